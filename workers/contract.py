@@ -1,0 +1,198 @@
+"""What the site and the ML programs say to each other.
+
+A program is started as ``python -m workers.<program> spec.json``. It reads one spec, appends one JSON object per line
+to ``events.jsonl`` in its work folder, and leaves its results in ``output/``. It knows neither Django nor Celery, so the
+same command runs on a laptop with no site.
+
+Exit codes: 0 done; ``EXIT_FAILED`` failed and said why in a ``failure`` event; ``EXIT_STOPPED`` asked to stop (SIGTERM)
+and left a checkpoint. Any other code is a crash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+EXIT_FAILED = 3
+EXIT_STOPPED = 75
+
+EVENTS_FILE = "events.jsonl"
+OUTPUT_FOLDER = "output"
+CHECKPOINT_FOLDER = "checkpoints"
+
+IMAGE_CLASSIFICATION = "image_classification"
+TABULAR_CLASSIFICATION = "tabular_classification"
+TABULAR_REGRESSION = "tabular_regression"
+TASKS = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION)
+
+KIND_IMAGES = "image_folder"
+KIND_TABLE = "table"
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file a person uploaded: `name` as they called it (may contain folders), `path` where it lies on this node."""
+
+    name: str
+    path: str
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class PrepareSpec:
+    """Inspect uploads and freeze them as a data set version.
+
+    Writes to ``output/``: ``report.json`` (see workers/preprocessing), ``index.jsonl`` or ``index.json``, and ``data.zip``
+    (images) or ``data.csv`` (table) with only what was found sound.
+    """
+
+    work_dir: str
+    files: tuple[DataFile, ...]
+    seed: int = 0
+    target: str | None = None
+    split_fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """Train one model on a frozen data set version.
+
+    `data_path` is data.zip or data.csv, `index_path` its index; `hyperparameters` are complete and already checked.
+    Writes to ``output/``: ``model/`` (model.safetensors, model.onnx where there is one, meta.json, a sample input) and
+    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``.
+    """
+
+    work_dir: str
+    task: str
+    data_path: str
+    index_path: str
+    hyperparameters: dict[str, Any]
+    target: str | None = None
+    resume: bool = False
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class CompressSpec:
+    """Make a smaller model from the one in `model_dir`; measure both. Writes ``output/model/`` and ``result.json``."""
+
+    work_dir: str
+    task: str
+    model_dir: str
+    data_path: str
+    index_path: str
+    method: str = "int8"
+    target: str | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class ServeSpec:
+    """Answer predictions for the model in `model_dir` on a Unix socket until SIGTERM."""
+
+    work_dir: str
+    model_dir: str
+    socket_path: str
+    threads: int = 1
+
+
+def write_spec(spec: Any, path: Path) -> None:
+    """Write a spec dataclass as JSON, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(dataclasses.asdict(spec), indent=1))
+    os.replace(temporary, path)
+
+
+def read_spec(kind: type, path: str | Path) -> Any:
+    """Read a spec of dataclass `kind`. Raises ValueError naming an unknown or missing field."""
+    raw = json.loads(Path(path).read_text())
+    known = {f.name for f in dataclasses.fields(kind)}
+    if unknown := set(raw) - known:
+        raise ValueError(f"{path}: unknown field {sorted(unknown)[0]!r} in {kind.__name__}")
+    if "files" in raw:
+        raw["files"] = tuple(DataFile(**item) for item in raw["files"])
+    if "split_fractions" in raw:
+        raw["split_fractions"] = tuple(raw["split_fractions"])
+    try:
+        return kind(**raw)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+class ProgramFailure(Exception):
+    """A failure the user can do something about: what was wrong, where, and what to do.
+
+    `code` is stable; `blame` is one of data, settings, machine; `hint` is the suggested fix.
+    """
+
+    def __init__(self, code: str, message: str, *, hint: str = "", blame: str = "data", field: str = "") -> None:
+        super().__init__(message)
+        self.code, self.message, self.hint, self.blame, self.field = code, message, hint, blame, field
+
+
+@dataclass
+class EventWriter:
+    """Appends events to ``events.jsonl``. Each line is one write, so a reader never sees half of one that has a newline."""
+
+    path: Path
+    _file: Any = field(default=None, repr=False)
+
+    def _write(self, type_: str, **values: Any) -> None:
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "ab", buffering=0)
+        line = json.dumps({"type": type_, "at": time.time(), **values}, default=float)
+        self._file.write(line.encode() + b"\n")
+
+    def progress(self, fraction: float, message: str = "", **facts: Any) -> None:
+        """`fraction` of the whole in [0, 1]; facts may be epoch, epochs, step, steps, samples_per_second, eta_seconds."""
+        self._write("progress", fraction=max(0.0, min(1.0, fraction)), message=message, **facts)
+
+    def metric(self, name: str, value: float, *, split: str, step: int, epoch: float) -> None:
+        """One point of a curve: `name` such as loss or accuracy, on `split`, after `step` optimiser steps."""
+        self._write("metric", name=name, value=value, split=split, step=step, epoch=epoch)
+
+    def log(self, message: str, level: str = "info") -> None:
+        self._write("log", message=message, level=level)
+
+    def checkpoint(self, path: Path, *, step: int, epoch: float) -> None:
+        """A complete checkpoint lies at `path` (relative to the work folder)."""
+        self._write("checkpoint", path=str(path), step=step, epoch=epoch)
+
+    def result(self, summary: dict[str, Any]) -> None:
+        """The program's last word when it succeeded: a small summary, the whole stands in ``output/result.json``."""
+        self._write("result", summary=summary)
+
+    def failure(self, failure: ProgramFailure, evidence: str = "") -> None:
+        self._write(
+            "failure",
+            code=failure.code,
+            message=failure.message,
+            hint=failure.hint,
+            blame=failure.blame,
+            field=failure.field,
+            evidence=evidence,
+        )
+
+
+def read_events(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield (event, offset after it) for each complete line from `offset` bytes on; a half-written last line waits."""
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            yield json.loads(line), offset
