@@ -1,0 +1,217 @@
+"""Every hyper-parameter a person can set: its name, meaning, default and limits, and the presets.
+
+Pure Python: the site builds its form and checks requests with it, the training program trusts what `resolve` returned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TASKS
+
+IMAGES = (IMAGE_CLASSIFICATION,)
+TABLES = (TABULAR_CLASSIFICATION, TABULAR_REGRESSION)
+CLASSIFICATION = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION)
+
+Value = float | int | str | bool
+
+
+class HyperparameterError(ValueError):
+    """A setting that cannot be used. `field` names it ("" for task or preset), `code` is stable, `message` a sentence."""
+
+    def __init__(self, field: str, code: str, message: str) -> None:
+        super().__init__(message)
+        self.field, self.code, self.message = field, code, message
+
+
+@dataclass(frozen=True)
+class Field:
+    """One hyper-parameter. `type` is float, int, choice or bool; limits are inclusive."""
+
+    name: str
+    label: str
+    help: str
+    type: str
+    default: Value
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = TASKS
+    advanced: bool = False
+
+    def check(self, value: Any) -> Value:
+        """`value` in the field's own type. Raises HyperparameterError (wrong_type, out_of_range)."""
+        return {"float": self._check_number, "int": self._check_number, "choice": self._check_choice}.get(
+            self.type, self._check_bool
+        )(value)
+
+    def _check_number(self, value: Any) -> Value:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self._wrong_type(value, "a whole number" if self.type == "int" else "a number")
+        if self.type == "int" and value != _whole(value):
+            raise self._wrong_type(value, "a whole number")
+        if not math.isfinite(value) or not self.minimum <= value <= self.maximum:
+            limits = f"between {_plain(self.minimum)} and {_plain(self.maximum)}"
+            raise HyperparameterError(
+                self.name, "out_of_range", f"{self.name} is {_plain(value)}; it must lie {limits}."
+            )
+        return int(value) if self.type == "int" else float(value)
+
+    def _check_choice(self, value: Any) -> Value:
+        if not isinstance(value, str):
+            raise self._wrong_type(value, f"one of {', '.join(self.choices)}")
+        if value not in self.choices:
+            sentence = f"{self.name} is {value[:40]!r}; it must be one of {', '.join(self.choices)}."
+            raise HyperparameterError(self.name, "out_of_range", sentence)
+        return value
+
+    def _check_bool(self, value: Any) -> Value:
+        if not isinstance(value, bool):
+            raise self._wrong_type(value, "true or false")
+        return value
+
+    def _wrong_type(self, value: Any, expected: str) -> HyperparameterError:
+        return HyperparameterError(self.name, "wrong_type", f"{self.name} is {repr(value)[:40]}; it must be {expected}.")
+
+
+def _whole(value: float) -> float:
+    return math.trunc(value) if math.isfinite(value) else value
+
+
+def _plain(number: float) -> str:
+    """A number as people write it: 0.0000001 and not 1e-07."""
+    return format(Decimal(repr(number)), "f") if math.isfinite(number) else repr(number)
+
+
+FIELDS: tuple[Field, ...] = (
+    Field("model", "Model", "The network to train; auto picks one that fits the data and the preset.", "choice", "auto",
+          choices=("auto", "resnet_tiny", "resnet_small"), tasks=IMAGES),
+    Field("model", "Model", "The kind of model; auto trains what does best on the validation rows.", "choice", "auto",
+          choices=("auto", "gradient_boosting", "mlp"), tasks=TABLES),
+    Field("epochs", "Epochs", "How many times training goes through all training examples.", "int", 30,
+          minimum=1, maximum=10_000),
+    Field("batch_size", "Batch size", "How many examples each optimiser step looks at.", "int", 64,
+          minimum=1, maximum=65_536),
+    Field("learning_rate", "Learning rate", "The highest step size of the optimiser; lower it when training diverges.",
+          "float", 0.003, minimum=1e-7, maximum=1.0),
+    Field("optimizer", "Optimizer", "The rule that turns gradients into steps; adamw is a safe choice.", "choice", "adamw",
+          choices=("sgd", "adam", "adamw")),
+    Field("momentum", "Momentum", "How much of the last step sgd keeps; the adam family ignores it.", "float", 0.9,
+          minimum=0.0, maximum=0.999, advanced=True),
+    Field("loss", "Loss", "What training makes small; focal looks harder at difficult examples.", "choice",
+          "cross_entropy", choices=("cross_entropy", "focal", "mse"), tasks=CLASSIFICATION),
+    Field("loss", "Loss", "What training makes small; mae and huber care less about outliers.", "choice", "mse",
+          choices=("mse", "mae", "huber"), tasks=(TABULAR_REGRESSION,)),
+    Field("scheduler", "Learning rate schedule", "How the learning rate falls while training goes on.", "choice", "cosine",
+          choices=("constant", "cosine", "linear", "step")),
+    Field("warmup_ratio", "Warm-up", "The share of all steps during which the learning rate rises from zero.", "float", 0.1,
+          minimum=0.0, maximum=0.9, advanced=True),
+    Field("weight_decay", "Weight decay", "How strongly weights are pulled towards zero, against overfitting.", "float", 0.01,
+          minimum=0.0, maximum=1.0),
+    Field("max_grad_norm", "Gradient clipping", "Longer gradients are cut to this length; 0 leaves them as they are.",
+          "float", 1.0, minimum=0.0, maximum=1000.0, advanced=True),
+    Field("mixed_precision", "Mixed precision", "Compute in 16 bits where that is safe; fp16 needs a GPU.", "choice", "no",
+          choices=("no", "bf16", "fp16"), advanced=True),
+    Field("early_stopping_patience", "Early stopping", "Stop after this many epochs without a better validation score; "
+          "0 never stops early.", "int", 0, minimum=0, maximum=10_000),
+    Field("ema_decay", "Weight averaging", "Keep a moving average of the weights with this decay and use it as the model; "
+          "0 turns it off.", "float", 0.0, minimum=0.0, maximum=0.99999, advanced=True),
+    Field("label_smoothing", "Label smoothing", "The share of certainty taken from each label, against overconfidence.",
+          "float", 0.0, minimum=0.0, maximum=0.5, tasks=CLASSIFICATION, advanced=True),
+    Field("class_weights", "Class weights", "balanced gives rare classes the same say as common ones.", "choice", "none",
+          choices=("none", "balanced"), tasks=CLASSIFICATION),
+    Field("dropout", "Dropout", "The share of features left out at random in each step, against overfitting.", "float", 0.1,
+          minimum=0.0, maximum=0.9, advanced=True),
+    Field("augmentation", "Augmentation", "Random changes to training images; strong also mirrors and erases parts.",
+          "choice", "light", choices=("none", "light", "strong"), tasks=IMAGES),
+    Field("image_size", "Image size", "Side length in pixels that images are resized to; 0 chooses it from the data.", "int",
+          0, minimum=0, maximum=512, tasks=IMAGES),
+    Field("hidden_size", "Hidden size", "How many units each hidden layer of the mlp has.", "int", 128,
+          minimum=4, maximum=4096, tasks=TABLES, advanced=True),
+    Field("hidden_layers", "Hidden layers", "How many hidden layers the mlp has.", "int", 2,
+          minimum=1, maximum=16, tasks=TABLES, advanced=True),
+    Field("trees", "Trees", "The highest number of boosting rounds of gradient_boosting.", "int", 300,
+          minimum=1, maximum=10_000, tasks=TABLES),
+    Field("tree_learning_rate", "Tree learning rate", "How much each tree of gradient_boosting adds.", "float", 0.08,
+          minimum=0.001, maximum=1.0, tasks=TABLES),
+    Field("max_leaf_nodes", "Leaves per tree", "How many leaves one tree may have; fewer make a simpler model.", "int", 31,
+          minimum=2, maximum=1024, tasks=TABLES),
+    Field("min_samples_leaf", "Rows per leaf", "How many rows a leaf needs at least.", "int", 20,
+          minimum=1, maximum=100_000, tasks=TABLES, advanced=True),
+    Field("l2_regularization", "L2 regularisation", "How strongly leaf values are pulled towards zero.", "float", 0.0,
+          minimum=0.0, maximum=10_000.0, tasks=TABLES, advanced=True),
+    Field("seed", "Seed", "Fixes all random choices, so that the same seed and data give the same model.", "int", 0,
+          minimum=0, maximum=2**31 - 1, advanced=True),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of values for people who do not want to set any; what it leaves out keeps its default."""
+
+    name: str
+    label: str
+    help: str
+    images: Mapping[str, Value] = field(default_factory=dict)
+    tables: Mapping[str, Value] = field(default_factory=dict)
+
+    def values_for(self, task: str) -> Mapping[str, Value]:
+        return self.images if task in IMAGES else self.tables
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "fast", "Fast", "A first answer within a minute or so.",
+            images={"model": "resnet_tiny", "epochs": 10},
+            tables={"model": "gradient_boosting", "trees": 100, "tree_learning_rate": 0.15, "epochs": 10},
+        ),
+        Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
+            images={"class_weights": "balanced", "label_smoothing": 0.05, "ema_decay": 0.99},
+            tables={"early_stopping_patience": 10},
+        ),
+        Preset(
+            "accurate", "Accurate", "The best result Lepton can reach; takes several times longer.",
+            images={"model": "resnet_small", "epochs": 60, "class_weights": "balanced", "label_smoothing": 0.05,
+                    "ema_decay": 0.99},
+            tables={"trees": 1000, "tree_learning_rate": 0.04, "epochs": 60, "early_stopping_patience": 15},
+        ),
+    )
+}  # fmt: skip
+DEFAULT_PRESET = "balanced"
+
+
+def fields_for(task: str) -> tuple[Field, ...]:
+    """The fields that `task` has, in the order a form shows them. Raises HyperparameterError (unknown_task)."""
+    if task not in TASKS:
+        raise HyperparameterError("", "unknown_task", f"There is no task {task!r}; choose one of {', '.join(TASKS)}.")
+    return tuple(item for item in FIELDS if task in item.tasks)
+
+
+def preset_values(task: str, preset: str) -> dict[str, Value]:
+    """All hyper-parameters of `task` as `preset` sets them. Raises HyperparameterError (unknown_task, unknown_preset)."""
+    defaults = {item.name: item.default for item in fields_for(task)}
+    if preset not in PRESETS:
+        sentence = f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}."
+        raise HyperparameterError("", "unknown_preset", sentence)
+    return {**defaults, **PRESETS[preset].values_for(task)}
+
+
+def resolve(task: str, preset: str = DEFAULT_PRESET, overrides: Mapping[str, Any] | None = None) -> dict[str, Value]:
+    """Complete, checked hyper-parameters: the preset's, and over them what the user set.
+
+    Raises HyperparameterError with code unknown_task, unknown_preset, unknown_hyperparameter, wrong_type or out_of_range.
+    """
+    values = preset_values(task, preset)
+    fields = {item.name: item for item in fields_for(task)}
+    for name, value in (overrides or {}).items():
+        if name not in fields:
+            sentence = f"There is no hyper-parameter {name!r} for {task}; it has {', '.join(fields)}."
+            raise HyperparameterError(name, "unknown_hyperparameter", sentence)
+        values[name] = fields[name].check(value)
+    return values
