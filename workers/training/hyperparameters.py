@@ -84,7 +84,9 @@ def _whole(value: float) -> float:
 
 def _plain(number: float) -> str:
     """A number as people write it: 0.0000001 and not 1e-07."""
-    return format(Decimal(repr(number)), "f") if math.isfinite(number) else repr(number)
+    if not math.isfinite(number):
+        return repr(number)
+    return format(Decimal(repr(int(number) if number == int(number) else number)), "f")
 
 
 FIELDS: tuple[Field, ...] = (
