@@ -1,0 +1,56 @@
+"""What all REST endpoints share: one error form, one pagination."""
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from apps.core.errors import DomainError, Forbidden, NotFound, TooManyRequests, Unprocessable
+
+
+class Pagination(LimitOffsetPagination):
+    default_limit = 50
+    max_limit = 500
+
+
+def exception_handler(exception: Exception, context: dict) -> Response | None:
+    """Answer {"error": {"code", "message", "field"?, "details"?}} for every error a client can cause."""
+    set_rollback()
+    error = to_domain_error(exception)
+    if error is None:
+        return None
+    headers = error.headers()
+    if isinstance(exception, exceptions.AuthenticationFailed | exceptions.NotAuthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(error.as_dict(), status=error.status, headers=headers)
+
+
+def to_domain_error(exception: Exception) -> DomainError | None:
+    """Translate Django's and DRF's exceptions; None for what is our own fault."""
+    if isinstance(exception, DomainError):
+        return exception
+    if isinstance(exception, Http404):
+        return NotFound("There is nothing here, or it belongs to another team.")
+    if isinstance(exception, PermissionDenied):
+        return Forbidden(str(exception) or "Your role does not allow this.")
+    if isinstance(exception, exceptions.ValidationError):
+        return _validation_error(exception)
+    if isinstance(exception, exceptions.Throttled):
+        return TooManyRequests("Too many requests.", retry_after_seconds=int(exception.wait or 1))
+    if isinstance(exception, exceptions.APIException):
+        error = DomainError(str(exception.detail), code=exception.get_codes() if isinstance(exception.detail, str) else "")
+        error.status = exception.status_code
+        return error
+    return None
+
+
+def _validation_error(exception: exceptions.ValidationError) -> DomainError:
+    detail = exception.detail
+    if isinstance(detail, list):
+        return Unprocessable(" ".join(map(str, detail)), code="invalid_input")
+    fields = {name: " ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in detail.items()}
+    field, message = next(iter(fields.items()))
+    text = message if field == "non_field_errors" else f"{field}: {message}"
+    return Unprocessable(text, code="invalid_input", field=field, details={"fields": fields})

@@ -1,0 +1,100 @@
+"""Blobs: files kept once, under the sha256 of their bytes, in a folder or a bucket (LEPTON_STORAGE_URL)."""
+
+import hashlib
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import fsspec
+from django.conf import settings
+
+from apps.core.errors import StorageFull
+
+BLOCK_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A stored file: hex sha256 and size in bytes."""
+
+    sha256: str
+    size_bytes: int
+
+    def as_dict(self) -> dict:
+        return {"sha256": self.sha256, "bytes": self.size_bytes}
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _locate(sha256: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    filesystem, root = fsspec.core.url_to_fs(settings.LEPTON_STORAGE_URL)
+    return filesystem, f"{root}/blobs/{sha256[:2]}/{sha256}"
+
+
+def put_file(path: Path) -> Blob:
+    """Store the file at `path`. Storing the same bytes again costs nothing. Raises StorageFull."""
+    sha256 = sha256_of(path)
+    blob = Blob(sha256, path.stat().st_size)
+    filesystem, target = _locate(sha256)
+    if filesystem.exists(target) and filesystem.size(target) == blob.size_bytes:
+        return blob
+    temporary = f"{target}.{uuid.uuid4().hex}"
+    try:
+        filesystem.makedirs(os.path.dirname(target), exist_ok=True)
+        filesystem.put_file(str(path), temporary)
+        filesystem.mv(temporary, target)
+    except OSError as error:
+        if filesystem.exists(temporary):
+            filesystem.rm(temporary)
+        raise StorageFull(f"The file could not be stored ({error.strerror or error}). Nothing was changed.") from error
+    return blob
+
+
+def open_blob(sha256: str) -> BinaryIO:
+    filesystem, target = _locate(sha256)
+    return filesystem.open(target, "rb")
+
+
+def delete_blob(sha256: str) -> None:
+    filesystem, target = _locate(sha256)
+    if filesystem.exists(target):
+        filesystem.rm(target)
+
+
+def fetch(sha256: str, target: Path) -> Path:
+    """Bring a blob to `target`, checked; a hard link where storage is a folder on the same disk. Raises OSError."""
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    filesystem, source = _locate(sha256)
+    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+    if "file" in filesystem.protocol and _link(source, temporary):
+        os.replace(temporary, target)
+        return target
+    filesystem.get_file(source, str(temporary))
+    if sha256_of(temporary) != sha256:
+        temporary.unlink()
+        raise OSError(f"blob {sha256[:12]} arrived damaged")
+    os.replace(temporary, target)
+    return target
+
+
+def _link(source: str, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free

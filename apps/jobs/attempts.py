@@ -1,0 +1,250 @@
+"""The node's side of a job: claim it, keep its lease, write down what it says, end it.
+
+Every write is guarded by the attempt number. Only the database's clock is compared with the database's clock.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Max
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from apps.core.storage import Blob
+from apps.core.version import code_version
+from apps.datasets.services import apply_report, reject_version
+from apps.jobs.models import Checkpoint, Job, JobEvent, JobLog, Metric
+from apps.jobs.services import move_job
+from apps.registry.models import ModelVersion
+from apps.registry.services import register_version
+from apps.resources.models import Node
+from apps.resources.services import release_allocation, request_allocation
+
+MAX_STRIKES = 3
+MAX_LOG_LINES = 5000
+S = Job.Status
+
+
+def _new_lease() -> Any:
+    return Now() + timedelta(seconds=settings.LEPTON_LEASE_SECONDS)
+
+
+def claim_job(*, job_id: int, node: Node) -> Job | None:
+    """Take the job for `node`: attempt + 1 and a lease, in one statement. None when somebody else was first."""
+    with transaction.atomic():
+        claimed = Job.objects.filter(
+            pk=job_id, status=S.QUEUED, allocation__node=node, allocation__status="granted", cancel_requested_at=None
+        ).update(status=S.STARTING, attempt=F("attempt") + 1, node=node, lease_expires_at=_new_lease())
+        if not claimed:
+            return None
+        job = Job.objects.get(pk=job_id)
+        JobEvent.objects.create(
+            job=job, attempt=job.attempt, status=S.STARTING, message=_("On %(node)s.") % {"node": node.name}
+        )
+    return job
+
+
+def renew_lease(*, job_id: int, attempt: int) -> bool:
+    """False: this execution was given up, and whoever asks must stop."""
+    rows = Job.objects.filter(pk=job_id, attempt=attempt, status__in=Job.ACTIVE)
+    return bool(rows.update(lease_expires_at=_new_lease()))
+
+
+def is_cancel_requested(*, job_id: int, attempt: int) -> bool:
+    return Job.objects.filter(pk=job_id, attempt=attempt, cancel_requested_at__isnull=False).exists()
+
+
+def mark_running(*, job: Job, attempt: int) -> bool:
+    return move_job(job=job, to=S.RUNNING, attempt=attempt, started_at=Now())
+
+
+def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
+    """Write a batch of the program's events; False when the execution was given up."""
+    with transaction.atomic():
+        job = Job.objects.select_for_update().filter(pk=job_id, attempt=attempt, status__in=Job.ACTIVE).first()
+        if job is None:
+            return False
+        Metric.objects.bulk_create(_metric(job, event) for event in events if event["type"] == "metric")
+        JobLog.objects.bulk_create(_log(job, event) for event in events if event["type"] == "log")
+        progress = [event for event in events if event["type"] == "progress"]
+        if progress:
+            job.progress = {key: value for key, value in progress[-1].items() if key != "type"}
+            job.save(update_fields=["progress"])
+    return True
+
+
+def _metric(job: Job, event: dict) -> Metric:
+    return Metric(
+        job=job,
+        attempt=job.attempt,
+        **{key: event[key] for key in ("name", "split", "step", "epoch", "value")},
+    )
+
+
+def _log(job: Job, event: dict) -> JobLog:
+    return JobLog(
+        job=job,
+        attempt=job.attempt,
+        level=event["level"],
+        message=event["message"][:4000],
+        at=datetime.fromtimestamp(event["at"], UTC),
+    )
+
+
+def record_checkpoint(*, job_id: int, attempt: int, event: dict, files: dict[str, Blob]) -> bool:
+    """A checkpoint lies in storage whole: remember it, and forget what an earlier try had measured after it."""
+    with transaction.atomic():
+        job = Job.objects.select_for_update().filter(pk=job_id, attempt=attempt, status__in=Job.ACTIVE).first()
+        if job is None:
+            return False
+        Checkpoint.objects.create(
+            job=job,
+            attempt=attempt,
+            path=event["path"],
+            step=event["step"],
+            epoch=event["epoch"],
+            files={name: blob.as_dict() for name, blob in files.items()},
+        )
+    return True
+
+
+def drop_metrics_after(*, job: Job, step: int) -> None:
+    """An execution that resumes at `step` measures the later points again."""
+    Metric.objects.filter(job=job, step__gt=step).delete()
+
+
+def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob]) -> bool:
+    """End the job well, together with what it made: a checked data set version or a model version."""
+    with transaction.atomic():
+        job.refresh_from_db()
+        stored = {name: blob.as_dict() for name, blob in outputs.items()}
+        done = {"fraction": 1.0, "message": _("Done"), **_last_position(job)}
+        if not move_job(
+            job=job, to=S.SUCCEEDED, attempt=attempt, result=result, outputs=stored, progress=done, finished_at=Now()
+        ):
+            return False
+        if job.kind == Job.Kind.PREPARE:
+            apply_report(version=job.dataset_version, report=result, outputs=stored)
+        else:
+            job.output_version = _register(job, result, outputs)
+            job.save(update_fields=["output_version"])
+        release_allocation(allocation=job.allocation)
+    return True
+
+
+def _last_position(job: Job) -> dict:
+    return {key: job.progress[key] for key in ("epoch", "epochs", "step", "steps") if key in job.progress}
+
+
+def _register(job: Job, result: dict, outputs: dict[str, Blob]) -> ModelVersion:
+    files = {name.removeprefix("model/"): blob for name, blob in outputs.items() if name.startswith("model/")}
+    version = job.dataset_version
+    lineage = {
+        "job_id": job.pk,
+        "dataset": str(version),
+        "dataset_version_id": version.pk,
+        "content_hash": version.content_hash,
+        "target": job.target,
+        "preset": job.preset,
+        "seed": job.hyperparameters.get("seed"),
+        "hyperparameters": job.hyperparameters,
+        "method": job.method,
+        "code_version": code_version(),
+    }
+    return register_version(
+        team=job.team,
+        user=job.created_by,
+        model_name=job.model_name,
+        task=job.task,
+        meta=result.get("meta", {}),
+        metrics=result.get("metrics", {}),
+        lineage=lineage,
+        files=files,
+        parent=job.base_version,
+    )
+
+
+def fail_job(*, job: Job, attempt: int | None, failure: dict) -> bool:
+    """`failure`: {"code", "message", "hint", "blame": data|settings|machine, "evidence"}."""
+    with transaction.atomic():
+        if not move_job(
+            job=job, to=S.FAILED, attempt=attempt, message=failure["message"], failure=failure, finished_at=Now()
+        ):
+            return False
+        if job.kind == Job.Kind.PREPARE:
+            reject_version(
+                version=job.dataset_version, code=failure["code"], message=failure["message"], hint=failure["hint"]
+            )
+        release_allocation(allocation=job.allocation)
+    return True
+
+
+def end_cancelled(*, job: Job, attempt: int | None, message: str = "") -> bool:
+    with transaction.atomic():
+        if not move_job(job=job, to=S.CANCELLED, attempt=attempt, message=message, finished_at=Now()):
+            return False
+        if job.kind == Job.Kind.PREPARE:
+            reject_version(
+                version=job.dataset_version,
+                code="cancelled",
+                message=_("Checking was cancelled."),
+                hint=_("Upload the files again to check them."),
+            )
+        release_allocation(allocation=job.allocation)
+    return True
+
+
+def requeue_job(*, job: Job, attempt: int, message: str, is_strike: bool) -> bool:
+    """Back to the queue; the next execution resumes from the newest checkpoint. The third strike fails the job."""
+    strikes = _strikes(job, attempt) if is_strike else job.strikes
+    if strikes >= MAX_STRIKES:
+        return fail_job(
+            job=job,
+            attempt=attempt,
+            failure={
+                "code": "too_many_restarts",
+                "message": _("It was lost %(n)d times without getting any further.") % {"n": strikes},
+                "hint": _("Look at the end of the log; try a smaller batch size, or another machine."),
+                "blame": "machine",
+                "evidence": message,
+            },
+        )
+    with transaction.atomic():
+        old = job.allocation
+        if not move_job(
+            job=job, to=S.QUEUED, attempt=attempt, message=message, strikes=strikes, node=None, lease_expires_at=None
+        ):
+            return False
+        job.allocation = request_allocation(team=job.team, devices=old.devices_asked, pool=old.pool)
+        job.save(update_fields=["allocation"])
+        release_allocation(allocation=old)
+    return True
+
+
+def _strikes(job: Job, attempt: int) -> int:
+    """Restarts in a row that brought no newer checkpoint."""
+    newest = job.checkpoints.aggregate(n=Max("attempt"))["n"]
+    return 1 if newest == attempt else job.strikes + 1
+
+
+def reap_lost_jobs() -> int:
+    """Put jobs with a lease that has run out back in the queue; returns how many."""
+    lost = Job.objects.filter(status__in=Job.ACTIVE, lease_expires_at__lt=Now()).select_related("node", "allocation")
+    count = 0
+    for job in lost:
+        name = job.node.name if job.node else "?"
+        message = _("The machine %(node)s stopped answering.") % {"node": name}
+        if job.cancel_requested_at:
+            count += end_cancelled(job=job, attempt=job.attempt, message=message)
+        else:
+            count += requeue_job(job=job, attempt=job.attempt, message=message, is_strike=True)
+    return count
+
+
+def trim_logs(*, job: Job) -> None:
+    """Keep the newest MAX_LOG_LINES lines."""
+    ids = job.log_lines.order_by("-id").values_list("id", flat=True)
+    if len(boundary := list(ids[MAX_LOG_LINES : MAX_LOG_LINES + 1])):
+        job.log_lines.filter(id__lte=boundary[0]).delete()

@@ -1,0 +1,227 @@
+"""What users do with jobs, and the one way a job changes its state. apps/jobs/attempts.py is the node's side."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from apps.accounts.models import Team, User
+from apps.accounts.services import record_audit
+from apps.core.doorbell import ring
+from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
+from apps.datasets.models import DatasetVersion
+from apps.jobs.models import Job, JobEvent
+from apps.registry.models import ModelVersion, RegisteredModel
+from apps.registry.services import check_task
+from apps.resources.models import Quota
+from apps.resources.services import default_pool, release_allocation, request_allocation
+from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
+from workers.training.hyperparameters import HyperparameterError, resolve
+
+TASKS_OF_KIND = {
+    KIND_IMAGES: (IMAGE_CLASSIFICATION,),
+    KIND_TABLE: (TABULAR_CLASSIFICATION, TABULAR_REGRESSION),
+}
+COMPRESSION_METHODS = ("int8",)
+S = Job.Status
+MAY_BECOME = {
+    S.STARTING: (S.QUEUED,),
+    S.RUNNING: (S.STARTING,),
+    S.QUEUED: (S.STARTING, S.RUNNING),
+    S.SUCCEEDED: (S.STARTING, S.RUNNING),
+    S.FAILED: (S.QUEUED, S.STARTING, S.RUNNING),
+    S.CANCELLED: (S.QUEUED, S.STARTING, S.RUNNING),
+}
+
+
+def move_job(
+    *,
+    job: Job,
+    to: str,
+    only_from: str = "",
+    attempt: int | None = None,
+    actor: User | None = None,
+    message: str = "",
+    **changes: Any,
+) -> bool:
+    """Change the state by compare-and-swap; False when the job is not (or no longer) where it may become `to`.
+
+    `attempt` is the fencing token: an execution that was given up changes nothing.
+    """
+    rows = Job.objects.filter(pk=job.pk, status__in=(only_from,) if only_from else MAY_BECOME[to])
+    if attempt is not None:
+        rows = rows.filter(attempt=attempt)
+    with transaction.atomic():
+        if not rows.update(status=to, **changes):
+            return False
+        job.refresh_from_db()
+        JobEvent.objects.create(job=job, attempt=job.attempt, status=to, actor=actor, message=message)
+    return True
+
+
+def submit_prepare(*, version: DatasetVersion) -> Job:
+    """Check and freeze what was uploaded. Asking twice for one version gives the job that is already there."""
+    with transaction.atomic():
+        locked = DatasetVersion.objects.select_for_update().select_related("dataset__team").get(pk=version.pk)
+        if existing := locked.jobs.filter(kind=Job.Kind.PREPARE).exclude(status__in=Job.ENDED).first():
+            return existing
+        return _submit(
+            team=locked.dataset.team,
+            user=locked.created_by,
+            devices=0,
+            kind=Job.Kind.PREPARE,
+            name=_("Check %(version)s") % {"version": locked},
+            dataset_version=locked,
+            target=locked.target,
+        )
+
+
+def submit_training(
+    *,
+    team: Team,
+    user: User | None,
+    version: DatasetVersion,
+    model_name: str = "",
+    task: str = "",
+    target: str = "",
+    preset: str = "balanced",
+    hyperparameters: dict | None = None,
+) -> Job:
+    """Queue a training. Raises Unprocessable for a bad choice (with `field`), Conflict when the data is not ready."""
+    _require_ready(version)
+    task = task or version.task
+    _require_task(version, task)
+    target = _require_target(version, target)
+    try:
+        resolved = resolve(task, preset, hyperparameters or {})
+    except HyperparameterError as error:
+        raise Unprocessable(error.message, code=error.code, field=error.field) from error
+    model_name = (model_name or version.dataset.name).strip()[:80]
+    if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
+        check_task(model, task)
+    with transaction.atomic():
+        job = _submit(
+            team=team,
+            user=user,
+            devices=1,
+            kind=Job.Kind.TRAIN,
+            name=_("Train %(model)s") % {"model": model_name},
+            dataset_version=version,
+            task=task,
+            target=target,
+            preset=preset,
+            hyperparameters=resolved,
+            model_name=model_name,
+        )
+        record_audit(team=team, actor=user, action="job.train", target=str(job), details={"dataset": str(version)})
+    return job
+
+
+def submit_compression(*, team: Team, user: User | None, base_version: ModelVersion, method: str = "int8") -> Job:
+    """Queue a compression of `base_version`. Raises Unprocessable or Conflict."""
+    if method not in COMPRESSION_METHODS:
+        raise Unprocessable(
+            _('There is no compression method "%(method)s". Choose one of: %(known)s.')
+            % {"method": method, "known": ", ".join(COMPRESSION_METHODS)},
+            code="unknown_method",
+            field="method",
+        )
+    if "compression" in base_version.meta:
+        raise Conflict(_("This version is compressed already. Start from its parent."), code="already_compressed")
+    version = DatasetVersion.objects.filter(
+        dataset__team=team, pk=base_version.lineage.get("dataset_version_id")
+    ).first()
+    if version is None:
+        raise Conflict(
+            _("The data this model was trained on is gone, so what compression costs could not be measured."),
+            code="data_gone",
+        )
+    with transaction.atomic():
+        return _submit(
+            team=team,
+            user=user,
+            devices=1,
+            kind=Job.Kind.COMPRESS,
+            name=_("Compress %(version)s") % {"version": base_version},
+            dataset_version=version,
+            base_version=base_version,
+            task=base_version.model.task,
+            target=base_version.lineage.get("target", ""),
+            model_name=base_version.model.name,
+            method=method,
+        )
+
+
+def _submit(*, team: Team, user: User | None, devices: int, **fields: Any) -> Job:
+    _require_job_quota(team)
+    allocation = request_allocation(team=team, devices=devices)
+    fields["name"] = fields["name"][:80]
+    job = Job.objects.create(team=team, created_by=user, allocation=allocation, **fields)
+    JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user)
+    return job
+
+
+def _require_job_quota(team: Team) -> None:
+    quota = Quota.objects.select_for_update().filter(team=team, pool=default_pool()).first()
+    if quota is None or quota.max_jobs is None:
+        return
+    active = Job.objects.filter(team=team).exclude(status__in=Job.ENDED).count()
+    if active >= quota.max_jobs:
+        raise QuotaExceeded(
+            _("Your team may have %(limit)d jobs at once and has %(active)d. Wait for one to end, or cancel one.")
+            % {"limit": quota.max_jobs, "active": active},
+            details={"limit": quota.max_jobs, "in_use": active},
+        )
+
+
+def _require_ready(version: DatasetVersion) -> None:
+    if version.status != DatasetVersion.Status.READY:
+        raise Conflict(
+            _("%(version)s is not ready to train on; its state is: %(status)s.")
+            % {"version": version, "status": version.get_status_display()},
+            code="data_not_ready",
+        )
+
+
+def _require_task(version: DatasetVersion, task: str) -> None:
+    known = TASKS_OF_KIND.get(version.kind, ())
+    if task not in known:
+        raise Unprocessable(
+            _('"%(task)s" cannot be trained on this data. Choose one of: %(known)s.')
+            % {"task": task, "known": ", ".join(known)},
+            code="unknown_task",
+            field="task",
+        )
+
+
+def _require_target(version: DatasetVersion, target: str) -> str:
+    if version.kind != KIND_TABLE:
+        return ""
+    target = target or version.target
+    columns = [column["name"] for column in version.report.get("columns", [])]
+    if target not in columns:
+        raise Unprocessable(
+            _('There is no column "%(target)s" in %(version)s. Its columns are: %(columns)s.')
+            % {"target": target, "version": version, "columns": ", ".join(columns[:20])},
+            code="unknown_target",
+            field="target",
+        )
+    return target
+
+
+def cancel_job(*, job: Job, user: User | None) -> Job:
+    """Stop a job. One that waits ends at once; one that runs writes a checkpoint and ends within seconds."""
+    message = _("Cancelled before it started.")
+    if move_job(job=job, to=S.CANCELLED, only_from=S.QUEUED, actor=user, message=message, finished_at=Now()):
+        release_allocation(allocation=job.allocation)
+    elif Job.objects.filter(pk=job.pk, cancel_requested_at=None).exclude(status__in=Job.ENDED).update(
+        cancel_requested_at=Now()
+    ):
+        job.refresh_from_db()
+        JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=_("Asked to stop."))
+    elif job.is_ended:
+        raise Conflict(_("This job has ended already."), code="already_ended")
+    record_audit(team=job.team, actor=user, action="job.cancel", target=str(job), details={})
+    job.refresh_from_db()
+    return job

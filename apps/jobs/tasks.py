@@ -1,0 +1,54 @@
+"""Control-plane tasks. Each may run twice, late, or never: the tick catches up."""
+
+import time
+
+from celery import shared_task
+from django.core.cache import cache
+from django.conf import settings
+
+from apps.datasets.models import DatasetVersion
+from apps.jobs.attempts import end_cancelled, reap_lost_jobs
+from apps.jobs.models import Job
+from apps.jobs.services import submit_prepare
+from apps.resources.models import Pool
+from apps.resources.services import default_pool, reclaim_unclaimed, schedule_pool
+
+TICK_SECONDS = 5
+
+
+@shared_task
+def schedule() -> None:
+    for pool in Pool.objects.all():
+        schedule_pool(pool)
+
+
+@shared_task
+def prepare_version(version_id: int) -> None:
+    version = DatasetVersion.objects.filter(pk=version_id, status=DatasetVersion.Status.CHECKING).first()
+    if version:
+        submit_prepare(version=version)
+
+
+@shared_task
+def tick() -> None:
+    """Everything that a lost message, a lost machine or a restart could have left undone."""
+    default_pool()
+    if may_reap(now=time.time()):
+        reap_lost_jobs()
+    reclaim_unclaimed(after_seconds=30)
+    for job in Job.objects.filter(status=Job.Status.QUEUED, cancel_requested_at__isnull=False):
+        end_cancelled(job=job, attempt=job.attempt)
+    unchecked = DatasetVersion.objects.filter(status=DatasetVersion.Status.CHECKING)
+    for version in unchecked.exclude(jobs__status__in=[Job.Status.QUEUED, *Job.ACTIVE]):
+        submit_prepare(version=version)
+    schedule()
+
+
+def may_reap(*, now: float) -> bool:
+    """Leases are judged only after a whole lease time of ticks without a gap: an outage of the database or of this
+    process would otherwise look like the death of every job."""
+    since, last = cache.get("reaper") or (now, now)
+    if now - last > 3 * TICK_SECONDS:
+        since = now
+    cache.set("reaper", (since, now), timeout=None)
+    return now - since >= settings.LEPTON_LEASE_SECONDS

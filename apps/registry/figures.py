@@ -1,0 +1,107 @@
+"""Measured values as people read them: a label, a unit, and which way is better."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+PERCENT, PLAIN, SECONDS = "percent", "plain", "seconds"
+
+# name: (label, how it is written, whether higher is better)
+KNOWN = {
+    "accuracy": (_("Accuracy"), PERCENT, True),
+    "balanced_accuracy": (_("Balanced accuracy"), PERCENT, True),
+    "top5_accuracy": (_("Top-5 accuracy"), PERCENT, True),
+    "f1": (_("F1"), PERCENT, True),
+    "macro_f1": (_("Macro F1"), PERCENT, True),
+    "f1_macro": (_("Macro F1"), PERCENT, True),
+    "precision": (_("Precision"), PERCENT, True),
+    "recall": (_("Recall"), PERCENT, True),
+    "roc_auc": (_("ROC AUC"), PLAIN, True),
+    "r2": (_("R²"), PLAIN, True),
+    "loss": (_("Loss"), PLAIN, False),
+    "log_loss": (_("Log loss"), PLAIN, False),
+    "mse": (_("Mean squared error"), PLAIN, False),
+    "rmse": (_("Root mean squared error"), PLAIN, False),
+    "mae": (_("Mean absolute error"), PLAIN, False),
+    "median_absolute_error": (_("Median absolute error"), PLAIN, False),
+    "ece": (_("Calibration error"), PERCENT, False),
+}
+HEADLINES = ("accuracy", "r2", "rmse", "mae", "roc_auc", "macro_f1", "loss")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value of a split, ready to show."""
+
+    name: str
+    label: str
+    value: float
+    text: str
+    is_higher_better: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row of a comparison; `better` is "left", "right" or "" where they are equal or one is missing."""
+
+    label: str
+    left: str
+    right: str
+    change: str
+    better: str
+
+
+def plain(value: float) -> str:
+    """Four significant digits, with thin groups of thousands: 0.08231 -> "0.08231", 52341.7 -> "52,342"."""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def write(name: str, value: float) -> str:
+    how = KNOWN.get(name, ("", PLAIN, True))[1]
+    return f"{value * 100:.1f} %" if how == PERCENT else plain(value)
+
+
+def figure(name: str, value: float) -> Figure:
+    label, _how, is_higher_better = KNOWN.get(name, (name.replace("_", " ").capitalize(), PLAIN, True))
+    return Figure(name, str(label), value, write(name, value), is_higher_better)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def figures(values: Mapping[str, Any] | None) -> list[Figure]:
+    """The numbers of one split, the ones people look at first in front."""
+    numbers = {name: float(value) for name, value in (values or {}).items() if is_number(value)}
+    order = {name: place for place, name in enumerate(KNOWN)}
+    return [figure(name, numbers[name]) for name in sorted(numbers, key=lambda name: order.get(name, len(order)))]
+
+
+def headline(metrics: Mapping[str, Any] | None) -> Figure | None:
+    """The one figure a version is known by: accuracy, or R² for a regression; of the test split where there is one."""
+    for split in ("test", "val", "train"):
+        values = (metrics or {}).get(split) or {}
+        for name in HEADLINES:
+            if is_number(values.get(name)):
+                return figure(name, float(values[name]))
+    return None
+
+
+def compare(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[Difference]:
+    """The figures of two splits side by side, with the change from left to right."""
+    ours, theirs = ({item.name: item for item in figures(values)} for values in (left, right))
+    return [_difference(ours.get(name), theirs.get(name)) for name in ours | theirs]
+
+
+def _difference(left: Figure | None, right: Figure | None) -> Difference:
+    known = left or right
+    if left is None or right is None:
+        return Difference(known.label, left.text if left else "–", right.text if right else "–", "–", "")
+    change = right.value - left.value
+    text = f"{'+' if change > 0 else '−' if change < 0 else '±'}{write(known.name, abs(change))}"
+    if KNOWN.get(known.name, ("", PLAIN, True))[1] == PERCENT:
+        text = text.replace(" %", " pp")
+    better = "" if change == 0 else "right" if (change > 0) == known.is_higher_better else "left"
+    return Difference(known.label, left.text, right.text, text, better)

@@ -1,0 +1,28 @@
+"""``manage.py node_agent --name NAME``: join this machine to the pool and work for it until SIGTERM."""
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from lepton_site.celery import app
+from workers import agent
+
+
+class Command(BaseCommand):
+    help = "Join this machine to the pool and work for it until it is stopped."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--name", default=settings.LEPTON_NODE_NAME, help="the machine's name in the pool")
+        parser.add_argument(
+            "--stop-work",
+            action="store_true",
+            help="when stopped, end running jobs (they go back to the queue with a checkpoint) and replicas too",
+        )
+
+    def handle(self, *, name: str, stop_work: bool, **_options: object) -> None:
+        running = agent.run(name)
+        queue = f"node.{name}"
+        argv = ["worker", "-Q", queue, "-n", f"{queue}@%h", "--pool", "threads", "-c", "2", "--loglevel", "WARNING"]
+        try:
+            app.worker_main([*argv, "--without-gossip", "--without-mingle"])
+        finally:
+            running.stop(with_work=stop_work)

@@ -1,0 +1,133 @@
+"""The node agent: registers the machine, beats, starts what the pool has granted to it, and supervises replicas.
+
+It is woken by Celery (workers.tasks) and looks for itself every second, so a lost message delays a start by a second.
+"""
+
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+from django.utils.translation import gettext as _
+
+from apps.jobs.attempts import claim_job, requeue_job
+from apps.jobs.models import Job
+from apps.resources.models import Node
+from apps.resources.services import BEAT_SECONDS, beat_node, register_node, retire_node
+from workers import replicas
+from workers.artifacts import node_folder
+from workers.devices import machine_facts
+from workers.launcher import end_tree, find_by_token, launch
+from workers.runner_tokens import program_token, runner_prefix, runner_token
+
+logger = logging.getLogger("lepton.agent")
+
+LOOK_SECONDS = 1.0
+STOP_GRACE_SECONDS = 30
+
+
+class Agent:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = node_folder(name)
+        self.wake = threading.Event()
+        self.stopping = threading.Event()
+        self.node: Node | None = None
+        self.beaten_at = 0.0
+        self.thread = threading.Thread(target=self._loop, name="agent", daemon=True)
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.thread.start()
+
+    def stop(self, *, with_work: bool) -> None:
+        """Leave in order. `with_work` also ends runners (their jobs write a checkpoint and go back to the queue) and
+        replicas; without it they live on and are adopted by the next agent."""
+        self.stopping.set()
+        self.wake.set()
+        self.thread.join(timeout=10)
+        if self.node is None:
+            return
+        if with_work:
+            end_tree(runner_prefix(self.name), grace_seconds=STOP_GRACE_SECONDS)
+            replicas.stop_all(self.node)
+        retire_node(node=self.node)
+
+    def _loop(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                self._look()
+            except DatabaseError as error:
+                logger.warning("the database does not answer: %s", error)
+            except Exception:
+                logger.exception("the agent goes on after an error")
+            close_old_connections()
+            self.wake.wait(LOOK_SECONDS)
+            self.wake.clear()
+
+    def _look(self) -> None:
+        self._beat()
+        start_granted(self.node)
+        replicas.supervise(self.node)
+
+    def _beat(self) -> None:
+        if self.node is None:
+            self.node = register_node(name=self.name, facts=machine_facts(self.folder))
+        if time.monotonic() - self.beaten_at >= BEAT_SECONDS:
+            recover_orphans(self.node)
+            beat_node(node=self.node, storage_free_bytes=shutil.disk_usage(self.folder).free)
+            self.beaten_at = time.monotonic()
+
+
+def start_granted(node: Node) -> None:
+    """Claim every job that was granted to this node and give each a runner."""
+    granted = Job.objects.filter(
+        status=Job.Status.QUEUED, allocation__node=node, allocation__status="granted", cancel_requested_at=None
+    )
+    for job_id in granted.values_list("id", flat=True):
+        job = claim_job(job_id=job_id, node=node)
+        if job is not None:
+            start_runner(node, job)
+
+
+def recover_orphans(node: Node) -> None:
+    """Jobs of this node whose runner is gone: end what is left of them and put them back in the queue at once,
+    without waiting for the lease to run out."""
+    active = Job.objects.filter(node=node, status__in=Job.ACTIVE).select_related("allocation", "team")
+    for job in active:
+        if find_by_token(runner_token(node.name, job.pk, job.attempt)):
+            continue
+        end_tree(program_token(job.pk, job.attempt), grace_seconds=0)
+        job.refresh_from_db()
+        if job.status in Job.ACTIVE:
+            requeue_job(job=job, attempt=job.attempt, message=_("Its runner died."), is_strike=True)
+
+
+def start_runner(node: Node, job: Job) -> None:
+    launch(
+        [sys.executable, "-m", "workers.runner", str(job.pk), str(job.attempt)],
+        token=runner_token(node.name, job.pk, job.attempt),
+        log_path=node_folder(node.name) / "logs" / f"runner-{job.pk}-{job.attempt}.log",
+        cwd=settings.BASE_DIR,
+        env={"PYTHONPATH": os.pathsep.join([str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")])},
+    )
+
+
+_agent: Agent | None = None
+
+
+def run(name: str) -> Agent:
+    """Make and start the one agent of this process."""
+    global _agent
+    _agent = Agent(name)
+    _agent.start()
+    return _agent
+
+
+def wake() -> None:
+    if _agent is not None:
+        _agent.wake.set()

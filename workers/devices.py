@@ -1,0 +1,52 @@
+"""What this machine has. torch is not imported: NVIDIA devices are asked for through nvidia-smi."""
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+
+
+def machine_facts(home: Path) -> dict:
+    """cpu_count, memory_bytes, storage_free_bytes, and devices: the accelerators, or the CPU where there are none."""
+    memory = psutil.virtual_memory().total
+    cpu = {"kind": "cpu", "index": 0, "name": cpu_name(), "memory_bytes": memory}
+    return {
+        "cpu_count": usable_cpus(),
+        "memory_bytes": memory,
+        "storage_free_bytes": shutil.disk_usage(home).free,
+        "devices": nvidia_devices() or [cpu],
+    }
+
+
+def usable_cpus() -> int:
+    """The cores this process may run on, which in a container are fewer than the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def nvidia_devices() -> list[dict]:
+    if not shutil.which("nvidia-smi"):
+        return []
+    query = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    if answer.returncode:
+        return []
+    return [_nvidia_device(line) for line in answer.stdout.strip().splitlines()]
+
+
+def _nvidia_device(line: str) -> dict:
+    index, name, memory = (part.strip() for part in line.split(","))
+    return {"kind": "cuda", "index": int(index), "name": name, "memory_bytes": int(memory) * 2**20}

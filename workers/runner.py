@@ -1,0 +1,249 @@
+"""The runner of one attempt: ``python -m workers.runner JOB ATTEMPT``.
+
+It is detached from the node agent and outlives it. It fetches the inputs, starts the program, keeps the lease, writes
+down the program's events, and ends the job. When the lease is lost it ends the program and changes nothing more.
+"""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lepton_site.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.db import DatabaseError, connection  # noqa: E402
+from django.utils.translation import gettext as _  # noqa: E402
+
+from apps.core.errors import DomainError  # noqa: E402
+from apps.jobs import attempts  # noqa: E402
+from apps.jobs.models import Job  # noqa: E402
+from workers import artifacts  # noqa: E402
+from workers.contract import EVENTS_FILE, EXIT_FAILED, EXIT_STOPPED, OUTPUT_FOLDER, read_events, write_spec  # noqa: E402
+from workers.launcher import end_tree, launch, log_tail  # noqa: E402
+from workers.runner_tokens import program_token  # noqa: E402
+
+logger = logging.getLogger("lepton.runner")
+
+PROGRAMS = {
+    Job.Kind.PREPARE: "workers.preprocessing",
+    Job.Kind.TRAIN: "workers.training",
+    Job.Kind.COMPRESS: "workers.compression",
+}
+POLL_SECONDS = 0.3
+RENEW_SECONDS = 5
+GRACE_SECONDS = 20
+LOG_FILE = "program.log"
+
+
+class LeaseLost(Exception):
+    """Another execution of the job has begun, or may have."""
+
+
+@dataclass
+class Lease:
+    """Counts from before the renewal was sent; past the fence nothing may be written any more."""
+
+    job_id: int
+    attempt: int
+    renewed_at: float = field(default_factory=time.monotonic)
+
+    def keep(self) -> None:
+        """Renew when it is time. Raises LeaseLost."""
+        now = time.monotonic()
+        if now - self.renewed_at < RENEW_SECONDS:
+            return
+        try:
+            if not attempts.renew_lease(job_id=self.job_id, attempt=self.attempt):
+                raise LeaseLost
+            self.renewed_at = now
+        except DatabaseError as error:
+            self.tolerate(error)
+
+    def tolerate(self, error: Exception) -> None:
+        """The database is away: go on until the fence. Raises LeaseLost."""
+        logger.warning("the database does not answer: %s", error)
+        connection.close()
+        if time.monotonic() - self.renewed_at > settings.LEPTON_LEASE_SECONDS * 2 / 3:
+            raise LeaseLost from error
+
+
+class Runner:
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.attempt = job.attempt
+        self.folder = artifacts.job_folder(job)
+        self.lease = Lease(job.pk, job.attempt)
+        self.token = program_token(job.pk, job.attempt)
+        self.offset = 0
+        self.failure: dict | None = None
+        self.asked_to_stop = False
+        self.is_cancelled = False
+
+    def run(self) -> None:
+        signal.signal(signal.SIGTERM, self._on_term)
+        try:
+            process = self._start()
+            if process is not None:
+                code = self._follow(process)
+                self._drain()
+                self._finish(code)
+        except LeaseLost:
+            logger.warning("job %s attempt %s was given up", self.job.pk, self.attempt)
+        except DomainError as error:
+            self._end(attempts.fail_job, failure=_machine_failure(error.code, error.message, ""))
+        finally:
+            end_tree(self.token, grace_seconds=0)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _on_term(self, *_args: object) -> None:
+        self.asked_to_stop = True
+
+    def _start(self) -> subprocess.Popen | None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True, mode=0o700)
+        try:
+            spec = artifacts.build_spec(self.job, self.folder)
+        except (OSError, KeyError) as error:
+            message = _("The data could not be brought to this machine: %(error)s") % {"error": error}
+            self._end(attempts.requeue_job, message=message, is_strike=True)
+            return None
+        write_spec(spec, self.folder / "spec.json")
+        if checkpoint := artifacts.newest_checkpoint(self.job):
+            attempts.drop_metrics_after(job=self.job, step=checkpoint.step)
+        process = launch(
+            [sys.executable, "-m", PROGRAMS[self.job.kind], str(self.folder / "spec.json")],
+            token=self.token,
+            log_path=self.folder / LOG_FILE,
+            cwd=settings.BASE_DIR,
+            env=artifacts.python_environment(spec.threads),
+        )
+        if not attempts.mark_running(job=self.job, attempt=self.attempt):
+            raise LeaseLost
+        return process
+
+    def _follow(self, process: subprocess.Popen) -> int:
+        """Until the program has ended; returns its exit code."""
+        deadline = None
+        while process.poll() is None:
+            self.lease.keep()
+            self._apply_events()
+            if deadline is None and self._must_stop():
+                process.send_signal(signal.SIGTERM)
+                deadline = time.monotonic() + GRACE_SECONDS
+            if deadline and time.monotonic() > deadline:
+                end_tree(self.token, grace_seconds=0)
+            time.sleep(POLL_SECONDS)
+        return process.returncode
+
+    def _must_stop(self) -> bool:
+        try:
+            self.is_cancelled = attempts.is_cancel_requested(job_id=self.job.pk, attempt=self.attempt)
+        except DatabaseError as error:
+            self.lease.tolerate(error)
+        return self.is_cancelled or self.asked_to_stop
+
+    def _apply_events(self) -> None:
+        batch = list(read_events(self.folder / EVENTS_FILE, self.offset))
+        if not batch:
+            return
+        events = [event for event, _offset in batch]
+        try:
+            if not attempts.record_events(job_id=self.job.pk, attempt=self.attempt, events=events):
+                raise LeaseLost
+            self._store_newest_checkpoint(events)
+        except DatabaseError as error:
+            self.lease.tolerate(error)
+            return
+        self.failure = next((event for event in events if event["type"] == "failure"), self.failure)
+        self.offset = batch[-1][1]
+
+    def _store_newest_checkpoint(self, events: list[dict]) -> None:
+        """Of several since the last look only the newest is kept; one that the program has replaced meanwhile is
+        skipped, because the next is on its way."""
+        newest = next((event for event in reversed(events) if event["type"] == "checkpoint"), None)
+        if newest is None:
+            return
+        try:
+            files = artifacts.store_checkpoint(self.folder, newest)
+        except FileNotFoundError:
+            return
+        if files:
+            attempts.record_checkpoint(job_id=self.job.pk, attempt=self.attempt, event=newest, files=files)
+
+    def _drain(self) -> None:
+        """The last events; they matter, so a database that is away is waited for until the fence."""
+        while list(read_events(self.folder / EVENTS_FILE, self.offset)):
+            self.lease.keep()
+            self._apply_events()
+
+    def _finish(self, code: int) -> None:
+        if code == 0:
+            self._succeed()
+        elif self.is_cancelled:
+            self._end(attempts.end_cancelled, message=_("Stopped."))
+        elif code == EXIT_STOPPED or self.asked_to_stop:
+            self._end(attempts.requeue_job, message=_("The machine was stopped."), is_strike=False)
+        elif code == EXIT_FAILED and self.failure:
+            self._end(attempts.fail_job, failure=_from_event(self.failure))
+        elif code < 0:
+            self._end(attempts.requeue_job, message=_killed_sentence(-code, self._tail()), is_strike=True)
+        else:
+            message = _("The program ended unexpectedly (exit code %(code)d).") % {"code": code}
+            self._end(attempts.fail_job, failure=_machine_failure("program_crashed", message, self._tail()))
+
+    def _succeed(self) -> None:
+        name = "report.json" if self.job.kind == Job.Kind.PREPARE else "result.json"
+        result = json.loads((self.folder / OUTPUT_FOLDER / name).read_text())
+        meta = self.folder / OUTPUT_FOLDER / "model" / "meta.json"
+        if meta.exists():
+            result["meta"] = json.loads(meta.read_text())
+        self._end(attempts.succeed_job, result=result, outputs=artifacts.store_outputs(self.folder))
+
+    def _end(self, verb, **values) -> None:
+        """The last write, tried until the fence."""
+        while True:
+            self.lease.keep()
+            try:
+                verb(job=self.job, attempt=self.attempt, **values)
+                return
+            except DatabaseError as error:
+                self.lease.tolerate(error)
+                time.sleep(POLL_SECONDS)
+
+    def _tail(self) -> str:
+        return log_tail(self.folder / LOG_FILE)
+
+
+def _from_event(event: dict) -> dict:
+    return {key: event.get(key, "") for key in ("code", "message", "hint", "blame", "field", "evidence")}
+
+
+def _machine_failure(code: str, message: str, evidence: str) -> dict:
+    hint = _("Try again. If it happens again, send the log to whoever looks after this site.")
+    return {"code": code, "message": str(message), "hint": hint, "blame": "machine", "evidence": evidence}
+
+
+def _killed_sentence(number: int, tail: str) -> str:
+    sentence = _("The program was killed by signal %(number)d.") % {"number": number}
+    if number == signal.SIGKILL:
+        sentence += " " + _("The machine may have run out of memory.")
+    return f"{sentence} {tail[-500:]}".strip()
+
+
+def main(job_id: int, attempt: int) -> None:
+    job = Job.objects.select_related("node", "allocation", "dataset_version", "base_version", "team").get(pk=job_id)
+    if job.attempt == attempt and job.status == Job.Status.STARTING:
+        Runner(job).run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
