@@ -93,7 +93,9 @@ FIELDS: tuple[Field, ...] = (
     Field("model", "Model", "The network to train; auto picks one that fits the data and the preset.", "choice", "auto",
           choices=("auto", "resnet_tiny", "resnet_small"), tasks=IMAGES),
     Field("model", "Model", "The kind of model; auto trains what does best on the validation rows.", "choice", "auto",
-          choices=("auto", "gradient_boosting", "mlp"), tasks=TABLES),
+          choices=("auto", "gradient_boosting", "linear", "mlp", "blend"), tasks=TABLES),
+    Field("folds", "Folds", "How many models are trained, each without another part of the rows, and averaged; 1 trains "
+          "one and keeps the validation rows aside.", "int", 5, minimum=1, maximum=20, tasks=TABLES),
     Field("epochs", "Epochs", "How many times training goes through all training examples.", "int", 30,
           minimum=1, maximum=10_000),
     Field("batch_size", "Batch size", "How many examples each optimiser step looks at.", "int", 64,
@@ -171,7 +173,8 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "fast", "Fast", "A first answer within a minute or so.",
             images={"model": "resnet_tiny", "epochs": 10},
-            tables={"model": "gradient_boosting", "trees": 100, "tree_learning_rate": 0.15, "epochs": 10},
+            tables={"model": "gradient_boosting", "folds": 1, "trees": 100, "tree_learning_rate": 0.15, "epochs": 10,
+                    "early_stopping_patience": 5},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"class_weights": "balanced", "label_smoothing": 0.05, "ema_decay": 0.99},
@@ -181,7 +184,8 @@ PRESETS: dict[str, Preset] = {
             "accurate", "Accurate", "The best result Lepton can reach; takes several times longer.",
             images={"model": "resnet_small", "epochs": 60, "class_weights": "balanced", "label_smoothing": 0.05,
                     "ema_decay": 0.99},
-            tables={"trees": 1000, "tree_learning_rate": 0.04, "epochs": 60, "early_stopping_patience": 15},
+            tables={"model": "blend", "folds": 8, "trees": 1000, "tree_learning_rate": 0.04, "epochs": 60,
+                    "early_stopping_patience": 15},
         ),
     )
 }  # fmt: skip
