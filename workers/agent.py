@@ -4,7 +4,6 @@ It is woken by Celery (workers.tasks) and looks for itself every second, so a lo
 """
 
 import logging
-import os
 import shutil
 import sys
 import threading
@@ -109,11 +108,10 @@ def recover_orphans(node: Node) -> None:
 
 def start_runner(node: Node, job: Job) -> None:
     launch(
-        [sys.executable, "-m", "workers.runner", str(job.pk), str(job.attempt)],
+        [sys.executable, "manage.py", "run_attempt", str(job.pk), str(job.attempt)],
         token=runner_token(node.name, job.pk, job.attempt),
         log_path=node_folder(node.name) / "logs" / f"runner-{job.pk}-{job.attempt}.log",
         cwd=settings.BASE_DIR,
-        env={"PYTHONPATH": os.pathsep.join([str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")])},
     )
 
 

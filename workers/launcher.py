@@ -15,7 +15,9 @@ import psutil
 TOKEN_VARIABLE = "LEPTON_PROCESS_TOKEN"
 
 
-def launch(argv: list[str], *, token: str, log_path: Path, cwd: Path, env: dict[str, str] | None = None) -> subprocess.Popen:
+def launch(
+    argv: list[str], *, token: str, log_path: Path, cwd: Path, env: dict[str, str] | None = None
+) -> subprocess.Popen:
     """Start `argv` detached, its output appended to `log_path`."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with open(log_path, "ab") as log:

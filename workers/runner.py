@@ -1,4 +1,4 @@
-"""The runner of one attempt: ``python -m workers.runner JOB ATTEMPT``.
+"""The runner of one attempt: ``manage.py run_attempt JOB ATTEMPT``.
 
 It is detached from the node agent and outlives it. It fetches the inputs, starts the program, keeps the lease, writes
 down the program's events, and ends the job. When the lease is lost it ends the program and changes nothing more.
@@ -6,7 +6,6 @@ down the program's events, and ends the job. When the lease is lost it ends the 
 
 import json
 import logging
-import os
 import shutil
 import signal
 import subprocess
@@ -14,22 +13,17 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-import django
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.utils.translation import gettext as _
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lepton_site.settings")
-django.setup()
-
-from django.conf import settings  # noqa: E402
-from django.db import DatabaseError, connection  # noqa: E402
-from django.utils.translation import gettext as _  # noqa: E402
-
-from apps.core.errors import DomainError  # noqa: E402
-from apps.jobs import attempts  # noqa: E402
-from apps.jobs.models import Job  # noqa: E402
-from workers import artifacts  # noqa: E402
-from workers.contract import EVENTS_FILE, EXIT_FAILED, EXIT_STOPPED, OUTPUT_FOLDER, read_events, write_spec  # noqa: E402
-from workers.launcher import end_tree, launch, log_tail  # noqa: E402
-from workers.runner_tokens import program_token  # noqa: E402
+from apps.core.errors import DomainError
+from apps.jobs import attempts
+from apps.jobs.models import Job
+from workers import artifacts
+from workers.contract import EVENTS_FILE, EXIT_FAILED, EXIT_STOPPED, OUTPUT_FOLDER, read_events, write_spec
+from workers.launcher import end_tree, launch, log_tail
+from workers.runner_tokens import program_token
 
 logger = logging.getLogger("lepton.runner")
 
@@ -239,11 +233,9 @@ def _killed_sentence(number: int, tail: str) -> str:
     return f"{sentence} {tail[-500:]}".strip()
 
 
-def main(job_id: int, attempt: int) -> None:
+def run_attempt(job_id: int, attempt: int) -> None:
+    """Run the attempt to its end, unless it has been given up before it began."""
     job = Job.objects.select_related("node", "allocation", "dataset_version", "base_version", "team").get(pk=job_id)
     if job.attempt == attempt and job.status == Job.Status.STARTING:
         Runner(job).run()
 
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
