@@ -1,9 +1,11 @@
 """Turns a DomainError that a view lets through into an answer a person can read."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from apps.core.errors import DomainError
+
+PROGRAM_PATHS = ("/api/", "/v1/")
 
 
 class DomainErrorMiddleware:
@@ -16,20 +18,19 @@ class DomainErrorMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if not isinstance(exception, DomainError):
-            return None
-        if request.accepts("text/html"):
-            response = self._page(request, exception)
-        else:
-            response = JsonResponse(exception.as_dict(), status=exception.status)
-        for name, value in exception.headers().items():
-            response[name] = value
-        return response
+        return answer_error(request, exception) if isinstance(exception, DomainError) else None
 
-    def _page(self, request: HttpRequest, error: DomainError) -> HttpResponse:
-        if request.htmx:
-            response = render(request, "core/toast.html", {"error": error}, status=error.status)
-            response["HX-Retarget"] = "#toasts"
-            response["HX-Reswap"] = "beforeend"
-            return response
-        return render(request, "core/error.html", {"error": error}, status=error.status)
+
+def answer_error(request: HttpRequest, error: DomainError) -> HttpResponse:
+    """The error in the form this client reads. Needs neither session nor database, which may be what broke."""
+    if request.path.startswith(PROGRAM_PATHS) or not request.accepts("text/html"):
+        response = JsonResponse(error.as_dict(), status=error.status)
+    elif "HX-Request" in request.headers:
+        response = HttpResponse(render_to_string("core/toast.html", {"error": error}), status=error.status)
+        response["HX-Retarget"] = "#toasts"
+        response["HX-Reswap"] = "beforeend"
+    else:
+        response = HttpResponse(render_to_string("core/error.html", {"error": error}), status=error.status)
+    for name, value in error.headers().items():
+        response[name] = value
+    return response

@@ -1,8 +1,12 @@
 """Template filters and tags that every page uses."""
 
 import json
+from datetime import datetime
 
 from django import template
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.forms import BaseForm, BoundField
+from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -98,3 +102,36 @@ def query(context, **changes) -> str:
         else:
             params[key] = value
     return f"?{params.urlencode()}" if params else "?"
+
+
+WIDGET_CLASSES = {"checkbox": "form-check-input", "select": "form-select", "file": "form-control", "range": "form-range"}
+
+
+@register.inclusion_tag("core/field.html")
+def field(bound: BoundField, **attrs: str) -> dict:
+    """A form field with its label above, its help below and its error beside it. `autofocus=True` and the like are passed on."""
+    kind = getattr(bound.field.widget, "input_type", "textarea")
+    attrs["class"] = f"{WIDGET_CLASSES.get(kind, 'form-control')}{' is-invalid' if bound.errors else ''}"
+    if bound.errors:
+        attrs["aria-describedby"] = f"{bound.auto_id}_error"
+        attrs["aria-invalid"] = "true"
+    elif bound.help_text:
+        attrs["aria-describedby"] = f"{bound.auto_id}_help"
+    return {"field": bound, "widget": bound.as_widget(attrs=attrs), "is_check": kind == "checkbox"}
+
+
+@register.inclusion_tag("core/form_errors.html")
+def form_errors(form: BaseForm) -> dict:
+    """What is wrong with the form as a whole."""
+    return {"form": form}
+
+
+@register.simple_tag
+def time_ago(moment: datetime | None) -> str:
+    """Relative, with the exact time on hover: "3 minutes ago"."""
+    if moment is None:
+        return "–"
+    exact = formats.date_format(timezone.localtime(moment), "DATETIME_FORMAT")
+    seconds = (timezone.now() - moment).total_seconds()
+    text = _("just now") if 0 <= seconds < 10 else naturaltime(moment)
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, text)

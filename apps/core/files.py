@@ -1,0 +1,38 @@
+"""Stored files on their way to a person."""
+
+import mimetypes
+
+from django.http import FileResponse, HttpRequest, HttpResponseBase, HttpResponseNotModified
+
+from apps.core.errors import NotFound
+from apps.core.storage import open_blob
+
+INLINE_TYPES = {"image/png", "image/jpeg", "image/webp"}
+
+
+def blob_response(
+    request: HttpRequest, sha256: str, filename: str, content_type: str = "", inline: bool = False
+) -> HttpResponseBase:
+    """Send the blob `sha256` as `filename`.
+
+    It is an attachment that no browser interprets, unless `inline` asks for an image that the site made itself. The bytes
+    under a sha256 never change, so browsers keep them. Raises NotFound. The caller has checked whose file it is.
+    """
+    etag = f'"{sha256}"'
+    if request.headers.get("If-None-Match") == etag:
+        return _kept(HttpResponseNotModified(), etag)
+    try:
+        file = open_blob(sha256)
+    except FileNotFoundError as error:
+        raise NotFound(f"The file {filename} is no longer in storage.") from error
+    content_type = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
+    is_shown = inline and content_type in INLINE_TYPES
+    response = FileResponse(file, as_attachment=not is_shown, filename=filename, content_type=content_type)
+    return _kept(response, etag)
+
+
+def _kept(response: HttpResponseBase, etag: str) -> HttpResponseBase:
+    response["ETag"] = etag
+    response["Cache-Control"] = "private, max-age=31536000, immutable"
+    response["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -1,0 +1,26 @@
+"""All addresses: the pages of each app, its REST endpoints under /api/v1/, and the operators' admin."""
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+APPS = ("dashboard", "accounts", "core", "datasets", "jobs", "registry", "deployments", "resources")
+
+urlpatterns = [
+    *(path("", include(f"apps.{app}.urls")) for app in APPS if find_spec(f"apps.{app}.urls")),
+    *(
+        path("api/v1/", include(import_module(f"apps.{app}.api").api_urlpatterns))
+        for app in APPS
+        if app != "core" and find_spec(f"apps.{app}.api")
+    ),
+    path("admin/", admin.site.urls),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+]
+
+handler400 = "apps.core.views.bad_request"
+handler403 = "apps.core.views.permission_denied"
+handler404 = "apps.core.views.page_not_found"
+handler500 = "apps.core.views.server_error"
