@@ -1,0 +1,90 @@
+"""``python -m workers.training spec.json``: train one model. See workers/contract.py for the spec and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from workers.contract import (
+    EVENTS_FILE,
+    EXIT_FAILED,
+    EXIT_STOPPED,
+    IMAGE_CLASSIFICATION,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    EventWriter,
+    ProgramFailure,
+    TrainSpec,
+    read_spec,
+)
+from workers.training.hyperparameters import HyperparameterError, resolve
+from workers.training.stopping import Stop, Stopped
+
+EXIT_USAGE = 2
+# Names and not modules: a task loads only what it needs, and the first event does not wait for torch.
+MODULES = {
+    IMAGE_CLASSIFICATION: "workers.training.images",
+    TABULAR_CLASSIFICATION: "workers.training.tables",
+    TABULAR_REGRESSION: "workers.training.tables",
+}
+Trainer = Callable[[TrainSpec, EventWriter, Stop], dict[str, Any]]
+
+
+def main(arguments: list[str]) -> int:
+    """Train as the spec at ``arguments[0]`` says and return the exit code."""
+    try:
+        (path,) = arguments
+        spec = read_spec(TrainSpec, path)
+    except (OSError, ValueError) as error:
+        print(f"usage: python -m workers.training spec.json ({error})", file=sys.stderr)
+        return EXIT_USAGE
+    stop, events = Stop().listen(), EventWriter(Path(spec.work_dir) / EVENTS_FILE)
+    events.progress(0.0, "Starting")
+    try:
+        events.result(run(spec, events, stop))
+    except Stopped:
+        events.log("Stopped as asked.")
+        return EXIT_STOPPED
+    except ProgramFailure as failure:
+        events.failure(failure)
+        return EXIT_FAILED
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        events.failure(_out_of_memory(spec), evidence="".join(traceback.format_exception_only(error)).strip())
+        return EXIT_FAILED
+    return 0
+
+
+def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
+    """Check the settings and hand over to the task's own module. Returns the summary for the result event."""
+    try:
+        hyperparameters = resolve(spec.task, overrides=spec.hyperparameters)
+    except HyperparameterError as error:
+        raise ProgramFailure(error.code, error.message, blame="settings", field=error.field) from error
+    # OpenMP reads this when torch or scikit-learn is loaded, and never again.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, spec.threads))
+    train: Trainer = importlib.import_module(MODULES[spec.task]).train
+    return train(replace(spec, hyperparameters=hyperparameters), events, stop)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def _out_of_memory(spec: TrainSpec) -> ProgramFailure:
+    batch_size = spec.hyperparameters.get("batch_size", 2)
+    message = f"The machine ran out of memory with batch_size {batch_size}."
+    hint = f"Set batch_size to {max(1, batch_size // 2)}."
+    return ProgramFailure("out_of_memory", message, hint=hint, blame="settings", field="batch_size")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

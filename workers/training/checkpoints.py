@@ -1,0 +1,102 @@
+"""Checkpoints: whole or absent, verified by sha256, tensors in safetensors and all else in JSON; nothing is pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+PREFIX = "step-"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    path: Path
+    step: int
+    tensors: dict[str, np.ndarray]
+    state: dict[str, Any]
+
+
+class CheckpointStore:
+    """The newest `keep` checkpoints in `folder`, each a folder ``step-<number>`` with a manifest.
+
+    Two are kept so that there is one to fall back to when the newest is damaged.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.folder, self.keep = Path(folder), keep
+
+    def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder."""
+        final = self.folder / f"{PREFIX}{step:09d}"
+        temporary = self.folder / f".{final.name}.{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, temporary / TENSORS)
+        (temporary / STATE).write_text(json.dumps(state))
+        files = {name: _describe(temporary / name) for name in (TENSORS, STATE)}
+        (temporary / MANIFEST).write_text(json.dumps({"format": 1, "step": step, "files": files}))
+        _sync(temporary)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+        _sync_folder(self.folder)
+        self._drop_old()
+        return final
+
+    def load_newest(self) -> Checkpoint | None:
+        """The newest checkpoint that is complete and unchanged; damaged ones are passed over."""
+        for path in self._paths():
+            if is_complete(path):
+                manifest = json.loads((path / MANIFEST).read_text())
+                state = json.loads((path / STATE).read_text())
+                return Checkpoint(path, manifest["step"], load_file(path / TENSORS), state)
+        return None
+
+    def clear(self) -> None:
+        """Drop what an earlier training left, so that it is not taken for this one's."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _paths(self) -> Iterator[Path]:
+        yield from sorted(self.folder.glob(f"{PREFIX}*"), reverse=True)
+
+    def _drop_old(self) -> None:
+        for path in list(self._paths())[self.keep :]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def is_complete(path: Path) -> bool:
+    """Whether every file of the checkpoint at `path` is there with the bytes that its manifest names."""
+    try:
+        files = json.loads((path / MANIFEST).read_text())["files"]
+        return bool(files) and all(_describe(path / name) == facts for name, facts in files.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

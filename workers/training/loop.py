@@ -1,0 +1,272 @@
+"""The one loop that trains every torch model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workers.contract import EventWriter, ProgramFailure
+from workers.training.batches import Batches
+from workers.training.checkpoints import CheckpointStore
+from workers.training.losses import Loss
+from workers.training.optimization import MovingAverage, learning_rate_factor, make_optimizer, set_learning_rate
+from workers.training.reporting import Reporter
+from workers.training.state import export_state, import_state
+from workers.training.stopping import Stop, Stopped
+
+CHECKPOINT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a model is on the validation data: `score` decides which epoch is kept (higher is better)."""
+
+    score: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training did. `history` has one row for each epoch; the model holds the weights of `best_epoch` (from 1)."""
+
+    epochs: int
+    steps: int
+    best_epoch: int
+    best_score: float
+    history: list[dict[str, float]]
+    seconds: float
+    samples_per_second: float
+    stopped_early: bool
+
+
+def prepare_torch(threads: int, seed: int) -> None:
+    """Fix the number of threads and every random choice of torch in this process."""
+    torch.set_num_threads(max(1, threads))
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def fit(
+    model: nn.Module,
+    batches: Batches,
+    evaluate: Callable[[nn.Module], Evaluation],
+    loss: Loss,
+    *,
+    hyperparameters: Mapping[str, Any],
+    events: EventWriter,
+    stop: Stop,
+    checkpoints: CheckpointStore,
+    resume: bool = False,
+    device: str = "cpu",
+    span: tuple[float, float] = (0.0, 1.0),
+) -> FitResult:
+    """Train `model` in place and leave the weights of its best epoch in it.
+
+    `evaluate` gets the model in eval mode without gradients. With `resume`, training goes on from the newest complete
+    checkpoint exactly as if it had not been interrupted. Raises Stopped after writing a checkpoint when `stop` is set,
+    and ProgramFailure with code diverged or unsupported_precision.
+    """
+    _check_precision(hyperparameters["mixed_precision"], device)
+    reporter = Reporter(events, hyperparameters["epochs"], len(batches), span)
+    training = _Training(model.to(device), batches, evaluate, loss, hyperparameters, stop, checkpoints, reporter, device)
+    if not (resume and training.restore()):
+        checkpoints.clear()
+    while not training.is_done():
+        training.run_epoch()
+    return training.finish()
+
+
+def _check_precision(precision: str, device: str) -> None:
+    if precision == "fp16" and not device.startswith("cuda"):
+        message = "mixed_precision is fp16, which needs a GPU, and this job runs on the CPU."
+        hint = "Set mixed_precision to bf16 or no."
+        raise ProgramFailure("unsupported_precision", message, hint=hint, blame="settings", field="mixed_precision")
+
+
+@dataclass
+class _Training:
+    """Everything that changes while training, and the steps that change it."""
+
+    model: nn.Module
+    batches: Batches
+    evaluate: Callable[[nn.Module], Evaluation]
+    loss: Loss
+    hyperparameters: Mapping[str, Any]
+    stop: Stop
+    checkpoints: CheckpointStore
+    reporter: Reporter
+    device: str
+    step: int = 0
+    epoch: int = 0
+    epoch_losses: list[float] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_score: float = -math.inf
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds_before: float = 0.0
+
+    def __post_init__(self) -> None:
+        precision = self.hyperparameters["mixed_precision"]
+        self.device_type = torch.device(self.device).type
+        self.precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        self.optimizer = make_optimizer(self.model, self.hyperparameters)
+        self.scaler = torch.amp.GradScaler(self.device_type, enabled=precision == "fp16")
+        decay = self.hyperparameters["ema_decay"]
+        self.average = MovingAverage(self.model, decay) if decay else None
+        self.started = time.monotonic()
+        self.saved_at = -math.inf
+
+    # One epoch
+
+    def is_done(self) -> bool:
+        return self.epoch >= self.hyperparameters["epochs"] or self._is_stale()
+
+    def _is_stale(self) -> bool:
+        patience = self.hyperparameters["early_stopping_patience"]
+        return bool(patience) and self.epoch - self.best_epoch >= patience
+
+    def run_epoch(self) -> None:
+        """Go on from where this epoch stands: at its start, or in its middle after a resume."""
+        self.model.train()
+        for inputs, targets in self.batches.epoch(self.epoch, start=self.step - self.epoch * len(self.batches)):
+            self._leave_if_asked()
+            self._take_step(tuple(item.to(self.device) for item in inputs), targets.to(self.device))
+        self._leave_if_asked()
+        self._end_epoch()
+
+    def _leave_if_asked(self) -> None:
+        if self.stop.requested:
+            self.save()
+            raise Stopped
+
+    def _take_step(self, inputs: tuple[Tensor, ...], targets: Tensor) -> None:
+        begin, rate = time.monotonic(), self._learning_rate()
+        set_learning_rate(self.optimizer, rate)
+        with torch.autocast(self.device_type, self.precision, enabled=self.precision is not None):
+            outputs = self.model(*inputs)
+        loss = self.loss(outputs.float(), targets)
+        value = loss.item()
+        self._fail_if_diverged(value, "training loss")
+        self._descend(loss)
+        self.step += 1
+        self.epoch_losses.append(value)
+        if self.average:
+            self.average.update(self.model, self.step)
+        self.reporter.took_step(self.step, value, rate, len(targets), time.monotonic() - begin)
+
+    def _learning_rate(self) -> float:
+        settings = self.hyperparameters
+        factor = learning_rate_factor(settings["scheduler"], self.step, self.reporter.steps, settings["warmup_ratio"])
+        return settings["learning_rate"] * factor
+
+    def _descend(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if self.hyperparameters["max_grad_norm"]:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.hyperparameters["max_grad_norm"])
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _fail_if_diverged(self, value: float, what: str) -> None:
+        if math.isfinite(value):
+            return
+        rate = self.hyperparameters["learning_rate"]
+        recent = ", ".join(f"{loss:.4g}" for loss in self.epoch_losses[-5:]) or "none"
+        self.reporter.events.log(f"The last finite losses of this epoch: {recent}.", "error")
+        raise ProgramFailure(
+            "diverged",
+            f"Training diverged: the {what} became {value} in epoch {self.epoch + 1}, step {self.step + 1}, "
+            f"with learning_rate {rate:g}.",
+            hint=f"Lower the learning rate to {rate / 10:g}.",
+            blame="settings",
+            field="learning_rate",
+        )
+
+    def _end_epoch(self) -> None:
+        evaluation = self._evaluate()
+        self._fail_if_diverged(evaluation.score, "validation score")
+        self.epoch += 1
+        if evaluation.score > self.best_score:
+            self.best_score, self.best_epoch = evaluation.score, self.epoch
+            self.best = {name: value.detach().clone() for name, value in self._judged().state_dict().items()}
+        row = {"epoch": self.epoch, "train_loss": sum(self.epoch_losses) / len(self.epoch_losses)}
+        self.history.append(row | {f"val_{name}": value for name, value in evaluation.metrics.items()})
+        self.reporter.evaluated(evaluation.metrics, self.step)
+        self.epoch_losses = []
+        if self.is_done() or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+            self.save()
+
+    def _judged(self) -> nn.Module:
+        return self.average.model if self.average else self.model
+
+    @torch.no_grad()
+    def _evaluate(self) -> Evaluation:
+        self._judged().eval()
+        return self.evaluate(self._judged())
+
+    def finish(self) -> FitResult:
+        self.model.load_state_dict(self.best)
+        self.model.eval()
+        return FitResult(
+            epochs=self.epoch,
+            steps=self.step,
+            best_epoch=self.best_epoch,
+            best_score=self.best_score,
+            history=self.history,
+            seconds=self._seconds(),
+            samples_per_second=self.reporter.samples_per_second,
+            stopped_early=self.epoch < self.hyperparameters["epochs"],
+        )
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    # Checkpoints
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to be this training's."""
+        shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
+        return {"hyperparameters": dict(self.hyperparameters), "examples": len(self.batches.targets), "shapes": shapes}
+
+    def save(self) -> None:
+        averaged = self.average.model if self.average else None
+        tensors, optimizer_state = export_state(self.model, self.optimizer, averaged, self.best)
+        state = {
+            "identity": self._identity(),
+            "optimizer": optimizer_state,
+            "scaler": self.scaler.state_dict(),
+            "reporter": self.reporter.state(),
+            "epoch": self.epoch,
+            "epoch_losses": self.epoch_losses,
+            "best_epoch": self.best_epoch,
+            "best_score": self.best_score if self.best_epoch else None,
+            "history": self.history,
+            "seconds": self._seconds(),
+        }
+        path = self.checkpoints.save(step=self.step, tensors=tensors, state=state)
+        self.saved_at = time.monotonic()
+        relative = path.relative_to(self.checkpoints.folder.parent)
+        self.reporter.events.checkpoint(relative, step=self.step, epoch=self.step / len(self.batches))
+
+    def restore(self) -> bool:
+        """Take over the newest complete checkpoint; False when there is none of this training."""
+        checkpoint = self.checkpoints.load_newest()
+        if checkpoint is None or checkpoint.state["identity"] != self._identity():
+            return False
+        state = checkpoint.state
+        averaged = self.average.model if self.average else None
+        self.best = import_state(checkpoint.tensors, state["optimizer"], self.model, self.optimizer, averaged)
+        self.scaler.load_state_dict(state["scaler"])
+        self.reporter.restore(state["reporter"])
+        self.step, self.epoch, self.epoch_losses = checkpoint.step, state["epoch"], state["epoch_losses"]
+        self.best_epoch, self.history, self.seconds_before = state["best_epoch"], state["history"], state["seconds"]
+        self.best_score = state["best_score"] if self.best_epoch else -math.inf
+        self.reporter.events.log(f"Going on from step {self.step} of {self.reporter.steps}.")
+        return True

@@ -1,0 +1,61 @@
+"""What training makes small: losses by their usual names, and class weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FOCAL_GAMMA = 2.0
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def make_loss(hyperparameters: Mapping[str, Any], weights: Tensor | None = None) -> Loss:
+    """The mean loss of (outputs, targets) named by ``hyperparameters["loss"]``.
+
+    Classification: outputs are logits [N, K], targets class numbers [N], `weights` [K] one factor for each class.
+    Regression (no ``label_smoothing`` among the hyper-parameters): outputs and targets are [N] or [N, 1].
+    """
+    name = hyperparameters["loss"]
+    if "label_smoothing" not in hyperparameters:
+        function = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[name]
+        return lambda outputs, targets: function(outputs.reshape(-1), targets.reshape(-1))
+    smoothing = hyperparameters["label_smoothing"]
+    if name == "cross_entropy":
+        return lambda outputs, targets: F.cross_entropy(outputs, targets, weights, label_smoothing=smoothing)
+    rows = {"focal": _focal, "mse": _squared}[name]
+    return lambda outputs, targets: _mean(rows(outputs, smooth_labels(targets, outputs, smoothing)), targets, weights)
+
+
+def smooth_labels(targets: Tensor, outputs: Tensor, smoothing: float) -> Tensor:
+    """One-hot rows [N, K] with `smoothing` of their weight spread over all classes."""
+    classes = outputs.shape[1]
+    return F.one_hot(targets, classes).to(outputs.dtype) * (1 - smoothing) + smoothing / classes
+
+
+def balanced_class_weights(targets: Tensor, classes: int) -> Tensor:
+    """N / (K * n_k) for each class k, and 0 for a class without examples: every class has the same say."""
+    counts = torch.bincount(targets, minlength=classes).float()
+    return torch.where(counts > 0, len(targets) / (classes * counts.clamp(min=1)), torch.zeros_like(counts))
+
+
+def _focal(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each row, where a class with probability p counts by (1 - p) ** gamma."""
+    logs = F.log_softmax(outputs, dim=1)
+    return -(labels * (1 - logs.exp()) ** FOCAL_GAMMA * logs).sum(dim=1)
+
+
+def _squared(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Squared distance of each row's probabilities from its label (the Brier score)."""
+    return ((outputs.softmax(dim=1) - labels) ** 2).sum(dim=1)
+
+
+def _mean(rows: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return rows.mean()
+    factors = weights[targets]
+    return (rows * factors).sum() / factors.sum()

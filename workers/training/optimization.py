@@ -1,0 +1,74 @@
+"""Optimisers, the course of the learning rate, and the moving average of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+STEP_FACTOR = 0.1
+STEP_PARTS = 3
+
+
+def make_optimizer(model: nn.Module, hyperparameters: Mapping[str, Any]) -> Optimizer:
+    """The optimiser by its usual name; biases and normalisation weights are not decayed."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": hyperparameters["weight_decay"]},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    rate = hyperparameters["learning_rate"]
+    if hyperparameters["optimizer"] == "sgd":
+        momentum = hyperparameters["momentum"]
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[hyperparameters["optimizer"]](groups, lr=rate)
+
+
+def learning_rate_factor(scheduler: str, step: int, steps: int, warmup_ratio: float) -> float:
+    """What the learning rate is multiplied by in step `step` (from 0) of `steps`: it rises to 1 and then falls.
+
+    `step` divides the rest into three parts, each with a tenth of the rate before it.
+    """
+    warmup = round(warmup_ratio * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    passed = (step - warmup) / max(1, steps - warmup)
+    if scheduler == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * passed))
+    if scheduler == "linear":
+        return 1 - passed
+    return STEP_FACTOR ** math.floor(passed * STEP_PARTS) if scheduler == "step" else 1.0
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+class MovingAverage:
+    """An exponential moving average of a model's weights and buffers, often better than the last weights.
+
+    The decay grows from 0.1 to `decay` over the first steps, so that the random start is soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.model = deepcopy(model).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights that `model` has after `step` steps (from 1)."""
+        share = 1 - min(self.decay, step / (step + 9))
+        floats: list[tuple[Tensor, Tensor]] = []
+        for kept, new in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
+            if kept.is_floating_point():
+                floats.append((kept, new))
+            else:
+                kept.copy_(new)
+        torch._foreach_lerp_([kept for kept, _ in floats], [new for _, new in floats], share)
