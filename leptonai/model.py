@@ -1,0 +1,48 @@
+"""A deployed model that predicts."""
+
+from typing import Any
+
+from leptonai.images import to_bytes
+from leptonai.records import Record
+from leptonai.transport import Http
+
+
+class Model:
+    """`client.load_model(name)`. `task`, `classes` and `input` say what it takes and gives."""
+
+    def __init__(self, http: Http, name: str, facts: Record) -> None:
+        self._http = http
+        self.name = name
+        self.facts = facts
+
+    @property
+    def task(self) -> str:
+        return self.facts["task"]
+
+    @property
+    def classes(self) -> list[str]:
+        return self.facts.get("classes") or []
+
+    @property
+    def input(self) -> Record:
+        return self.facts["input"]
+
+    def predict(self, item: Any, *, top_k: int | None = None) -> dict:
+        """Predict one item.
+
+        For a model of pictures `item` is a path, bytes, a PIL image or a uint8 array; for a model of tables a dict of
+        column -> value, or a list of such dicts. Answers {"class", "probability"}, with "classes" (best first) when
+        `top_k` is given; {"value"} for a number; {"predictions": [...]} for a list of rows.
+        """
+        params = {"top_k": top_k} if top_k else None
+        path = f"/v1/models/{self.name}/predict"
+        if self.input["kind"] == "table":
+            body = {"rows": item} if isinstance(item, list) else {"row": dict(item)}
+            return self._http.request("POST", path, params=params, json=body, is_safe_to_repeat=True)
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._http.request(
+            "POST", path, params=params, content=to_bytes(item), headers=headers, is_safe_to_repeat=True
+        )
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name!r} for {self.task}>"

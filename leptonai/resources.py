@@ -1,0 +1,237 @@
+"""The things at the site: list, get, create, wait, follow."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from leptonai.errors import Failed, NotFoundError, WaitTimeout
+from leptonai.records import Record
+from leptonai.transport import Http
+from leptonai.uploads import Progress, upload_file
+
+POLL_SECONDS = 0.5
+FileArgument = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
+
+
+class Resource:
+    """One kind of thing. `reference` is an id, a name, or a record of it."""
+
+    path = ""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def list(self, **filters: Any) -> list[Record]:
+        """All of the team's, newest first; filters such as name="digits" or status="running"."""
+        found: list[Record] = []
+        while True:
+            page = self._http.request("GET", self.path, params={**filters, "limit": 200, "offset": len(found)})
+            found += page["results"]
+            if not page["next"] or not page["results"]:
+                return found
+
+    def get(self, reference: int | str | Mapping) -> Record:
+        """Raises NotFoundError."""
+        return self._http.request("GET", f"{self.path}{self._id(reference)}/")
+
+    def _id(self, reference: int | str | Mapping) -> int:
+        if isinstance(reference, Mapping):
+            return reference["id"]
+        if isinstance(reference, int):
+            return reference
+        page = self._http.request("GET", self.path, params={"name": reference})
+        if not page["results"]:
+            raise NotFoundError(f'There is nothing called "{reference}" here.', status=404, code="not_found")
+        return page["results"][0]["id"]
+
+    def _follow(self, reference: Any, is_done: Callable[[Record], bool], timeout: float | None) -> Iterator[Record]:
+        """The thing each time it has changed, until it is done. Raises WaitTimeout after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        reference = self._id(reference)
+        last = None
+        while True:
+            record = self.get(reference)
+            if record != last:
+                yield record
+            if is_done(record):
+                return
+            if deadline is not None and time.monotonic() > deadline:
+                raise WaitTimeout(f"{self.path} {reference} is not done after {timeout:g} s; it goes on at the site.")
+            last = record
+            time.sleep(POLL_SECONDS)
+
+
+class Datasets(Resource):
+    """Data sets and their frozen versions."""
+
+    path = "/api/v1/datasets/"
+
+    def create(
+        self,
+        name: str,
+        files: FileArgument,
+        *,
+        target: str = "",
+        description: str = "",
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Record:
+        """Upload `files` and make a data set of them; it is checked at the site from then on (see `wait`).
+
+        `files` is one path, several, or {"train": path, "val": path, "test": path} where you have split it yourself.
+        `on_progress` hears of every chunk. An upload goes on where a dropped connection left it.
+        """
+        uploads = [
+            {"id": upload_file(self._http, path, on_progress)["id"], **({"split": split} if split else {})}
+            for path, split in _with_splits(files)
+        ]
+        body = {"name": name, "description": description, "target": target, "uploads": uploads}
+        return self._http.request("POST", self.path, json=body)
+
+    def follow(self, reference: int | str | Mapping, *, timeout: float | None = None) -> Iterator[Record]:
+        """The data set each time it has changed, until its newest version is checked."""
+        return self._follow(reference, lambda record: record["latest_version"]["status"] != "checking", timeout)
+
+    def wait(
+        self, reference: int | str | Mapping, *, timeout: float | None = None, leave_out_bad: bool = False
+    ) -> Record:
+        """Until the newest version is ready. Raises Failed, which names bad files unless `leave_out_bad`."""
+        record = _last(self.follow(reference, timeout=timeout))
+        version = record["latest_version"]
+        if version["status"] == "needs_review":
+            if not leave_out_bad:
+                raise _needs_review(record)
+            self._http.request("POST", f"{self.path}{record['id']}/versions/{version['number']}/accept/")
+            return self.get(record)
+        if version["status"] == "rejected":
+            error = version["error"]
+            raise Failed(error["message"], code=error["code"], hint=error["hint"])
+        return record
+
+    def delete(self, reference: int | str | Mapping) -> None:
+        self._http.request("DELETE", f"{self.path}{self._id(reference)}/")
+
+
+class Jobs(Resource):
+    """Trainings, compressions and data checks."""
+
+    path = "/api/v1/jobs/"
+
+    def create(self, kind: str, **fields: Any) -> Record:
+        """`kind` "train": dataset, version, model_name, task, target, preset, hyperparameters; "compress": model,
+        version, method."""
+        return self._http.request("POST", self.path, json={"kind": kind, **fields})
+
+    def train(self, dataset: int | str, **fields: Any) -> Record:
+        """Train on a data set (its id or name)."""
+        return self.create("train", dataset=dataset, **fields)
+
+    def compress(self, model: int | str, *, method: str = "int8", **fields: Any) -> Record:
+        """Compress a model (its id or name; the newest version unless `version` is given)."""
+        return self.create("compress", model=model, method=method, **fields)
+
+    def follow(self, reference: int | Mapping, *, timeout: float | None = None) -> Iterator[Record]:
+        """The job each time it has changed, until it has ended."""
+        return self._follow(reference, lambda job: job["status"] in ("succeeded", "failed", "cancelled"), timeout)
+
+    def wait(self, reference: int | Mapping, *, timeout: float | None = None) -> Record:
+        """Until the job has succeeded. Raises Failed with the site's code, sentence and hint."""
+        return require_success(_last(self.follow(reference, timeout=timeout)))
+
+    def cancel(self, reference: int | Mapping) -> Record:
+        return self._http.request("POST", f"{self.path}{self._id(reference)}/cancel/", json={})
+
+    def metrics(self, reference: int | Mapping, *, after: int = 0) -> Record:
+        """Points of the curves with an id above `after`."""
+        return self._http.request("GET", f"{self.path}{self._id(reference)}/metrics/", params={"after": after})
+
+    def logs(self, reference: int | Mapping, *, after: int = 0) -> Record:
+        """Log lines with an id above `after`."""
+        return self._http.request("GET", f"{self.path}{self._id(reference)}/logs/", params={"after": after})
+
+
+class Models(Resource):
+    """The registry."""
+
+    path = "/api/v1/models/"
+
+    def version(self, reference: int | str | Mapping, number: int) -> Record:
+        return self._http.request("GET", f"{self.path}{self._id(reference)}/versions/{number}/")
+
+    def download(self, reference: int | str | Mapping, folder: str | Path, *, version: int | None = None) -> list[Path]:
+        """Save every file of a version (the newest unless given) into `folder`; returns their paths."""
+        model = self.get(reference)
+        number = version or model["versions"][0]["number"]
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        return [self._save(model["id"], number, item["name"], target) for item in self.version(model, number)["files"]]
+
+    def _save(self, model: int, number: int, name: str, folder: Path) -> Path:
+        path = folder / Path(name).name
+        with open(path, "wb") as file:
+            self._http.stream_to(f"{self.path}{model}/versions/{number}/files/{name}", file)
+        return path
+
+
+class Deployments(Resource):
+    """What is served."""
+
+    path = "/api/v1/deployments/"
+
+    def create(
+        self, model: int | str, *, version: int | None = None, name: str = "", is_public: bool = False
+    ) -> Record:
+        """Deploy a model (its id or name; the newest version unless given). See `wait` for when it answers."""
+        fields = {"model": model, "name": name, "is_public": is_public, **({"version": version} if version else {})}
+        return self._http.request("POST", self.path, json=fields)
+
+    def update(self, reference: int | str | Mapping, **fields: Any) -> Record:
+        """Change is_public, version or wanted_replicas."""
+        return self._http.request("PATCH", f"{self.path}{self._id(reference)}/", json=fields)
+
+    def follow(self, reference: int | str | Mapping, *, timeout: float | None = None) -> Iterator[Record]:
+        """The deployment each time it has changed, until it is ready or has failed."""
+        return self._follow(reference, lambda record: record["status"] in ("ready", "failed"), timeout)
+
+    def wait(self, reference: int | str | Mapping, *, timeout: float | None = None) -> Record:
+        """Until it has answered a real prediction. Raises Failed with the reason."""
+        record = _last(self.follow(reference, timeout=timeout))
+        if record["status"] == "failed":
+            raise Failed(record["reason"] or "The deployment failed.", code="deployment_failed")
+        return record
+
+    def delete(self, reference: int | str | Mapping) -> None:
+        self._http.request("DELETE", f"{self.path}{self._id(reference)}/")
+
+
+def require_success(job: Record) -> Record:
+    """The job, or Failed."""
+    if job["status"] == "failed":
+        failure = job["failure"]
+        raise Failed(failure["message"], code=failure["code"], hint=failure.get("hint", ""))
+    if job["status"] == "cancelled":
+        raise Failed("The job was cancelled.", code="cancelled")
+    return job
+
+
+def _last(records: Iterator[Record]) -> Record:
+    return deque(records, maxlen=1)[0]
+
+
+def _needs_review(dataset: Record) -> Failed:
+    bad = dataset["latest_version"]["report"]["bad"]
+    named = "; ".join(f"{item['path']}: {item['reason']}" for item in bad[:5])
+    return Failed(
+        f"{len(bad)} files or rows are bad: {named}.",
+        code="needs_review",
+        hint="Mend them and upload again, or wait(..., leave_out_bad=True).",
+    )
+
+
+def _with_splits(files: FileArgument) -> list[tuple[Path, str]]:
+    if isinstance(files, Mapping):
+        return [(Path(path), split) for split, path in files.items()]
+    if isinstance(files, str | Path):
+        return [(Path(files), "")]
+    return [(Path(path), "") for path in files]
