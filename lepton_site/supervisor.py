@@ -103,6 +103,26 @@ def only_one(home: Path, address: Address) -> Iterator[IO[str]]:
         lock.truncate(0)
 
 
+@dataclass(frozen=True)
+class Running:
+    """An `up` that lives: its process and the address it serves."""
+
+    pid: int
+    url: str
+
+
+def find_running(home: Path) -> Running | None:
+    """The `up` that runs in `home`, if there is one."""
+    path = home / "up.lock"
+    if not path.exists():
+        return None
+    with open(path, "a+") as lock:
+        if _try_lock(lock):
+            return None
+        pid, url = _read_holder(lock)
+    return Running(pid, url) if pid and psutil.pid_exists(pid) else None
+
+
 def _try_lock(lock: IO[str]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

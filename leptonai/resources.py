@@ -109,6 +109,25 @@ class Datasets(Resource):
             raise Failed(error["message"], code=error["code"], hint=error["hint"])
         return record
 
+    def download(
+        self,
+        reference: int | str | Mapping,
+        folder: str | Path,
+        *,
+        version: int | None = None,
+        names: Sequence[str] | None = None,
+    ) -> list[Path]:
+        """Save the frozen files of a version (the newest unless given) into `folder`: the data, and the index that
+        says what is in which split. Only `names` where they are given."""
+        dataset = self.get(reference)
+        number = version or dataset["latest_version"]["number"]
+        record = self._http.request("GET", f"{self.path}{dataset['id']}/versions/{number}/")
+        names = names or [item["name"] for item in record["files"]]
+        return [
+            save_file(self._http, f"{self.path}{dataset['id']}/versions/{number}/files/{name}", Path(folder) / name)
+            for name in names
+        ]
+
     def delete(self, reference: int | str | Mapping) -> None:
         self._http.request("DELETE", f"{self.path}{self._id(reference)}/")
 
@@ -163,15 +182,14 @@ class Models(Resource):
         """Save every file of a version (the newest unless given) into `folder`; returns their paths."""
         model = self.get(reference)
         number = version or model["versions"][0]["number"]
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        return [self._save(model["id"], number, item["name"], target) for item in self.version(model, number)["files"]]
-
-    def _save(self, model: int, number: int, name: str, folder: Path) -> Path:
-        path = folder / Path(name).name
-        with open(path, "wb") as file:
-            self._http.stream_to(f"{self.path}{model}/versions/{number}/files/{name}", file)
-        return path
+        return [
+            save_file(
+                self._http,
+                f"{self.path}{model['id']}/versions/{number}/files/{item['name']}",
+                Path(folder) / Path(item["name"]).name,
+            )
+            for item in self.version(model, number)["files"]
+        ]
 
 
 class Deployments(Resource):
@@ -213,6 +231,15 @@ def require_success(job: Record) -> Record:
     if job["status"] == "cancelled":
         raise Failed("The job was cancelled.", code="cancelled")
     return job
+
+
+def save_file(http: Http, path: str, target: Path) -> Path:
+    """Download `path` of the site to `target`; a download that breaks off leaves nothing behind."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(target.name + ".part")
+    with open(temporary, "wb") as file:
+        http.stream_to(path, file)
+    return temporary.replace(target)
 
 
 def _last(records: Iterator[Record]) -> Record:

@@ -44,9 +44,7 @@ def _prepare_spec(job: Job, folder: Path) -> PrepareSpec:
 
 def _data_paths(job: Job, folder: Path) -> dict[str, str]:
     version = job.dataset_version
-    data, index = (
-        fetch(version.outputs[name]["sha256"], folder / "input" / name) for name in DATA_FILES[version.kind]
-    )
+    data, index = (fetch(version.outputs[name]["sha256"], folder / "input" / name) for name in DATA_FILES[version.kind])
     return {"data_path": str(data), "index_path": str(index)}
 
 

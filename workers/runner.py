@@ -238,4 +238,3 @@ def run_attempt(job_id: int, attempt: int) -> None:
     job = Job.objects.select_related("node", "allocation", "dataset_version", "base_version", "team").get(pk=job_id)
     if job.attempt == attempt and job.status == Job.Status.STARTING:
         Runner(job).run()
-

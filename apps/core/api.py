@@ -40,7 +40,9 @@ def to_domain_error(exception: Exception) -> DomainError | None:
     if isinstance(exception, exceptions.Throttled):
         return TooManyRequests("Too many requests.", retry_after_seconds=int(exception.wait or 1))
     if isinstance(exception, exceptions.APIException):
-        error = DomainError(str(exception.detail), code=exception.get_codes() if isinstance(exception.detail, str) else "")
+        error = DomainError(
+            str(exception.detail), code=exception.get_codes() if isinstance(exception.detail, str) else ""
+        )
         error.status = exception.status_code
         return error
     return None
@@ -50,7 +52,9 @@ def _validation_error(exception: exceptions.ValidationError) -> DomainError:
     detail = exception.detail
     if isinstance(detail, list):
         return Unprocessable(" ".join(map(str, detail)), code="invalid_input")
-    fields = {name: " ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in detail.items()}
+    fields = {
+        name: " ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in detail.items()
+    }
     field, message = next(iter(fields.items()))
     text = message if field == "non_field_errors" else f"{field}: {message}"
     return Unprocessable(text, code="invalid_input", field=field, details={"fields": fields})

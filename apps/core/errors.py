@@ -1,15 +1,15 @@
 """Errors that are sentences for the user, with the right status and a stable code.
 
-    DomainError            400
-    ├── NotFound           404   also for what belongs to another team
-    ├── Forbidden          403
-    │   └── QuotaExceeded  403   with the numbers
-    ├── Conflict           409
-    ├── TooLarge           413
-    ├── Unprocessable      422
-    ├── TooManyRequests    429   with retry_after_seconds
-    ├── Unavailable        503   with retry_after_seconds
-    └── StorageFull        507
+DomainError            400
+├── NotFound           404   also for what belongs to another team
+├── Forbidden          403
+│   └── QuotaExceeded  403   with the numbers
+├── Conflict           409
+├── TooLarge           413
+├── Unprocessable      422
+├── TooManyRequests    429   with retry_after_seconds
+├── Unavailable        503   with retry_after_seconds
+└── StorageFull        507
 """
 
 from typing import Any

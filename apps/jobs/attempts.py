@@ -70,6 +70,8 @@ def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
         JobLog.objects.bulk_create(_log(job, event) for event in events if event["type"] == "log")
         progress = [event for event in events if event["type"] == "progress"]
         if progress:
+            if any(event.get("step") for event in progress):
+                Job.objects.filter(pk=job_id, first_step_at=None).update(first_step_at=Now())
             job.progress = {key: value for key, value in progress[-1].items() if key != "type"}
             job.save(update_fields=["progress"])
     return True

@@ -37,7 +37,7 @@ class Job(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     strikes = models.PositiveIntegerField(default=0)
 
-    dataset_version = models.ForeignKey(DatasetVersion, null=True, on_delete=models.PROTECT, related_name="jobs")
+    dataset_version = models.ForeignKey(DatasetVersion, null=True, on_delete=models.SET_NULL, related_name="jobs")
     base_version = models.ForeignKey(
         ModelVersion, null=True, on_delete=models.SET_NULL, related_name="jobs_based_on_it"
     )
@@ -63,6 +63,7 @@ class Job(models.Model):
 
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
+    first_step_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

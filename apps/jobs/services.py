@@ -8,7 +8,6 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
-from apps.core.doorbell import ring
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
 from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job, JobEvent
@@ -215,8 +214,10 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
     message = _("Cancelled before it started.")
     if move_job(job=job, to=S.CANCELLED, only_from=S.QUEUED, actor=user, message=message, finished_at=Now()):
         release_allocation(allocation=job.allocation)
-    elif Job.objects.filter(pk=job.pk, cancel_requested_at=None).exclude(status__in=Job.ENDED).update(
-        cancel_requested_at=Now()
+    elif (
+        Job.objects.filter(pk=job.pk, cancel_requested_at=None)
+        .exclude(status__in=Job.ENDED)
+        .update(cancel_requested_at=Now())
     ):
         job.refresh_from_db()
         JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=_("Asked to stop."))

@@ -3,8 +3,8 @@
 import time
 
 from celery import shared_task
-from django.core.cache import cache
 from django.conf import settings
+from django.core.cache import cache
 
 from apps.datasets.models import DatasetVersion
 from apps.jobs.attempts import end_cancelled, reap_lost_jobs

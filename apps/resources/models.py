@@ -92,9 +92,7 @@ class Device(models.Model):
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.CPU)
     name = models.CharField(max_length=120, blank=True)
     memory_bytes = models.BigIntegerField(default=0)
-    allocation = models.ForeignKey(
-        Allocation, null=True, blank=True, on_delete=models.SET_NULL, related_name="devices"
-    )
+    allocation = models.ForeignKey(Allocation, null=True, blank=True, on_delete=models.SET_NULL, related_name="devices")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["node", "kind", "index"], name="one_row_per_device")]

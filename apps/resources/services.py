@@ -233,7 +233,5 @@ def reclaim_unclaimed(*, after_seconds: float) -> int:
     return count
 
 
-
-
 def granted_on(node: Node) -> QuerySet[Allocation]:
     return Allocation.objects.filter(node=node, status=Allocation.Status.GRANTED).order_by(F("granted_at"))

@@ -5,104 +5,180 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Node',
+            name="Node",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=60, unique=True)),
-                ('cpu_count', models.PositiveIntegerField(default=1)),
-                ('memory_bytes', models.BigIntegerField(default=0)),
-                ('storage_free_bytes', models.BigIntegerField(default=0)),
-                ('is_cordoned', models.BooleanField(default=False)),
-                ('last_beat_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.SlugField(max_length=60, unique=True)),
+                ("cpu_count", models.PositiveIntegerField(default=1)),
+                ("memory_bytes", models.BigIntegerField(default=0)),
+                ("storage_free_bytes", models.BigIntegerField(default=0)),
+                ("is_cordoned", models.BooleanField(default=False)),
+                ("last_beat_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Pool',
+            name="Pool",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=60, unique=True)),
-                ('policy', models.CharField(choices=[('fifo', 'First come, first served')], default='fifo', max_length=20)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.SlugField(max_length=60, unique=True)),
+                (
+                    "policy",
+                    models.CharField(choices=[("fifo", "First come, first served")], default="fifo", max_length=20),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Allocation',
+            name="Allocation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('pending', 'Waiting'), ('granted', 'Granted'), ('released', 'Released')], default='pending', max_length=10)),
-                ('devices_asked', models.PositiveIntegerField(default=1)),
-                ('reason', models.JSONField(blank=True, default=dict)),
-                ('requested_at', models.DateTimeField(auto_now_add=True)),
-                ('granted_at', models.DateTimeField(blank=True, null=True)),
-                ('released_at', models.DateTimeField(blank=True, null=True)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='allocations', to='accounts.team')),
-                ('node', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='allocations', to='resources.node')),
-                ('pool', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='allocations', to='resources.pool')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("pending", "Waiting"), ("granted", "Granted"), ("released", "Released")],
+                        default="pending",
+                        max_length=10,
+                    ),
+                ),
+                ("devices_asked", models.PositiveIntegerField(default=1)),
+                ("reason", models.JSONField(blank=True, default=dict)),
+                ("requested_at", models.DateTimeField(auto_now_add=True)),
+                ("granted_at", models.DateTimeField(blank=True, null=True)),
+                ("released_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="allocations", to="accounts.team"
+                    ),
+                ),
+                (
+                    "node",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="allocations",
+                        to="resources.node",
+                    ),
+                ),
+                (
+                    "pool",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="allocations", to="resources.pool"
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='node',
-            name='pool',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='nodes', to='resources.pool'),
+            model_name="node",
+            name="pool",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="nodes", to="resources.pool"
+            ),
         ),
         migrations.CreateModel(
-            name='Quota',
+            name="Quota",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('max_devices', models.PositiveIntegerField(blank=True, null=True)),
-                ('max_jobs', models.PositiveIntegerField(blank=True, null=True)),
-                ('max_storage_bytes', models.BigIntegerField(blank=True, null=True)),
-                ('pool', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='quotas', to='resources.pool')),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='quotas', to='accounts.team')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("max_devices", models.PositiveIntegerField(blank=True, null=True)),
+                ("max_jobs", models.PositiveIntegerField(blank=True, null=True)),
+                ("max_storage_bytes", models.BigIntegerField(blank=True, null=True)),
+                (
+                    "pool",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="quotas", to="resources.pool"
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="quotas", to="accounts.team"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='UsageRecord',
+            name="UsageRecord",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('device_kind', models.CharField(max_length=10)),
-                ('device_seconds', models.FloatField()),
-                ('started_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField()),
-                ('allocation', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='usage', to='resources.allocation')),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='usage_records', to='accounts.team')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("device_kind", models.CharField(max_length=10)),
+                ("device_seconds", models.FloatField()),
+                ("started_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField()),
+                (
+                    "allocation",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="usage", to="resources.allocation"
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="usage_records", to="accounts.team"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Device',
+            name="Device",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('index', models.PositiveIntegerField(default=0)),
-                ('kind', models.CharField(choices=[('cpu', 'CPU'), ('cuda', 'NVIDIA GPU'), ('mps', 'Apple GPU')], default='cpu', max_length=10)),
-                ('name', models.CharField(blank=True, max_length=120)),
-                ('memory_bytes', models.BigIntegerField(default=0)),
-                ('allocation', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='devices', to='resources.allocation')),
-                ('node', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='devices', to='resources.node')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("index", models.PositiveIntegerField(default=0)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("cpu", "CPU"), ("cuda", "NVIDIA GPU"), ("mps", "Apple GPU")],
+                        default="cpu",
+                        max_length=10,
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=120)),
+                ("memory_bytes", models.BigIntegerField(default=0)),
+                (
+                    "allocation",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="devices",
+                        to="resources.allocation",
+                    ),
+                ),
+                (
+                    "node",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="devices", to="resources.node"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['node_id', 'kind', 'index'],
-                'constraints': [models.UniqueConstraint(fields=('node', 'kind', 'index'), name='one_row_per_device')],
+                "ordering": ["node_id", "kind", "index"],
+                "constraints": [models.UniqueConstraint(fields=("node", "kind", "index"), name="one_row_per_device")],
             },
         ),
         migrations.AddIndex(
-            model_name='allocation',
-            index=models.Index(fields=['status', 'requested_at'], name='resources_a_status_249607_idx'),
+            model_name="allocation",
+            index=models.Index(fields=["status", "requested_at"], name="resources_a_status_249607_idx"),
         ),
         migrations.AddConstraint(
-            model_name='allocation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'granted'), _negated=True), ('node__isnull', False), _connector='OR'), name='granted_means_placed'),
+            model_name="allocation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "granted"), _negated=True), ("node__isnull", False), _connector="OR"
+                ),
+                name="granted_means_placed",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='quota',
-            constraint=models.UniqueConstraint(fields=('team', 'pool'), name='one_quota_per_team_and_pool'),
+            model_name="quota",
+            constraint=models.UniqueConstraint(fields=("team", "pool"), name="one_quota_per_team_and_pool"),
         ),
     ]
