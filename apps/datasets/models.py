@@ -42,6 +42,11 @@ class Dataset(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def latest_version(self) -> "DatasetVersion | None":
+        """The newest version, whatever its status; uses prefetched versions where there are some."""
+        return next(iter(self.versions.all()), None)
+
 
 class DatasetVersion(models.Model):
     """A snapshot. Once `ready` nothing in it changes.

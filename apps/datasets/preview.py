@@ -1,0 +1,72 @@
+"""What the page of a version shows of its report. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+from workers.contract import SPLITS
+
+SPLIT_LABELS = {"train": _("Training"), "val": _("Validation"), "test": _("Test")}
+MAX_CLASSES = 40
+MAX_COLUMNS = 60
+FIRST_BAD = 50
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a bar: where it begins and how wide it is, both in percent of the widest bar."""
+
+    split: str
+    label: str
+    count: int
+    start: float
+    width: float
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    name: str
+    count: int
+    segments: list[Segment]
+    thumbnails: list[str]
+
+
+def segments_of(counts: dict[str, int], widest: int) -> list[Segment]:
+    """One segment for each split that has items, side by side."""
+    found, start = [], 0.0
+    for split in SPLITS:
+        if count := counts.get(split) or 0:
+            width = 100 * count / max(1, widest)
+            found.append(Segment(split, SPLIT_LABELS[split], count, round(start, 3), round(width, 3)))
+            start += width
+    return found
+
+
+def class_rows(report: dict[str, Any], outputs: dict[str, Any]) -> list[ClassRow]:
+    """Every class with its bar and the sha256 of its thumbnails."""
+    thumbnails: dict[str, list[str]] = {}
+    for each in report.get("thumbnails") or ():
+        if found := outputs.get(each["file"]):
+            thumbnails.setdefault(each["label"], []).append(found["sha256"])
+    classes = report.get("classes") or []
+    widest = max((each["count"] for each in classes), default=0)
+    return [
+        ClassRow(each["name"], each["count"], segments_of(each, widest), thumbnails.get(each["name"], []))
+        for each in classes
+    ]
+
+
+def split_segments(report: dict[str, Any]) -> list[Segment]:
+    """The sizes of training, validation and test data, as shares of the whole."""
+    splits = report.get("splits") or {}
+    return segments_of(splits, sum(splits.values()))
+
+
+def first_rows(report: dict[str, Any]) -> list[list[Any]]:
+    return [row[:MAX_COLUMNS] for row in report.get("preview") or ()]
+
+
+def split_choices() -> Sequence[tuple[str, Any]]:
+    return [("", _("Automatic")), *SPLIT_LABELS.items()]
