@@ -2,6 +2,7 @@
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
+from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.response import Response
@@ -37,6 +38,10 @@ def to_domain_error(exception: Exception) -> DomainError | None:
         return Forbidden(str(exception) or "Your role does not allow this.")
     if isinstance(exception, exceptions.ValidationError):
         return _validation_error(exception)
+    if isinstance(exception, exceptions.NotAuthenticated):
+        error = DomainError(_("Send an API key: “Authorization: Bearer lp_...”."), code="not_authenticated")
+        error.status = exception.status_code
+        return error
     if isinstance(exception, exceptions.Throttled):
         return TooManyRequests("Too many requests.", retry_after_seconds=int(exception.wait or 1))
     if isinstance(exception, exceptions.APIException):

@@ -1,0 +1,47 @@
+"""Forms of the sign-in, team and key pages."""
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from apps.accounts.models import Membership
+
+
+class SignInForm(forms.Form):
+    username = forms.CharField(
+        label=_("Name"), max_length=150, widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"})
+    )
+    password = forms.CharField(
+        label=_("Password"), max_length=1000, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+    )
+
+
+class InviteForm(forms.Form):
+    username = forms.CharField(
+        label=_("Name"),
+        max_length=150,
+        help_text=_("What they sign in with. Someone who has an account here is added at once."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "placeholder": "ada"}),
+    )
+    role = forms.ChoiceField(
+        label=_("Role"),
+        choices=Membership.Role.choices,
+        initial=Membership.Role.MEMBER,
+        help_text=_("Viewers look, members train and deploy, admins also invite, owners also choose owners."),
+    )
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(label=_("Role"), choices=Membership.Role.choices)
+
+
+class TeamForm(forms.Form):
+    name = forms.CharField(label=_("Team name"), max_length=80, help_text=_("Data, jobs and models belong to one team."))
+
+
+class KeyForm(forms.Form):
+    name = forms.CharField(
+        label=_("What is it for?"),
+        max_length=80,
+        help_text=_("So that you know later which program uses it."),
+        widget=forms.TextInput(attrs={"placeholder": _("laptop notebook")}),
+    )
