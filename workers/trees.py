@@ -8,7 +8,7 @@ Plain form, for M nodes, T trees, K outputs, S sets of categories, F features:
 ``feature`` int32 [M], -1 at a leaf; ``threshold`` float32 [M], at a categorical split the row of ``category_sets``;
 ``right`` int32 [M], distance to the right child; ``missing_left`` uint8 [M]; ``value`` float32 [M]; ``tree_start``
 int32 [T]; ``category_sets`` uint8 [S, W], packed bits of the codes that go left; ``categorical`` uint8 [F];
-``baseline`` float32 [K]. Tree t adds to output t modulo K.
+``baseline`` float64 [K]. Tree t adds to output t modulo K.
 
 Quantised form (`quantise`): thresholds are codes into ``edges``, per feature, which loses nothing; the shape of a tree
 is one bit a node; leaf values are int8 with one scale a tree.
@@ -213,7 +213,7 @@ def average(members: list[Arrays]) -> Arrays:
         ]
     )
     joined["baseline"] = np.mean([member["baseline"] for member in members], axis=0)
-    dtypes = {"value": np.float32, "threshold": np.float32, "baseline": np.float32, "tree_start": np.int32}
+    dtypes = {"value": np.float32, "threshold": np.float32, "tree_start": np.int32}
     joined = {key: value.astype(dtypes.get(key, value.dtype)) for key, value in joined.items()}
     return {**joined, "categorical": members[0]["categorical"]}
 
@@ -245,7 +245,7 @@ def quantise(arrays: Arrays) -> Arrays:
         "tree_size": sizes.astype(np.uint16 if sizes.max(initial=0) < 2**16 else np.uint32),
         "category_sets": sets,
         "categorical": arrays["categorical"],
-        "baseline": arrays["baseline"].astype(np.float32),
+        "baseline": arrays["baseline"],
     }
 
 
