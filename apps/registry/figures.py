@@ -6,29 +6,21 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-PERCENT, PLAIN, SECONDS = "percent", "plain", "seconds"
+PERCENT, PLAIN = "percent", "plain"
 
 # name: (label, how it is written, whether higher is better)
 KNOWN = {
     "accuracy": (_("Accuracy"), PERCENT, True),
-    "balanced_accuracy": (_("Balanced accuracy"), PERCENT, True),
-    "top5_accuracy": (_("Top-5 accuracy"), PERCENT, True),
-    "f1": (_("F1"), PERCENT, True),
     "macro_f1": (_("Macro F1"), PERCENT, True),
-    "f1_macro": (_("Macro F1"), PERCENT, True),
-    "precision": (_("Precision"), PERCENT, True),
-    "recall": (_("Recall"), PERCENT, True),
-    "roc_auc": (_("ROC AUC"), PLAIN, True),
+    "auc": (_("Area under ROC"), PLAIN, True),
     "r2": (_("R²"), PLAIN, True),
     "loss": (_("Loss"), PLAIN, False),
     "log_loss": (_("Log loss"), PLAIN, False),
-    "mse": (_("Mean squared error"), PLAIN, False),
     "rmse": (_("Root mean squared error"), PLAIN, False),
     "mae": (_("Mean absolute error"), PLAIN, False),
-    "median_absolute_error": (_("Median absolute error"), PLAIN, False),
     "ece": (_("Calibration error"), PERCENT, False),
 }
-HEADLINES = ("accuracy", "r2", "rmse", "mae", "roc_auc", "macro_f1", "loss")
+HEADLINES = ("accuracy", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,249 @@
+"""REST endpoints of jobs."""
+
+import math
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from django.urls import path
+from django.utils.translation import gettext as _
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.accounts.access import require_write
+from apps.core.errors import Conflict, NotFound
+from apps.datasets.models import Dataset, DatasetVersion
+from apps.jobs.models import Job, JobLog, Metric
+from apps.jobs.services import cancel_job, submit_compression, submit_training
+from apps.registry.models import ModelVersion, RegisteredModel
+
+AFTER = OpenApiParameter("after", OpenApiTypes.INT, description="Only what has a greater id.")
+FILTERS = [
+    OpenApiParameter("status", enum=Job.Status.values),
+    OpenApiParameter("kind", enum=Job.Kind.values),
+    OpenApiParameter("name", description="Exact name."),
+]
+
+
+def find_by_id_or_name(rows: QuerySet, reference: int | str, field: str):
+    """The row with this id (a number), or this name; a text of digits is a name first. Raises NotFound."""
+    found = rows.filter(name=reference).first() if isinstance(reference, str) else None
+    if found is None and len(str(reference)) < 19 and str(reference).isdecimal():
+        found = rows.filter(pk=int(reference)).first()
+    if found is None:
+        message = _('Your team has no %(field)s "%(reference)s".') % {"field": field, "reference": reference}
+        raise NotFound(message, field=field)
+    return found
+
+
+class ReferenceField(serializers.Field):
+    """An id or a name."""
+
+    def to_internal_value(self, data: object) -> int | str:
+        if isinstance(data, bool) or not isinstance(data, int | str):
+            raise serializers.ValidationError(_("Give an id or a name."))
+        return data
+
+    def to_representation(self, value: int | str) -> int | str:
+        return value
+
+
+class JobInput(serializers.Serializer):
+    """What to run. `dataset` for train; `model` for compress."""
+
+    kind = serializers.ChoiceField(choices=["train", "compress"])
+    dataset = ReferenceField(required=False)
+    model = ReferenceField(required=False)
+    version = serializers.IntegerField(required=False, min_value=1)
+    model_name = serializers.CharField(required=False, allow_blank=True, max_length=80, default="")
+    task = serializers.CharField(required=False, allow_blank=True, default="")
+    target = serializers.CharField(required=False, allow_blank=True, default="")
+    preset = serializers.CharField(required=False, default="balanced")
+    hyperparameters = serializers.DictField(required=False, default=dict)
+    method = serializers.CharField(required=False, default="int8")
+
+    def validate(self, attrs: dict) -> dict:
+        needed = "dataset" if attrs["kind"] == Job.Kind.TRAIN else "model"
+        if needed not in attrs:
+            raise serializers.ValidationError({needed: _("This is needed for a job of this kind.")})
+        return attrs
+
+
+class JobSerializer(serializers.ModelSerializer):
+    waiting = serializers.SerializerMethodField()
+    model = serializers.SerializerMethodField()
+    failure = serializers.SerializerMethodField()
+    url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Job
+        fields = [
+            "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "dataset_version",
+            "task", "target", "preset", "hyperparameters", "method", "model", "url", "created_at", "started_at",
+            "finished_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    def get_waiting(self, job: Job) -> dict | None:
+        """Why it waits: {"code", "message", "numbers"}; null when it does not."""
+        if job.status != Job.Status.QUEUED or job.allocation is None:
+            return None
+        return job.allocation.reason or {"code": "in_queue", "message": _("It is about to be placed.")}
+
+    def get_model(self, job: Job) -> dict | None:
+        """The model version it made: {"id", "name", "version"}."""
+        made = job.output_version
+        return {"id": made.model_id, "name": made.model.name, "version": made.number} if made else None
+
+    def get_failure(self, job: Job) -> dict | None:
+        return job.failure or None
+
+    def get_url(self, job: Job) -> str:
+        return f"/jobs/{job.pk}/"
+
+
+class MetricSerializer(serializers.ModelSerializer):
+    value = serializers.SerializerMethodField()
+
+    def get_value(self, metric: Metric) -> float | None:
+        """Null where training diverged: JSON has no NaN."""
+        return metric.value if math.isfinite(metric.value) else None
+
+    class Meta:
+        model = Metric
+        fields = ["id", "attempt", "name", "split", "step", "epoch", "value"]
+
+
+class LogSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = JobLog
+        fields = ["id", "attempt", "level", "message", "at"]
+
+
+def jobs_of(request: Request) -> QuerySet[Job]:
+    jobs = Job.objects.filter(team=request.team)
+    return jobs.select_related("allocation", "output_version__model")
+
+
+def job_of(request: Request, pk: int) -> Job:
+    return get_object_or_404(jobs_of(request), pk=pk)
+
+
+class JobList(ListAPIView):
+    serializer_class = JobSerializer
+
+    def get_queryset(self) -> QuerySet[Job]:
+        """Filters from an allow-list; an unknown status or kind finds nothing."""
+        wanted = {key: self.request.GET[key] for key in ("status", "kind", "name") if key in self.request.GET}
+        return jobs_of(self.request).filter(**wanted)
+
+    @extend_schema(parameters=FILTERS)
+    def get(self, request: Request) -> Response:
+        return super().get(request)
+
+    @extend_schema(request=JobInput, responses={201: JobSerializer})
+    def post(self, request: Request) -> Response:
+        require_write(request)
+        wanted = JobInput(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        start = start_training if wanted.validated_data["kind"] == Job.Kind.TRAIN else start_compression
+        job = job_of(request, start(request, wanted.validated_data).pk)
+        return Response(JobSerializer(job).data, status=status.HTTP_201_CREATED)
+
+
+def start_training(request: Request, wanted: dict) -> Job:
+    dataset = find_by_id_or_name(Dataset.objects.filter(team=request.team), wanted["dataset"], "dataset")
+    return submit_training(
+        team=request.team,
+        user=request.user,
+        version=_data_version(dataset, wanted.get("version")),
+        **{key: wanted[key] for key in ("model_name", "task", "target", "preset", "hyperparameters")},
+    )
+
+
+def _data_version(dataset: Dataset, number: int | None) -> DatasetVersion:
+    """The version asked for, or the newest that is ready."""
+    if number is not None:
+        return _numbered(dataset.versions, number, str(dataset))
+    version = dataset.versions.filter(status=DatasetVersion.Status.READY).order_by("-number").first()
+    if version is None:
+        raise Conflict(
+            _("%(dataset)s has no version that is ready to train on.") % {"dataset": dataset}, code="data_not_ready"
+        )
+    return version
+
+
+def start_compression(request: Request, wanted: dict) -> Job:
+    model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), wanted["model"], "model")
+    number = wanted.get("version")
+    version = _numbered(model.versions, number, model.name) if number else _newest_uncompressed(model)
+    return submit_compression(team=request.team, user=request.user, base_version=version, method=wanted["method"])
+
+
+def _newest_uncompressed(model: RegisteredModel) -> ModelVersion:
+    for version in model.versions.order_by("-number"):
+        if "compression" not in version.meta:
+            return version
+    raise NotFound(_("%(model)s has no version that could be compressed.") % {"model": model.name}, field="model")
+
+
+def _numbered(versions: QuerySet, number: int, name: str):
+    version = versions.filter(number=number).first()
+    if version is None:
+        message = _("%(name)s has no version %(number)d.") % {"name": name, "number": number}
+        raise NotFound(message, field="version")
+    return version
+
+
+class JobDetail(RetrieveAPIView):
+    serializer_class = JobSerializer
+
+    def get_queryset(self) -> QuerySet[Job]:
+        return jobs_of(self.request)
+
+
+class JobCancel(GenericAPIView):
+    serializer_class = JobSerializer
+
+    @extend_schema(request=None, responses=JobSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        require_write(request)
+        job = cancel_job(job=job_of(request, pk), user=request.user)
+        return Response(JobSerializer(job).data)
+
+
+class AfterListView(ListAPIView):
+    """Rows of one job in the order they came, those after the id ?after=."""
+
+    related = ""
+
+    def get_queryset(self) -> QuerySet:
+        rows = getattr(job_of(self.request, self.kwargs["pk"]), self.related).order_by("pk")
+        after = self.request.GET.get("after", "0")
+        if not after.isdecimal() or len(after) > 18:
+            raise serializers.ValidationError({"after": _("Give the id of the last row you have.")})
+        return rows.filter(pk__gt=int(after))
+
+    @extend_schema(parameters=[AFTER])
+    def get(self, request: Request, *args: object, **kwargs: object) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class JobMetrics(AfterListView):
+    serializer_class, related, queryset = MetricSerializer, "metrics", Metric.objects.none()
+
+
+class JobLogs(AfterListView):
+    serializer_class, related, queryset = LogSerializer, "log_lines", JobLog.objects.none()
+
+
+api_urlpatterns = [
+    path("jobs/", JobList.as_view(), name="api_jobs"),
+    path("jobs/<int:pk>/", JobDetail.as_view(), name="api_job"),
+    path("jobs/<int:pk>/cancel/", JobCancel.as_view(), name="api_job_cancel"),
+    path("jobs/<int:pk>/metrics/", JobMetrics.as_view(), name="api_job_metrics"),
+    path("jobs/<int:pk>/logs/", JobLogs.as_view(), name="api_job_logs"),
+]

@@ -1,0 +1,203 @@
+"""The launch form: a version, a task, a preset, and every hyper-parameter under its usual name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from apps.datasets.models import DatasetVersion
+from apps.jobs.models import Job
+from apps.jobs.services import TASKS_OF_KIND
+from workers.contract import (
+    IMAGE_CLASSIFICATION,
+    KIND_TABLE,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+)
+from workers.training.hyperparameters import (
+    DEFAULT_PRESET,
+    PRESETS,
+    Field,
+    HyperparameterError,
+    fields_for,
+    preset_values,
+)
+
+TASK_LABELS = {
+    IMAGE_CLASSIFICATION: gettext_lazy("Image classification"),
+    TABULAR_CLASSIFICATION: gettext_lazy("Classification: predict one of several classes"),
+    TABULAR_REGRESSION: gettext_lazy("Regression: predict a number"),
+}
+TARGET_TYPES = ("numeric", "categorical", "boolean")
+MANY_VALUES = 20
+NO_YES = (("false", gettext_lazy("No")), ("true", gettext_lazy("Yes")))
+
+
+def guess_task(version: DatasetVersion, target: str) -> str:
+    """The task that a target column asks for; the version's own answer for its own target."""
+    if version.kind != KIND_TABLE or target == version.target:
+        return version.task
+    column = next((item for item in version.report.get("columns", []) if item["name"] == target), {})
+    is_number = column.get("type") == "numeric" and column.get("unique", 0) > MANY_VALUES
+    return TABULAR_REGRESSION if is_number else TABULAR_CLASSIFICATION
+
+
+def targets_of(version: DatasetVersion) -> list[str]:
+    """The columns that can be predicted, the version's own target in front."""
+    suitable = [item["name"] for item in version.report.get("columns", []) if item["type"] in TARGET_TYPES]
+    return sorted(suitable, key=lambda name: name != version.target)
+
+
+def shown(value: Any) -> str:
+    """A value as the form writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+class LaunchForm(forms.Form):
+    """Fields of one task, filled in from one preset.
+
+    `filled_task` and `filled_preset` say what the hyper-parameters on the page were filled in from. So only what somebody
+    changed counts as an own value, and changing the preset brings the new preset's values without losing those, with
+    JavaScript or without.
+    """
+
+    model_name = forms.CharField(
+        label=gettext_lazy("Model name"),
+        max_length=80,
+        help_text=gettext_lazy("Training again under the same name makes the next version of that model."),
+    )
+    preset = forms.ChoiceField(choices=[(item.name, item.label) for item in PRESETS.values()])
+    filled_task = forms.CharField(widget=forms.HiddenInput, required=False)
+    filled_preset = forms.CharField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *, version: DatasetVersion, values: Mapping[str, str], is_submitted: bool = False) -> None:
+        """`values` are what a person sent or a link proposes; what they leave out is filled in."""
+        self.version = version
+        self.chosen_task = _one_of(values.get("task"), TASKS_OF_KIND.get(version.kind, ()), "")
+        self.target = _one_of(values.get("target"), targets_of(version), version.target)
+        self.task = self.chosen_task or guess_task(version, self.target)
+        self.preset = _one_of(values.get("preset"), PRESETS, DEFAULT_PRESET)
+        self.hyperparameters = fields_for(self.task)
+        filled = self._fill_in(values)
+        super().__init__(data=filled if is_submitted else None, initial=filled)
+        if version.kind == KIND_TABLE:
+            self._add_table_choices()
+        for field in self.hyperparameters:
+            self.fields[field.name] = _form_field(field)
+
+    def _fill_in(self, values: Mapping[str, str]) -> dict[str, str]:
+        proposal = {
+            "model_name": self.version.dataset.name,
+            "target": self.target,
+            "task": self.chosen_task,
+            "preset": self.preset,
+        }
+        kept = {name: value for name, value in values.items() if name not in ("filled_task", "filled_preset")}
+        return {**proposal, **kept, **self._rebased(values), "filled_task": self.task, "filled_preset": self.preset}
+
+    def _rebased(self, values: Mapping[str, str]) -> dict[str, str]:
+        """What a person changed, over the values of the preset that is chosen now."""
+        now = preset_values(self.task, self.preset)
+        before = _filled_from(values)
+        result = {name: shown(value) for name, value in now.items()}
+        for name in result:
+            sent = values.get(name, "").strip()
+            if sent and sent != before.get(name):
+                result[name] = sent
+        return result
+
+    def _add_table_choices(self) -> None:
+        automatic = _("Automatic: %(task)s") % {"task": str(TASK_LABELS[guess_task(self.version, self.target)]).lower()}
+        tasks = [("", automatic), *((task, TASK_LABELS[task]) for task in TASKS_OF_KIND[KIND_TABLE])]
+        self.fields["target"] = forms.ChoiceField(
+            label=_("Target"),
+            choices=[(name, name) for name in targets_of(self.version)],
+            help_text=_("The column the model learns to predict from all others."),
+        )
+        self.fields["task"] = forms.ChoiceField(
+            label=_("Task"),
+            choices=tasks,
+            required=False,
+            help_text=_("Few different values are classes, many numbers a regression; change it where that is wrong."),
+        )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        preset = preset_values(self.task, self.preset)
+        own = {}
+        for field in self.hyperparameters:
+            if field.name in self.errors:
+                continue
+            try:
+                value = field.check(_typed(field, cleaned[field.name]))
+            except HyperparameterError as error:
+                self.add_error(field.name, error.message)
+                continue
+            if value != preset[field.name]:
+                own[field.name] = value
+        self.own_values = own
+        return cleaned
+
+    @property
+    def usual(self) -> list[forms.BoundField]:
+        return [self[field.name] for field in self.hyperparameters if not field.advanced]
+
+    @property
+    def advanced(self) -> list[forms.BoundField]:
+        return [self[field.name] for field in self.hyperparameters if field.advanced]
+
+    @property
+    def changed_names(self) -> list[str]:
+        """The hyper-parameters that differ from the preset."""
+        preset = preset_values(self.task, self.preset)
+        return [name for name, value in preset.items() if self[name].value() != shown(value)]
+
+    @property
+    def has_hyperparameter_errors(self) -> bool:
+        return any(field.name in self.errors for field in self.hyperparameters)
+
+
+def _one_of(value: str | None, known: Any, otherwise: str) -> str:
+    return value if value in known else otherwise
+
+
+def _filled_from(values: Mapping[str, str]) -> dict[str, str]:
+    try:
+        filled = preset_values(values.get("filled_task", ""), values.get("filled_preset", ""))
+    except HyperparameterError:
+        return {}
+    return {name: shown(value) for name, value in filled.items()}
+
+
+def _form_field(field: Field) -> forms.Field:
+    """The HTML side of a hyper-parameter; `Field.check` judges the value."""
+    if field.type in ("choice", "bool"):
+        choices = NO_YES if field.type == "bool" else [(choice, choice) for choice in field.choices]
+        return forms.CharField(label=field.label, help_text=field.help, widget=forms.Select(choices=choices))
+    step = "1" if field.type == "int" else "any"
+    limits = {"min": shown(field.minimum), "max": shown(field.maximum), "step": step}
+    widget = forms.NumberInput(attrs=limits)
+    return forms.CharField(label=field.label, help_text=field.help, widget=widget)
+
+
+def _typed(field: Field, text: str) -> Any:
+    """The value a person meant; text that is no number goes on as it is, and the check says what was expected."""
+    if field.type == "bool":
+        return {"true": True, "false": False}.get(text, text)
+    if field.type == "choice":
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if field.type == "int" and number.is_integer() else number
+
+
+def values_of_job(job: Job) -> dict[str, str]:
+    """A job's choices as the form takes them: "train again with the same settings"."""
+    own = {name: shown(value) for name, value in job.hyperparameters.items()}
+    return {"task": job.task, "target": job.target, "preset": job.preset, "model_name": job.model_name, **own}

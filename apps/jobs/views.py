@@ -1,0 +1,264 @@
+"""The pages of jobs: the list, the launch form, and one job as it runs."""
+
+import csv
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import F, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_GET, require_POST
+
+from apps.accounts.access import require_write
+from apps.core.errors import DomainError
+from apps.core.files import blob_response
+from apps.core.htmx import render_live
+from apps.datasets.models import DatasetVersion
+from apps.jobs import curves, results
+from apps.jobs.forms import LaunchForm, values_of_job
+from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
+from apps.jobs.models import Job
+from apps.jobs.remedies import BLAME, find_remedy
+from apps.jobs.services import cancel_job, submit_compression, submit_training
+from apps.jobs.timeline import state_line
+from apps.registry.models import ModelVersion, RegisteredModel
+from apps.resources.services import pool_overview
+from workers.training.hyperparameters import PRESETS
+
+PAGE_SIZE = 25
+LOG_LINES = 200
+COLUMNS = (
+    ("status", gettext_lazy("Status")),
+    ("name", gettext_lazy("Job")),
+    ("kind", gettext_lazy("Kind")),
+    ("created", gettext_lazy("Created")),
+    ("duration", gettext_lazy("Time")),
+)
+
+
+def jobs_of(request: HttpRequest) -> QuerySet[Job]:
+    return Job.objects.filter(team=request.team).select_related(
+        "created_by", "node", "allocation", "dataset_version__dataset", "base_version__model", "output_version__model"
+    )
+
+
+# The list
+
+
+@require_GET
+def job_list(request: HttpRequest) -> HttpResponse:
+    jobs = filter_jobs(jobs_of(request), request.GET, request.user)
+    page = Paginator(jobs, PAGE_SIZE).get_page(request.GET.get("page"))
+    is_live = any(not job.is_ended for job in page)
+    context = {
+        "page": page,
+        "has_any": bool(page.paginator.count) or Job.objects.filter(team=request.team).exists(),
+        "statuses": Job.Status.choices,
+        "kinds": Job.Kind.choices,
+        "headers": _headers(chosen_order(request.GET.get("sort", ""))),
+    }
+    return render_live(
+        request, "jobs/list.html", context, partials={"job-table": "jobs/_table.html"}, is_live=is_live
+    )
+
+
+def _headers(order: str) -> list[dict]:
+    """Each sortable column with the order its header leads to, and which way it is sorted now."""
+    name, is_descending = order.removeprefix("-"), order.startswith("-")
+    return [
+        {
+            "name": key,
+            "label": label,
+            "sort": key if key == name and is_descending else f"-{key}" if key == name or key == "created" else key,
+            "sorted": ("descending" if is_descending else "ascending") if key == name else "",
+        }
+        for key, label in COLUMNS
+        if key in ORDERS
+    ]
+
+
+@require_GET
+def export(request: HttpRequest) -> HttpResponse:
+    """The filtered list as CSV."""
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="jobs.csv"'
+    writer = csv.writer(response)
+    writer.writerow(["id", "name", "kind", "status", "data", "created_by", "created_at", "started_at", "finished_at"])
+    for job in filter_jobs(jobs_of(request), request.GET, request.user).iterator():
+        times = [moment.isoformat() if moment else "" for moment in (job.created_at, job.started_at, job.finished_at)]
+        writer.writerow(
+            [job.pk, _harmless(job.name), job.kind, job.status, _harmless(str(job.dataset_version or ""))]
+            + [_harmless(str(job.created_by or "")), *times]
+        )
+    return response
+
+
+def _harmless(text: str) -> str:
+    """A spreadsheet would run a cell that begins like a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+# The launch form
+
+
+def new(request: HttpRequest) -> HttpResponse:
+    require_write(request)
+    values = request.POST if request.method == "POST" else request.GET
+    version_id = values.get("dataset_version", "")
+    if not version_id and "again" not in values:
+        return _choose_data(request)
+    again = get_object_or_404(jobs_of(request), pk=_number(values["again"])) if "again" in values else None
+    version = _version(request, version_id or again.dataset_version_id)
+    if version.status != DatasetVersion.Status.READY:
+        return render(request, "jobs/data_not_ready.html", {"version": version}, status=409)
+    proposed = values_of_job(again) if again else {}
+    form = LaunchForm(version=version, values={**proposed, **values.dict()}, is_submitted=request.method == "POST")
+    if request.method == "POST" and "refill" not in request.POST:
+        return _launch(request, form)
+    partial = request.htmx and request.htmx.target == "settings"
+    return render(request, "jobs/_settings.html" if partial else "jobs/new.html", _launch_context(request, form))
+
+
+def _number(text: str) -> int:
+    if not str(text).isdecimal():
+        raise Http404
+    return int(text)
+
+
+def _version(request: HttpRequest, version_id: str | int) -> DatasetVersion:
+    versions = DatasetVersion.objects.filter(dataset__team=request.team).select_related("dataset")
+    return get_object_or_404(versions, pk=_number(version_id))
+
+
+def _choose_data(request: HttpRequest) -> HttpResponse:
+    versions = DatasetVersion.objects.filter(dataset__team=request.team, status=DatasetVersion.Status.READY)
+    newest = versions.select_related("dataset").order_by("dataset", "-number").distinct("dataset")
+    chosen = sorted(newest, key=lambda version: version.created_at, reverse=True)
+    return render(request, "jobs/choose_data.html", {"versions": chosen})
+
+
+def _launch(request: HttpRequest, form: LaunchForm) -> HttpResponse:
+    if form.is_valid():
+        try:
+            job = submit_training(
+                team=request.team,
+                user=request.user,
+                version=form.version,
+                model_name=form.cleaned_data["model_name"],
+                task=form.task,
+                target=form.target,
+                preset=form.preset,
+                hyperparameters=form.own_values,
+            )
+        except DomainError as error:
+            form.add_error(error.field if error.field in form.fields else None, error.message)
+            return render(request, "jobs/new.html", _launch_context(request, form), status=error.status)
+        return redirect("jobs:detail", job.pk)
+    return render(request, "jobs/new.html", _launch_context(request, form), status=422)
+
+
+def _launch_context(request: HttpRequest, form: LaunchForm) -> dict:
+    name = form["model_name"].value()
+    model = RegisteredModel.objects.filter(team=request.team, name=name).first()
+    similar = jobs_of(request).filter(
+        kind=Job.Kind.TRAIN,
+        status=Job.Status.SUCCEEDED,
+        dataset_version__dataset=form.version.dataset_id,
+        preset=form.preset,
+        started_at__isnull=False,
+    )
+    last = similar.annotate(took=F("finished_at") - F("started_at")).order_by("-finished_at").first()
+    return {
+        "form": form,
+        "version": form.version,
+        "presets": PRESETS.values(),
+        "pool": pool_overview(request.team),
+        "model_name": name,
+        "next_number": model.versions.count() + 1 if model else 1,
+        "last_seconds": last.took.total_seconds() if last else None,
+    }
+
+
+@require_POST
+def compress(request: HttpRequest) -> HttpResponse:
+    """Start a compression of the model version with the id `version`."""
+    require_write(request)
+    versions = ModelVersion.objects.filter(model__team=request.team).select_related("model")
+    version = get_object_or_404(versions, pk=_number(request.POST.get("version", "")))
+    method = request.POST.get("method", "int8")
+    job = submit_compression(team=request.team, user=request.user, base_version=version, method=method)
+    return redirect("jobs:detail", job.pk)
+
+
+# One job
+
+
+@require_GET
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    job = get_object_or_404(jobs_of(request), pk=pk)
+    return render_live(
+        request,
+        "jobs/detail.html",
+        _job_context(job),
+        partials={"job-live": "jobs/_live.html"},
+        is_live=not job.is_ended,
+    )
+
+
+def _job_context(job: Job) -> dict:
+    events = list(job.events.select_related("actor"))
+    context = {
+        "job": job,
+        "events": events,
+        "steps": state_line(job, events, timezone.now()),
+        "log": list(reversed(job.log_lines.order_by("-id")[:LOG_LINES])),
+        "seconds": job_seconds(job),
+        "has_curves": job.kind == Job.Kind.TRAIN,
+        "checkpoint": job.checkpoints.last(),
+    }
+    if job.kind == Job.Kind.TRAIN:
+        context["words"] = curves.words(job.hyperparameters, job.target)
+    if job.failure:
+        context["remedy"] = find_remedy(job.failure, job.hyperparameters)
+        context["blame"] = BLAME.get(job.failure.get("blame", ""), BLAME["machine"])
+    if job.status == Job.Status.SUCCEEDED and job.kind != Job.Kind.PREPARE:
+        context["results"] = results.read(job.result, job.outputs)
+    return context
+
+
+def job_seconds(job: Job) -> float | None:
+    """How long the job has been running, or ran."""
+    if not job.started_at:
+        return None
+    return ((job.finished_at or timezone.now()) - job.started_at).total_seconds()
+
+
+@require_GET
+def metrics(request: HttpRequest, pk: int) -> JsonResponse:
+    """The curves' new points after the metric id ?after=."""
+    job = get_object_or_404(Job, pk=pk, team=request.team)
+    after = _number(request.GET.get("after", "0"))
+    rows = job.metrics.filter(pk__gt=after).order_by("pk")[: curves.POINTS_PER_ANSWER + 1]
+    return JsonResponse(curves.increment(rows, is_ended=job.is_ended))
+
+
+@require_GET
+def output(request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
+    """A picture that the job's program made, such as a mistake; only what the job says it left."""
+    job = get_object_or_404(Job, pk=pk, team=request.team)
+    if name not in job.outputs:
+        raise Http404
+    is_picture = name.endswith(".png")
+    return blob_response(request, job.outputs[name]["sha256"], name.rsplit("/", 1)[-1], inline=is_picture)
+
+
+@require_POST
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    require_write(request)
+    job = cancel_job(job=get_object_or_404(jobs_of(request), pk=pk), user=request.user)
+    if not job.is_ended:
+        messages.info(request, _("Stopping. It writes a checkpoint first and ends within seconds."))
+    return redirect("jobs:detail", job.pk)

@@ -1,0 +1,104 @@
+"""The pages of models and their versions, and the way to take them home."""
+
+from django.db.models import Prefetch, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.text import slugify
+from django.views.decorators.http import require_GET
+
+from apps.core.files import blob_response
+from apps.core.templatetags.lepton import in_bytes
+from apps.registry.bundles import in_thread, zip_blobs
+from apps.registry.figures import Difference, compare, figures, headline
+from apps.registry.models import ModelVersion, RegisteredModel
+
+
+def versions_of(request: HttpRequest) -> QuerySet[ModelVersion]:
+    versions = ModelVersion.objects.filter(model__team=request.team)
+    return versions.select_related("model", "parent", "produced_by__created_by").prefetch_related("deployments")
+
+
+@require_GET
+def model_list(request: HttpRequest) -> HttpResponse:
+    newest_first = Prefetch("versions", ModelVersion.objects.order_by("-number").prefetch_related("deployments"))
+    models = list(RegisteredModel.objects.filter(team=request.team).prefetch_related(newest_first))
+    for model in models:
+        all_versions = list(model.versions.all())
+        model.newest = all_versions[0] if all_versions else None
+        model.count = len(all_versions)
+        model.headline = headline(model.newest.metrics) if model.newest else None
+        model.served = [item for version in all_versions for item in version.deployments.all()]
+    return render(request, "registry/list.html", {"models": models})
+
+
+@require_GET
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    model = get_object_or_404(RegisteredModel.objects.filter(team=request.team), pk=pk)
+    versions = list(versions_of(request).filter(model=model))
+    for version in versions:
+        version.headline = headline(version.metrics)
+    context = {"model": model, "versions": versions, "newest": versions[0] if versions else None}
+    return render(request, "registry/detail.html", context | _comparison(request, versions))
+
+
+def _comparison(request: HttpRequest, versions: list[ModelVersion]) -> dict:
+    """The two versions that ?left= and ?right= name, side by side; nothing unless both are there."""
+    by_number = {str(version.number): version for version in versions}
+    left, right = (by_number.get(request.GET.get(side, "")) for side in ("left", "right"))
+    if left is None or right is None or left == right:
+        return {}
+    return {"left": left, "right": right, "differences": compare_versions(left, right)}
+
+
+def compare_versions(left: ModelVersion, right: ModelVersion) -> list[Difference]:
+    """Test figures, size, and every hyper-parameter that differs."""
+    rows = compare(left.metrics.get("test", {}), right.metrics.get("test", {}))
+    smaller = "" if left.size_bytes == right.size_bytes else "right" if right.size_bytes < left.size_bytes else "left"
+    ratio = f"× {right.size_bytes / left.size_bytes:.2f}" if left.size_bytes else "–"
+    rows.append(Difference("Size", in_bytes(left.size_bytes), in_bytes(right.size_bytes), ratio, smaller))
+    ours, theirs = (version.lineage.get("hyperparameters") or {} for version in (left, right))
+    for name in ours | theirs:
+        if ours.get(name) != theirs.get(name):
+            rows.append(Difference(name, str(ours.get(name, "–")), str(theirs.get(name, "–")), "", ""))
+    return rows
+
+
+@require_GET
+def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    found = get_object_or_404(versions_of(request), model=pk, number=number)
+    splits = ((split, figures(found.metrics.get(split))) for split in ("test", "val", "train"))
+    context = {
+        "version": found,
+        "model": found.model,
+        "headline": headline(found.metrics),
+        "splits": [(split, values) for split, values in splits if values],
+        "artifacts": list(found.artifacts.all()),
+        "smaller": found.children.select_related("model").order_by("number").first(),
+        "compressing": found.jobs_based_on_it.exclude(status__in=("succeeded", "failed", "cancelled")).first(),
+        "deployments": list(found.deployments.all()),
+        "job": getattr(found, "produced_by", None),
+    }
+    return render(request, "registry/version.html", context)
+
+
+@require_GET
+def file(request: HttpRequest, pk: int, number: int, name: str) -> HttpResponseBase:
+    """One file of a version."""
+    found = get_object_or_404(versions_of(request), model=pk, number=number)
+    artifact = get_object_or_404(found.artifacts, name=name)
+    return blob_response(request, artifact.sha256, name.rsplit("/", 1)[-1])
+
+
+@require_GET
+def bundle(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
+    """All files of a version as one ZIP."""
+    found = get_object_or_404(versions_of(request), model=pk, number=number)
+    files = list(found.artifacts.values_list("name", "sha256"))
+    if not files:
+        raise Http404
+    blocks = zip_blobs(files, found.created_at.timetuple()[:6])
+    response = StreamingHttpResponse(in_thread(blocks), content_type="application/zip")
+    name = slugify(found.model.name) or "model"
+    response["Content-Disposition"] = f'attachment; filename="{name}-v{found.number}.zip"'
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
