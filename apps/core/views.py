@@ -6,7 +6,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
 
+from apps.core.endpoints import endpoint_groups
 from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.core.middleware import answer_error
 
@@ -26,6 +28,43 @@ def healthz(request: HttpRequest) -> JsonResponse:
     except DatabaseError:
         return JsonResponse({"status": "database unavailable"}, status=503)
     return JsonResponse({"status": "ok"})
+
+
+SDK_SNIPPET = """\
+import leptonai
+
+client = leptonai.Client(api_key="lp_...", base_url="{base_url}")
+model = client.load_model("image_classification")
+print(model.predict("7.png"))          # {{"class": "7", "probability": 0.98}}
+"""
+
+CURL_SNIPPET = """\
+curl {base_url}/v1/models/image_classification/predict \\
+  -H "Authorization: Bearer lp_..." \\
+  -H "Content-Type: image/png" \\
+  --data-binary @7.png
+"""
+
+ROW_SNIPPET = """\
+curl {base_url}/v1/models/tabular_classification/predict \\
+  -H "Authorization: Bearer lp_..." \\
+  -H "Content-Type: application/json" \\
+  -d '{{"row": {{"age": 39, "education": "Bachelors"}}}}'
+"""
+
+ENVIRONMENT_SNIPPET = """\
+export LEPTON_BASE_URL={base_url}
+export LEPTON_API_KEY=lp_...
+"""
+
+
+@require_GET
+def docs(request: HttpRequest) -> HttpResponse:
+    """Getting started for programs, with this site's own address in every snippet."""
+    base_url = request.build_absolute_uri("/").rstrip("/")
+    snippets = {"sdk": SDK_SNIPPET, "curl": CURL_SNIPPET, "row": ROW_SNIPPET, "environment": ENVIRONMENT_SNIPPET}
+    context = {name: text.format(base_url=base_url).rstrip() for name, text in snippets.items()}
+    return render(request, "core/docs.html", {**context, "groups": endpoint_groups(), "base_url": base_url})
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
