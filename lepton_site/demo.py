@@ -119,7 +119,7 @@ class Demo:
             deployment = (
                 found[0] if found else self.client.deployments.create(version[0], version=version[1], name=MODEL)
             )
-            deployment = self.client.deployments.wait(deployment, timeout=PATIENCE_SECONDS)
+            deployment = self.client.deployments.wait(found[0], timeout=PATIENCE_SECONDS)
             bar.done(f"ready at {deployment['endpoint']}")
         return deployment
 

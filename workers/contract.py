@@ -1,8 +1,8 @@
 """What the site and the ML programs say to each other.
 
-A program is started as ``python -m workers.<program> spec.json``. It reads one spec, appends one JSON object per line
-to ``events.jsonl`` in its work folder, and leaves its results in ``output/``. It knows neither Django nor Celery, so the
-same command runs on a laptop with no site.
+A program is started as ``python -m workers.<program> spec.json``. It reads one spec, appends one JSON object per
+line to ``events.jsonl`` in its work folder, and leaves its results in ``output/``. It knows neither Django nor
+Celery, so the same command runs on a laptop with no site.
 
 Exit codes: 0 done; ``EXIT_FAILED`` failed and said why in a ``failure`` event; ``EXIT_STOPPED`` asked to stop (SIGTERM)
 and left a checkpoint. Any other code is a crash.
@@ -50,8 +50,8 @@ class DataFile:
 class PrepareSpec:
     """Inspect uploads and freeze them as a data set version.
 
-    Writes to ``output/``: ``report.json`` (see workers/preprocessing), ``index.jsonl`` or ``index.json``, and ``data.zip``
-    (images) or ``data.csv`` (table) with only what was found sound.
+    Writes to ``output/``: ``report.json`` (see workers/preprocessing), ``index.jsonl`` or ``index.json``, and
+    ``data.zip`` (images) or ``data.csv`` (table) with only what was found sound.
     """
 
     work_dir: str
@@ -142,7 +142,7 @@ class ProgramFailure(Exception):
 
 @dataclass
 class EventWriter:
-    """Appends events to ``events.jsonl``. Each line is one write, so a reader never sees half of one that has a newline."""
+    """Appends events to ``events.jsonl``. Each line is one write, so a line that has its newline is whole."""
 
     path: Path
     _file: Any = field(default=None, repr=False)
@@ -150,12 +150,12 @@ class EventWriter:
     def _write(self, type_: str, **values: Any) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "ab", buffering=0)
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (open as long as the program runs)
         line = json.dumps({"type": type_, "at": time.time(), **values}, default=float)
         self._file.write(line.encode() + b"\n")
 
     def progress(self, fraction: float, message: str = "", **facts: Any) -> None:
-        """`fraction` of the whole in [0, 1]; facts may be epoch, epochs, step, steps, samples_per_second, eta_seconds."""
+        """`fraction` of the whole in [0, 1]; facts: epoch, epochs, step, steps, samples_per_second, eta_seconds."""
         self._write("progress", fraction=max(0.0, min(1.0, fraction)), message=message, **facts)
 
     def metric(self, name: str, value: float, *, split: str, step: int, epoch: float) -> None:

@@ -39,9 +39,9 @@ def is_online(node: Node) -> bool:
 def register_node(*, name: str, facts: dict) -> Node:
     """Make the node known with what it has. `facts`: cpu_count, memory_bytes, storage_free_bytes, devices
     [{kind, index, name, memory_bytes}]. A device that is gone is dropped once nothing holds it."""
-    fields = {key: facts[key] for key in ("cpu_count", "memory_bytes", "storage_free_bytes")}
+    fields = {key: facts[key] for key in ("cpu_count", "memory_bytes", "storage_free_bytes")} | {"last_beat_at": Now()}
     node, _created = Node.objects.update_or_create(
-        name=name, defaults=fields | {"last_beat_at": Now()}, create_defaults=fields | {"pool": default_pool()}
+        name=name, defaults=fields, create_defaults=fields | {"pool": default_pool()}
     )
     seen = []
     for device in facts["devices"]:

@@ -195,7 +195,7 @@ DEFAULT_PRESET = "balanced"
 def fields_for(task: str) -> tuple[Field, ...]:
     """The fields that `task` has, in the order a form shows them. Raises HyperparameterError (unknown_task)."""
     if task not in TASKS:
-        raise HyperparameterError("", "unknown_task", f"There is no task {task!r}; choose one of {', '.join(TASKS)}.")
+        raise HyperparameterError("task", "unknown_task", f"There is no task {task!r}; choose one of {', '.join(TASKS)}.")
     return tuple(item for item in FIELDS if task in item.tasks)
 
 
@@ -204,7 +204,7 @@ def preset_values(task: str, preset: str) -> dict[str, Value]:
     defaults = {item.name: item.default for item in fields_for(task)}
     if preset not in PRESETS:
         sentence = f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}."
-        raise HyperparameterError("", "unknown_preset", sentence)
+        raise HyperparameterError("preset", "unknown_preset", sentence)
     return {**defaults, **PRESETS[preset].values_for(task)}
 
 
