@@ -1,0 +1,235 @@
+"""Tables: read the rows, type the columns, settle target and split, write data.csv and index.json."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from workers.contract import KIND_TABLE, SPLITS, TABULAR_CLASSIFICATION, EventWriter, PrepareSpec, ProgramFailure
+from workers.preprocessing.columns import MISSING_VALUES, Column, guess_task, shorten
+from workers.preprocessing.csv_reader import Rows, Table, open_table
+from workers.preprocessing.limits import Limits
+from workers.preprocessing.report import BadItems, Progress, Warnings, describe, write_json
+from workers.preprocessing.sources import Sources, splits_of_names, unpack
+from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, crossing_keys, warn_of_split
+from workers.preprocessing.targets import check_target, choose_target, no_rows
+
+CELLS_PER_CHUNK = 500_000
+
+
+@dataclass
+class Gathered:
+    """What one pass over all rows leaves: statistics per column, and per sound row its target, hash and given split."""
+
+    columns: list[Column]
+    targets: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    given: list[str | None] = field(default_factory=list)
+    preview: list[list[str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One opened table and the split that the user gave it."""
+
+    table: Table
+    split: str | None
+
+
+def prepare_table(
+    sources: Sources, spec: PrepareSpec, output: Path, scratch: Path, limits: Limits, events: EventWriter
+) -> dict[str, Any]:
+    """Write data.csv and index.json into `output`; return the report. Raises ProgramFailure."""
+    bad, warnings = BadItems(limits.max_bad_listed), Warnings()
+    parts = open_parts(sources, scratch, limits)
+    header = parts[0].table.header
+    target = choose_target(header, spec.target)
+    progress = Progress(events, sum(part.table.path.stat().st_size for part in parts))
+    gathered = gather(parts, header.index(target), output / "data.csv", limits, bad, progress)
+    if not gathered.keys:
+        raise no_rows(target, bad)
+    column = gathered.columns[header.index(target)]
+    task = guess_task(column)
+    check_target(column, task, is_guess=spec.target is None, limits=limits)
+    splits = split_rows(gathered, task, spec, warnings)
+    warn_of_columns(gathered.columns, warnings)
+    described = [each.describe(limits.preview_chars) for each in gathered.columns]
+    index = {"rows": len(gathered.keys), "columns": described, "target": target, "task": task, "split": splits.splits}
+    write_json(output / "index.json", index)
+    return build_report(gathered, splits, described, bad, warnings) | {
+        "task": task,
+        "target": target,
+        "ignored": sources.ignored,
+        "classes": count_classes(gathered.targets, splits.splits) if task == TABULAR_CLASSIFICATION else [],
+        "data_bytes": (output / "data.csv").stat().st_size,
+    }
+
+
+def build_report(
+    gathered: Gathered, splits: Assignment, described: list[dict[str, Any]], bad: BadItems, warnings: Warnings
+) -> dict[str, Any]:
+    header = [column.name for column in gathered.columns]
+    return {
+        "kind": KIND_TABLE,
+        "items": len(gathered.keys),
+        "bad": bad.listed,
+        "bad_total": bad.total,
+        "splits": {split: splits.splits.count(split) for split in SPLITS},
+        "split_source": splits.source,
+        "columns": described,
+        "preview": gathered.preview,
+        "thumbnails": [],
+        "content_hash": hash_content(header, gathered.keys, splits.splits),
+        "warnings": warnings.items,
+    }
+
+
+def open_parts(sources: Sources, scratch: Path, limits: Limits) -> list[Part]:
+    """Open every file, train first, and check that all have the same columns. Raises ProgramFailure."""
+    members = sources.members
+    by_archive = [bundle.split for bundle in sources.bundles for _ in bundle.members]
+    by_name = splits_of_names([member.path if member.archive else member.name for member in members])
+    parts = []
+    for (member, path), *splits in zip(unpack(members, scratch, limits), by_name, by_archive, strict=True):
+        if path.stat().st_size == 0:
+            raise ProgramFailure("empty_file", f"{member.name} is empty (0 bytes).", hint="Upload the file again.")
+        split = next((split for split in (member.split, *splits) if split), None)
+        parts.append(Part(open_table(path, member.name, limits), split))
+    for part in parts[1:]:
+        check_same_columns(parts[0].table, part.table)
+    return sorted(parts, key=lambda part: (SPLITS.index(part.split or "train"), part.table.name))
+
+
+def check_same_columns(first: Table, other: Table) -> None:
+    for one, two in ((first, other), (other, first)):
+        if lacking := [name for name in one.header if name not in two.header]:
+            raise ProgramFailure(
+                "headers_differ",
+                f"{two.name} lacks the column {describe(lacking)}, which {one.name} has.",
+                hint="All files of one data set need the same columns, the target included.",
+            )
+
+
+def gather(
+    parts: Sequence[Part], target: int, path: Path, limits: Limits, bad: BadItems, progress: Progress
+) -> Gathered:
+    """One pass over all rows: write the sound ones to `path` and remember what the split and the report need."""
+    header = parts[0].table.header
+    max_distinct = max(1_000, limits.max_distinct_values // len(header))
+    gathered = Gathered([Column(name, max_distinct) for name in header])
+    by_name = sorted(range(len(header)), key=header.__getitem__)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for part, done, chunk in chunks(parts, target, limits, bad):
+            writer.writerows(chunk)
+            for column, values in zip(gathered.columns, zip(*chunk, strict=True), strict=True):
+                column.add(values)
+            gathered.targets.extend(row[target] for row in chunk)
+            gathered.keys.extend(hash_row([row[place] for place in by_name]) for row in chunk)
+            gathered.given.extend([part.split] * len(chunk))
+            add_preview(gathered.preview, chunk, limits)
+            check_row_count(len(gathered.keys), limits)
+            progress.tell(done, f"Read {len(gathered.keys):,} rows")
+    return gathered
+
+
+def chunks(
+    parts: Sequence[Part], target: int, limits: Limits, bad: BadItems
+) -> Iterator[tuple[Part, int, list[list[str]]]]:
+    """(part, bytes read so far, sound rows in the column order of the first part), some thousand rows at a time."""
+    header = parts[0].table.header
+    size = max(1, min(limits.chunk_rows, CELLS_PER_CHUNK // len(header)))
+    done = 0
+    for part in parts:
+        reader = Rows(part.table, limits, bad)
+        sound = sound_rows(reader, header, target)
+        while chunk := list(islice(sound, size)):
+            yield part, done + reader.bytes_read, chunk
+        done += part.table.path.stat().st_size
+
+
+def sound_rows(reader: Rows, header: Sequence[str], target: int) -> Iterator[list[str]]:
+    """The cleaned rows that have a target, values in the order of `header`; those without one are bad."""
+    order = [reader.table.header.index(name) for name in header]
+    for line, row in reader:
+        values = [clean_value(row[place]) for place in order]
+        if values[target]:
+            yield values
+        else:
+            reason = f'line {line} has no value in the target "{header[target]}"'
+            reader.bad.add(reader.table.name, reason, "missing_target", line)
+
+
+def clean_value(value: str) -> str:
+    """Trimmed, with one kind of line break; empty where it means "not known"."""
+    value = value.strip()
+    if value in MISSING_VALUES:
+        return ""
+    return value.replace("\r\n", "\n").replace("\r", "\n") if "\r" in value else value
+
+
+def hash_row(values: Sequence[str]) -> str:
+    return hashlib.sha256("\x1f".join(values).encode()).hexdigest()
+
+
+def hash_content(header: Sequence[str], keys: Sequence[str], splits: Sequence[str]) -> str:
+    """Equal for equal rows, columns and splits, in whatever order of files, columns or rows."""
+    total = hashlib.sha256("\x1f".join(sorted(header)).encode())
+    for line in sorted(f"\n{key} {split}" for key, split in zip(keys, splits, strict=True)):
+        total.update(line.encode())
+    return total.hexdigest()
+
+
+def add_preview(preview: list[list[str]], chunk: Sequence[Sequence[str]], limits: Limits) -> None:
+    for row in chunk[: limits.preview_rows - len(preview)]:
+        preview.append([shorten(value, limits.preview_chars) for value in row])
+
+
+def check_row_count(count: int, limits: Limits) -> None:
+    if count > limits.max_rows:
+        raise ProgramFailure(
+            "too_many_rows",
+            f"The table has more than {limits.max_rows:,} rows.",
+            hint="Upload a part of it.",
+        )
+
+
+def split_rows(gathered: Gathered, task: str, spec: PrepareSpec, warnings: Warnings) -> Assignment:
+    """Stratified by target where it is a class. Raises ProgramFailure."""
+    is_classification = task == TABULAR_CLASSIFICATION
+    labels = gathered.targets if is_classification else [""] * len(gathered.targets)
+    result = assign_splits(labels, gathered.keys, gathered.given, spec.split_fractions, spec.seed)
+    warn_of_split(labels if is_classification else None, gathered.given, result, warnings, "rows")
+    if crossing := crossing_keys(gathered.keys, result.splits):
+        warnings.add(
+            "duplicate_across_splits", f"Rows that stand in more than one of train, val and test: {crossing:,}."
+        )
+    if repeated := len(gathered.keys) - len(set(gathered.keys)):
+        warnings.add("duplicates", f"Rows that are equal to an earlier one: {repeated:,}.")
+    return result
+
+
+def warn_of_columns(columns: Sequence[Column], warnings: Warnings) -> None:
+    """Name columns that carry nothing, and those that a few stray words keep from being numbers."""
+    empty = [column.name for column in columns if not column.present]
+    constant = [column.name for column in columns if len(column.counts) == 1 and not column.missing]
+    if empty:
+        warnings.add("empty_column", f"No value at all has the column {describe(empty)}.")
+    if constant:
+        warnings.add("constant_column", f"The same value in every row has the column {describe(constant)}.")
+    for column in columns:
+        if column.numbers >= 0.9 * column.present and column.non_numbers:
+            warnings.add("almost_numeric", almost_numeric(column))
+
+
+def almost_numeric(column: Column) -> str:
+    return (
+        f'The column "{column.name}" has {column.numbers:,} numbers and {column.non_numbers:,} values that are none, '
+        f'such as "{shorten(column.first_word, 40)}", so it is not taken as numbers.'
+    )
