@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -34,9 +35,11 @@ class EmbeddedServerError(Exception):
 
 
 def socket_folder(home: Path) -> Path:
-    """Where both sockets lie: in `home`, or under /tmp where the path of `home` is too long for a socket."""
+    """Where both sockets lie: in `home`, or under /tmp where that path is too long for a socket or has a character
+    that means something in an address, as a comma does to PostgreSQL's client."""
     folder = home / "run"
-    if len(os.fsencode(folder / ".s.PGSQL.5432")) <= MAX_SOCKET_PATH_BYTES:
+    is_short = len(os.fsencode(folder / ".s.PGSQL.5432")) <= MAX_SOCKET_PATH_BYTES
+    if is_short and re.fullmatch(r"[\w./ @+~-]+", str(folder)):
         return folder
     key = hashlib.sha256(f"{os.geteuid()}:{home}".encode()).hexdigest()[:16]
     return Path("/tmp") / f"lepton-{key}"
@@ -299,14 +302,13 @@ def _create_database(home: Path, owner: pwd.struct_passwd | None) -> None:
 
 
 def _read_postmaster_file(home: Path) -> tuple[int | None, str]:
-    """(process id, status) as PostgreSQL wrote them; (None, "") where there is no complete file."""
+    """(process id, status) as PostgreSQL wrote them; None and "" for what is not there (yet)."""
     try:
         lines = (_data_folder(home) / "postmaster.pid").read_text().splitlines()
-        return int(lines[0]), lines[7].strip()
-    except (OSError, ValueError):
-        return None, ""
-    except IndexError:
-        return int(lines[0]), "starting"
+    except OSError:
+        lines = []
+    pid = int(lines[0]) if lines and lines[0].isdigit() else None
+    return pid, lines[7].strip() if len(lines) > 7 else ""
 
 
 def _remove_stale_postmaster_file(home: Path) -> None:

@@ -11,8 +11,14 @@ export LEPTON_HOME="$home" LEPTON_HTTPS=1
 LEPTON_SECRET_KEY=$("$PYTHON" -c 'import secrets; print(secrets.token_urlsafe(50))')
 export LEPTON_SECRET_KEY
 
-echo "ruff check" && "$PYTHON" -m ruff check .
-echo "ruff format" && "$PYTHON" -m ruff format --check .
-echo "import-linter" && "$PYTHON" -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
-echo "makemigrations" && servers start_postgres && "$PYTHON" manage.py makemigrations --check --dry-run
-echo "check --deploy" && "$PYTHON" manage.py check --deploy --fail-level WARNING
+echo "ruff check"
+"$PYTHON" -m ruff check .
+echo "ruff format"
+"$PYTHON" -m ruff format --check .
+echo "import-linter"
+"$PYTHON" -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+echo "makemigrations"
+servers start_postgres
+"$PYTHON" manage.py makemigrations --check --dry-run
+echo "check --deploy"
+"$PYTHON" manage.py check --deploy --fail-level WARNING

@@ -1,0 +1,81 @@
+"""What every test stands on: a real PostgreSQL and a real Valkey in a folder of this run, settings from a clean
+environment, and a Valkey database per worker.
+
+pytest-django reads the settings only after this file has been imported, so the environment is set at the top.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import django
+import pytest
+import redis
+from django.conf import settings
+
+from lepton_site import embedded, guard
+
+pytest_plugins = ["tests.stack", "tests.browsing"]
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _prepare_environment() -> Path:
+    """Forget the shell's settings, so that a test run never touches anybody's data; return this run's folder."""
+    home = os.environ["LEPTON_HOME"] if WORKER else tempfile.mkdtemp(prefix="lepton-test-")
+    for name in [name for name in os.environ if name.startswith("LEPTON_") or name in {"DATABASE_URL", "REDIS_URL"}]:
+        del os.environ[name]
+    os.environ["LEPTON_HOME"] = home
+    os.environ["REDIS_URL"] = embedded.redis_url(Path(home), database=int(WORKER.removeprefix("gw") or "-1") + 1)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "lepton_site.settings"
+    return Path(home)
+
+
+HOME = _prepare_environment()
+django.setup()  # test modules import models when they are collected
+_guard: subprocess.Popen | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The first process starts the servers for all workers; the guard ends them should this process be killed."""
+    global _guard
+    if WORKER or config.option.collectonly or config.option.help:
+        return
+    command = [sys.executable, "-m", guard.__name__, str(HOME)]
+    _guard = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True)
+    embedded.start(HOME, is_durable=False)
+
+
+def pytest_unconfigure() -> None:
+    if WORKER:
+        return
+    if _guard is not None:
+        embedded.stop(HOME)
+        _guard.communicate(guard.DONE, timeout=30)
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests that need the whole site share one worker, so that it is started once."""
+    for item in items:
+        if "live_stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[redis.Redis]:
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    yield client
+    client.close()
+
+
+@pytest.fixture(autouse=True)
+def _empty_valkey(_valkey: redis.Redis) -> None:
+    """No test sees what another one cached or queued."""
+    _valkey.flushdb()
