@@ -1,0 +1,49 @@
+"""``python -m workers.inference spec.json``: serve one model on a Unix socket until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+from workers.contract import EVENTS_FILE, EXIT_FAILED, EventWriter, ProgramFailure, ServeSpec, read_spec
+from workers.inference.answers import answer
+from workers.inference.framing import SAMPLE, Question
+from workers.inference.predictor import Predictor, load_predictor
+from workers.inference.server import Server
+
+
+def warm_up(predictor: Predictor) -> None:
+    """Predict the model's own sample once. Raises ProgramFailure when it cannot."""
+    reply = answer(predictor, [Question(SAMPLE)])[0]
+    if reply.status != 200:
+        text = reply.body.decode(errors="replace")
+        message = f"The model could not answer its own sample: {text}"
+        raise ProgramFailure("cannot_predict", message, hint="Train the model again.", blame="machine")
+
+
+async def serve(spec: ServeSpec, predictor: Predictor) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await Server(partial(answer, predictor)).serve(Path(spec.socket_path), stop)
+
+
+def main(spec_path: str) -> int:
+    spec = read_spec(ServeSpec, spec_path)
+    events = EventWriter(Path(spec.work_dir) / EVENTS_FILE)
+    try:
+        predictor = load_predictor(Path(spec.model_dir), spec.threads)
+        warm_up(predictor)
+        asyncio.run(serve(spec, predictor))
+    except ProgramFailure as failure:
+        events.failure(failure)
+        print(failure.message, file=sys.stderr)
+        return EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

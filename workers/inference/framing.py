@@ -1,0 +1,95 @@
+"""How a replica is asked over its Unix socket. Standard library only, shared by both ends.
+
+A connection carries one question and one answer after the other and stays open. Each is a frame: two unsigned 32-bit
+big-endian lengths, then a JSON head of the first length, then a body of the second.
+
+Question head: ``{"content": "raw" | "json" | "sample" | "ping", "top_k": n | null}``. The body is what the client sent:
+the bytes of an image for raw, ``{"row"}``, ``{"rows"}`` or ``{"image": base64}`` for json, nothing for the other two.
+Answer head: ``{"status": HTTP status, "seconds": time the prediction took}``; the body is the JSON for the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+LENGTHS = struct.Struct(">II")
+MAX_HEAD_BYTES = 64 * 1024
+MAX_BODY_BYTES = 2**30
+
+RAW, JSON, SAMPLE, PING = "raw", "json", "sample", "ping"
+
+
+class BrokenConnection(ConnectionError):
+    """The other end closed the connection, or sent what is no frame."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A question or an answer."""
+
+    head: dict[str, Any]
+    body: bytes = b""
+
+    def encode(self) -> bytes:
+        head = json.dumps(self.head).encode()
+        return LENGTHS.pack(len(head), len(self.body)) + head + self.body
+
+    @property
+    def status(self) -> int:
+        return int(self.head["status"])
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to predict: see the module for `content` and `body`."""
+
+    content: str
+    body: bytes = field(default=b"", repr=False)
+    top_k: int | None = None
+
+    def frame(self) -> Frame:
+        return Frame({"content": self.content, "top_k": self.top_k}, self.body)
+
+
+async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
+    """The next frame; None where the other end closed between two frames. Raises BrokenConnection."""
+    try:
+        head_bytes, body_bytes = _check(*LENGTHS.unpack(await reader.readexactly(LENGTHS.size)))
+        head = json.loads(await reader.readexactly(head_bytes))
+        return Frame(head, await reader.readexactly(body_bytes))
+    except asyncio.IncompleteReadError as error:
+        if not error.partial and error.expected == LENGTHS.size:
+            return None
+        raise BrokenConnection("the connection ended in the middle of a frame") from error
+    except ValueError as error:
+        raise BrokenConnection("what came is no frame") from error
+
+
+def ask(socket_path: str, question: Question, *, timeout_seconds: float) -> Frame:
+    """Ask once over a connection of its own. Raises OSError (BrokenConnection, TimeoutError) when no answer comes."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_seconds)
+        connection.connect(socket_path)
+        connection.sendall(question.frame().encode())
+        with connection.makefile("rb") as file:
+            head_bytes, body_bytes = _check(*LENGTHS.unpack(_read_exactly(file, LENGTHS.size)))
+            head = json.loads(_read_exactly(file, head_bytes))
+            return Frame(head, _read_exactly(file, body_bytes))
+
+
+def _read_exactly(file: Any, count: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise BrokenConnection("the connection ended in the middle of a frame")
+    return data
+
+
+def _check(head_bytes: int, body_bytes: int) -> tuple[int, int]:
+    if head_bytes > MAX_HEAD_BYTES or body_bytes > MAX_BODY_BYTES:
+        raise BrokenConnection("the frame is larger than any that is sent")
+    return head_bytes, body_bytes

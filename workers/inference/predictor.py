@@ -1,0 +1,151 @@
+"""A model folder as something that predicts. numpy, Pillow and ONNX Runtime only, so that it is ready in a second.
+
+Images: ``predict_image(body)`` is decode and run. Tables: ``predict_rows(rows)`` is encode and run; what runs is a graph in
+model.onnx, trees in model.safetensors, or both, blended by their shares.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from safetensors import SafetensorError, safe_open
+
+from workers import trees
+from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, ProgramFailure
+from workers.images import decode
+from workers.tabular import Encoded, Row, TableEncoder
+
+META_FILE = "meta.json"
+ONNX_FILE = "model.onnx"
+TREES_FILE = "model.safetensors"
+NETWORK_PREFIX = "network."
+
+Scorer = Callable[[Encoded], np.ndarray]
+
+
+class ImagePredictor:
+    """Class probabilities of a picture."""
+
+    def __init__(self, model_dir: Path, meta: dict[str, Any], threads: int) -> None:
+        self.meta = meta
+        self.classes: list[str] = meta["classes"]
+        self.sample = (model_dir / meta["sample"]).read_bytes()
+        size = meta["input"]
+        self.shape = (size["height"], size["width"], size["channels"])
+        self._session = open_session(model_dir / ONNX_FILE, threads)
+        self._input = self._session.get_inputs()[0].name
+
+    def decode(self, body: bytes) -> np.ndarray:
+        """uint8 [H, W, C]. Raises ProgramFailure."""
+        return decode(body, *self.shape)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """float32 [N, classes] for uint8 [N, H, W, C]."""
+        return self._session.run(None, {self._input: images})[0]
+
+    def predict_image(self, body: bytes) -> np.ndarray:
+        """float32 [classes]. Raises ProgramFailure for what is no usable picture."""
+        return self.run(self.decode(body)[None])[0]
+
+
+class TablePredictor:
+    """Class probabilities or a value for rows of a table."""
+
+    def __init__(self, model_dir: Path, meta: dict[str, Any], threads: int) -> None:
+        self.meta = meta
+        self.classes: list[str] = meta.get("classes", [])
+        self.sample: Row = json.loads((model_dir / meta["sample"]).read_text())
+        self.encoder = TableEncoder.from_meta(meta["encoder"])
+        self._scorers = _scorers(model_dir, meta, threads)
+
+    def encode(self, rows: Sequence[Row]) -> Encoded:
+        """Raises ProgramFailure."""
+        return self.encoder.encode(rows)
+
+    def run(self, encoded: Encoded) -> np.ndarray:
+        """float64 [N, classes], or [N] for a regression."""
+        return sum(share * score(encoded) for score, share in self._scorers)
+
+    def predict_rows(self, rows: Sequence[Row]) -> np.ndarray:
+        """float64 [N, classes], or [N] for a regression. Raises ProgramFailure missing_column, wrong_type, invalid_row."""
+        return self.run(self.encode(rows))
+
+
+Predictor = ImagePredictor | TablePredictor
+
+
+def load_predictor(model_dir: Path, threads: int) -> Predictor:
+    """Raises ProgramFailure damaged_model when a file is missing or cannot be read."""
+    meta = read_meta(model_dir)
+    kind = ImagePredictor if meta.get("task") == IMAGE_CLASSIFICATION else TablePredictor
+    try:
+        return kind(model_dir, meta, threads)
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise _damaged(f"{type(error).__name__}: {error}") from error
+
+
+def read_meta(model_dir: Path) -> dict[str, Any]:
+    """The model's meta.json. Raises ProgramFailure damaged_model."""
+    try:
+        meta = json.loads((model_dir / META_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(f"{META_FILE}: {error}") from error
+    if not isinstance(meta, dict):
+        raise _damaged(f"{META_FILE} is not an object")
+    return meta
+
+
+def _scorers(model_dir: Path, meta: dict[str, Any], threads: int) -> list[tuple[Scorer, float]]:
+    """What runs, and the share that each has in the answer."""
+    shares = meta["blend"] if meta["runtime"] == "blend" else {meta["runtime"]: 1.0}
+    makers = {"onnx": _graph_scorer, "trees": _tree_scorer}
+    return [(makers[runtime](model_dir, meta, threads), share) for runtime, share in shares.items()]
+
+
+def _graph_scorer(model_dir: Path, meta: dict[str, Any], threads: int) -> Scorer:
+    session = open_session(model_dir / ONNX_FILE, threads)
+    names = {item.name for item in session.get_inputs()}
+
+    def score(encoded: Encoded) -> np.ndarray:
+        arrays = {"numeric": encoded.numeric, "categorical": encoded.categorical}
+        outputs = session.run(None, {name: value for name, value in arrays.items() if name in names})
+        return outputs[0].astype(np.float64)
+
+    return score
+
+
+def _tree_scorer(model_dir: Path, meta: dict[str, Any], threads: int) -> Scorer:
+    ensemble = trees.Ensemble.from_arrays(load_trees(model_dir / TREES_FILE))
+    if meta["task"] == TABULAR_CLASSIFICATION:
+        return lambda encoded: trees.to_probabilities(ensemble.predict(encoded.matrix()))
+    return lambda encoded: ensemble.predict(encoded.matrix())[:, 0]
+
+
+def load_trees(path: Path) -> trees.Arrays:
+    """The arrays of the trees in a model file, without the networks' weights, which serving reads from the graph."""
+    with safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys() if not name.startswith(NETWORK_PREFIX)}  # noqa: SIM118
+
+
+def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Raises ProgramFailure damaged_model."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # A thread that spins while it waits takes the core from everybody else on a shared machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises its own classes, which derive from Exception only
+        raise _damaged(f"{path.name}: {str(error)[:300]}") from error
+
+
+def _damaged(what: str) -> ProgramFailure:
+    message = f"The model's files are damaged or not complete ({what})."
+    return ProgramFailure("damaged_model", message, hint="Train or compress the model again.", blame="machine")
