@@ -1,7 +1,7 @@
 """A model folder as something that predicts. numpy, Pillow and ONNX Runtime only, so that it is ready in a second.
 
-Images: ``predict_image(body)`` is decode and run. Tables: ``predict_rows(rows)`` is encode and run; what runs is a graph in
-model.onnx, trees in model.safetensors, or both, blended by their shares.
+Images: ``predict_image(body)`` is decode and run. Tables: ``predict_rows(rows)`` is encode and run; what runs is a
+graph in model.onnx, trees in model.safetensors, or both, blended by their shares.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class TablePredictor:
         return sum(share * score(encoded) for score, share in self._scorers)
 
     def predict_rows(self, rows: Sequence[Row]) -> np.ndarray:
-        """float64 [N, classes], or [N] for a regression. Raises ProgramFailure missing_column, wrong_type, invalid_row."""
+        """float64 [N, classes], or [N] for a regression. Raises ProgramFailure missing_column, wrong_type, ..."""
         return self.run(self.encode(rows))
 
 

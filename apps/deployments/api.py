@@ -1,0 +1,167 @@
+"""REST endpoints of deployments."""
+
+from django.db.models import QuerySet
+from django.urls import path
+from django.utils.translation import gettext as _
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.generics import GenericAPIView, ListAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.accounts.access import require_write
+from apps.core.errors import NotFound
+from apps.deployments.models import Deployment
+from apps.deployments.services import (
+    change_deployment,
+    delete_deployment,
+    demo_path,
+    deploy_version,
+    prediction_path,
+    state_of,
+    with_replicas,
+)
+from apps.jobs.api import ReferenceField, find_by_id_or_name
+from apps.registry.models import ModelVersion, RegisteredModel
+
+
+class DeploymentInput(serializers.Serializer):
+    """`model` by id or name; its newest version unless `version` is given."""
+
+    model = ReferenceField()
+    version = serializers.IntegerField(required=False, min_value=1)
+    name = serializers.CharField(required=False, allow_blank=True, default="")
+    is_public = serializers.BooleanField(required=False, default=False)
+
+
+class DeploymentChange(serializers.Serializer):
+    """What is to be changed; what is left out stays."""
+
+    is_public = serializers.BooleanField(required=False)
+    version = serializers.IntegerField(required=False, min_value=1)
+    wanted_replicas = serializers.IntegerField(required=False)
+
+
+class DeploymentSerializer(serializers.ModelSerializer):
+    task = serializers.CharField(source="version.model.task")
+    status = serializers.SerializerMethodField()
+    reason = serializers.SerializerMethodField()
+    model = serializers.SerializerMethodField()
+    version = serializers.IntegerField(source="version.number")
+    endpoint = serializers.SerializerMethodField()
+    demo_url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Deployment
+        fields = [
+            "id", "name", "task", "status", "reason", "is_public", "model", "version", "wanted_replicas", "endpoint",
+            "demo_url", "created_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    def get_status(self, deployment: Deployment) -> str:
+        return state_of(deployment).status
+
+    def get_reason(self, deployment: Deployment) -> str:
+        """Why it is not ready; empty when it is."""
+        return state_of(deployment).reason
+
+    def get_model(self, deployment: Deployment) -> dict:
+        """{"id", "name"}."""
+        return {"id": deployment.version.model_id, "name": deployment.version.model.name}
+
+    def get_endpoint(self, deployment: Deployment) -> str:
+        return self.context["request"].build_absolute_uri(prediction_path(deployment))
+
+    def get_demo_url(self, deployment: Deployment) -> str:
+        return self.context["request"].build_absolute_uri(demo_path(deployment))
+
+
+def deployments_of(request: Request) -> QuerySet[Deployment]:
+    return with_replicas(Deployment.objects.filter(team=request.team))
+
+
+class DeploymentsView(ListAPIView):
+    serializer_class = DeploymentSerializer
+    queryset = Deployment.objects.none()
+
+    def get_queryset(self) -> QuerySet[Deployment]:
+        found = deployments_of(self.request)
+        name = self.request.query_params.get("name")
+        return found.filter(name=name) if name else found
+
+    @extend_schema(parameters=[OpenApiParameter("name", OpenApiTypes.STR, description="Exact name.")])
+    def get(self, request: Request) -> Response:
+        return self.list(request)
+
+    @extend_schema(request=DeploymentInput, responses={201: DeploymentSerializer})
+    def post(self, request: Request) -> Response:
+        require_write(request)
+        asked = DeploymentInput(data=request.data)
+        asked.is_valid(raise_exception=True)
+        values = asked.validated_data
+        model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), values["model"], "model")
+        deployment = deploy_version(
+            team=request.team,
+            user=request.user,
+            version=find_version(model, values.get("version")),
+            name=values["name"],
+            is_public=values["is_public"],
+        )
+        return Response(_represent(request, deployment.pk), status=status.HTTP_201_CREATED)
+
+
+class DeploymentView(GenericAPIView):
+    serializer_class = DeploymentSerializer
+    queryset = Deployment.objects.none()
+
+    @extend_schema(responses=DeploymentSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        return Response(_represent(request, pk))
+
+    @extend_schema(request=DeploymentChange, responses=DeploymentSerializer)
+    def patch(self, request: Request, pk: int) -> Response:
+        require_write(request)
+        deployment = find_deployment(request, pk)
+        asked = DeploymentChange(data=request.data)
+        asked.is_valid(raise_exception=True)
+        values = dict(asked.validated_data)
+        if "version" in values:
+            values["version"] = find_version(deployment.version.model, values["version"])
+        change_deployment(deployment=deployment, user=request.user, **values)
+        return Response(_represent(request, pk))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, pk: int) -> Response:
+        require_write(request)
+        delete_deployment(deployment=find_deployment(request, pk), user=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def find_deployment(request: Request, pk: int) -> Deployment:
+    """Raises NotFound, also for another team's."""
+    deployment = deployments_of(request).filter(pk=pk).first()
+    if deployment is None:
+        raise NotFound(_("There is no such deployment, or it belongs to another team."))
+    return deployment
+
+
+def find_version(model: RegisteredModel, number: int | None) -> ModelVersion:
+    """The version `number` of the model, the newest without a number. Raises NotFound."""
+    versions = model.versions.select_related("model")
+    version = versions.filter(number=number).first() if number else versions.order_by("-number").first()
+    if version is None:
+        message = _('The model "%(model)s" has no version %(number)s.') % {"model": model, "number": number or ""}
+        raise NotFound(message, field="version")
+    return version
+
+
+def _represent(request: Request, pk: int) -> dict:
+    return DeploymentSerializer(find_deployment(request, pk), context={"request": request}).data
+
+
+api_urlpatterns = [
+    path("deployments/", DeploymentsView.as_view(), name="api_deployments"),
+    path("deployments/<int:pk>/", DeploymentView.as_view(), name="api_deployment"),
+]

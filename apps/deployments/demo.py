@@ -1,0 +1,169 @@
+"""The demo page: one task, one big input, one clear answer. Public when its deployment is; else for the team alone."""
+
+import base64
+import json
+import time
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.core.cache import cache
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from apps.core.errors import DomainError, TooLarge, TooManyRequests, Unprocessable
+from apps.core.storage import open_blob
+from apps.deployments.connections import ask_any
+from apps.deployments.endpoints import endpoint_of
+from apps.deployments.forms import RowForm
+from apps.deployments.models import Deployment
+from apps.deployments.services import state_of, with_replicas
+from apps.registry.models import ModelVersion
+from workers.contract import IMAGE_CLASSIFICATION
+from workers.inference.framing import JSON, RAW, SAMPLE, Frame, Question
+
+TOP_K = 5
+RATE = 30
+RATE_SECONDS = 60
+FORM_OVERHEAD_BYTES = 64 * 1024
+PREVIEW_BYTES = 4 * 2**20
+SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
+
+
+@login_not_required
+@require_http_methods(["GET", "POST"])
+def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
+    deployment = find_demo(request, team, name)
+    is_image = deployment.version.model.task == IMAGE_CLASSIFICATION
+    context = {"deployment": deployment, "is_image": is_image, "state": state_of(deployment), **_sample_of(deployment)}
+    if request.method == "GET":
+        context["form"] = None if is_image else _row_form(deployment)
+        return render(request, "deployments/demo.html", context)
+    limit_rate(request)
+    try:
+        context |= _predict_image(request, deployment) if is_image else _predict_row(request, deployment)
+        status = 200
+    except DomainError as error:
+        context, status = {**context, "error": error}, error.status
+        context.setdefault("form", None if is_image else _row_form(deployment, request.POST))
+    return _answer(request, context, status)
+
+
+def _answer(request: HttpRequest, context: dict[str, Any], status: int) -> HttpResponse:
+    """The result alone for htmx, which shows a refusal in its place, too; the page for everyone else."""
+    if request.htmx:
+        return render(request, "deployments/_result.html", context)
+    return render(request, "deployments/demo.html", context, status=status)
+
+
+def find_demo(request: HttpRequest, team: str, name: str) -> Deployment:
+    """The deployment, if its demo is public or the person is in its team; for everybody else there is nothing."""
+    deployment = get_object_or_404(with_replicas(Deployment.objects.all()), team__slug=team, name=name)
+    is_member = any(membership.team_id == deployment.team_id for membership in request.memberships)
+    if not deployment.is_public and not is_member:
+        raise Http404
+    return deployment
+
+
+def limit_rate(request: HttpRequest) -> None:
+    """At most `RATE` predictions a minute from one address that is not signed in. Raises TooManyRequests."""
+    if request.user.is_authenticated:
+        return
+    minute = int(time.time() // RATE_SECONDS)
+    counter = f"demo:{request.META.get('REMOTE_ADDR', '')}:{minute}"
+    cache.add(counter, 0, RATE_SECONDS)
+    try:
+        count = cache.incr(counter)
+    except ValueError:  # it expired between the two calls
+        return
+    if count > RATE:
+        message = _("That was %(n)d predictions in a minute. Wait a moment, then go on.") % {"n": RATE}
+        raise TooManyRequests(message, retry_after_seconds=RATE_SECONDS)
+
+
+# Pictures
+
+
+def _predict_image(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    limit = settings.LEPTON_MAX_PREDICT_BYTES
+    if int(request.META.get("CONTENT_LENGTH") or 0) > limit + FORM_OVERHEAD_BYTES:
+        raise TooLarge(_("The image is larger than %(n)d MB. Choose a smaller one.") % {"n": limit // 10**6})
+    if "sample" in request.POST:
+        return _outcome(deployment, Question(SAMPLE, top_k=TOP_K)) | {"is_sample": True}
+    file = request.FILES.get("file")
+    if file is None:
+        raise Unprocessable(_("Choose an image first."), code="missing_file", field="file")
+    body = file.read()
+    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body)}
+
+
+def data_uri(body: bytes) -> str:
+    """The picture for the page that is shown without JavaScript; empty where browsers do not show its kind."""
+    kind = next((kind for head, kind in SIGNATURES.items() if body.startswith(head)), "")
+    if not kind or len(body) > PREVIEW_BYTES:
+        return ""
+    return f"data:{kind};base64,{base64.b64encode(body).decode()}"
+
+
+# Tables
+
+
+def _row_form(deployment: Deployment, data: Any = None) -> RowForm:
+    columns = input_columns(deployment.version)
+    return RowForm(data, columns=columns, initial=RowForm.example(columns))
+
+
+def _predict_row(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    columns = input_columns(deployment.version)
+    if "sample" in request.POST:
+        row = sample_row(deployment.version) or {}
+        form = RowForm(columns=columns, initial=RowForm.example(columns, row))
+        return _outcome(deployment, Question(SAMPLE, top_k=TOP_K)) | {"form": form, "is_sample": True}
+    form = RowForm(request.POST, columns=columns)
+    if not form.is_valid():
+        name, errors = next(iter(form.errors.items()))
+        raise Unprocessable(f"{form.fields[name].label}: {errors[0]}", code="wrong_type")
+    question = Question(JSON, json.dumps({"row": form.row()}).encode(), TOP_K)
+    return _outcome(deployment, question) | {"form": form}
+
+
+def input_columns(version: ModelVersion) -> list[dict[str, Any]]:
+    return version.meta.get("input", {}).get("columns", [])
+
+
+def sample_row(version: ModelVersion) -> dict[str, Any] | None:
+    """The row the model came with; None for a model of pictures."""
+    if version.model.task == IMAGE_CLASSIFICATION:
+        return None
+    return {column["name"]: column.get("example") for column in input_columns(version)}
+
+
+def _sample_of(deployment: Deployment) -> dict[str, Any]:
+    """The sample picture, shown on its button."""
+    if deployment.version.model.task != IMAGE_CLASSIFICATION:
+        return {}
+    artifact = deployment.version.artifacts.filter(name=deployment.version.meta.get("sample")).first()
+    if artifact is None or artifact.size_bytes > PREVIEW_BYTES:
+        return {}
+    with open_blob(artifact.sha256) as file:
+        return {"sample_uri": data_uri(file.read())}
+
+
+# Both
+
+
+def _outcome(deployment: Deployment, question: Question) -> dict[str, Any]:
+    """Ask a replica as the gateway does. Raises DomainError with what the replica found wrong."""
+    frame = ask_any(endpoint_of(deployment).sockets, question)
+    payload = json.loads(frame.body)
+    if frame.status != 200:
+        raise _refusal(frame, payload)
+    return {"outcome": payload, "milliseconds": frame.head["seconds"] * 1000}
+
+
+def _refusal(frame: Frame, payload: dict[str, Any]) -> DomainError:
+    error = DomainError(payload["error"]["message"], code=payload["error"]["code"])
+    error.status = frame.status
+    return error

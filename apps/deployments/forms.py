@@ -1,0 +1,118 @@
+"""Forms of deployments, and the form that a table's columns make."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from apps.deployments.models import Deployment
+from apps.deployments.services import MAX_REPLICAS, NAME_LENGTH
+from apps.registry.models import ModelVersion
+
+MAX_CHOICES = 200
+
+
+class DeployForm(forms.Form):
+    """Which version to serve, and under which name."""
+
+    version = forms.ModelChoiceField(ModelVersion.objects.none(), label=_("Model version"), empty_label=None)
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=NAME_LENGTH,
+        required=False,
+        help_text=_("Part of the address. Left empty, it gets the model's name."),
+    )
+    is_public = forms.BooleanField(
+        label=_("Make the demo public"),
+        required=False,
+        help_text=_("Anyone with the link can try it, without signing in. You can change this later."),
+    )
+
+    def __init__(self, *args: Any, versions: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["version"].queryset = versions
+
+
+class ChangeForm(forms.Form):
+    """A change of one thing; what is not sent stays as it is."""
+
+    version = forms.ModelChoiceField(ModelVersion.objects.none(), required=False, label=_("Version"), empty_label=None)
+    wanted_replicas = forms.IntegerField(
+        required=False, label=_("Replicas"), help_text=_("Processes that answer side by side."),
+        widget=forms.NumberInput(attrs={"min": 0, "max": MAX_REPLICAS}),
+    )  # fmt: skip
+    is_public = forms.TypedChoiceField(
+        required=False,
+        choices=[("yes", "yes"), ("no", "no")],
+        coerce=lambda value: value == "yes",
+        empty_value=None,
+    )
+
+    def __init__(self, *args: Any, deployment: Deployment, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        versions = deployment.version.model.versions.select_related("model")
+        self.fields["version"].queryset = versions
+        self.initial = {"version": deployment.version_id, "wanted_replicas": deployment.wanted_replicas}
+
+
+class RowForm(forms.Form):
+    """One field per column of a model's input. `row()` is what a replica is asked."""
+
+    def __init__(self, *args: Any, columns: list[dict[str, Any]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._names = {f"column_{number}": column["name"] for number, column in enumerate(columns)}
+        for (key, _name), column in zip(self._names.items(), columns, strict=True):
+            self.fields[key] = _field_for(column)
+
+    @staticmethod
+    def example(columns: list[dict[str, Any]], row: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Initial values: those of `row`, else each column's default."""
+        return {
+            f"column_{number}": _shown((row or {}).get(column["name"], column.get("default")), column)
+            for number, column in enumerate(columns)
+        }
+
+    def row(self) -> dict[str, Any]:
+        """Column -> value; what was left empty is unknown."""
+        return {name: _value(self.cleaned_data[key]) for key, name in self._names.items()}
+
+
+def _field_for(column: dict[str, Any]) -> forms.Field:
+    common = {"label": column["name"], "required": False}
+    match column["type"]:
+        case "boolean":
+            return forms.ChoiceField(**common, choices=[("", "–"), ("true", _("Yes")), ("false", _("No"))])
+        case "categorical":
+            choices = [str(choice) for choice in column["choices"][:MAX_CHOICES]]
+            return forms.ChoiceField(**common, choices=[("", "–"), *((choice, choice) for choice in choices)])
+        case "numeric":
+            help_text = _("From %(min)s to %(max)s in the training data.") % {
+                "min": plain_number(column["min"]),
+                "max": plain_number(column["max"]),
+            }
+            return forms.FloatField(**common, help_text=help_text, widget=forms.NumberInput(attrs={"step": "any"}))
+        case _:
+            return forms.CharField(**common, max_length=1000)
+
+
+def _shown(value: Any, column: dict[str, Any]) -> Any:
+    """As the field's widget writes it."""
+    if value is None:
+        return ""
+    if column["type"] == "boolean":
+        return str(value).lower() if str(value).lower() in ("true", "false") else ""
+    if column["type"] == "numeric":
+        return plain_number(value)
+    return str(value)
+
+
+def plain_number(value: Any) -> str:
+    """Without a needless fraction: 37.0 -> "37", and four decimals at most."""
+    try:
+        return f"{float(value):.4f}".rstrip("0").rstrip(".")
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _value(value: Any) -> Any:
+    return None if value == "" else {"true": True, "false": False}.get(value, value)

@@ -1,0 +1,135 @@
+"""The pages of deployments. The public demo stands in demo.py."""
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from apps.accounts.access import require_write
+from apps.core.errors import DomainError, NotFound, Unprocessable
+from apps.core.files import blob_response
+from apps.core.htmx import render_live
+from apps.deployments import snippets
+from apps.deployments.demo import sample_row
+from apps.deployments.forms import ChangeForm, DeployForm
+from apps.deployments.models import Deployment, Replica
+from apps.deployments.services import (
+    change_deployment,
+    delete_deployment,
+    demo_path,
+    deploy_version,
+    prediction_path,
+    retry_deployment,
+    state_of,
+    with_replicas,
+)
+from apps.registry.models import ModelVersion
+
+SHOWN_REPLICAS = 8
+
+
+def deployments_of(request: HttpRequest) -> QuerySet[Deployment]:
+    return with_replicas(Deployment.objects.filter(team=request.team))
+
+
+@require_GET
+def deployment_list(request: HttpRequest) -> HttpResponse:
+    rows = [{"deployment": item, "state": state_of(item)} for item in deployments_of(request)]
+    return render_live(
+        request,
+        "deployments/list.html",
+        {"rows": rows},
+        partials={"deployments": "deployments/_deployments.html"},
+        is_live=any(not row["state"].is_settled for row in rows),
+    )
+
+
+@require_http_methods(["GET", "POST"])
+def create(request: HttpRequest) -> HttpResponse:
+    """The form, and the one-click button of a model's page, which sends the version alone."""
+    require_write(request)
+    versions = ModelVersion.objects.filter(model__team=request.team).select_related("model").order_by("-id")
+    if request.method == "GET":
+        form = DeployForm(versions=versions, initial={"version": request.GET.get("version")})
+        return render(request, "deployments/create.html", {"form": form, "has_versions": versions.exists()})
+    form = DeployForm(request.POST, versions=versions)
+    if form.is_valid():
+        try:
+            deployment = deploy_version(team=request.team, user=request.user, **form.cleaned_data)
+            return redirect("deployments:detail", deployment.pk)
+        except (DomainError, NotFound) as error:
+            form.add_error(error.field if error.field in form.fields else None, error.message)
+    status = 422 if form.errors else 200
+    return render(request, "deployments/create.html", {"form": form, "has_versions": versions.exists()}, status=status)
+
+
+@require_GET
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    deployment = get_object_or_404(deployments_of(request), pk=pk)
+    state = state_of(deployment)
+    return render_live(
+        request,
+        "deployments/detail.html",
+        _detail_context(request, deployment) | {"state": state},
+        partials={"replicas": "deployments/_replicas.html"},
+        is_live=not state.is_settled,
+    )
+
+
+def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
+    base_url = request.build_absolute_uri("/").rstrip("/")
+    row = sample_row(deployment.version)
+    replicas = sorted(deployment.replicas.all(), key=lambda item: (item.status not in Replica.LIVE, -item.pk))
+    return {
+        "deployment": deployment,
+        "replicas": replicas[:SHOWN_REPLICAS],
+        "ready_count": sum(item.status == Replica.Status.READY for item in replicas),
+        "endpoint": f"{base_url}{prediction_path(deployment)}",
+        "demo_url": f"{base_url}{demo_path(deployment)}",
+        "curl": snippets.curl(deployment, base_url, row),
+        "python": snippets.python(deployment, base_url, row),
+        "sample_name": snippets.sample_name(deployment),
+        "is_image": row is None,
+        "form": ChangeForm(deployment=deployment),
+    }
+
+
+@require_POST
+def change(request: HttpRequest, pk: int) -> HttpResponse:
+    require_write(request)
+    deployment = get_object_or_404(deployments_of(request), pk=pk)
+    form = ChangeForm(request.POST, deployment=deployment)
+    if not form.is_valid():
+        raise Unprocessable(" ".join(error for errors in form.errors.values() for error in errors))
+    changed = change_deployment(deployment=deployment, user=request.user, **form.cleaned_data)
+    if changed.is_public != deployment.is_public:
+        text = _("The demo is public now.") if changed.is_public else _("The demo is private now.")
+        messages.success(request, text)
+    return redirect("deployments:detail", pk)
+
+
+@require_POST
+def retry(request: HttpRequest, pk: int) -> HttpResponse:
+    require_write(request)
+    retry_deployment(deployment=get_object_or_404(deployments_of(request), pk=pk), user=request.user)
+    return redirect("deployments:detail", pk)
+
+
+@require_POST
+def delete(request: HttpRequest, pk: int) -> HttpResponse:
+    require_write(request)
+    deployment = get_object_or_404(deployments_of(request), pk=pk)
+    delete_deployment(deployment=deployment, user=request.user)
+    messages.success(request, _('The deployment "%(name)s" is deleted.') % {"name": deployment.name})
+    return redirect("deployments:list")
+
+
+@require_GET
+def sample(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """The sample that the snippets send."""
+    deployment = get_object_or_404(deployments_of(request), pk=pk)
+    name = snippets.sample_name(deployment)
+    artifact = get_object_or_404(deployment.version.artifacts, name=name)
+    return blob_response(request, artifact.sha256, name)

@@ -1,0 +1,330 @@
+"""Replicas of this node: start the processes that serve, prove that they predict, watch them, end them.
+
+The rows say what should run; a folder per process says what may run. `supervise` is one pass that brings the two
+together and never waits long. Processes are detached and carry a token in their environment, so that an agent that was
+started again adopts them, and a process whose row is gone is found and ended.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from apps.deployments.models import Replica
+from apps.deployments.services import reconcile
+from apps.resources.models import Node
+from workers.artifacts import fetch_model, node_folder, python_environment
+from workers.contract import EVENTS_FILE, ServeSpec, read_events, write_spec
+from workers.devices import usable_cpus
+from workers.inference.framing import PING, SAMPLE, Question, ask
+from workers.inference.server import MAX_SOCKET_PATH_BYTES
+from workers.launcher import end_tree, find_by_token, is_alive, launch, log_tail
+
+logger = logging.getLogger("lepton.replicas")
+
+START_SECONDS = 120.0
+SAMPLE_SECONDS = 10.0
+GRACE_SECONDS = 12.0
+PING_SECONDS = 2.0
+PING_EVERY_SECONDS = 15.0
+MAX_MISSED_PINGS = 3
+QUICK_SECONDS = 60.0
+LOG_TAIL_BYTES = 2000
+
+ON_NODE = (*Replica.LIVE, Replica.Status.STOPPING)
+
+_children: dict[int, subprocess.Popen] = {}  # by replica: to learn the exit code, and to leave no zombie
+_ending: dict[str, float] = {}  # by token: when it was first asked to end
+_pings: dict[int, tuple[float, int]] = {}  # by replica: when it was last asked, and the pings missed in a row
+
+
+def supervise(node: Node) -> None:
+    """One pass over the replicas of `node`."""
+    reconcile()
+    for replica in _of(node, *ON_NODE).select_related("version", "deployment", "node"):
+        try:
+            _advance(replica)
+        except (OSError, psutil.Error) as error:
+            logger.exception("replica %s", replica.pk)
+            _fail(replica, _("The machine could not run it: %(error)s.") % {"error": error})
+    _clean_up(node)
+
+
+def stop_all(node: Node) -> None:
+    """End every replica process of `node` and wait until it is gone. What is wanted comes back with the next start."""
+    active = _of(node, Replica.Status.STARTING, Replica.Status.READY, Replica.Status.STOPPING)
+    ids = list(active.values_list("pk", flat=True))
+    active.update(status=Replica.Status.STOPPING)
+    if end_tree(_token_prefix(node.name), grace_seconds=GRACE_SECONDS):
+        stopped = Replica.objects.filter(pk__in=ids, status=Replica.Status.STOPPING)
+        stopped.update(
+            status=Replica.Status.STOPPED, ended_at=timezone.now(), pid=None, reason=_("The site was stopped.")
+        )
+    for child in _children.values():
+        child.poll()
+    _children.clear()
+    _clean_up(node)
+
+
+def _of(node: Node, *statuses: str) -> QuerySet[Replica]:
+    return Replica.objects.filter(node=node, status__in=statuses)
+
+
+def _advance(replica: Replica) -> None:
+    match replica.status:
+        case Replica.Status.PENDING:
+            _start(replica)
+        case Replica.Status.STARTING:
+            _look_whether_ready(replica)
+        case Replica.Status.READY:
+            _watch(replica)
+        case Replica.Status.STOPPING:
+            _stop(replica)
+
+
+# Where things lie
+
+
+def _site_key() -> str:
+    """Two sites on one machine must not end each other's processes."""
+    return hashlib.sha256(str(settings.LEPTON_HOME).encode()).hexdigest()[:10]
+
+
+def _token_prefix(node_name: str) -> str:
+    return f"replica-{_site_key()}-{node_name}."
+
+
+def process_token(node_name: str, replica_id: int) -> str:
+    """The token in the environment of a replica's process."""
+    return f"{_token_prefix(node_name)}{replica_id}."
+
+
+def _folder(node_name: str, replica_id: int) -> Path:
+    return node_folder(node_name) / "replicas" / str(replica_id)
+
+
+def _models_folder(node_name: str) -> Path:
+    return node_folder(node_name) / "models"
+
+
+def socket_path(node_name: str, replica_id: int) -> Path:
+    """In the node's folder, or under the temporary folder where that path is too long for a socket."""
+    path = node_folder(node_name) / "sockets" / f"{replica_id}.sock"
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+        return path
+    return Path(tempfile.gettempdir()) / f"lepton-{os.geteuid()}-{_site_key()}" / f"{node_name[:20]}-{replica_id}.sock"
+
+
+# Start
+
+
+def _start(replica: Replica) -> None:
+    node_name = replica.node.name
+    path = socket_path(node_name, replica.pk)
+    if not _move(replica, Replica.Status.STARTING, socket_path=str(path)):
+        return
+    model_dir = fetch_model(replica.version, _models_folder(node_name) / str(replica.version_id))
+    child = _launch(replica, model_dir, path)
+    _children[replica.pk] = child
+    _note_process(replica, child.pid)
+
+
+def _launch(replica: Replica, model_dir: Path, path: Path) -> subprocess.Popen:
+    folder = _folder(replica.node.name, replica.pk)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    threads = max(1, usable_cpus() // 2)
+    write_spec(ServeSpec(str(folder), str(model_dir), str(path), threads), folder / "spec.json")
+    return launch(
+        [sys.executable, "-m", "workers.inference", str(folder / "spec.json")],
+        token=process_token(replica.node.name, replica.pk),
+        log_path=folder / "log",
+        cwd=settings.BASE_DIR,
+        env=python_environment(threads),
+    )
+
+
+def _note_process(replica: Replica, pid: int) -> None:
+    try:
+        started_at = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        started_at = time.time()
+    replica.pid, replica.process_started_at = pid, started_at
+    Replica.objects.filter(pk=replica.pk).update(pid=pid, process_started_at=started_at)
+
+
+def _look_whether_ready(replica: Replica) -> None:
+    """Ready only when it has answered the model's own sample over its socket."""
+    if replica.pid is None and not _adopt(replica):
+        return
+    if not is_alive(replica.pid, replica.process_started_at):
+        _died(replica)
+        return
+    try:
+        reply = ask(replica.socket_path, Question(SAMPLE), timeout_seconds=SAMPLE_SECONDS)
+    except OSError:  # not listening yet
+        if time.time() - replica.process_started_at > START_SECONDS:
+            _fail(replica, _("It did not answer within %(n)d seconds of its start.") % {"n": START_SECONDS}, strikes=1)
+        return
+    if reply.status != 200:
+        _fail(replica, _cannot_predict(reply.body), strikes=1)
+    else:
+        _move(replica, Replica.Status.READY, ready_at=timezone.now())
+
+
+def _adopt(replica: Replica) -> bool:
+    """Find the process of a replica whose agent died before it could note it."""
+    found = find_by_token(process_token(replica.node.name, replica.pk))
+    if found:
+        _note_process(replica, found[0].pid)
+        return True
+    _fail(replica, _("The machine's agent stopped while it started this replica."))
+    return False
+
+
+def _cannot_predict(body: bytes) -> str:
+    try:
+        message = json.loads(body)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = body.decode(errors="replace")[:300]
+    return _("It could not answer the model's own sample: %(message)s") % {"message": message}
+
+
+# Watch
+
+
+def _watch(replica: Replica) -> None:
+    if not is_alive(replica.pid, replica.process_started_at):
+        _died(replica)
+        return
+    asked_at, missed = _pings.setdefault(replica.pk, (time.monotonic(), 0))
+    if time.monotonic() - asked_at < PING_EVERY_SECONDS:
+        return
+    missed = 0 if _answers(replica) else missed + 1
+    _pings[replica.pk] = (time.monotonic(), missed)
+    if missed >= MAX_MISSED_PINGS:
+        _fail(replica, _("Its process lives but no longer answers."), strikes=_strikes(replica))
+
+
+def _answers(replica: Replica) -> bool:
+    try:
+        return ask(replica.socket_path, Question(PING), timeout_seconds=PING_SECONDS).status == 200
+    except OSError:
+        return False
+
+
+def _died(replica: Replica) -> None:
+    """The process is gone: keep why, so that the page can say it."""
+    child = _children.pop(replica.pk, None)
+    exit_code = child.poll() if child else None
+    folder = _folder(replica.node.name, replica.pk)
+    reason = _failure_message(folder) or _ending_in_words(exit_code)
+    tail = log_tail(folder / "log", LOG_TAIL_BYTES)
+    _fail(replica, f"{reason}\n{tail}".strip(), exit_code=exit_code, strikes=_strikes(replica))
+
+
+def _strikes(replica: Replica) -> int:
+    """A replica that served well for a while has not failed quickly: its count starts again."""
+    served = (timezone.now() - replica.ready_at).total_seconds() if replica.ready_at else 0.0
+    return 1 if served < QUICK_SECONDS else -replica.strikes
+
+
+def _failure_message(folder: Path) -> str:
+    """What the program itself said was wrong."""
+    failures = [event for event, _offset in read_events(folder / EVENTS_FILE) if event["type"] == "failure"]
+    return f"{failures[-1]['message']} {failures[-1]['hint']}".strip() if failures else ""
+
+
+def _ending_in_words(exit_code: int | None) -> str:
+    if exit_code is None:
+        return _("Its process ended.")
+    if exit_code >= 0:
+        return _("Its process ended with exit code %(code)d.") % {"code": exit_code}
+    name = signal.Signals(-exit_code).name
+    if -exit_code == signal.SIGKILL:
+        return _("Its process was killed (SIGKILL), perhaps because the machine ran out of memory.")
+    return _("Its process was ended by %(signal)s.") % {"signal": name}
+
+
+# End
+
+
+def _stop(replica: Replica) -> None:
+    if _end_gently(process_token(replica.node.name, replica.pk)):
+        child = _children.pop(replica.pk, None)
+        _move(replica, Replica.Status.STOPPED, ended_at=timezone.now(), exit_code=child.poll() if child else None)
+
+
+def _end_gently(token: str) -> bool:
+    """True once no process with `token` is left: TERM on the first call, KILL on a later one after the grace period."""
+    processes = find_by_token(token)
+    if not processes:
+        _ending.pop(token, None)
+        return True
+    is_first = token not in _ending
+    asked_at = _ending.setdefault(token, time.monotonic())
+    is_over = time.monotonic() - asked_at > GRACE_SECONDS
+    for process in processes if is_first or is_over else []:
+        try:
+            process.send_signal(signal.SIGKILL if is_over else signal.SIGTERM)
+        except psutil.Error:
+            continue
+    return False
+
+
+def _clean_up(node: Node) -> None:
+    """End processes and remove folders that no active replica has: of failed ones, and of deleted deployments."""
+    root = _folder(node.name, 0).parent
+    found = {int(path.name) for path in root.iterdir()} if root.exists() else set()
+    active = set(_of(node, *ON_NODE).values_list("pk", flat=True))
+    for replica_id in found - active:
+        if _end_gently(process_token(node.name, replica_id)):
+            _forget(node, replica_id)
+
+
+def _forget(node: Node, replica_id: int) -> None:
+    child = _children.pop(replica_id, None)
+    if child:
+        child.poll()
+    _pings.pop(replica_id, None)
+    socket_path(node.name, replica_id).unlink(missing_ok=True)
+    shutil.rmtree(_folder(node.name, replica_id), ignore_errors=True)
+    used = {str(pk) for pk in _of(node, *ON_NODE).values_list("version_id", flat=True)}
+    for folder in _models_folder(node.name).iterdir() if _models_folder(node.name).exists() else []:
+        if folder.name not in used:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+# Writing it down
+
+
+def _fail(replica: Replica, reason: str, *, exit_code: int | None = None, strikes: int = 0) -> None:
+    logger.warning("replica %s of %s failed: %s", replica.pk, replica.deployment, reason.partition("\n")[0])
+    _move(
+        replica,
+        Replica.Status.FAILED,
+        reason=reason,
+        exit_code=exit_code,
+        strikes=replica.strikes + strikes,
+        ended_at=timezone.now(),
+    )
+
+
+def _move(replica: Replica, status: str, **fields: object) -> bool:
+    """Change the status where it is still what was read; False when somebody else was quicker."""
+    if not Replica.objects.filter(pk=replica.pk, status=replica.status).update(status=status, **fields):
+        return False
+    replica.status = status
+    return True
