@@ -150,6 +150,7 @@ STATICFILES_DIRS = [
     BASE_DIR / "static",
     ("tabler", BASE_DIR / "node_modules/@tabler/core/dist"),
     ("tabler-icons", BASE_DIR / "node_modules/@tabler/icons-webfont/dist"),
+    ("inter", BASE_DIR / "node_modules/@fontsource-variable/inter"),
     ("uplot", BASE_DIR / "node_modules/uplot/dist"),
 ]
 WHITENOISE_USE_FINDERS = DEBUG

@@ -6,6 +6,7 @@ from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
 from django.core.paginator import Paginator
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -14,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
 
 from apps.accounts import services
 from apps.accounts.access import require_manage, require_team
@@ -40,6 +42,8 @@ def _add_error(form, error: DomainError) -> int:
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
+    if request.htmx:  # a part of a page asked after the session had ended: the whole page has to go, not the part
+        return HttpResponseClientRedirect(reverse("accounts:sign_in"))
     if request.user.is_authenticated:
         return redirect("dashboard:home")
     form, status = SignInForm(request.POST or None), 200
@@ -227,7 +231,7 @@ def keys(request: HttpRequest) -> HttpResponse:
                 form, status = KeyForm(), 201
             except DomainError as error:
                 status = _add_error(form, error)
-    context = {"keys": _keys(request).order_by("revoked_at", "-created_at"), "form": form, "secret": secret}
+    context = {"keys": _keys(request).order_by(F("revoked_at").desc(nulls_first=True), "-created_at"), "form": form, "secret": secret}
     context["snippet"] = sdk_snippet(secret, request.build_absolute_uri("/").rstrip("/"))
     return render(request, "accounts/keys.html", context, status=status)
 

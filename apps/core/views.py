@@ -35,7 +35,8 @@ import leptonai
 
 client = leptonai.Client(api_key="lp_...", base_url="{base_url}")
 model = client.load_model("image_classification")
-print(model.predict("7.png"))          # {{"class": "7", "probability": 0.98}}
+print(model.predict("7.png"))
+# {{"class": "7", "probability": 0.98}}
 """
 
 CURL_SNIPPET = """\
