@@ -1,0 +1,220 @@
+"""Images of a data set version as arrays, decoded once, and random changes to batches of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import statistics
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from workers.contract import SPLITS, ProgramFailure
+from workers.images import decode, is_grey
+
+CHUNK = 256
+SMALLEST_SIDE, SIDE_STEP = 16, 8
+VALIDATION_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One line of index.jsonl."""
+
+    member: str
+    label: str
+    split: str
+    width: int
+    height: int
+    source: str
+
+
+def read_index(path: Path) -> list[ImageRow]:
+    """The rows of an index, in its order. Raises ProgramFailure (unreadable_index)."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        return [ImageRow(*(json.loads(line)[name] for name in ImageRow.__dataclass_fields__)) for line in lines if line]
+    except (OSError, ValueError, KeyError) as error:
+        message = f"The index of the data set cannot be read: {error!r}."
+        raise ProgramFailure("unreadable_index", message, hint="Prepare the data set again.") from error
+
+
+def sort_classes(labels: Sequence[str]) -> list[str]:
+    """The different labels in the order people expect: 2 before 10 where all are numbers."""
+    names = set(labels)
+    return sorted(names, key=int if all(name.isdecimal() for name in names) else str)
+
+
+def choose_size(rows: Sequence[ImageRow], largest: int) -> int:
+    """The side of the squares to train on: the median side of the images, between 16 and `largest` pixels.
+
+    Images of nearly one size keep it to the pixel; else it is rounded to a multiple of 8.
+    """
+    sides = [math.sqrt(row.width * row.height) for row in rows]
+    median = statistics.median(sides)
+    if max(sides) - min(sides) >= 1:
+        median = round(median / SIDE_STEP) * SIDE_STEP
+    return int(min(largest, max(SMALLEST_SIDE, round(median))))
+
+
+def split_rows(rows: Sequence[ImageRow], labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Row numbers by split. Without validation images, a tenth of each class's training images is taken for them."""
+    names = np.array([row.split for row in rows])
+    splits = {split: np.flatnonzero(names == split) for split in SPLITS}
+    if not len(splits["train"]):
+        raise ProgramFailure("no_training_images", "No image of the data set is for training.", hint="Add a train split.")
+    if not len(splits["val"]):
+        shuffled = np.random.default_rng(seed).permutation(splits["train"])
+        taken = [part[: max(1, round(len(part) * VALIDATION_SHARE))] for part in _by_class(shuffled, labels)]
+        splits["val"] = np.sort(np.concatenate(taken))
+        splits["train"] = np.setdiff1d(splits["train"], splits["val"])
+    return splits
+
+
+def _by_class(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    return [part for label in np.unique(labels) if len(part := rows[labels[rows] == label]) > 1]
+
+
+class ImageSource:
+    """The members of data.zip, decoded on demand with `threads` threads."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self.archive = zipfile.ZipFile(path)
+        self.threads = threads
+
+    def read(self, row: ImageRow, height: int, width: int, channels: int) -> np.ndarray:
+        return self._decode((row, self.archive.read(row.member)), lambda body: decode(body, height, width, channels))
+
+    def all_grey(self, rows: Sequence[ImageRow]) -> bool:
+        """Whether no image has colour; stops at the first that has."""
+        return all(self._decode((row, self.archive.read(row.member)), is_grey) for row in rows)
+
+    def read_all(self, rows: Sequence[ImageRow], side: int, channels: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (position, images [n, side, side, channels]) chunk by chunk."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            for start in range(0, len(rows), CHUNK):
+                bodies = [(row, self.archive.read(row.member)) for row in rows[start : start + CHUNK]]
+                images = pool.map(
+                    lambda pair: self._decode(pair, lambda body: decode(body, side, side, channels)), bodies
+                )
+                yield start, np.stack(list(images))
+
+    @staticmethod
+    def _decode(pair: tuple[ImageRow, bytes], function: Callable) -> np.ndarray:
+        row, body = pair
+        try:
+            return function(body)
+        except ProgramFailure as failure:
+            message = f"{row.source}: {failure.message}"
+            raise ProgramFailure(failure.code, message, hint="Prepare the data set again.") from failure
+
+
+def build_store(
+    folder: Path, source: ImageSource, rows: Sequence[ImageRow], side: int, channels: int,
+    progress: Callable[[float], None],
+) -> np.ndarray:  # fmt: skip
+    """All images as one memory-mapped uint8 array [N, side, side, channels]; made once, then found again.
+
+    `progress` is told the share that is done and may raise to stop.
+    """
+    digest = hashlib.sha256(json.dumps([[row.member for row in rows], side, channels]).encode()).hexdigest()
+    path = folder / f"images-{digest[:16]}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        shape = (len(rows), side, side, channels)
+        store = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        for start, images in source.read_all(rows, side, channels):
+            store[start : start + len(images)] = images
+            progress((start + len(images)) / len(rows))
+        store.flush()
+        os.replace(temporary, path)
+    return np.load(path, mmap_mode="r")
+
+
+def channel_statistics(store: np.ndarray, rows: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over `rows` of the store, on the scale 0 to 255."""
+    total, squares, count = 0.0, 0.0, 0
+    for start in range(0, len(rows), CHUNK):
+        pixels = store[rows[start : start + CHUNK]].reshape(-1, store.shape[-1]).astype(np.float64)
+        total, squares, count = total + pixels.sum(axis=0), squares + (pixels**2).sum(axis=0), count + len(pixels)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 1.0))
+    return mean.tolist(), deviation.tolist()
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far images are changed at random. Angles in degrees, the rest as shares of side, size or brightness."""
+
+    angle: float
+    shift: float
+    scale: float
+    contrast: float
+    brightness: float
+    is_mirrored: bool
+    erased: float
+
+    def __call__(self, inputs: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Change (images uint8 [N, H, W, C],) into (images float32 of the same shape on the scale 0 to 255,)."""
+        images = inputs[0].permute(0, 3, 1, 2).float()
+        images = self._move(images, generator)
+        images = self._shade(images, generator)
+        if self.erased:
+            images = self._erase(images, generator)
+        return (images.permute(0, 2, 3, 1),)
+
+    def _move(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        count = len(images)
+        angle = _spread(count, math.radians(self.angle), generator)
+        scale = torch.exp(_spread(count, math.log1p(self.scale), generator))
+        mirror = torch.ones(count)
+        if self.is_mirrored:
+            mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+        across, down = _spread(count, 2 * self.shift, generator), _spread(count, 2 * self.shift, generator)
+        cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+        rows = torch.stack([cos * mirror, -sin, across, sin * mirror, cos, down], dim=1).reshape(count, 2, 3)
+        grid = F.affine_grid(rows, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+    def _shade(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        count = len(images)
+        contrast = 1 + _spread(count, self.contrast, generator).reshape(-1, 1, 1, 1)
+        brightness = 255 * _spread(count, self.brightness, generator).reshape(-1, 1, 1, 1)
+        middle = images.mean(dim=(1, 2, 3), keepdim=True)
+        return ((images - middle) * contrast + middle + brightness).clamp(0, 255)
+
+    def _erase(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Cover a square of at most `erased` of the side with the image's mean colour, in half of the images."""
+        count, _, height, width = images.shape
+        draws = torch.rand(count, 4, generator=generator)
+        half = draws[:, 0] * self.erased / 2 * (draws[:, 1] < 0.5)
+        down = ((torch.arange(height) + 0.5) / height - draws[:, 2:3]).abs() < half[:, None]
+        across = ((torch.arange(width) + 0.5) / width - draws[:, 3:4]).abs() < half[:, None]
+        covered = (down[:, :, None] & across[:, None, :])[:, None]
+        return torch.where(covered, images.mean(dim=(2, 3), keepdim=True), images)
+
+
+AUGMENTATIONS = {
+    "none": None,
+    "light": Augmentation(
+        angle=10, shift=0.08, scale=0.1, contrast=0.2, brightness=0.1, is_mirrored=False, erased=0.0
+    ),
+    "strong": Augmentation(
+        angle=15, shift=0.12, scale=0.2, contrast=0.4, brightness=0.15, is_mirrored=True, erased=0.4
+    ),
+}  # fmt: skip
+
+
+def _spread(count: int, reach: float, generator: torch.Generator) -> Tensor:
+    """`count` numbers evenly spread between -reach and reach."""
+    return (2 * torch.rand(count, generator=generator) - 1) * reach

@@ -1,0 +1,100 @@
+"""Small residual networks that learn from scratch in minutes on a few cores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+ARCHITECTURES = {
+    "resnet_tiny": {"widths": (16, 32, 64), "blocks": 1},
+    "resnet_small": {"widths": (32, 64, 128), "blocks": 2},
+}
+# From this side on the first convolution halves the image, or the first stage would take most of the time.
+STRIDED_STEM_SIDE = 48
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution and batch normalisation, with ReLU unless told otherwise."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, relu: bool = True) -> None:
+        layers = [
+            nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+        ]
+        super().__init__(*layers, *([nn.ReLU()] if relu else []))
+
+    def fuse(self) -> None:
+        """Fold the normalisation into the convolution, for inference."""
+        self[0] = fuse_conv_bn_eval(self[0], self[1])
+        self[1] = nn.Identity()
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions added to their input, which a 1x1 convolution fits where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = ConvNorm(inputs, outputs, 3, stride)
+        self.second = ConvNorm(outputs, outputs, 3, relu=False)
+        changed = stride != 1 or inputs != outputs
+        self.shortcut = ConvNorm(inputs, outputs, 1, stride, relu=False) if changed else nn.Identity()
+        self.relu = nn.ReLU()
+        # Each block starts as the identity, which makes the first steps calm.
+        nn.init.zeros_(self.second[1].weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.relu(self.second(self.first(images)) + self.shortcut(images))
+
+
+class ImageClassifier(nn.Module):
+    """Images [N, H, W, C] on the scale 0 to 255 (uint8 or float) to logits [N, classes]."""
+
+    def __init__(
+        self, *, channels: int, classes: int, widths: Sequence[int], blocks: int, stem_stride: int, dropout: float,
+        mean: Sequence[float], deviation: Sequence[float],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(1, channels, 1, 1))
+        self.register_buffer("scale", 1 / torch.tensor(deviation, dtype=torch.float32).reshape(1, channels, 1, 1))
+        layers: list[nn.Module] = [ConvNorm(channels, widths[0], 3, stem_stride)]
+        inputs = widths[0]
+        for stage, width in enumerate(widths):
+            for block in range(blocks):
+                layers.append(ResidualBlock(inputs, width, 2 if stage and not block else 1))
+                inputs = width
+        self.features = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(inputs, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        normal = (images.permute(0, 3, 1, 2).float() - self.mean) * self.scale
+        return self.head(self.dropout(self.pool(self.features(normal)).flatten(1)))
+
+    @torch.no_grad()
+    def divide_logits(self, temperature: float) -> None:
+        """Make the model's certainty fit its accuracy: all logits are divided by `temperature` from now on."""
+        self.head.weight /= temperature
+        self.head.bias /= temperature
+
+
+class ImageProbabilities(nn.Module):
+    """A trained classifier as it is served: uint8 images [N, H, W, C] to probabilities [N, classes]."""
+
+    def __init__(self, classifier: ImageClassifier) -> None:
+        super().__init__()
+        self.classifier = deepcopy(classifier).eval()
+        for module in list(self.classifier.modules()):
+            if isinstance(module, ConvNorm):
+                module.fuse()
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.classifier(image).softmax(dim=1)
+
+
+def stem_stride(side: int) -> int:
+    return 2 if side >= STRIDED_STEM_SIDE else 1

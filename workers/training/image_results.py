@@ -1,0 +1,124 @@
+"""What an image training leaves behind besides the model: facts for the page, and the worst mistakes as pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from PIL import Image
+from torch import nn
+
+from workers.contract import TrainSpec
+from workers.images import RESIZE
+from workers.training.image_data import ImageRow, ImageSource
+from workers.training.loop import FitResult
+from workers.training.metrics import classification_metrics, confusion_matrix
+
+MISTAKES = 24
+SHOWN_SIDE = 256
+
+
+class Data(Protocol):
+    """What is read here of workers.training.images.ImageData."""
+
+    source: ImageSource
+    rows: list[ImageRow]
+    classes: list[str]
+    labels: np.ndarray
+    splits: dict[str, np.ndarray]
+    store: np.ndarray
+
+
+def describe_result(
+    data: Data, model: nn.Module, fitted: FitResult, probabilities: dict[str, np.ndarray], model_bytes: int
+) -> dict[str, Any]:
+    """The body of result.json, without the mistakes. `probabilities` by split, calibrated."""
+    split = _judged_split(probabilities)
+    labels, predicted = data.labels[data.splits[split]], probabilities[split].argmax(axis=1)
+    return {
+        "metrics": {name: classification_metrics(data.labels[data.splits[name]], probabilities[name])
+                    for name in probabilities},
+        "confusion": {"split": split, "labels": data.classes,
+                      "matrix": confusion_matrix(labels, predicted, len(data.classes)).tolist()},
+        "history": fitted.history,
+        "epochs": fitted.epochs,
+        "best_epoch": fitted.best_epoch,
+        "stopped_early": fitted.stopped_early,
+        "steps": fitted.steps,
+        "seconds": round(fitted.seconds, 3),
+        "samples_per_second": round(fitted.samples_per_second, 1),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "model_bytes": model_bytes,
+    }  # fmt: skip
+
+
+def describe_model(
+    spec: TrainSpec, data: Data, built: tuple[str, dict[str, Any]], metrics: dict[str, Any]
+) -> dict[str, Any]:
+    """The body of meta.json: everything needed to use the model, and to load its weights again."""
+    architecture, arguments = built
+    return {
+        "format": 1,
+        "task": spec.task,
+        "architecture": architecture,
+        "architecture_args": arguments,
+        "classes": data.classes,
+        "input": {
+            "kind": "image",
+            "height": data.store.shape[1],
+            "width": data.store.shape[2],
+            "channels": data.store.shape[3],
+            "resize": RESIZE,
+        },
+        "runtime": "onnx",
+        "sample": "sample.png",
+        "metrics": metrics,
+        "hyperparameters": spec.hyperparameters,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__,
+                     "onnxruntime": onnxruntime.__version__},
+    }  # fmt: skip
+
+
+def write_mistakes(data: Data, probabilities: dict[str, np.ndarray], output: Path) -> list[dict[str, Any]]:
+    """Write the surest wrong answers as PNG files under ``mistakes/`` and list them, worst first."""
+    split = _judged_split(probabilities)
+    rows, answers = data.splits[split], probabilities[split]
+    predicted, confidence = answers.argmax(axis=1), answers.max(axis=1)
+    wrong = np.flatnonzero(predicted != data.labels[rows])
+    (output / "mistakes").mkdir(parents=True, exist_ok=True)
+    found = []
+    for number, place in enumerate(wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]):
+        row, name = data.rows[rows[place]], f"mistakes/{number:02d}.png"
+        _picture(data, row, SHOWN_SIDE).save(output / name)
+        found.append({"image": name, "true": row.label, "predicted": data.classes[predicted[place]],
+                      "probability": float(confidence[place]), "source": row.source})  # fmt: skip
+    return found
+
+
+def write_sample(data: Data, row: int, path: Path) -> None:
+    """One image of the data set, which every replica must be able to classify before it is ready."""
+    _picture(data, data.rows[row], SHOWN_SIDE).save(path)
+
+
+def write_json(value: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _judged_split(probabilities: dict[str, np.ndarray]) -> str:
+    return "test" if "test" in probabilities else "val"
+
+
+def _picture(data: Data, row: ImageRow, side: int) -> Image.Image:
+    """The image itself, encoded by us, at most `side` pixels wide and high."""
+    share = min(1.0, side / max(row.width, row.height))
+    height, width = (max(1, math.floor(length * share)) for length in (row.height, row.width))
+    channels = data.store.shape[3]
+    pixels = data.source.read(row, height, width, channels)
+    return Image.fromarray(pixels[..., 0] if channels == 1 else pixels)

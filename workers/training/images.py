@@ -1,0 +1,182 @@
+"""Image classification: from a data set version to a calibrated, exported and measured model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
+from workers.training.batches import Batches
+from workers.training.checkpoints import CheckpointStore
+from workers.training.export import export_onnx
+from workers.training.image_data import (
+    AUGMENTATIONS,
+    ImageRow,
+    ImageSource,
+    build_store,
+    channel_statistics,
+    choose_size,
+    read_index,
+    sort_classes,
+    split_rows,
+)
+from workers.training.image_models import ARCHITECTURES, ImageClassifier, ImageProbabilities, stem_stride
+from workers.training.image_results import describe_model, describe_result, write_json, write_mistakes, write_sample
+from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
+from workers.training.losses import balanced_class_weights, make_loss
+from workers.training.metrics import accuracy, log_loss
+from workers.training.stopping import Stop
+
+LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
+AUTO_MODEL = "resnet_tiny"
+LARGEST_SIDES = {"resnet_tiny": 64, "resnet_small": 96}
+EVALUATION_BATCH = 256
+PARITY_SAMPLES = 64
+TEMPERATURES = np.geomspace(0.3, 5.0, 241)
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set version: `store` uint8 [N, side, side, channels], `labels` [N], and row numbers by split."""
+
+    source: ImageSource
+    rows: list[ImageRow]
+    classes: list[str]
+    labels: np.ndarray
+    splits: dict[str, np.ndarray]
+    store: np.ndarray
+
+
+def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
+    """Train an image classifier as `spec` says, write ``output/`` and return the summary of the result."""
+    prepare_torch(spec.threads, spec.hyperparameters["seed"])
+    architecture = choose_architecture(spec.hyperparameters["model"])
+    data = load_data(spec, architecture, events, stop)
+    arguments = model_arguments(spec, architecture, data)
+    model = ImageClassifier(**arguments)
+    fitted = fit_model(model, data, spec, events, stop)
+    events.progress(TRAINING[1], "Measuring")
+    calibrate(model, data, spec.device)
+    probabilities = {
+        split: predict(model, data, split, spec.device).softmax(dim=1).numpy() for split in ("val", "test")
+        if len(data.splits[split])
+    }  # fmt: skip
+    events.progress(0.96, "Exporting")
+    return write_output(spec, data, model.cpu(), (architecture, arguments), fitted, probabilities)
+
+
+def choose_architecture(model: str) -> str:
+    return AUTO_MODEL if model == "auto" else model
+
+
+def load_data(spec: TrainSpec, architecture: str, events: EventWriter, stop: Stop) -> ImageData:
+    """Decode the data set version once, at the size to train on."""
+    rows = read_index(Path(spec.index_path))
+    classes = sort_classes([row.label for row in rows])
+    if len(classes) < 2:
+        message = f"All {len(rows)} images are of one class; there is nothing to tell apart."
+        raise ProgramFailure("one_class", message, hint="Add images of at least one more class.")
+    labels = np.array([classes.index(row.label) for row in rows], dtype=np.int64)
+    source = ImageSource(Path(spec.data_path), spec.threads)
+    side = spec.hyperparameters["image_size"] or choose_size(rows, LARGEST_SIDES[architecture])
+    channels = 1 if source.all_grey(rows) else 3
+    progress = partial(_report_loading, events, stop)
+    store = build_store(Path(spec.work_dir) / "cache", source, rows, side, channels, progress)
+    splits = split_rows(rows, labels, spec.hyperparameters["seed"])
+    events.log(f"{len(rows)} images of {len(classes)} classes at {side} x {side} pixels, {channels} channel(s).")
+    return ImageData(source, rows, classes, labels, splits, store)
+
+
+def _report_loading(events: EventWriter, stop: Stop, share: float) -> None:
+    stop.check()
+    events.progress(LOADING[0] + (LOADING[1] - LOADING[0]) * share, "Reading images")
+
+
+def model_arguments(spec: TrainSpec, architecture: str, data: ImageData) -> dict[str, Any]:
+    """What `ImageClassifier` is made from; it stands in meta.json, so that the weights can be loaded again."""
+    mean, deviation = channel_statistics(data.store, data.splits["train"])
+    return {
+        **ARCHITECTURES[architecture],
+        "channels": data.store.shape[3],
+        "classes": len(data.classes),
+        "stem_stride": stem_stride(data.store.shape[1]),
+        "dropout": spec.hyperparameters["dropout"],
+        "mean": mean,
+        "deviation": deviation,
+    }
+
+
+def fit_model(model: ImageClassifier, data: ImageData, spec: TrainSpec, events: EventWriter, stop: Stop) -> FitResult:
+    settings, rows = spec.hyperparameters, data.splits["train"]
+    targets = torch.from_numpy(data.labels[rows])
+    weights = None
+    if settings["class_weights"] == "balanced":
+        weights = balanced_class_weights(targets, len(data.classes)).to(spec.device)
+    return fit(
+        model,
+        Batches([data.store[rows]], targets, settings["batch_size"], settings["seed"],
+                AUGMENTATIONS[settings["augmentation"]]),
+        partial(evaluate, data=data, device=spec.device),
+        make_loss(settings, weights),
+        hyperparameters=settings,
+        events=events,
+        stop=stop,
+        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER),
+        resume=spec.resume,
+        device=spec.device,
+        span=TRAINING,
+    )  # fmt: skip
+
+
+def evaluate(model: nn.Module, data: ImageData, device: str) -> Evaluation:
+    """Loss and accuracy on the validation images; the epoch with the lowest loss is kept."""
+    probabilities = predict(model, data, "val", device).softmax(dim=1).numpy()
+    labels = data.labels[data.splits["val"]]
+    loss = log_loss(labels, probabilities)
+    return Evaluation(-loss, {"loss": loss, "accuracy": accuracy(labels, probabilities.argmax(axis=1))})
+
+
+@torch.no_grad()
+def predict(model: nn.Module, data: ImageData, split: str, device: str) -> Tensor:
+    """Logits [n, classes] for the images of `split`, on the CPU."""
+    model.eval()
+    parts = []
+    for rows in np.array_split(data.splits[split], max(1, len(data.splits[split]) // EVALUATION_BATCH)):
+        parts.append(model(torch.from_numpy(data.store[rows]).to(device)).float().cpu())
+    return torch.cat(parts)
+
+
+def calibrate(model: ImageClassifier, data: ImageData, device: str) -> float:
+    """Divide the logits by the temperature that fits the validation images best, and return it."""
+    logits, labels = predict(model, data, "val", device), data.labels[data.splits["val"]]
+    losses = [log_loss(labels, (logits / value).softmax(dim=1).numpy()) for value in TEMPERATURES]
+    temperature = float(TEMPERATURES[int(np.argmin(losses))])
+    model.divide_logits(temperature)
+    return temperature
+
+
+def write_output(
+    spec: TrainSpec, data: ImageData, model: ImageClassifier, built: tuple[str, dict[str, Any]], fitted: FitResult,
+    probabilities: dict[str, np.ndarray],
+) -> dict[str, Any]:  # fmt: skip
+    """Write the model's files, result.json and the mistakes; returns the summary."""
+    output = Path(spec.work_dir) / OUTPUT_FOLDER
+    folder = output / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
+    samples = torch.from_numpy(data.store[shown[:PARITY_SAMPLES]])
+    export_onnx(ImageProbabilities(model), {"image": samples}, "probabilities", folder / "model.onnx")
+    write_sample(data, int(shown[0]), folder / "sample.png")
+    result = describe_result(data, model, fitted, probabilities, (folder / "model.onnx").stat().st_size)
+    result["mistakes"] = write_mistakes(data, probabilities, output)
+    write_json(describe_model(spec, data, built, result["metrics"]), folder / "meta.json")
+    write_json(result, output / "result.json")
+    return {"metrics": result["metrics"], "seconds": result["seconds"], "parameters": result["parameters"]}
