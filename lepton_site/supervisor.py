@@ -45,16 +45,17 @@ class Address:
 
 def services(address: Address, *, home: Path, node: str | None) -> list[Service]:
     """What `up` keeps running, in the order in which it is started; `node` is the agent's name, None for no agent."""
-    celery = (sys.executable, "-m", "celery", "-A", "lepton_site")
-    quiet = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
-    uvicorn = ("--host", address.host, "--port", str(address.port), "--no-access-log", "--no-server-header")
+    celery = (sys.executable, "-m", "celery", "--quiet", "-A", "lepton_site")
+    alone = ("--without-gossip", "--without-mingle")
+    terse = ("--loglevel", "WARNING")
+    listen = ("--host", address.host, "--port", str(address.port), "--no-server-header", "--no-access-log")
     found = [
-        Service("worker", (*celery, "worker", "-Q", "control", "-c", "2", "--pool", "threads", *quiet), 15),
-        Service("beat", (*celery, "beat", "--schedule", str(home / "beat-schedule"), "--loglevel", "WARNING"), 10),
+        Service("worker", (*celery, "worker", "-Q", "control", "-c", "2", "--pool", "threads", *alone, *terse), 15),
+        Service("beat", (*celery, "beat", "--schedule", str(home / "beat-schedule"), *terse), 10),
     ]
     if node:
         found.append(Service("agent", (sys.executable, "manage.py", "node_agent", "--name", node, "--stop-work"), 60))
-    web = (sys.executable, "-m", "uvicorn", "lepton_site.asgi:application", *uvicorn)
+    web = (sys.executable, "-m", "uvicorn", "lepton_site.asgi:application", *listen, "--log-level", "warning")
     return [*found, Service("web", (*web, "--timeout-graceful-shutdown", "5"), 10)]
 
 
@@ -77,6 +78,22 @@ def check_port(address: Address) -> None:
             raise SupervisorError(f"Cannot listen on {address.host}:{address.port}: {error.strerror}.") from error
 
 
+@dataclass(frozen=True)
+class Running:
+    """An `up` that lives: its process and where its site answers."""
+
+    pid: int
+    url: str
+
+
+def find_running(home: Path) -> Running | None:
+    """The `up` that runs in this folder, None when there is none."""
+    if not (home / "up.lock").exists():
+        return None
+    with open(home / "up.lock") as lock:
+        return None if _try_lock(lock, fcntl.LOCK_SH) else _read_holder(lock)
+
+
 @contextlib.contextmanager
 def only_one(home: Path, address: Address) -> Iterator[IO[str]]:
     """Hold the folder's lock while one `up` runs; wait for the rest of one that was killed.
@@ -86,11 +103,10 @@ def only_one(home: Path, address: Address) -> Iterator[IO[str]]:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(home / "up.lock", "a+") as lock:
         deadline = time.monotonic() + HAND_OVER_SECONDS
-        while not _try_lock(lock):
-            pid, url = _read_holder(lock)
-            if pid and psutil.pid_exists(pid):
+        while not _try_lock(lock, fcntl.LOCK_EX):
+            if other := _read_holder(lock):
                 raise SupervisorError(
-                    f"Lepton already runs in {home} (process {pid}, {url}). "
+                    f"Lepton already runs in {home} (process {other.pid}, {other.url}). "
                     "Stop it first, or choose another folder with LEPTON_HOME."
                 )
             if time.monotonic() > deadline:
@@ -99,42 +115,25 @@ def only_one(home: Path, address: Address) -> Iterator[IO[str]]:
         lock.truncate(0)
         lock.write(f"{os.getpid()} {address.url}\n")
         lock.flush()
-        yield lock
-        lock.truncate(0)
+        try:
+            yield lock
+        finally:
+            lock.truncate(0)
 
 
-@dataclass(frozen=True)
-class Running:
-    """An `up` that lives: its process and the address it serves."""
-
-    pid: int
-    url: str
-
-
-def find_running(home: Path) -> Running | None:
-    """The `up` that runs in `home`, if there is one."""
-    path = home / "up.lock"
-    if not path.exists():
-        return None
-    with open(path, "a+") as lock:
-        if _try_lock(lock):
-            return None
-        pid, url = _read_holder(lock)
-    return Running(pid, url) if pid and psutil.pid_exists(pid) else None
-
-
-def _try_lock(lock: IO[str]) -> bool:
+def _try_lock(lock: IO[str], how: int) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def _read_holder(lock: IO[str]) -> tuple[int | None, str]:
+def _read_holder(lock: IO[str]) -> Running | None:
+    """Who holds the lock; None where it is only the guard of one that was killed."""
     lock.seek(0)
     pid, _, url = lock.read().strip().partition(" ")
-    return (int(pid) if pid.isdigit() else None), url
+    return Running(int(pid), url) if pid.isdigit() and psutil.pid_exists(int(pid)) else None
 
 
 class Supervisor:

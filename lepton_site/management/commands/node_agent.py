@@ -21,8 +21,8 @@ class Command(BaseCommand):
     def handle(self, *, name: str, stop_work: bool, **_options: object) -> None:
         running = agent.run(name)
         queue = f"node.{name}"
-        argv = ["worker", "-Q", queue, "-n", f"{queue}@%h", "--pool", "threads", "-c", "2", "--loglevel", "WARNING"]
+        argv = ["--quiet", "worker", "-Q", queue, "-n", f"{queue}@%h", "--pool", "threads", "-c", "2"]
         try:
-            app.worker_main([*argv, "--without-gossip", "--without-mingle"])
+            app.worker_main([*argv, "--without-gossip", "--without-mingle", "--loglevel", "WARNING"])
         finally:
             running.stop(with_work=stop_work)
