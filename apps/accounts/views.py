@@ -240,7 +240,7 @@ def sdk_snippet(secret: str, base_url: str) -> str:
     """The shortest program that uses the key."""
     return (
         "import leptonai\n\n"
-        f'client = leptonai.Client(api_key="{secret or "lp_..."}", base_url="{base_url}")\n'
+        f'client = leptonai.Client(\n    api_key="{secret or "lp_..."}",\n    base_url="{base_url}",\n)\n'
         'model = client.load_model("image_classification")\n'
         'print(model.predict("7.png"))'
     )
