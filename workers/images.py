@@ -53,7 +53,7 @@ def _load(body: bytes, mode: str, side: int) -> Image.Image:
 def _open(body: bytes) -> Image.Image:
     """The picture with only its header read and its size checked."""
     if not body:
-        raise ProgramFailure("empty_body", "The image is empty: it has 0 bytes.", hint="Send the bytes of an image file.")
+        raise ProgramFailure("empty_body", "The image is empty.", hint="Send the bytes of an image file.")
     try:
         image = Image.open(BytesIO(body), formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -83,11 +83,11 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:
     """Pixels of 16 or 32 bits as uint8: integers keep their 16-bit scale, fractions up to 1 are stretched to 255."""
     values = np.nan_to_num(pixels.astype(np.float64))
-    if pixels.dtype.kind == "f":
-        scaled = values * 255 if values.max() <= 1 else values
-    else:
-        scaled = values / 257
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    if pixels.dtype.kind != "f":
+        values /= 257
+    elif values.max() <= 1:
+        values *= 255
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def _undecodable() -> ProgramFailure:

@@ -1,4 +1,4 @@
-"""Mini-batches whose order and augmentation depend on seed, epoch and step alone, so training can go on from any step."""
+"""Mini-batches whose order and augmentation depend on seed and step alone, so training can go on from any step."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Value = float | int | str | bool
 
 
 class HyperparameterError(ValueError):
-    """A setting that cannot be used. `field` names it ("" for task or preset), `code` is stable, `message` a sentence."""
+    """A setting that cannot be used: a stable `code`, a sentence, and the `field` ("" for task or preset)."""
 
     def __init__(self, field: str, code: str, message: str) -> None:
         super().__init__(message)
@@ -75,7 +75,8 @@ class Field:
         return value
 
     def _wrong_type(self, value: Any, expected: str) -> HyperparameterError:
-        return HyperparameterError(self.name, "wrong_type", f"{self.name} is {repr(value)[:40]}; it must be {expected}.")
+        sentence = f"{self.name} is {repr(value)[:40]}; it must be {expected}."
+        return HyperparameterError(self.name, "wrong_type", sentence)
 
 
 def _whole(value: float) -> float:
@@ -90,66 +91,156 @@ def _plain(number: float) -> str:
 
 
 FIELDS: tuple[Field, ...] = (
-    Field("model", "Model", "The network to train; auto picks one that fits the data and the preset.", "choice", "auto",
-          choices=("auto", "resnet_tiny", "resnet_small"), tasks=IMAGES),
-    Field("model", "Model", "The kind of model; auto trains what does best on the validation rows.", "choice", "auto",
-          choices=("auto", "gradient_boosting", "linear", "mlp", "blend"), tasks=TABLES),
-    Field("folds", "Folds", "How many models are trained, each without another part of the rows, and averaged; 1 trains "
-          "one and keeps the validation rows aside.", "int", 5, minimum=1, maximum=20, tasks=TABLES),
-    Field("epochs", "Epochs", "How many times training goes through all training examples.", "int", 30,
-          minimum=1, maximum=10_000),
-    Field("batch_size", "Batch size", "How many examples each optimiser step looks at.", "int", 64,
-          minimum=1, maximum=65_536),
-    Field("learning_rate", "Learning rate", "The highest step size of the optimiser; lower it when training diverges.",
-          "float", 0.003, minimum=1e-7, maximum=1.0),
-    Field("optimizer", "Optimizer", "The rule that turns gradients into steps; adamw is a safe choice.", "choice", "adamw",
-          choices=("sgd", "adam", "adamw")),
-    Field("momentum", "Momentum", "How much of the last step sgd keeps; the adam family ignores it.", "float", 0.9,
-          minimum=0.0, maximum=0.999, advanced=True),
-    Field("loss", "Loss", "What training makes small; focal looks harder at difficult examples.", "choice",
-          "cross_entropy", choices=("cross_entropy", "focal", "mse"), tasks=CLASSIFICATION),
-    Field("loss", "Loss", "What training makes small; mae and huber care less about outliers.", "choice", "mse",
-          choices=("mse", "mae", "huber"), tasks=(TABULAR_REGRESSION,)),
-    Field("scheduler", "Learning rate schedule", "How the learning rate falls while training goes on.", "choice", "cosine",
-          choices=("constant", "cosine", "linear", "step")),
-    Field("warmup_ratio", "Warm-up", "The share of all steps during which the learning rate rises from zero.", "float", 0.1,
-          minimum=0.0, maximum=0.9, advanced=True),
-    Field("weight_decay", "Weight decay", "How strongly weights are pulled towards zero, against overfitting.", "float", 0.01,
-          minimum=0.0, maximum=1.0),
-    Field("max_grad_norm", "Gradient clipping", "Longer gradients are cut to this length; 0 leaves them as they are.",
-          "float", 1.0, minimum=0.0, maximum=1000.0, advanced=True),
-    Field("mixed_precision", "Mixed precision", "Compute in 16 bits where that is safe; fp16 needs a GPU.", "choice", "no",
-          choices=("no", "bf16", "fp16"), advanced=True),
-    Field("early_stopping_patience", "Early stopping", "Stop after this many epochs without a better validation score; "
-          "0 never stops early.", "int", 0, minimum=0, maximum=10_000),
-    Field("ema_decay", "Weight averaging", "Keep a moving average of the weights with this decay and use it as the model; "
-          "0 turns it off.", "float", 0.0, minimum=0.0, maximum=0.99999, advanced=True),
-    Field("label_smoothing", "Label smoothing", "The share of certainty taken from each label, against overconfidence.",
-          "float", 0.0, minimum=0.0, maximum=0.5, tasks=CLASSIFICATION, advanced=True),
-    Field("class_weights", "Class weights", "balanced gives rare classes the same say as common ones.", "choice", "none",
-          choices=("none", "balanced"), tasks=CLASSIFICATION),
-    Field("dropout", "Dropout", "The share of features left out at random in each step, against overfitting.", "float", 0.1,
-          minimum=0.0, maximum=0.9, advanced=True),
-    Field("augmentation", "Augmentation", "Random changes to training images; strong also mirrors and erases parts.",
-          "choice", "light", choices=("none", "light", "strong"), tasks=IMAGES),
-    Field("image_size", "Image size", "Side length in pixels that images are resized to; 0 chooses it from the data.", "int",
-          0, minimum=0, maximum=512, tasks=IMAGES),
-    Field("hidden_size", "Hidden size", "How many units each hidden layer of the mlp has.", "int", 128,
-          minimum=4, maximum=4096, tasks=TABLES, advanced=True),
-    Field("hidden_layers", "Hidden layers", "How many hidden layers the mlp has.", "int", 2,
-          minimum=1, maximum=16, tasks=TABLES, advanced=True),
-    Field("trees", "Trees", "The highest number of boosting rounds of gradient_boosting.", "int", 300,
-          minimum=1, maximum=10_000, tasks=TABLES),
-    Field("tree_learning_rate", "Tree learning rate", "How much each tree of gradient_boosting adds.", "float", 0.08,
-          minimum=0.001, maximum=1.0, tasks=TABLES),
-    Field("max_leaf_nodes", "Leaves per tree", "How many leaves one tree may have; fewer make a simpler model.", "int", 31,
-          minimum=2, maximum=1024, tasks=TABLES),
-    Field("min_samples_leaf", "Rows per leaf", "How many rows a leaf needs at least.", "int", 20,
-          minimum=1, maximum=100_000, tasks=TABLES, advanced=True),
-    Field("l2_regularization", "L2 regularisation", "How strongly leaf values are pulled towards zero.", "float", 0.0,
-          minimum=0.0, maximum=10_000.0, tasks=TABLES, advanced=True),
-    Field("seed", "Seed", "Fixes all random choices, so that the same seed and data give the same model.", "int", 0,
-          minimum=0, maximum=2**31 - 1, advanced=True),
+    Field(
+        "model", "Model",
+        "The network to train; auto picks one that fits the data and the preset.",
+        "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small"), tasks=IMAGES,
+    ),
+    Field(
+        "model", "Model",
+        "The kind of model; auto trains what does best on the validation rows.",
+        "choice", "auto", choices=("auto", "gradient_boosting", "linear", "mlp", "blend"), tasks=TABLES,
+    ),
+    Field(
+        "folds", "Folds",
+        "How many models are trained, each without another part of the rows, and averaged; 1 trains one and keeps the validation rows aside.",
+        "int", 5, minimum=1, maximum=20, tasks=TABLES,
+    ),
+    Field(
+        "epochs", "Epochs",
+        "How many times training goes through all training examples.",
+        "int", 30, minimum=1, maximum=10_000,
+    ),
+    Field(
+        "batch_size", "Batch size",
+        "How many examples each optimiser step looks at.",
+        "int", 64, minimum=1, maximum=65_536,
+    ),
+    Field(
+        "learning_rate", "Learning rate",
+        "The highest step size of the optimiser; lower it when training diverges.",
+        "float", 0.003, minimum=1e-7, maximum=1.0,
+    ),
+    Field(
+        "optimizer", "Optimizer",
+        "The rule that turns gradients into steps; adamw is a safe choice.",
+        "choice", "adamw", choices=("sgd", "adam", "adamw"),
+    ),
+    Field(
+        "momentum", "Momentum",
+        "How much of the last step sgd keeps; the adam family ignores it.",
+        "float", 0.9, minimum=0.0, maximum=0.999, advanced=True,
+    ),
+    Field(
+        "loss", "Loss",
+        "What training makes small; focal looks harder at difficult examples.",
+        "choice", "cross_entropy", choices=("cross_entropy", "focal", "mse"), tasks=CLASSIFICATION,
+    ),
+    Field(
+        "loss", "Loss",
+        "What training makes small; mae and huber care less about outliers.",
+        "choice", "mse", choices=("mse", "mae", "huber"), tasks=(TABULAR_REGRESSION,),
+    ),
+    Field(
+        "scheduler", "Learning rate schedule",
+        "How the learning rate falls while training goes on.",
+        "choice", "cosine", choices=("constant", "cosine", "linear", "step"),
+    ),
+    Field(
+        "warmup_ratio", "Warm-up",
+        "The share of all steps during which the learning rate rises from zero.",
+        "float", 0.1, minimum=0.0, maximum=0.9, advanced=True,
+    ),
+    Field(
+        "weight_decay", "Weight decay",
+        "How strongly weights are pulled towards zero, against overfitting.",
+        "float", 0.01, minimum=0.0, maximum=1.0,
+    ),
+    Field(
+        "max_grad_norm", "Gradient clipping",
+        "Longer gradients are cut to this length; 0 leaves them as they are.",
+        "float", 1.0, minimum=0.0, maximum=1000.0, advanced=True,
+    ),
+    Field(
+        "mixed_precision", "Mixed precision",
+        "Compute in 16 bits where that is safe; fp16 needs a GPU.",
+        "choice", "no", choices=("no", "bf16", "fp16"), advanced=True,
+    ),
+    Field(
+        "early_stopping_patience", "Early stopping",
+        "Stop after this many epochs without a better validation score; 0 never stops early.",
+        "int", 0, minimum=0, maximum=10_000,
+    ),
+    Field(
+        "ema_decay", "Weight averaging",
+        "Keep a moving average of the weights with this decay and use it as the model; 0 turns it off.",
+        "float", 0.0, minimum=0.0, maximum=0.99999, advanced=True,
+    ),
+    Field(
+        "label_smoothing", "Label smoothing",
+        "The share of certainty taken from each label, against overconfidence.",
+        "float", 0.0, minimum=0.0, maximum=0.5, tasks=CLASSIFICATION, advanced=True,
+    ),
+    Field(
+        "class_weights", "Class weights",
+        "balanced gives rare classes the same say as common ones.",
+        "choice", "none", choices=("none", "balanced"), tasks=CLASSIFICATION,
+    ),
+    Field(
+        "dropout", "Dropout",
+        "The share of features left out at random in each step, against overfitting.",
+        "float", 0.1, minimum=0.0, maximum=0.9, advanced=True,
+    ),
+    Field(
+        "augmentation", "Augmentation",
+        "Random changes to training images; strong also mirrors and erases parts.",
+        "choice", "light", choices=("none", "light", "strong"), tasks=IMAGES,
+    ),
+    Field(
+        "image_size", "Image size",
+        "Side length in pixels that images are resized to; 0 chooses it from the data.",
+        "int", 0, minimum=0, maximum=512, tasks=IMAGES,
+    ),
+    Field(
+        "hidden_size", "Hidden size",
+        "How many units each hidden layer of the mlp has.",
+        "int", 128, minimum=4, maximum=4096, tasks=TABLES, advanced=True,
+    ),
+    Field(
+        "hidden_layers", "Hidden layers",
+        "How many hidden layers the mlp has.",
+        "int", 2, minimum=1, maximum=16, tasks=TABLES, advanced=True,
+    ),
+    Field(
+        "trees", "Trees",
+        "The highest number of boosting rounds of gradient_boosting.",
+        "int", 300, minimum=1, maximum=10_000, tasks=TABLES,
+    ),
+    Field(
+        "tree_learning_rate", "Tree learning rate",
+        "How much each tree of gradient_boosting adds.",
+        "float", 0.08, minimum=0.001, maximum=1.0, tasks=TABLES,
+    ),
+    Field(
+        "max_leaf_nodes", "Leaves per tree",
+        "How many leaves one tree may have; fewer make a simpler model.",
+        "int", 31, minimum=2, maximum=1024, tasks=TABLES,
+    ),
+    Field(
+        "min_samples_leaf", "Rows per leaf",
+        "How many rows a leaf needs at least.",
+        "int", 20, minimum=1, maximum=100_000, tasks=TABLES, advanced=True,
+    ),
+    Field(
+        "l2_regularization", "L2 regularisation",
+        "How strongly leaf values are pulled towards zero.",
+        "float", 0.0, minimum=0.0, maximum=10_000.0, tasks=TABLES, advanced=True,
+    ),
+    Field(
+        "seed", "Seed",
+        "Fixes all random choices, so that the same seed and data give the same model.",
+        "int", 0, minimum=0, maximum=2**31 - 1, advanced=True,
+    ),
 )  # fmt: skip
 
 
@@ -200,7 +291,7 @@ def fields_for(task: str) -> tuple[Field, ...]:
 
 
 def preset_values(task: str, preset: str) -> dict[str, Value]:
-    """All hyper-parameters of `task` as `preset` sets them. Raises HyperparameterError (unknown_task, unknown_preset)."""
+    """All hyper-parameters as `preset` sets them. Raises HyperparameterError (unknown_task, unknown_preset)."""
     defaults = {item.name: item.default for item in fields_for(task)}
     if preset not in PRESETS:
         sentence = f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}."
@@ -211,7 +302,7 @@ def preset_values(task: str, preset: str) -> dict[str, Value]:
 def resolve(task: str, preset: str = DEFAULT_PRESET, overrides: Mapping[str, Any] | None = None) -> dict[str, Value]:
     """Complete, checked hyper-parameters: the preset's, and over them what the user set.
 
-    Raises HyperparameterError with code unknown_task, unknown_preset, unknown_hyperparameter, wrong_type or out_of_range.
+    Raises HyperparameterError: unknown_task, unknown_preset, unknown_hyperparameter, wrong_type, out_of_range.
     """
     values = preset_values(task, preset)
     fields = {item.name: item for item in fields_for(task)}

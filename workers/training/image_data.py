@@ -71,7 +71,8 @@ def split_rows(rows: Sequence[ImageRow], labels: np.ndarray, seed: int) -> dict[
     names = np.array([row.split for row in rows])
     splits = {split: np.flatnonzero(names == split) for split in SPLITS}
     if not len(splits["train"]):
-        raise ProgramFailure("no_training_images", "No image of the data set is for training.", hint="Add a train split.")
+        message = "No image of the data set is for training."
+        raise ProgramFailure("no_training_images", message, hint="Add a train split.")
     if not len(splits["val"]):
         shuffled = np.random.default_rng(seed).permutation(splits["train"])
         taken = [part[: max(1, round(len(part) * VALIDATION_SHARE))] for part in _by_class(shuffled, labels)]

@@ -74,7 +74,8 @@ def fit(
     """
     _check_precision(hyperparameters["mixed_precision"], device)
     reporter = Reporter(events, hyperparameters["epochs"], len(batches), span)
-    training = _Training(model.to(device), batches, evaluate, loss, hyperparameters, stop, checkpoints, reporter, device)
+    model = model.to(device)
+    training = _Training(model, batches, evaluate, loss, hyperparameters, stop, checkpoints, reporter, device)
     if not (resume and training.restore()):
         checkpoints.clear()
     while not training.is_done():
