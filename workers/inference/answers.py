@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from workers.contract import ProgramFailure
-from workers.inference.framing import JSON, PING, RAW, SAMPLE, Frame, Question
+from workers.inference.framing import PING, RAW, SAMPLE, Frame, Question
 from workers.inference.predictor import ImagePredictor, Predictor, TablePredictor
 
 MAX_ROWS = 10_000

@@ -44,6 +44,10 @@ class ImagePredictor:
         """uint8 [H, W, C]. Raises ProgramFailure."""
         return decode(body, *self.shape)
 
+    def encode(self, bodies: Sequence[bytes]) -> np.ndarray:
+        """uint8 [N, H, W, C]. Raises ProgramFailure."""
+        return np.stack([self.decode(body) for body in bodies])
+
     def run(self, images: np.ndarray) -> np.ndarray:
         """float32 [N, classes] for uint8 [N, H, W, C]."""
         return self._session.run(None, {self._input: images})[0]
