@@ -21,7 +21,7 @@ from workers import replicas
 from workers.artifacts import node_folder
 from workers.devices import machine_facts
 from workers.launcher import end_tree, find_by_token, launch
-from workers.runner_tokens import program_token, runner_prefix, runner_token
+from workers.tokens import program_token, runner_prefix, runner_token
 
 logger = logging.getLogger("lepton.agent")
 

@@ -32,6 +32,7 @@ from workers.devices import usable_cpus
 from workers.inference.framing import PING, SAMPLE, Question, ask
 from workers.inference.server import MAX_SOCKET_PATH_BYTES
 from workers.launcher import end_tree, find_by_token, is_alive, launch, log_tail
+from workers.tokens import replica_prefix, replica_token
 
 logger = logging.getLogger("lepton.replicas")
 
@@ -68,7 +69,7 @@ def stop_all(node: Node) -> None:
     active = _of(node, Replica.Status.STARTING, Replica.Status.READY, Replica.Status.STOPPING)
     ids = list(active.values_list("pk", flat=True))
     active.update(status=Replica.Status.STOPPING)
-    if end_tree(_token_prefix(node.name), grace_seconds=GRACE_SECONDS):
+    if end_tree(replica_prefix(node.name), grace_seconds=GRACE_SECONDS):
         stopped = Replica.objects.filter(pk__in=ids, status=Replica.Status.STOPPING)
         stopped.update(
             status=Replica.Status.STOPPED, ended_at=timezone.now(), pid=None, reason=_("The site was stopped.")
@@ -101,15 +102,6 @@ def _advance(replica: Replica) -> None:
 def _site_key() -> str:
     """Two sites on one machine must not end each other's processes."""
     return hashlib.sha256(str(settings.LEPTON_HOME).encode()).hexdigest()[:10]
-
-
-def _token_prefix(node_name: str) -> str:
-    return f"replica-{_site_key()}-{node_name}."
-
-
-def process_token(node_name: str, replica_id: int) -> str:
-    """The token in the environment of a replica's process."""
-    return f"{_token_prefix(node_name)}{replica_id}."
 
 
 def _folder(node_name: str, replica_id: int) -> Path:
@@ -149,7 +141,7 @@ def _launch(replica: Replica, model_dir: Path, path: Path) -> subprocess.Popen:
     write_spec(ServeSpec(str(folder), str(model_dir), str(path), threads), folder / "spec.json")
     return launch(
         [sys.executable, "-m", "workers.inference", str(folder / "spec.json")],
-        token=process_token(replica.node.name, replica.pk),
+        token=replica_token(replica.node.name, replica.pk),
         log_path=folder / "log",
         cwd=settings.BASE_DIR,
         env=python_environment(threads),
@@ -186,7 +178,7 @@ def _look_whether_ready(replica: Replica) -> None:
 
 def _adopt(replica: Replica) -> bool:
     """Find the process of a replica whose agent died before it could note it."""
-    found = find_by_token(process_token(replica.node.name, replica.pk))
+    found = find_by_token(replica_token(replica.node.name, replica.pk))
     if found:
         _note_process(replica, found[0].pid)
         return True
@@ -262,7 +254,7 @@ def _ending_in_words(exit_code: int | None) -> str:
 
 
 def _stop(replica: Replica) -> None:
-    if _end_gently(process_token(replica.node.name, replica.pk)):
+    if _end_gently(replica_token(replica.node.name, replica.pk)):
         child = _children.pop(replica.pk, None)
         _move(replica, Replica.Status.STOPPED, ended_at=timezone.now(), exit_code=child.poll() if child else None)
 
@@ -290,7 +282,7 @@ def _clean_up(node: Node) -> None:
     found = {int(path.name) for path in root.iterdir()} if root.exists() else set()
     active = set(_of(node, *ON_NODE).values_list("pk", flat=True))
     for replica_id in found - active:
-        if _end_gently(process_token(node.name, replica_id)):
+        if _end_gently(replica_token(node.name, replica_id)):
             _forget(node, replica_id)
 
 

@@ -23,7 +23,7 @@ from apps.jobs.models import Job
 from workers import artifacts
 from workers.contract import EVENTS_FILE, EXIT_FAILED, EXIT_STOPPED, OUTPUT_FOLDER, read_events, write_spec
 from workers.launcher import end_tree, launch, log_tail
-from workers.runner_tokens import program_token
+from workers.tokens import program_token
 
 logger = logging.getLogger("lepton.runner")
 
