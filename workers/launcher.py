@@ -13,7 +13,6 @@ from pathlib import Path
 import psutil
 
 TOKEN_VARIABLE = "LEPTON_PROCESS_TOKEN"
-HOME_VARIABLE = "LEPTON_HOME"  # two sites on one machine have jobs of the same numbers
 
 
 def launch(
@@ -34,7 +33,7 @@ def launch(
 
 
 def find_by_token(prefix: str) -> list[psutil.Process]:
-    """All living processes of this data folder whose token starts with `prefix`."""
+    """All living processes of ours whose token starts with `prefix`."""
     return [process for process in psutil.process_iter() if _token(process).startswith(prefix)]
 
 
@@ -42,11 +41,9 @@ def _token(process: psutil.Process) -> str:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return ""
-        environment = process.environ()
+        return process.environ().get(TOKEN_VARIABLE, "")
     except (psutil.Error, OSError):
         return ""
-    is_ours = environment.get(HOME_VARIABLE) == os.environ.get(HOME_VARIABLE)
-    return environment.get(TOKEN_VARIABLE, "") if is_ours else ""
 
 
 def is_alive(pid: int | None, started_at: float | None) -> bool:
