@@ -5,7 +5,6 @@ together and never waits long. Processes are detached and carry a token in their
 started again adopts them, and a process whose row is gone is found and ended.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -32,7 +31,7 @@ from workers.devices import usable_cpus
 from workers.inference.framing import PING, SAMPLE, Question, ask
 from workers.inference.server import MAX_SOCKET_PATH_BYTES
 from workers.launcher import end_tree, find_by_token, is_alive, launch, log_tail
-from workers.tokens import replica_prefix, replica_token
+from workers.tokens import replica_prefix, replica_token, site_prefix
 
 logger = logging.getLogger("lepton.replicas")
 
@@ -99,11 +98,6 @@ def _advance(replica: Replica) -> None:
 # Where things lie
 
 
-def _site_key() -> str:
-    """Two sites on one machine must not end each other's processes."""
-    return hashlib.sha256(str(settings.LEPTON_HOME).encode()).hexdigest()[:10]
-
-
 def _folder(node_name: str, replica_id: int) -> Path:
     return node_folder(node_name) / "replicas" / str(replica_id)
 
@@ -117,7 +111,7 @@ def socket_path(node_name: str, replica_id: int) -> Path:
     path = node_folder(node_name) / "sockets" / f"{replica_id}.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
-    return Path(tempfile.gettempdir()) / f"lepton-{os.geteuid()}-{_site_key()}" / f"{node_name[:20]}-{replica_id}.sock"
+    return Path(tempfile.gettempdir()) / f"lepton-{os.geteuid()}-{site_prefix()}" / f"{node_name[:20]}-{replica_id}.sock"
 
 
 # Start
