@@ -12,6 +12,7 @@ SPLIT_LABELS = {"train": _("Training"), "val": _("Validation"), "test": _("Test"
 MAX_CLASSES = 40
 MAX_COLUMNS = 60
 FIRST_BAD = 50
+TINY_BYTES = 600
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,24 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Thumbnail:
+    """`is_tiny`: so few bytes hold few pixels, which look better sharp than smoothed."""
+
+    sha256: str
+    is_tiny: bool
+
+
+@dataclass(frozen=True)
 class ClassRow:
     name: str
     count: int
     segments: list[Segment]
-    thumbnails: list[str]
+    thumbnails: list[Thumbnail]
+
+    @property
+    def summary(self) -> str:
+        """The bar in words."""
+        return ", ".join(f"{segment.label} {segment.count:,}" for segment in self.segments)
 
 
 def segments_of(counts: dict[str, int], widest: int) -> list[Segment]:
@@ -45,11 +59,11 @@ def segments_of(counts: dict[str, int], widest: int) -> list[Segment]:
 
 
 def class_rows(report: dict[str, Any], outputs: dict[str, Any]) -> list[ClassRow]:
-    """Every class with its bar and the sha256 of its thumbnails."""
-    thumbnails: dict[str, list[str]] = {}
+    """Every class with its bar and its thumbnails."""
+    thumbnails: dict[str, list[Thumbnail]] = {}
     for each in report.get("thumbnails") or ():
         if found := outputs.get(each["file"]):
-            thumbnails.setdefault(each["label"], []).append(found["sha256"])
+            thumbnails.setdefault(each["label"], []).append(Thumbnail(found["sha256"], found["bytes"] < TINY_BYTES))
     classes = report.get("classes") or []
     widest = max((each["count"] for each in classes), default=0)
     return [
