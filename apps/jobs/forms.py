@@ -4,18 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job
 from apps.jobs.services import TASKS_OF_KIND
-from workers.contract import (
-    IMAGE_CLASSIFICATION,
-    KIND_TABLE,
-    TABULAR_CLASSIFICATION,
-    TABULAR_REGRESSION,
-)
+from apps.registry.figures import TASK_LABELS
+from workers.contract import KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.training.hyperparameters import (
     DEFAULT_PRESET,
     PRESETS,
@@ -25,8 +22,7 @@ from workers.training.hyperparameters import (
     preset_values,
 )
 
-TASK_LABELS = {
-    IMAGE_CLASSIFICATION: gettext_lazy("Image classification"),
+TASK_CHOICES = {
     TABULAR_CLASSIFICATION: gettext_lazy("Classification: predict one of several classes"),
     TABULAR_REGRESSION: gettext_lazy("Regression: predict a number"),
 }
@@ -60,7 +56,7 @@ def shown(value: Any) -> str:
 class LaunchForm(forms.Form):
     """Fields of one task, filled in from one preset.
 
-    `filled_task` and `filled_preset` say what the hyper-parameters on the page were filled in from. So only what somebody
+    `filled_task` and `filled_preset` say what the hyper-parameters on the page were filled in from. So only what a user
     changed counts as an own value, and changing the preset brings the new preset's values without losing those, with
     JavaScript or without.
     """
@@ -78,10 +74,10 @@ class LaunchForm(forms.Form):
         """`values` are what a person sent or a link proposes; what they leave out is filled in."""
         self.version = version
         self.chosen_task = _one_of(values.get("task"), TASKS_OF_KIND.get(version.kind, ()), "")
-        self.target = _one_of(values.get("target"), targets_of(version), version.target)
-        self.task = self.chosen_task or guess_task(version, self.target)
-        self.preset = _one_of(values.get("preset"), PRESETS, DEFAULT_PRESET)
-        self.hyperparameters = fields_for(self.task)
+        self.target_column = _one_of(values.get("target"), targets_of(version), version.target)
+        self.task_name = self.chosen_task or guess_task(version, self.target_column)
+        self.preset_name = _one_of(values.get("preset"), PRESETS, DEFAULT_PRESET)
+        self.hyperparameters = fields_for(self.task_name)
         filled = self._fill_in(values)
         super().__init__(data=filled if is_submitted else None, initial=filled)
         if version.kind == KIND_TABLE:
@@ -92,16 +88,17 @@ class LaunchForm(forms.Form):
     def _fill_in(self, values: Mapping[str, str]) -> dict[str, str]:
         proposal = {
             "model_name": self.version.dataset.name,
-            "target": self.target,
+            "target": self.target_column,
             "task": self.chosen_task,
-            "preset": self.preset,
+            "preset": self.preset_name,
         }
         kept = {name: value for name, value in values.items() if name not in ("filled_task", "filled_preset")}
-        return {**proposal, **kept, **self._rebased(values), "filled_task": self.task, "filled_preset": self.preset}
+        filled = {"filled_task": self.task_name, "filled_preset": self.preset_name}
+        return {**proposal, **kept, **self._rebased(values), **filled}
 
     def _rebased(self, values: Mapping[str, str]) -> dict[str, str]:
         """What a person changed, over the values of the preset that is chosen now."""
-        now = preset_values(self.task, self.preset)
+        now = preset_values(self.task_name, self.preset_name)
         before = _filled_from(values)
         result = {name: shown(value) for name, value in now.items()}
         for name in result:
@@ -111,8 +108,9 @@ class LaunchForm(forms.Form):
         return result
 
     def _add_table_choices(self) -> None:
-        automatic = _("Automatic: %(task)s") % {"task": str(TASK_LABELS[guess_task(self.version, self.target)]).lower()}
-        tasks = [("", automatic), *((task, TASK_LABELS[task]) for task in TASKS_OF_KIND[KIND_TABLE])]
+        guess = str(TASK_CHOICES[guess_task(self.version, self.target_column)])
+        automatic = _("Automatic: %(task)s") % {"task": guess[0].lower() + guess[1:]}
+        tasks = [("", automatic), *TASK_CHOICES.items()]
         self.fields["target"] = forms.ChoiceField(
             label=_("Target"),
             choices=[(name, name) for name in targets_of(self.version)],
@@ -127,7 +125,7 @@ class LaunchForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
-        preset = preset_values(self.task, self.preset)
+        preset = preset_values(self.task_name, self.preset_name)
         own = {}
         for field in self.hyperparameters:
             if field.name in self.errors:
@@ -143,6 +141,10 @@ class LaunchForm(forms.Form):
         return cleaned
 
     @property
+    def task_word(self) -> str:
+        return str(TASK_LABELS[self.task_name])
+
+    @property
     def usual(self) -> list[forms.BoundField]:
         return [self[field.name] for field in self.hyperparameters if not field.advanced]
 
@@ -153,7 +155,7 @@ class LaunchForm(forms.Form):
     @property
     def changed_names(self) -> list[str]:
         """The hyper-parameters that differ from the preset."""
-        preset = preset_values(self.task, self.preset)
+        preset = preset_values(self.task_name, self.preset_name)
         return [name for name, value in preset.items() if self[name].value() != shown(value)]
 
     @property
@@ -175,13 +177,14 @@ def _filled_from(values: Mapping[str, str]) -> dict[str, str]:
 
 def _form_field(field: Field) -> forms.Field:
     """The HTML side of a hyper-parameter; `Field.check` judges the value."""
+    label = format_html("{} <code>{}</code>", field.label, field.name)
     if field.type in ("choice", "bool"):
         choices = NO_YES if field.type == "bool" else [(choice, choice) for choice in field.choices]
-        return forms.CharField(label=field.label, help_text=field.help, widget=forms.Select(choices=choices))
+        return forms.CharField(label=label, help_text=field.help, widget=forms.Select(choices=choices))
     step = "1" if field.type == "int" else "any"
     limits = {"min": shown(field.minimum), "max": shown(field.maximum), "step": step}
     widget = forms.NumberInput(attrs=limits)
-    return forms.CharField(label=field.label, help_text=field.help, widget=widget)
+    return forms.CharField(label=label, help_text=field.help, widget=widget)
 
 
 def _typed(field: Field, text: str) -> Any:

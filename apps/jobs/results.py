@@ -4,11 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apps.registry.figures import Figure, figures
+from apps.registry.figures import Figure, figures, plain
 
 SHADES = 10
 MAX_CLASSES_AS_TABLE = 40
 MOST_CONFUSED = 5
+MAX_IMPORTANCES = 12
+FACTS = (
+    "architecture",
+    "parameters",
+    "epochs",
+    "best_epoch",
+    "stopped_early",
+    "model_bytes",
+    "validation",
+    "dropped_columns",
+)
 
 
 @dataclass(frozen=True)
@@ -43,24 +54,75 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """`picture` is a name among the job's outputs, or "" for a row of a table; `by` says how wrong it was."""
+
+    said: str
+    truth: str
+    by: str
+    picture: str = ""
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Share:
+    """One column's weight; `fraction` of the weightiest in [0, 1], for a bar."""
+
+    name: str
+    text: str
+    fraction: float
+
+
+@dataclass(frozen=True)
 class Results:
+    """`judged_on` is the split that `confusion` counts: test, or val where there is no test split."""
+
     test: list[Figure]
     validation: list[Figure]
-    confusion: Confusion | None = None
-    mistakes: Sequence[Mapping[str, Any]] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    judged_on: str
+    facts: Mapping[str, Any]
+    confusion: Confusion | None
+    mistakes: list[Mistake]
+    importance: list[Share]
+    leaderboard: Sequence[Mapping[str, Any]]
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any]) -> Results:
-    """`result` is the program's result.json; pictures that are not among `outputs` are left out."""
+    """`result` is what a training wrote; pictures that are not among `outputs` are left out."""
     metrics = result.get("metrics", {})
-    matrix = result.get("confusion")
     return Results(
         test=figures(metrics.get("test")),
         validation=figures(metrics.get("val")),
-        confusion=confusion(matrix["classes"], matrix["matrix"]) if matrix else None,
-        mistakes=[item for item in result.get("mistakes", []) if item.get("file", "") in outputs or "row" in item],
+        judged_on="test" if metrics.get("test") else "val",
+        facts={name: result[name] for name in FACTS if result.get(name) not in (None, "", [], {})},
+        confusion=_confusion(result),
+        mistakes=[_mistake(item) for item in result.get("mistakes", []) if item.get("image", "") in {"", *outputs}],
+        importance=_shares(result.get("importance", [])),
+        leaderboard=result.get("leaderboard", []),
     )
+
+
+def _confusion(result: Mapping[str, Any]) -> Confusion | None:
+    found = result.get("confusion")
+    if not found:
+        return None
+    # Table trainings write the bare matrix, image trainings name the classes beside it.
+    return confusion(found["labels"], found["matrix"]) if "labels" in found else confusion(result["classes"], found)
+
+
+def _mistake(item: Mapping[str, Any]) -> Mistake:
+    if "error" in item:
+        off = f"{'+' if item['error'] > 0 else '−'}{plain(abs(item['error']))}"
+        return Mistake(plain(item["predicted"]), plain(item["true"]), off, row=item.get("row", {}))
+    by = f"{item['probability'] * 100:.0f} %"
+    return Mistake(str(item["predicted"]), str(item["true"]), by, item.get("image", ""), item.get("row", {}))
+
+
+def _shares(importance: Sequence[Mapping[str, Any]]) -> list[Share]:
+    """The columns whose values matter; shuffling the others costs nothing."""
+    useful = [item for item in importance if item["importance"] > 0][:MAX_IMPORTANCES]
+    largest = useful[0]["importance"] if useful else 1.0
+    return [Share(item["column"], f"{item['importance']:.3g}", item["importance"] / largest) for item in useful]
 
 
 def confusion(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Confusion:

@@ -30,6 +30,7 @@ from workers.training.hyperparameters import PRESETS
 
 PAGE_SIZE = 25
 LOG_LINES = 200
+FINAL = "final_"  # one point of the finished model, not of a curve
 COLUMNS = (
     ("status", gettext_lazy("Status")),
     ("name", gettext_lazy("Job")),
@@ -148,9 +149,9 @@ def _launch(request: HttpRequest, form: LaunchForm) -> HttpResponse:
                 user=request.user,
                 version=form.version,
                 model_name=form.cleaned_data["model_name"],
-                task=form.task,
-                target=form.target,
-                preset=form.preset,
+                task=form.task_name,
+                target=form.target_column,
+                preset=form.preset_name,
                 hyperparameters=form.own_values,
             )
         except DomainError as error:
@@ -162,12 +163,13 @@ def _launch(request: HttpRequest, form: LaunchForm) -> HttpResponse:
 
 def _launch_context(request: HttpRequest, form: LaunchForm) -> dict:
     name = form["model_name"].value()
+    pool = pool_overview(request.team)
     model = RegisteredModel.objects.filter(team=request.team, name=name).first()
     similar = jobs_of(request).filter(
         kind=Job.Kind.TRAIN,
         status=Job.Status.SUCCEEDED,
         dataset_version__dataset=form.version.dataset_id,
-        preset=form.preset,
+        preset=form.preset_name,
         started_at__isnull=False,
     )
     last = similar.annotate(took=F("finished_at") - F("started_at")).order_by("-finished_at").first()
@@ -175,7 +177,7 @@ def _launch_context(request: HttpRequest, form: LaunchForm) -> dict:
         "form": form,
         "version": form.version,
         "presets": PRESETS.values(),
-        "pool": pool_overview(request.team),
+        "pool": pool | {"devices_free": pool["devices_total"] - pool["devices_used"]},
         "model_name": name,
         "next_number": model.versions.count() + 1 if model else 1,
         "last_seconds": last.took.total_seconds() if last else None,
@@ -210,6 +212,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _job_context(job: Job) -> dict:
     events = list(job.events.select_related("actor"))
+    for event in events:
+        event.status_word = Job.Status(event.status).label if event.status else ""
     context = {
         "job": job,
         "events": events,
@@ -241,8 +245,8 @@ def metrics(request: HttpRequest, pk: int) -> JsonResponse:
     """The curves' new points after the metric id ?after=."""
     job = get_object_or_404(Job, pk=pk, team=request.team)
     after = _number(request.GET.get("after", "0"))
-    rows = job.metrics.filter(pk__gt=after).order_by("pk")[: curves.POINTS_PER_ANSWER + 1]
-    return JsonResponse(curves.increment(rows, is_ended=job.is_ended))
+    rows = job.metrics.filter(pk__gt=after).exclude(name__startswith=FINAL).order_by("pk")
+    return JsonResponse(curves.increment(rows[: curves.POINTS_PER_ANSWER + 1], is_ended=job.is_ended))
 
 
 @require_GET

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
+from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
+
 PERCENT, PLAIN = "percent", "plain"
 
 # name: (label, how it is written, whether higher is better)
@@ -19,6 +21,18 @@ KNOWN = {
     "rmse": (_("Root mean squared error"), PLAIN, False),
     "mae": (_("Mean absolute error"), PLAIN, False),
     "ece": (_("Calibration error"), PERCENT, False),
+}
+TASK_LABELS = {
+    IMAGE_CLASSIFICATION: _("Image classification"),
+    TABULAR_CLASSIFICATION: _("Table classification"),
+    TABULAR_REGRESSION: _("Table regression"),
+}
+FILE_PURPOSES = {
+    "model.safetensors": _("weights"),
+    "model.onnx": _("graph with weights, for ONNX Runtime"),
+    "meta.json": _("input, classes and settings"),
+    "sample.png": _("an input to try it with"),
+    "sample.json": _("an input to try it with"),
 }
 HEADLINES = ("accuracy", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
 
