@@ -41,7 +41,8 @@ Whatever makes the whole upload unusable is a ``failure`` event with a code, a s
 EXIT_FAILED: unsafe_path, symlink, encrypted_archive, corrupt_archive, zip_bomb, nested_archive, too_many_files,
 unsupported_compression, same_name_twice, empty_archive (archives); no_files, empty_file, unknown_kind, unknown_split,
 no_train_split, bad_split_fractions, disk_full (uploads); no_images, no_class_folders, one_class, class_too_small,
-too_many_crashes (images); wrong_encoding, nul_bytes, line_too_long, no_header, bad_header, missing_header, duplicate_header,
-header_too_long, too_many_columns, one_column, headers_differ, field_too_long, unclosed_quote, too_many_rows, no_rows,
-no_sound_rows, unknown_target, target_all_missing, target_unsuitable, one_class, class_too_small, too_few_rows (tables).
+too_many_crashes (images); wrong_encoding, nul_bytes, line_too_long, no_header, bad_header, missing_header,
+duplicate_header, header_too_long, too_many_columns, one_column, headers_differ, field_too_long, unclosed_quote,
+too_many_rows, no_rows, no_sound_rows, unknown_target, target_all_missing, target_unsuitable, one_class,
+class_too_small, too_few_rows (tables).
 """

@@ -2,8 +2,8 @@
 
 ``python -I decoder.py '{"max_pixels": ..., "memory_bytes": ..., "cpu_seconds": ..., "thumbnail_pixels": ...}'`` writes
 "ready" and then answers requests on stdin until it closes. A request is one JSON line ``{"mode": "check"|"thumbnail",
-"sizes": [...]}`` and then the bytes of the images; the answer is one JSON line with a list of ``{"format", "width", "height", "bytes"}`` or
-``{"code", "reason"}``, one per image, and then the PNG bytes of the thumbnails.
+"sizes": [...]}`` and then the bytes of the images; the answer is one JSON line with a list of ``{"format", "width",
+"height", "bytes"}`` or ``{"code", "reason"}``, one per image, and then the PNG bytes of the thumbnails.
 """
 
 from __future__ import annotations
