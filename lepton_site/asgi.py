@@ -1,4 +1,4 @@
-"""The web server's entry."""
+"""The web server's entry: the prediction gateway in front of Django."""
 
 import os
 
@@ -6,4 +6,8 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lepton_site.settings")
 
-application = get_asgi_application()
+django_application = get_asgi_application()  # before the gateway, which imports models
+
+from lepton_site.gateway import BodyLimit, Gateway  # noqa: E402
+
+application = BodyLimit(Gateway(django_application))

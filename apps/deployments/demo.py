@@ -17,7 +17,7 @@ from apps.core.errors import DomainError, TooLarge, TooManyRequests, Unprocessab
 from apps.core.storage import open_blob
 from apps.deployments.connections import ask_any
 from apps.deployments.endpoints import endpoint_of
-from apps.deployments.forms import RowForm
+from apps.deployments.forms import RowForm, plain_number
 from apps.deployments.models import Deployment
 from apps.deployments.services import state_of, with_replicas
 from apps.registry.models import ModelVersion
@@ -52,10 +52,11 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, context: dict[str, Any], status: int) -> HttpResponse:
-    """The result alone for htmx, which shows a refusal in its place, too; the page for everyone else."""
-    if request.htmx:
-        return render(request, "deployments/_result.html", context)
-    return render(request, "deployments/demo.html", context, status=status)
+    """The result alone for htmx, a refusal in the same place; the page for everyone else."""
+    template = "deployments/_result.html" if request.htmx else "deployments/demo.html"
+    response = render(request, template, context, status=status)
+    response["HX-Retarget"], response["HX-Reswap"] = "#result", "outerHTML"
+    return response
 
 
 def find_demo(request: HttpRequest, team: str, name: str) -> Deployment:
@@ -160,7 +161,11 @@ def _outcome(deployment: Deployment, question: Question) -> dict[str, Any]:
     payload = json.loads(frame.body)
     if frame.status != 200:
         raise _refusal(frame, payload)
-    return {"outcome": payload, "milliseconds": frame.head["seconds"] * 1000}
+    return {
+        "outcome": payload,
+        "value": plain_number(payload["value"]) if "value" in payload else "",
+        "milliseconds": frame.head["seconds"] * 1000,
+    }
 
 
 def _refusal(frame: Frame, payload: dict[str, Any]) -> DomainError:

@@ -187,7 +187,9 @@ def _check_same_task(deployment: Deployment, version: ModelVersion) -> None:
 def _check_count(wanted: int) -> None:
     if not 0 <= wanted <= MAX_REPLICAS:
         raise Unprocessable(
-            _("Choose between 0 and %(n)d replicas.") % {"n": MAX_REPLICAS}, code="out_of_range", field="wanted_replicas"
+            _("Choose between 0 and %(n)d replicas.") % {"n": MAX_REPLICAS},
+            code="out_of_range",
+            field="wanted_replicas",
         )
 
 
@@ -209,9 +211,7 @@ def _reconcile_one(deployment_id: int) -> None:
     _stop(deployment.replicas.filter(pk__in=steps.stop))
     deployment.replicas.filter(pk__in=steps.forget).delete()
     for _number in range(steps.start):
-        replica = Replica.objects.create(
-            deployment=deployment, version_id=deployment.version_id, strikes=steps.strikes
-        )
+        replica = Replica.objects.create(deployment=deployment, version_id=deployment.version_id, strikes=steps.strikes)
         _place(replica)
 
 
@@ -243,7 +243,9 @@ def _wake(node: Node) -> None:
 
 
 def _note(deployment: Deployment, user: User | None, action: str, details: dict) -> None:
-    record_audit(team=deployment.team, actor=user, action=action, target=f"deployment {deployment.name}", details=details)
+    record_audit(
+        team=deployment.team, actor=user, action=action, target=f"deployment {deployment.name}", details=details
+    )
 
 
 def prediction_path(deployment: Deployment) -> str:

@@ -18,7 +18,7 @@ def curl(deployment: Deployment, base_url: str, sample: dict[str, Any] | None) -
     else:
         row = shlex.quote(json.dumps({"row": sample or {}}, ensure_ascii=False))
         what = f"-H 'Content-Type: application/json' \\\n  -d {row}"
-    return f"curl {shlex.quote(url)} \\\n  -H \"Authorization: Bearer $LEPTON_API_KEY\" \\\n  {what}"
+    return f'curl {shlex.quote(url)} \\\n  -H "Authorization: Bearer $LEPTON_API_KEY" \\\n  {what}'
 
 
 def python(deployment: Deployment, base_url: str, sample: dict[str, Any] | None) -> str:

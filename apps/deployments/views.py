@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts.access import require_write
@@ -26,8 +27,14 @@ from apps.deployments.services import (
     with_replicas,
 )
 from apps.registry.models import ModelVersion
+from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 
 SHOWN_REPLICAS = 8
+TASK_LABELS = {
+    IMAGE_CLASSIFICATION: gettext_lazy("Image classification"),
+    TABULAR_CLASSIFICATION: gettext_lazy("Table classification"),
+    TABULAR_REGRESSION: gettext_lazy("Table regression"),
+}
 
 
 def deployments_of(request: HttpRequest) -> QuerySet[Deployment]:
@@ -36,7 +43,10 @@ def deployments_of(request: HttpRequest) -> QuerySet[Deployment]:
 
 @require_GET
 def deployment_list(request: HttpRequest) -> HttpResponse:
-    rows = [{"deployment": item, "state": state_of(item)} for item in deployments_of(request)]
+    rows = [
+        {"deployment": item, "state": state_of(item), "task": TASK_LABELS[item.version.model.task]}
+        for item in deployments_of(request)
+    ]
     return render_live(
         request,
         "deployments/list.html",
@@ -84,7 +94,8 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
     replicas = sorted(deployment.replicas.all(), key=lambda item: (item.status not in Replica.LIVE, -item.pk))
     return {
         "deployment": deployment,
-        "replicas": replicas[:SHOWN_REPLICAS],
+        "task": TASK_LABELS[deployment.version.model.task],
+        "replicas": [_with_reason(item) for item in replicas[:SHOWN_REPLICAS]],
         "ready_count": sum(item.status == Replica.Status.READY for item in replicas),
         "endpoint": f"{base_url}{prediction_path(deployment)}",
         "demo_url": f"{base_url}{demo_path(deployment)}",
@@ -94,6 +105,12 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
         "is_image": row is None,
         "form": ChangeForm(deployment=deployment),
     }
+
+
+def _with_reason(replica: Replica) -> Replica:
+    """The sentence and the log behind it, apart."""
+    replica.said, _newline, replica.log = replica.reason.partition("\n")
+    return replica
 
 
 @require_POST
