@@ -19,25 +19,32 @@ from django.conf import settings
 
 from lepton_site import embedded, guard
 
-pytest_plugins = ["tests.stack", "tests.browsing"]
+pytest_plugins = ["tests.people", "tests.stack", "tests.browsing"]
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def _prepare_environment() -> Path:
-    """Forget the shell's settings, so that a test run never touches anybody's data; return this run's folder."""
-    home = os.environ["LEPTON_HOME"] if WORKER else tempfile.mkdtemp(prefix="lepton-test-")
-    for name in [name for name in os.environ if name.startswith("LEPTON_") or name in {"DATABASE_URL", "REDIS_URL"}]:
+    """Forget the shell's settings, so that a run never touches anybody's data; return the folder of this run's servers.
+
+    The servers are shared by all workers; data folder, test database and Valkey database are each worker's own.
+    """
+    servers = Path(os.environ["LEPTON_TEST_SERVERS"] if WORKER else tempfile.mkdtemp(prefix="lepton-test-"))
+    for name in [name for name in os.environ if name.startswith("LEPTON_")]:
         del os.environ[name]
-    os.environ["LEPTON_HOME"] = home
-    os.environ["REDIS_URL"] = embedded.redis_url(Path(home), database=int(WORKER.removeprefix("gw") or "-1") + 1)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "lepton_site.settings"
-    return Path(home)
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "lepton_site.settings",
+        "LEPTON_TEST_SERVERS": str(servers),
+        "LEPTON_HOME": str(servers / (WORKER or "main")),
+        "DATABASE_URL": embedded.database_url(servers),
+        "REDIS_URL": embedded.redis_url(servers, database=int(WORKER.removeprefix("gw") or "-1") + 1),
+    }
+    return servers
 
 
-HOME = _prepare_environment()
-django.setup()  # test modules import models when they are collected
+SERVERS = _prepare_environment()
+django.setup()  # the plugins below and the test modules import models
 _guard: subprocess.Popen | None = None
 
 
@@ -46,18 +53,18 @@ def pytest_configure(config: pytest.Config) -> None:
     global _guard
     if WORKER or config.option.collectonly or config.option.help:
         return
-    command = [sys.executable, "-m", guard.__name__, str(HOME)]
+    command = [sys.executable, "-m", guard.__name__, str(SERVERS)]
     _guard = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True)
-    embedded.start(HOME, is_durable=False)
+    embedded.start(SERVERS, is_durable=False)
 
 
 def pytest_unconfigure() -> None:
     if WORKER:
         return
     if _guard is not None:
-        embedded.stop(HOME)
+        embedded.stop(SERVERS)
         _guard.communicate(guard.DONE, timeout=30)
-    shutil.rmtree(HOME, ignore_errors=True)
+    shutil.rmtree(SERVERS, ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)
