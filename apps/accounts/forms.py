@@ -8,10 +8,14 @@ from apps.accounts.models import Membership
 
 class SignInForm(forms.Form):
     username = forms.CharField(
-        label=_("Name"), max_length=150, widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"})
+        label=_("Name"),
+        max_length=150,
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
     )
     password = forms.CharField(
-        label=_("Password"), max_length=1000, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+        label=_("Password"),
+        max_length=1000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
 
 
@@ -35,7 +39,7 @@ class RoleForm(forms.Form):
 
 
 class TeamForm(forms.Form):
-    name = forms.CharField(label=_("Team name"), max_length=80, help_text=_("Data, jobs and models belong to one team."))
+    name = forms.CharField(label=_("Name"), max_length=80, help_text=_("Data, jobs and models belong to one team."))
 
 
 class KeyForm(forms.Form):

@@ -55,7 +55,8 @@ def sign_in_with_password(request: HttpRequest, *, username: str, password: str)
     _count_attempt(f"sign-in:{_hash(address)}", MAX_ATTEMPTS_PER_ADDRESS)
     user = authenticate(request, username=username, password=password)
     if user is None:
-        raise Unprocessable(_("Name or password is wrong. Check both, or ask for a sign-in link."), code="wrong_password")
+        message = _("Name or password is wrong. Check both, or ask for a sign-in link.")
+        raise Unprocessable(message, code="wrong_password")
     cache.delete(name_counter)
     return user
 
@@ -106,7 +107,7 @@ def use_sign_in_link(token: str) -> User:
 
 @transaction.atomic
 def ensure_first_administrator() -> str | None:
-    """On an empty site make the administrator and a team; return a sign-in path until an administrator has signed in."""
+    """Make the administrator and a team on an empty site; a sign-in path until an administrator has signed in."""
     if User.objects.filter(is_superuser=True, last_login__isnull=False).exists():
         return None
     user = User.objects.filter(is_superuser=True, is_active=True).order_by("id").first()
@@ -130,7 +131,8 @@ def create_team(*, user: User, name: str) -> Team:
     if not name:
         raise Unprocessable(_("A team needs a name."), field="name")
     if Team.objects.filter(name__iexact=name).exists():
-        raise Conflict(_("A team called “%(name)s” exists already. Choose another name.") % {"name": name}, field="name")
+        message = _("A team called “%(name)s” exists already. Choose another name.") % {"name": name}
+        raise Conflict(message, code="name_taken", field="name")
     team = Team.objects.create(name=name, slug=_free_slug(name))
     Membership.objects.create(user=user, team=team, role=Membership.Role.OWNER)
     record_audit(team=team, actor=user, action="team.created", target=team)
@@ -147,7 +149,7 @@ def _free_slug(name: str) -> str:
 
 
 @transaction.atomic
-def invite_member(*, team: Team, actor: Membership, username: str, role: str, email: str = "") -> tuple[Membership, str]:
+def invite_member(*, team: Team, actor: Membership, username: str, role: str) -> tuple[Membership, str]:
     """Add a person to the team; returns the membership and, for a person new to the site, a sign-in path to send.
 
     A person who has an account already is added without a link: a link would let one team into another team's account.
@@ -156,7 +158,7 @@ def invite_member(*, team: Team, actor: Membership, username: str, role: str, em
     user = User.objects.filter(username__iexact=username).first()
     path = ""
     if user is None:
-        user = _new_user(username, email)
+        user = _new_user(username)
         path = create_sign_in_link(user=user)
     if team.memberships.filter(user=user).exists():
         raise Conflict(_("%(name)s is in this team already.") % {"name": user.username}, field="username")
@@ -165,8 +167,8 @@ def invite_member(*, team: Team, actor: Membership, username: str, role: str, em
     return membership, path
 
 
-def _new_user(username: str, email: str) -> User:
-    user = User(username=username, email=email)
+def _new_user(username: str) -> User:
+    user = User(username=username)
     user.set_unusable_password()
     try:
         user.full_clean(exclude=["password"])
@@ -256,7 +258,7 @@ def create_api_key(*, team: Team, user: User, name: str) -> tuple[ApiKey, str]:
 
 
 def find_api_key(secret: str) -> ApiKey | None:
-    """The live key with this secret, with its team and user; None if revoked, or its person left the team or the site."""
+    """The live key with this secret, its team and user; None if revoked or its person left the team or the site."""
     live = ApiKey.objects.filter(revoked_at__isnull=True, user__is_active=True, user__memberships__team=F("team"))
     return live.select_related("team", "user").filter(key_hash=_hash(secret)).first()
 

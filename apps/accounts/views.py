@@ -231,8 +231,9 @@ def keys(request: HttpRequest) -> HttpResponse:
                 form, status = KeyForm(), 201
             except DomainError as error:
                 status = _add_error(form, error)
-    context = {"keys": _keys(request).order_by(F("revoked_at").desc(nulls_first=True), "-created_at"), "form": form, "secret": secret}
-    context["snippet"] = sdk_snippet(secret, request.build_absolute_uri("/").rstrip("/"))
+    rows = _keys(request).order_by(F("revoked_at").desc(nulls_first=True), "-created_at")
+    snippet = sdk_snippet(secret, request.build_absolute_uri("/").rstrip("/"))
+    context = {"keys": rows, "form": form, "secret": secret, "snippet": snippet}
     return render(request, "accounts/keys.html", context, status=status)
 
 

@@ -11,8 +11,8 @@ def render_live(
 ) -> HttpResponse:
     """Answer the page, or the partial whose DOM id htmx asked for.
 
-    `partials` maps the ids a client may ask for to their templates; any other id gets the whole page. With `is_live` false
-    the answer tells htmx to stop polling.
+    `partials` maps the ids a client may ask for to their templates; any other id gets the whole page. With `is_live`
+    false the answer tells htmx to stop polling.
     """
     context = {**context, "is_live": is_live}
     partial = partials.get(request.htmx.target or "") if request.htmx else None

@@ -118,7 +118,8 @@ def _train_step(team: Team, active: list[Job]) -> Step:
 
 
 def _train_url(team: Team) -> str:
-    ready = DatasetVersion.objects.filter(dataset__team=team, status=DatasetVersion.Status.READY).order_by("-pk").first()
+    versions = DatasetVersion.objects.filter(dataset__team=team, status=DatasetVersion.Status.READY)
+    ready = versions.order_by("-pk").first()
     return reverse("jobs:new") + (f"?dataset_version={ready.pk}" if ready else "")
 
 

@@ -104,12 +104,12 @@ def query(context, **changes) -> str:
     return f"?{params.urlencode()}" if params else "?"
 
 
-WIDGET_CLASSES = {"checkbox": "form-check-input", "select": "form-select", "file": "form-control", "range": "form-range"}
+WIDGET_CLASSES = {"checkbox": "form-check-input", "select": "form-select", "range": "form-range"}
 
 
 @register.inclusion_tag("core/field.html")
 def field(bound: BoundField, **attrs: str) -> dict:
-    """A form field with its label above, its help below and its error beside it. `autofocus=True` and the like are passed on."""
+    """A form field: label above, help below, error beside it. `autofocus=True` and the like go to its input."""
     kind = getattr(bound.field.widget, "input_type", "textarea")
     attrs["class"] = f"{WIDGET_CLASSES.get(kind, 'form-control')}{' is-invalid' if bound.errors else ''}"
     if bound.errors:

@@ -18,5 +18,6 @@ class Command(BaseCommand):
         people = people.filter(username=username) if username else people.filter(is_superuser=True).order_by("id")
         user = people.first()
         if user is None:
-            raise CommandError(f"There is no active user called {username!r}." if username else "There is no administrator.")
+            who = f"active user called {username!r}" if username else "administrator"
+            raise CommandError(f"There is no {who}.")
         self.stdout.write(settings.LEPTON_BASE_URL.rstrip("/") + create_sign_in_link(user=user))
