@@ -21,7 +21,7 @@ Value = float | int | str | bool
 
 
 class HyperparameterError(ValueError):
-    """A setting that cannot be used: a stable `code`, a sentence, and the `field` ("" for task or preset)."""
+    """A setting that cannot be used: a stable `code`, a sentence, and the `field` it is about."""
 
     def __init__(self, field: str, code: str, message: str) -> None:
         super().__init__(message)
@@ -103,7 +103,8 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "folds", "Folds",
-        "How many models are trained, each without another part of the rows, and averaged; 1 trains one and keeps the validation rows aside.",
+        "How many models are averaged, each trained without another part of the rows; "
+        "1 trains one and keeps the validation rows aside.",
         "int", 5, minimum=1, maximum=20, tasks=TABLES,
     ),
     Field(
@@ -263,18 +264,18 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset(
             "fast", "Fast", "A first answer within a minute or so.",
-            images={"model": "resnet_tiny", "epochs": 10},
+            images={"model": "resnet_tiny", "epochs": 10, "learning_rate": 0.01},
             tables={"model": "gradient_boosting", "folds": 1, "trees": 100, "tree_learning_rate": 0.15, "epochs": 10,
                     "early_stopping_patience": 5},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
-            images={"class_weights": "balanced", "label_smoothing": 0.05, "ema_decay": 0.99},
+            images={"learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05, "ema_decay": 0.99},
             tables={"early_stopping_patience": 10},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes several times longer.",
-            images={"model": "resnet_small", "epochs": 60, "class_weights": "balanced", "label_smoothing": 0.05,
-                    "ema_decay": 0.99},
+            images={"model": "resnet_small", "epochs": 60, "learning_rate": 0.01, "class_weights": "balanced",
+                    "label_smoothing": 0.05, "ema_decay": 0.99},
             tables={"model": "blend", "folds": 8, "trees": 1000, "tree_learning_rate": 0.04, "epochs": 60,
                     "early_stopping_patience": 15},
         ),
@@ -286,7 +287,8 @@ DEFAULT_PRESET = "balanced"
 def fields_for(task: str) -> tuple[Field, ...]:
     """The fields that `task` has, in the order a form shows them. Raises HyperparameterError (unknown_task)."""
     if task not in TASKS:
-        raise HyperparameterError("task", "unknown_task", f"There is no task {task!r}; choose one of {', '.join(TASKS)}.")
+        sentence = f"There is no task {task!r}; choose one of {', '.join(TASKS)}."
+        raise HyperparameterError("task", "unknown_task", sentence)
     return tuple(item for item in FIELDS if task in item.tasks)
 
 
