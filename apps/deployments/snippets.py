@@ -27,7 +27,7 @@ def python(deployment: Deployment, base_url: str, sample: dict[str, Any] | None)
     item = repr(sample_name(deployment)) if is_image else repr(sample or {})
     return (
         "import leptonai\n\n"
-        f"client = leptonai.Client(base_url={base_url!r})  # the key comes from LEPTON_API_KEY\n"
+        f"client = leptonai.Client(base_url={base_url!r})\n"
         f"model = client.load_model({deployment.name!r})\n"
         f"print(model.predict({item}))"
     )

@@ -3,10 +3,12 @@
   const find = (name) => document.getElementById(`demo-${name}`);
   let stream = null;
 
-  const show = (file) => {
+  const TINY_PIXELS = 64;
+
+  const show = (address) => {
     const preview = find("preview");
     URL.revokeObjectURL(preview.src);
-    preview.src = URL.createObjectURL(file);
+    preview.src = address;
     preview.hidden = false;
     find("invite").hidden = true;
   };
@@ -20,13 +22,14 @@
     find("invite").querySelector("strong").textContent = file.name;
   };
 
-  const predict = () => find("form").requestSubmit(find("predict"));
+  // A click, and not requestSubmit: htmx would remember the button that was clicked before and send that.
+  const predict = () => find("predict").click();
 
   const take = (file) => {
     const transfer = new DataTransfer();
     transfer.items.add(file);
     find("file").files = transfer.files;
-    show(file);
+    show(URL.createObjectURL(file));
     predict();
   };
 
@@ -91,14 +94,16 @@
     find("file").addEventListener("change", (event) => {
       const file = event.target.files[0];
       if (!file) return;
-      show(file);
+      show(URL.createObjectURL(file));
       predict();
     });
     find("preview").addEventListener("error", showName);
-    find("sample")?.addEventListener("click", () => {
+    find("preview").addEventListener("load", ({ target }) => {
+      target.classList.toggle("is-tiny", Math.max(target.naturalWidth, target.naturalHeight) <= TINY_PIXELS);
+    });
+    find("sample")?.addEventListener("click", (event) => {
       find("file").value = "";
-      find("preview").hidden = true;
-      find("invite").hidden = false;
+      show(event.currentTarget.querySelector("img").src);
     });
     document.addEventListener("paste", (event) => {
       const file = firstImage(event.clipboardData.files);

@@ -11,6 +11,7 @@ import logging
 import math
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class Feeds(CalibrationDataReader):
 
 
 def quantise_graph(source: Path, target: Path, feeds: Sequence[Feed], recipe: Recipe) -> list[str]:
-    """Write the int8 form of the graph `source` to `target`; returns a note for each layer that stayed as it was.
+    """Write the int8 form of the graph `source` to `target`; returns notes on what stayed as it was.
 
     Raises ProgramFailure nothing_to_compress when no layer can be quantised.
     """
@@ -74,6 +75,7 @@ def quantise_graph(source: Path, target: Path, feeds: Sequence[Feed], recipe: Re
             str(target),
             Feeds(feeds),
             quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=_operators(graph),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -81,6 +83,13 @@ def quantise_graph(source: Path, target: Path, feeds: Sequence[Feed], recipe: Re
         )
     shorten(target)
     return _left_as_they_were(target)
+
+
+def _operators(model: onnx.ModelProto) -> list[str] | None:
+    """None is all that can be. Where a graph asks for NaN, which marks a missing value and which int8 does not have,
+    only layers with weights: what reaches those is a number."""
+    asks_for_nan = any(node.op_type == "IsNaN" for node in model.graph.node)
+    return list(QUANTISABLE) if asks_for_nan else None
 
 
 def _has_weights(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
@@ -92,12 +101,12 @@ def _left_as_they_were(path: Path) -> list[str]:
     """Layers with float weights of a size that matters."""
     graph = onnx.load(path).graph
     floats = {item.name: math.prod(item.dims) for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT}
-    notes = []
+    kept: Counter[str] = Counter()
     for node in graph.node:
         largest = max((floats.get(name, 0) for name in node.input), default=0)
         if largest > SMALL_INITIALIZER and node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-            notes.append(f"A layer of the kind {node.op_type} keeps its {largest:,} weights as 32-bit numbers.")
-    return notes
+            kept[node.op_type] += largest
+    return [f"{kind}: {count:,} weights stay 32-bit numbers." for kind, count in kept.items()]
 
 
 def shorten(path: Path) -> None:

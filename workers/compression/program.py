@@ -215,7 +215,7 @@ def judge(before: dict[str, float], after: dict[str, float], ratios: dict[str, f
 
 
 def _times(ratio: float, better: str, worse: str) -> str:
-    if 0.98 <= ratio <= 1.02:
+    if 0.95 <= ratio <= 1.05:
         return "as " + {"smaller": "large", "faster": "fast"}[better] + " as before"
     return f"{ratio:.2g} times {better}" if ratio > 1 else f"{1 / ratio:.2g} times {worse}"
 
