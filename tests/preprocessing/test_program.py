@@ -116,8 +116,8 @@ def wait_for(condition, seconds: float = 30.0):
 
 
 def test_sigterm_stops_it_quickly_with_its_children_and_without_output(place):
-    pictures = [picture(n, (300, 300)) for n in range(4)]
-    entries = {f"{'ab'[n % 2]}/{n}.png": pictures[n % 4] for n in range(1000)}
+    pictures = [picture(n, (120, 120)) for n in range(4)]
+    entries = {f"{'ab'[n % 2]}/{n}.png": pictures[n % 4] for n in range(1500)}
     spec = place.spec({"pets.zip": zip_bytes(entries, compression=0)})
     process = start(spec)
     children = wait_for(psutil.Process(process.pid).children)
