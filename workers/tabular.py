@@ -308,7 +308,7 @@ def _reason_to_drop(kind: str, values: Sequence[Any]) -> str | None:
 
 
 def _settled_type(kind: str, values: Sequence[Any]) -> str:
-    """The index's type, or categorical where the values cannot be read so, such as two words that are not yes and no."""
+    """The index's type, or categorical where the values cannot be read so, as two words that are not yes and no."""
     if kind == "boolean" and not _is_boolean(values):
         return "categorical"
     if kind == "date" and find_date_format(values) is None:

@@ -1,13 +1,13 @@
-"""Gradient boosting with scikit-learn's histogram trees, grown in short spans so that it reports, stops and resumes.
+"""Gradient boosting with scikit-learn's histogram trees, such that it reports, stops and resumes after any round.
 
-The fitted trees leave as the plain arrays of workers/trees.py. A span's state can be stored and taken up again: the
-same trees come out as if training had not been interrupted, because rows are binned anew the same way.
+The fitted trees leave as the plain arrays of workers/trees.py. The state after a round can be stored and taken up later:
+the same trees come out as if training had not been interrupted, because rows are binned anew the same way.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,10 @@ from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTY
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 
 from workers.contract import ProgramFailure
-from workers.trees import Arrays, Ensemble
+from workers.training.metrics import log_loss
+from workers.training.tables.threads import thread_limit
+from workers.trees import Arrays, Ensemble, to_probabilities
 
-FIRST_SPAN, SPAN_SECONDS = 5, 0.7
 NEVER = 10**9
 PARITY_TOLERANCE = 1e-5
 REGRESSION_LOSSES = {"mse": "squared_error", "mae": "absolute_error", "huber": "squared_error"}
@@ -44,24 +45,35 @@ class BoostingSettings:
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows `matrix` float32 [N, F] as `Encoded.matrix()` makes them, with class numbers or standardised `targets` [N]."""
+    """Rows as `Encoded.matrix()` makes them, float32 [N, F], with class numbers or standardised `targets` [N]."""
 
     matrix: np.ndarray
     targets: np.ndarray
 
 
-# Called after each span with the rounds grown so far and, for each new round, (round, train loss, validation loss).
-Report = Callable[[int, list[tuple[int, float, float]]], None]
+# Called after each round with (round from 1, train loss, validation loss); may raise to stop.
+Report = Callable[[int, float, float], None]
+
+
+class Enough(Exception):
+    """The validation loss has not become better for long."""
 
 
 class Booster:
-    """One gradient boosting model: `grow` it to its end, then take its `arrays`."""
+    """One gradient boosting model: `grow` it to its end, then take its `arrays`.
+
+    sklearn is asked to score itself by `_score` after every round, which is how training is followed and stopped.
+    """
 
     def __init__(self, settings: BoostingSettings, numeric_count: int, code_counts: list[int], classes: int) -> None:
         """`classes` is 0 for regression; the matrix has `numeric_count` numeric features, then categorical codes."""
-        self.settings, self.numeric_count, self.code_counts, self.classes = settings, numeric_count, code_counts, classes
+        self.settings, self.classes = settings, classes
+        self.numeric_count, self.code_counts = numeric_count, code_counts
         self.estimator = self._make_estimator()
-        self.span = FIRST_SPAN
+        self.history: list[tuple[int, float, float]] = []
+        self._report: Report | None = None
+        self._train_loss: float | None = None
+        self._scores: dict[int, tuple[np.ndarray, int]] = {}
         self._restored: tuple[Arrays, dict[str, Any]] | None = None
 
     def _make_estimator(self) -> Any:
@@ -78,8 +90,8 @@ class Booster:
             l2_regularization=self.settings.l2_regularization,
             max_features=self.settings.max_features,
             categorical_features=categorical or None,
-            # sklearn then computes both losses of every round but never stops by itself: `best_round` decides.
             early_stopping=True,
+            scoring=self._score,
             n_iter_no_change=NEVER,
             warm_start=True,
             random_state=self.settings.seed,
@@ -93,7 +105,7 @@ class Booster:
     @property
     def best_round(self) -> int:
         """The number of rounds with the lowest validation loss."""
-        return int(np.argmax(self.estimator.validation_score_[1:])) + 1
+        return int(np.argmin([loss for _, _, loss in self.history])) + 1
 
     @property
     def is_finished(self) -> bool:
@@ -104,23 +116,57 @@ class Booster:
         """Grow to the end. `report` may raise to stop; `state` is then what to store."""
         if self._restored:
             self._take_up(train, holdout)
-        while not (self.rounds and self.is_finished):
-            start, started_at = self.rounds, time.monotonic()
-            self._fit(train, holdout, min(self.settings.rounds, start + self.span))
-            if time.monotonic() - started_at < SPAN_SECONDS:
-                self.span *= 2
-            report(self.rounds, self._losses(start))
+        self._report = report
+        if not (self.rounds and self.is_finished):
+            self._fit(train, holdout, self.settings.rounds)
 
     def _fit(self, train: Sample, holdout: Sample, rounds: int) -> None:
+        self._scores, self._train_loss = {}, None
         self.estimator.set_params(max_iter=rounds)
-        self.estimator.fit(train.matrix, train.targets, X_val=holdout.matrix, y_val=holdout.targets)
+        try:
+            with thread_limit(len(train.targets)), suppress(Enough):
+                self.estimator.fit(train.matrix, train.targets, X_val=holdout.matrix, y_val=holdout.targets)
+        finally:
+            # Left behind when fit is cut short; sklearn would then take raw rows for binned ones.
+            self.estimator.__dict__.pop("_in_fit", None)
 
-    def _losses(self, start: int) -> list[tuple[int, float, float]]:
-        train, validation = -self.estimator.train_score_, -self.estimator.validation_score_
-        return [(number, float(train[number]), float(validation[number])) for number in range(start + 1, len(train))]
+    def _score(self, estimator: Any, binned: np.ndarray, targets: np.ndarray, sample_weight: Any = None) -> float:
+        """Called by sklearn before the first round and after each, with training rows and then with held-out rows."""
+        if self._report is None:
+            return 0.0
+        loss = self._loss(self._follow(binned), targets)
+        if self._train_loss is None:
+            self._train_loss = loss
+            return -loss
+        train_loss, self._train_loss = self._train_loss, None
+        if self.rounds:
+            self.history.append((self.rounds, train_loss, loss))
+            self._report(self.rounds, train_loss, loss)
+            if self.is_finished:
+                raise Enough
+        return -loss
+
+    def _follow(self, binned: np.ndarray) -> np.ndarray:
+        """Raw scores [N, K] of all trees for `binned` rows, by adding those of the trees grown since the last call."""
+        rounds = self.estimator._predictors
+        scores, seen = self._scores.get(id(binned), (None, 0))
+        if scores is None:
+            scores = np.repeat(self.estimator._baseline_prediction, len(binned), axis=0)
+        missing = self.estimator._bin_mapper.missing_values_bin_idx_
+        for trees in rounds[seen:]:
+            for output, tree in enumerate(trees):
+                scores[:, output] += tree.predict_binned(binned, missing, 1)
+        self._scores[id(binned)] = (scores, len(rounds))
+        return scores
+
+    def _loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
+        if self.classes:
+            return log_loss(targets.astype(np.intp), to_probabilities(scores))
+        errors = np.abs(scores[:, 0] - targets)
+        return float(np.mean(errors if self.settings.loss == "mae" else errors**2))
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Tensors and JSON from which `restore` continues; empty before the first span."""
+        """Tensors and JSON from which `restore` continues; empty before the first round."""
         if not self.rounds:
             return self._restored or ({}, {})
         flat = [tree for trees in self.estimator._predictors for tree in trees]
@@ -131,10 +177,8 @@ class Booster:
             sets = [getattr(tree, name) for tree in flat]
             tensors[name] = np.concatenate(sets).reshape(-1, 8)
         tensors["set_sizes"] = np.array([len(tree.raw_left_cat_bitsets) for tree in flat])
-        tensors["train_score"] = self.estimator.train_score_
-        tensors["validation_score"] = self.estimator.validation_score_
-        generator = self.estimator._feature_subsample_rng.bit_generator.state
-        return tensors, {"generator": generator, "span": self.span}
+        tensors["history"] = np.array(self.history)
+        return tensors, {"generator": self.estimator._feature_subsample_rng.bit_generator.state}
 
     def restore(self, tensors: Arrays, state: dict[str, Any]) -> None:
         """Continue from what `state` returned, in the next `grow` on the same rows."""
@@ -146,10 +190,9 @@ class Booster:
         trees = _stored_trees(tensors)
         per_round = len(self.estimator._predictors[0])
         self.estimator._predictors = [trees[i : i + per_round] for i in range(0, len(trees), per_round)]
-        self.estimator.train_score_ = tensors["train_score"]
-        self.estimator.validation_score_ = tensors["validation_score"]
         self.estimator._feature_subsample_rng.bit_generator.state = state["generator"]
-        self.span, self._restored = state["span"], None
+        self.history = [(int(number), train, holdout) for number, train, holdout in tensors["history"].tolist()]
+        self._restored = None
 
     def arrays(self, check: np.ndarray) -> Arrays:
         """The best rounds as plain arrays. Raises ProgramFailure where they and sklearn disagree on rows `check`."""
@@ -247,7 +290,7 @@ def _category_sets(
     known_codes: list[np.ndarray],
     code_counts: list[int],
 ) -> np.ndarray:
-    """uint8 [S, W]: for each categorical split the codes that go left; codes unseen in training go as missing values."""
+    """uint8 [S, W]: for each categorical split the codes that go left; unseen codes go as missing values do."""
     width = -(-max(code_counts, default=1) // 8) * 8
     sets = np.zeros((int(by_set.sum()), width), dtype=np.uint8)
     offsets = np.cumsum([0] + [len(tree.raw_left_cat_bitsets) for tree in trees])[:-1]

@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Table:
-    """`rows` without those whose target is missing; `targets` are class numbers int64 [N] or standardised float64 [N]."""
+    """`rows` that have a target; `targets` are class numbers int64 [N] or standardised values float64 [N]."""
 
     rows: list[Row]
     encoder: TableEncoder
@@ -57,16 +56,16 @@ class Table:
         """The rows of train and val: all that a model may learn from."""
         return np.sort(np.concatenate([self.splits["train"], self.splits["val"]]))
 
-    def folds(self, count: int, seed: int) -> list[Fold]:
+    def folds(self, count: int, seed: int, repeats: int = 1) -> list[Fold]:
         """`count` ways to set aside another part of the development rows; one: train and val as they are.
 
-        Every class has a row to train on in every fold.
+        With `repeats` the rows are dealt out so many times. Every class has a row to train on in every fold.
         """
         if count == 1:
             return [self._with_all_classes(Fold(self.splits["train"], self.splits["val"]))]
         rows = self.development
-        part = _parts(self.targets[rows], count, seed)
-        folds = [Fold(rows[part != number], rows[part == number]) for number in range(count)]
+        deals = [_parts(self.targets[rows], count, seed + number) for number in range(repeats)]
+        folds = [Fold(rows[part != number], rows[part == number]) for part in deals for number in range(count)]
         return [self._with_all_classes(fold) for fold in folds]
 
     def _with_all_classes(self, fold: Fold) -> Fold:
@@ -89,7 +88,8 @@ def _parts(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
 def load_table(spec: TrainSpec, events: EventWriter) -> Table:
     """Read data.csv and its index and learn the encoder from the training rows.
 
-    Raises ProgramFailure: unknown_target, too_few_rows, one_class_only, too_many_classes, wrong_type, no_usable_columns.
+    Raises ProgramFailure: unknown_target, too_few_rows, one_class, too_many_classes, wrong_type,
+    no_usable_columns.
     """
     index = json.loads(Path(spec.index_path).read_text())
     name = spec.target or index.get("target")
@@ -135,23 +135,23 @@ def _settle_splits(split: np.ndarray, labels: list[str], spec: TrainSpec) -> dic
     return {**splits, "train": rows[part > 0], "val": rows[part == 0]}
 
 
-def _read_target(
-    task: str, name: str, rows: list[Row], splits: dict[str, np.ndarray]
-) -> tuple[Target, np.ndarray]:
+def _read_target(task: str, name: str, rows: list[Row], splits: dict[str, np.ndarray]) -> tuple[Target, np.ndarray]:
     values = [row[name].strip() for row in rows]
     development = np.concatenate([splits["train"], splits["val"]])
     if task == TABULAR_CLASSIFICATION:
         return _read_classes(name, values, development)
     numbers = _read_numbers(name, values)
     known = numbers[development]
-    return Target(name, (), float(known.mean()), float(known.std()) or 1.0), (numbers - known.mean()) / (known.std() or 1)
+    return Target(name, (), float(known.mean()), float(known.std()) or 1.0), (numbers - known.mean()) / (
+        known.std() or 1
+    )
 
 
 def _read_classes(name: str, values: list[str], development: np.ndarray) -> tuple[Target, np.ndarray]:
     counts = Counter(values[number] for number in development)
     if len(counts) < 2:
         message = f"Every training row has the same value in {name!r}; there is nothing to tell apart."
-        raise ProgramFailure("one_class_only", message, hint="Choose another target.", field="target")
+        raise ProgramFailure("one_class", message, hint="Choose another target.", field="target")
     if len(counts) > MAX_CLASSES:
         message = f"{name!r} has {len(counts)} different values; classification handles up to {MAX_CLASSES}."
         raise ProgramFailure("too_many_classes", message, hint="Train a regression or choose another target.")

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from workers.tabular import Encoded
+from workers.training.tables.threads import thread_limit
 from workers.trees import Arrays, to_probabilities
 
 MAX_ITERATIONS = 300
@@ -30,6 +31,13 @@ def fit_linear(
     rows: np.ndarray, targets: np.ndarray, *, classes: int, strength: float, class_weight: str | None, seed: int
 ) -> Arrays:
     """Weights [D, K] and bias [K] on a design matrix; `strength` is that of the L2 penalty. `classes` 0: regression."""
+    with thread_limit(len(rows)):
+        return _fit(rows, targets, classes, strength, class_weight, seed)
+
+
+def _fit(
+    rows: np.ndarray, targets: np.ndarray, classes: int, strength: float, class_weight: str | None, seed: int
+) -> Arrays:
     if not classes:
         model = Ridge(alpha=strength).fit(rows, targets)
         return {"weight": model.coef_.reshape(-1, 1), "bias": np.atleast_1d(model.intercept_)}

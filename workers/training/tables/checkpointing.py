@@ -1,0 +1,116 @@
+"""Checkpoints of a training that makes several models: those that are finished, and how far the present one is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.contract import EventWriter
+from workers.training.checkpoints import Checkpoint, CheckpointStore
+from workers.training.stopping import Stop, Stopped
+from workers.trees import Arrays
+
+SAVE_SECONDS = 5.0
+SEPARATOR = "|"
+
+
+@dataclass
+class Keeper:
+    """`members` holds the arrays of every finished model by its key; `identity` says which training they belong to."""
+
+    store: CheckpointStore
+    identity: dict[str, Any]
+    events: EventWriter
+    stop: Stop
+    members: dict[str, Arrays] = field(default_factory=dict)
+    histories: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    step: int = 0
+    saved_at: float = field(default_factory=time.monotonic)
+    _partial: tuple[str, Arrays, dict[str, Any]] | None = None
+
+    def restore(self) -> None:
+        """Take over the newest complete checkpoint, if it is of this training."""
+        checkpoint = self.store.load_newest()
+        if checkpoint is None or checkpoint.state["identity"] != self.identity:
+            return
+        self.step, self.histories = checkpoint.step, checkpoint.state["histories"]
+        groups: dict[str, Arrays] = {key: {} for key in checkpoint.state["members"]}
+        partial: Arrays = {}
+        for name, array in checkpoint.tensors.items():
+            key, _, inner = name.partition(SEPARATOR)
+            (groups[key] if key else partial)[inner] = array
+        self.members = groups
+        if checkpoint.state["partial"]:
+            self._partial = (checkpoint.state["partial"]["key"], partial, checkpoint.state["partial"]["state"])
+        self.events.log(f"Going on after {len(self.members)} finished models.")
+
+    def clear(self) -> None:
+        self.store.clear()
+
+    def finish(self, key: str, arrays: Arrays, history: list[dict[str, float]]) -> None:
+        self.members[key], self.histories[key], self._partial = arrays, history, None
+        self.save_if_due(key, lambda: ({}, {}))
+
+    def partial(self, key: str) -> tuple[Arrays, dict[str, Any]] | None:
+        """What was stored of an unfinished model `key`."""
+        return self._partial[1:] if self._partial and self._partial[0] == key else None
+
+    def forget_partial(self) -> None:
+        self._partial = None
+
+    def save_if_due(self, key: str, state: Any) -> None:
+        """Save when the last time is long ago, or when asked to stop; then raises Stopped."""
+        if self.stop.requested or time.monotonic() - self.saved_at >= SAVE_SECONDS:
+            path = self.save(key, *state())
+            self.events.checkpoint(path.relative_to(self.store.folder.parent), step=self.step, epoch=len(self.members))
+        if self.stop.requested:
+            raise Stopped
+
+    def save(self, key: str, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+        """Store all finished models and the `tensors` and `state` of `key`, the present one. Returns the folder."""
+        self.step += 1
+        everything = {
+            f"{member}{SEPARATOR}{name}": array
+            for member, arrays in self.members.items()
+            for name, array in arrays.items()
+        }
+        everything |= {f"{SEPARATOR}{name}": array for name, array in tensors.items()}
+        facts = {
+            "identity": self.identity,
+            "members": list(self.members),
+            "histories": self.histories,
+            "partial": {"key": key, "state": dict(state)} if state else None,
+        }
+        path = self.store.save(step=self.step, tensors=everything, state=facts)
+        self.saved_at = time.monotonic()
+        return path
+
+    def store_for(self, key: str) -> MemberStore:
+        return MemberStore(self, key)
+
+
+@dataclass(frozen=True)
+class MemberStore:
+    """What workers.training.loop.fit sees as its checkpoint store: one model's place in the keeper's checkpoints."""
+
+    keeper: Keeper
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return self.keeper.store.folder
+
+    def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+        return self.keeper.save(self.key, tensors, {**state, "inner_step": step})
+
+    def load_newest(self) -> Checkpoint | None:
+        stored = self.keeper.partial(self.key)
+        return Checkpoint(self.folder, stored[1]["inner_step"], *stored) if stored else None
+
+    def clear(self) -> None:
+        self.keeper.forget_partial()

@@ -1,0 +1,179 @@
+"""Which candidates become the model: all are judged on held-out rows, the best of a family is trained on every fold,
+and two families are blended where that is better by a clear margin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+
+from workers.tabular import Encoded
+from workers.training.tables.candidates import make_candidates
+from workers.training.tables.data import Fold
+from workers.training.tables.study import Candidate, Study
+from workers.trees import Arrays
+
+# Up to so many rows every candidate is judged on all folds; above, one fold is judge enough.
+SCREEN_ALL_FOLDS_ROWS = 8000
+MLP_ALL_FOLDS_ROWS = 5000
+REPEATED_ROWS = 2000
+MIN_GAIN = 0.003
+BLEND_SHARES = np.arange(0.1, 0.95, 0.1)
+# A rough share of the time, for the progress bar only.
+WEIGHT = {"trees": 5.0, "linear": 1.0, "mlp": 40.0}
+
+
+@dataclass
+class Judged:
+    """A candidate, its members by fold, and what they say about rows they were not trained on."""
+
+    candidate: Candidate
+    members: list[Arrays] = field(default_factory=list)
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    sums: np.ndarray = field(default_factory=lambda: np.empty(0))
+    counts: np.ndarray = field(default_factory=lambda: np.empty(0))
+    loss: float = float("inf")
+
+    def add(self, study: Study, arrays: Arrays, fold: Fold) -> None:
+        predicted = self.candidate.predict(study, arrays, study.table.encoded[fold.holdout])
+        if not self.members:
+            self.sums = np.zeros((len(study.table.rows), *predicted.shape[1:]))
+            self.counts = np.zeros((len(study.table.rows),) + (1,) * (predicted.ndim - 1))
+        self.members.append(arrays)
+        self.sums[fold.holdout] += predicted
+        self.counts[fold.holdout] += 1
+        self.rows = np.union1d(self.rows, fold.holdout)
+        self.loss = study.loss(self.predicted(self.rows), self.rows)
+
+    def predicted(self, rows: np.ndarray) -> np.ndarray:
+        """The mean of the predictions for `rows` by members that did not see them."""
+        return self.sums[rows] / self.counts[rows]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The outcome: one part, or two whose predictions are mixed by `shares`. `predicted` is for held-out `rows`."""
+
+    parts: list[Judged]
+    shares: list[float]
+    rows: np.ndarray
+    predicted: np.ndarray
+    leaderboard: list[dict[str, float | str]]
+
+    @property
+    def families(self) -> list[str]:
+        return [part.candidate.family for part in self.parts]
+
+    def predict_first_member(self, study: Study, rows: Encoded) -> np.ndarray:
+        """The prediction of the members that were trained on the first fold only."""
+        predictions = [part.candidate.predict(study, part.members[0], rows) for part in self.parts]
+        return sum(share * predicted for share, predicted in zip(self.shares, predictions, strict=True))
+
+
+class Progress:
+    """Spreads (0, 1) over the models to train; what is added later only narrows what is left."""
+
+    def __init__(self) -> None:
+        self.done = 0.0
+
+    def over(self, families: list[str], end: float) -> Iterable[tuple[float, float]]:
+        total = sum(WEIGHT[family] for family in families) or 1.0
+        start, length = self.done, end - self.done
+        for family in families:
+            begin, self.done = self.done, self.done + length * WEIGHT[family] / total
+            yield begin, self.done
+        self.done = start + length
+
+
+def run_search(study: Study) -> Chosen:
+    """Train the candidates. Raises Stopped after a checkpoint; finished models are not trained again on resume."""
+    candidates, progress = make_candidates(study), Progress()
+    judged = [Judged(candidate) for candidate in candidates]
+    _train(study, progress, 0.5, [(item, _screening_folds(study, item.candidate)) for item in judged])
+    finalists = _best_of_each_family(judged)
+    _train(study, progress, 0.9, [(item, _folds(study, item.candidate)) for item in finalists])
+    leaderboard = [
+        {
+            "name": item.candidate.name,
+            "family": item.candidate.family,
+            "val_loss": item.loss,
+            "folds": len(item.members),
+        }
+        for item in sorted(judged, key=lambda item: item.loss)
+    ]
+    return _choose(study, finalists, leaderboard)
+
+
+def member_key(candidate: Candidate, number: int) -> str:
+    return f"{candidate.name}.{number}"
+
+
+def _folds(study: Study, candidate: Candidate) -> list[Fold]:
+    settings, rows = study.hyperparameters, len(study.table.development)
+    if candidate.family == "mlp":
+        # An mlp is an ensemble in itself, and on many rows one costs more than all trees together.
+        count, repeats = (1 if rows > MLP_ALL_FOLDS_ROWS else settings["folds"]), 1
+    else:
+        # On few rows it is luck which of them are set aside, and another deal costs little.
+        count, repeats = settings["folds"], 2 if rows < REPEATED_ROWS and settings["folds"] > 1 else 1
+    return study.table.folds(min(count, rows // 5), settings["seed"], repeats)
+
+
+def _screening_folds(study: Study, candidate: Candidate) -> list[Fold]:
+    is_small = len(study.table.development) <= SCREEN_ALL_FOLDS_ROWS
+    return _folds(study, candidate)[: study.hyperparameters["folds"] if is_small else 1]
+
+
+def _train(study: Study, progress: Progress, end: float, work: list[tuple[Judged, list[Fold]]]) -> None:
+    todo = [(item, fold) for item, folds in work for fold in folds[len(item.members) :]]
+    spans = progress.over([item.candidate.family for item, _ in todo], end)
+    for (item, fold), span in zip(todo, spans, strict=True):
+        item.add(study, _member(study, item.candidate, fold, len(item.members), span), fold)
+
+
+def _member(study: Study, candidate: Candidate, fold: Fold, number: int, span: tuple[float, float]) -> Arrays:
+    key = member_key(candidate, number)
+    if key not in study.keeper.members:
+        study.stop.check()
+        fitted = candidate.fit(study, fold, key, span)
+        study.keeper.finish(key, fitted.arrays, fitted.history)
+    return study.keeper.members[key]
+
+
+def _best_of_each_family(judged: list[Judged]) -> list[Judged]:
+    best: dict[str, Judged] = {}
+    for item in judged:
+        family = item.candidate.family
+        if family not in best or item.loss < best[family].loss:
+            best[family] = item
+    return list(best.values())
+
+
+def _choose(study: Study, finalists: list[Judged], leaderboard: list[dict[str, float | str]]) -> Chosen:
+    """The best of a family, or a mixture of trees and one other, compared on rows that none of them has seen."""
+    rows = reduce(np.intersect1d, [item.rows for item in finalists])
+    predicted = [item.predicted(rows) for item in finalists]
+    losses = [study.loss(each, rows) for each in predicted]
+    best = int(np.argmin(losses))
+    alone = finalists[best]
+    chosen = Chosen([alone], [1.0], alone.rows, alone.predicted(alone.rows), leaderboard)
+    # On few rows a mixture is the safer choice even where it gains little.
+    bar = losses[best] * (1 - (MIN_GAIN if len(rows) >= REPEATED_ROWS else 0))
+    trees = next((number for number, item in enumerate(finalists) if item.candidate.family == "trees"), None)
+    for number in range(len(finalists)):
+        if trees is None or number == trees:
+            continue
+        share, mixture = _mix(study, predicted[trees], predicted[number], rows)
+        if study.loss(mixture, rows) < bar:
+            bar = study.loss(mixture, rows)
+            parts, shares = [finalists[trees], finalists[number]], [share, round(1 - share, 2)]
+            chosen = Chosen(parts, shares, rows, mixture, leaderboard)
+    return chosen
+
+
+def _mix(study: Study, first: np.ndarray, second: np.ndarray, rows: np.ndarray) -> tuple[float, np.ndarray]:
+    """The share of `first` in the best mixture, and that mixture."""
+    mixtures = [(round(float(share), 2), share * first + (1 - share) * second) for share in BLEND_SHARES]
+    return min(mixtures, key=lambda mixture: study.loss(mixture[1], rows))
