@@ -23,8 +23,8 @@ from workers.training.hyperparameters import (
 )
 
 TASK_CHOICES = {
-    TABULAR_CLASSIFICATION: gettext_lazy("Classification: predict one of several classes"),
-    TABULAR_REGRESSION: gettext_lazy("Regression: predict a number"),
+    TABULAR_CLASSIFICATION: gettext_lazy("Classification (one of several classes)"),
+    TABULAR_REGRESSION: gettext_lazy("Regression (a number)"),
 }
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 MANY_VALUES = 20
@@ -108,8 +108,8 @@ class LaunchForm(forms.Form):
         return result
 
     def _add_table_choices(self) -> None:
-        guess = str(TASK_CHOICES[guess_task(self.version, self.target_column)])
-        automatic = _("Automatic: %(task)s") % {"task": guess[0].lower() + guess[1:]}
+        guess = TASK_CHOICES[guess_task(self.version, self.target_column)]
+        automatic = _("Automatic: %(task)s") % {"task": guess}
         tasks = [("", automatic), *TASK_CHOICES.items()]
         self.fields["target"] = forms.ChoiceField(
             label=_("Target"),

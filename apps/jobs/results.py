@@ -8,6 +8,7 @@ from apps.registry.figures import Figure, figures, plain
 
 SHADES = 10
 MAX_CLASSES_AS_TABLE = 40
+MAX_CLASSES_IN_HALF = 10
 MOST_CONFUSED = 5
 MAX_IMPORTANCES = 12
 FACTS = (
@@ -51,6 +52,11 @@ class Confusion:
     @property
     def is_table(self) -> bool:
         return len(self.classes) <= MAX_CLASSES_AS_TABLE
+
+    @property
+    def is_small(self) -> bool:
+        """Half the page is wide enough for it."""
+        return len(self.classes) <= MAX_CLASSES_IN_HALF
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from apps.core.errors import DomainError
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.datasets.models import DatasetVersion
-from apps.jobs import curves, results
+from apps.jobs import curves, measurements, results
 from apps.jobs.forms import LaunchForm, values_of_job
 from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
 from apps.jobs.models import Job
@@ -136,7 +136,7 @@ def _version(request: HttpRequest, version_id: str | int) -> DatasetVersion:
 
 def _choose_data(request: HttpRequest) -> HttpResponse:
     versions = DatasetVersion.objects.filter(dataset__team=request.team, status=DatasetVersion.Status.READY)
-    newest = versions.select_related("dataset").order_by("dataset", "-number").distinct("dataset")
+    newest = versions.select_related("dataset").order_by("dataset_id", "-number").distinct("dataset_id")
     chosen = sorted(newest, key=lambda version: version.created_at, reverse=True)
     return render(request, "jobs/choose_data.html", {"versions": chosen})
 
@@ -228,8 +228,10 @@ def _job_context(job: Job) -> dict:
     if job.failure:
         context["remedy"] = find_remedy(job.failure, job.hyperparameters)
         context["blame"] = BLAME.get(job.failure.get("blame", ""), BLAME["machine"])
-    if job.status == Job.Status.SUCCEEDED and job.kind != Job.Kind.PREPARE:
+    if job.status == Job.Status.SUCCEEDED and job.kind == Job.Kind.TRAIN:
         context["results"] = results.read(job.result, job.outputs)
+    if job.status == Job.Status.SUCCEEDED and job.kind == Job.Kind.COMPRESS:
+        context["measured"] = measurements.read(job.result)
     return context
 
 

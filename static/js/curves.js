@@ -10,6 +10,9 @@
   const POLL_MILLISECONDS = 1500;
   const SLOW_POLL_MILLISECONDS = 6000;
   const SMOOTHING = 0.8;
+  const FADED = 0.3;
+  const WHOLE = [1, 2, 5].flatMap((digit) => [...Array(9).keys()].map((power) => digit * 10 ** power)).sort((a, b) => a - b);
+  const FONT = "12px Inter, 'Inter Variable', system-ui, sans-serif";
   const words = JSON.parse(document.getElementById("curve-words").textContent);
   const charts = new Map(); // metric name -> chart
   const choices = { smooth: false, log: false, step: false };
@@ -66,12 +69,12 @@
 
   // Looks
 
-  function colour(name) {
-    return getComputedStyle(document.body).getPropertyValue(name).trim();
-  }
+  // A canvas understands no var() and no light-dark(): a hidden element works them out.
+  const probe = element("span", "d-none", root.parentElement);
 
-  function faded(hex) {
-    return /^#[0-9a-f]{6}$/i.test(hex) ? hex + "44" : hex;
+  function colour(name) {
+    probe.style.color = `var(${name})`;
+    return getComputedStyle(probe).color;
   }
 
   function written(about, value) {
@@ -86,19 +89,19 @@
   }
 
   function line(label, stroke, width, isMain) {
-    const only = choices.smooth && !isMain;
     return {
       label,
-      stroke: only ? faded(stroke) : stroke,
+      stroke,
       width,
+      alpha: choices.smooth && !isMain ? FADED : 1,
       spanGaps: true,
       points: { show: (u, index) => u.data[index].filter((value) => value !== null && value !== undefined).length < 2 },
     };
   }
 
   function seriesOf() {
-    const train = colour("--tblr-secondary") || "#667382";
-    const validation = colour("--tblr-primary") || "#066fd1";
+    const train = colour("--tblr-secondary");
+    const validation = colour("--tblr-primary");
     return [
       {},
       line(words.train, train, 1, false),
@@ -109,14 +112,14 @@
   }
 
   function axes(chart) {
-    const ink = colour("--tblr-secondary") || "#667382";
-    const grid = { stroke: colour("--tblr-border-color") || "#dce1e7", width: 1 };
-    const common = { stroke: ink, grid, ticks: { show: false }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif" };
+    const ink = colour("--tblr-secondary");
+    const grid = { stroke: colour("--tblr-border-color"), width: 1 };
+    const common = { stroke: ink, grid, ticks: { show: false }, font: FONT, labelFont: FONT };
     const unit = chart.about.unit ? ` (${chart.about.unit})` : "";
     const percent = (u, ticks) => ticks.map((tick) => +(tick * 100).toFixed(2));
     const plain = (u, ticks) => ticks.map((tick) => (tick === null ? null : String(+tick.toPrecision(3))));
     return [
-      { ...common, label: choices.step ? words.stepAxis : words.epochAxis, labelSize: 20, size: 32 },
+      { ...common, label: choices.step ? words.stepAxis : words.epochAxis, labelSize: 20, size: 32, incrs: WHOLE },
       { ...common, label: chart.about.label + unit, labelSize: 22, size: 52, values: chart.about.percent ? percent : plain },
     ];
   }
@@ -131,8 +134,8 @@
       ctx.save();
       ctx.beginPath();
       ctx.arc(x, y, 5 * devicePixelRatio, 0, 2 * Math.PI);
-      ctx.fillStyle = colour("--tblr-bg-surface") || "#fff";
-      ctx.strokeStyle = colour("--tblr-green") || "#2fb344";
+      ctx.fillStyle = colour("--tblr-bg-surface");
+      ctx.strokeStyle = colour("--tblr-green");
       ctx.lineWidth = 2.5 * devicePixelRatio;
       ctx.fill();
       ctx.stroke();
