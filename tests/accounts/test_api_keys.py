@@ -70,6 +70,12 @@ def test_a_key_of_somebody_switched_off_stops_at_once(owner):
     assert ask(owner.secret).status_code == 401
 
 
+def test_a_key_of_somebody_who_is_no_longer_in_the_team_is_refused(member):
+    Membership.objects.filter(user=member.user).delete()
+    response = ask(member.secret)
+    assert response.status_code == 401 and response.json()["error"]["code"] == "invalid_api_key"
+
+
 def test_a_key_follows_the_role_of_its_person(member):
     Membership.objects.filter(user=member.user).update(role=Membership.Role.VIEWER)
     assert ask(member.secret).json()["role"] == "viewer"

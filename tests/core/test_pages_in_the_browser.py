@@ -13,17 +13,6 @@ ADDRESSES = (
     *("/", "/data/", "/data/upload/", "/jobs/", "/models/", "/deployments/", "/pool/"),
     *("/team/", "/team/audit/", "/keys/", "/password/", "/docs/"),
 )
-    "/",
-    "/data/",
-    "/jobs/",
-    "/models/",
-    "/deployments/",
-    "/pool/",
-    "/team/",
-    "/keys/",
-    "/docs/",
-    "/team/audit/",
-)
 
 
 @pytest.fixture(scope="module")
