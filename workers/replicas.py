@@ -111,7 +111,8 @@ def socket_path(node_name: str, replica_id: int) -> Path:
     path = node_folder(node_name) / "sockets" / f"{replica_id}.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
-    return Path(tempfile.gettempdir()) / f"lepton-{os.geteuid()}-{site_prefix()}" / f"{node_name[:20]}-{replica_id}.sock"
+    folder = Path(tempfile.gettempdir()) / f"lepton-{os.geteuid()}-{site_prefix()}"
+    return folder / f"{node_name[:20]}-{replica_id}.sock"
 
 
 # Start

@@ -54,7 +54,7 @@ def loss_of(name: str, weights: torch.Tensor | None = None, targets: torch.Tenso
 
 def test_classification_losses_by_hand() -> None:
     assert loss_of("cross_entropy") == pytest.approx((-math.log(3 / 4) - math.log(1 / 5)) / 2)
-    focal = (-(1 / 4) ** 2 * math.log(3 / 4) - (4 / 5) ** 2 * math.log(1 / 5)) / 2
+    focal = (-((1 / 4) ** 2) * math.log(3 / 4) - (4 / 5) ** 2 * math.log(1 / 5)) / 2
     assert loss_of("focal") == pytest.approx(focal)
     assert loss_of("mse") == pytest.approx((2 * (1 / 4) ** 2 + 2 * (4 / 5) ** 2) / 2)
     smooth = (-0.9 * math.log(3 / 4) - 0.1 * math.log(1 / 4) - 0.9 * math.log(1 / 5) - 0.1 * math.log(4 / 5)) / 2
