@@ -1,13 +1,29 @@
 """Stored files on their way to a person."""
 
+import asyncio
 import mimetypes
+from collections.abc import AsyncIterator
 
-from django.http import FileResponse, HttpRequest, HttpResponseBase, HttpResponseNotModified
+from django.http import FileResponse, HttpRequest, HttpResponseBase, HttpResponseNotModified, StreamingHttpResponse
 
 from apps.core.errors import NotFound
 from apps.core.storage import open_blob
 
 INLINE_TYPES = {"image/png", "image/jpeg", "image/webp"}
+
+
+class Streamed(StreamingHttpResponse):
+    """An answer that reads its blocks in a thread. Given a plain iterator, Django's ASGI handler would hold the whole
+    of it in memory."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        blocks = iter(self.streaming_content)
+        while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+            yield block
+
+
+class StreamedFile(Streamed, FileResponse):
+    """A file, the same way."""
 
 
 def blob_response(
@@ -27,7 +43,7 @@ def blob_response(
         raise NotFound(f"The file {filename} is no longer in storage.") from error
     content_type = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
     is_shown = inline and content_type in INLINE_TYPES
-    response = FileResponse(file, as_attachment=not is_shown, filename=filename, content_type=content_type)
+    response = StreamedFile(file, as_attachment=not is_shown, filename=filename, content_type=content_type)
     return _kept(response, etag)
 
 

@@ -1,8 +1,7 @@
 """All files of a model version as one ZIP, made while it is sent. Pure but for the blobs it reads."""
 
-import asyncio
 import zipfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from apps.core.storage import BLOCK_BYTES, open_blob
@@ -45,10 +44,4 @@ def zip_blobs(files: Iterable[tuple[str, str]], modified: tuple[int, int, int, i
 
 def _blocks(source: BinaryIO) -> Iterator[bytes]:
     while block := source.read(BLOCK_BYTES):
-        yield block
-
-
-async def in_thread(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The same blocks for an ASGI answer. Given a plain iterator, Django would hold the whole archive in memory."""
-    while (block := await asyncio.to_thread(next, blocks, None)) is not None:
         yield block

@@ -1,14 +1,14 @@
 """The pages of models and their versions, and the way to take them home."""
 
 from django.db.models import Prefetch, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET
 
-from apps.core.files import blob_response
+from apps.core.files import Streamed, blob_response
 from apps.core.templatetags.lepton import in_bytes
-from apps.registry.bundles import in_thread, zip_blobs
+from apps.registry.bundles import zip_blobs
 from apps.registry.figures import Difference, compare, figures, headline
 from apps.registry.models import ModelVersion, RegisteredModel
 
@@ -97,7 +97,7 @@ def bundle(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
     if not files:
         raise Http404
     blocks = zip_blobs(files, found.created_at.timetuple()[:6])
-    response = StreamingHttpResponse(in_thread(blocks), content_type="application/zip")
+    response = Streamed(blocks, content_type="application/zip")
     name = slugify(found.model.name) or "model"
     response["Content-Disposition"] = f'attachment; filename="{name}-v{found.number}.zip"'
     response["X-Content-Type-Options"] = "nosniff"
