@@ -34,7 +34,7 @@ def test_only_pictures_are_ever_shown_in_the_browser(stored, filename, content_t
     response = blob_response(REQUEST, stored, filename, content_type, inline=inline)
     assert response.headers["Content-Disposition"].startswith(disposition)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert hashlib.sha256(response.getvalue()).hexdigest() == stored
+    assert hashlib.sha256(b"".join(response)).hexdigest() == stored
 
 
 def test_a_file_that_the_browser_has_is_not_sent_again(stored):
