@@ -13,10 +13,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.training.images import events_of, make_spec, start, wait_for, write_digits, write_images
-from workers.contract import EXIT_FAILED, EXIT_STOPPED
+from workers.contract import EXIT_FAILED, EXIT_STOPPED, EventWriter, ProgramFailure, TrainSpec, read_spec
 from workers.images import decode
 from workers.training.image_data import AUGMENTATIONS, ImageRow, choose_size, sort_classes, split_rows
 from workers.training.image_models import ImageClassifier, ImageProbabilities
+from workers.training.images import train
+from workers.training.stopping import Stop
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work folder of a finished training on 400 digits."""
     work = tmp_path_factory.mktemp("trained")
-    assert start(make_spec(work, digits, epochs=8)).wait(timeout=120) == 0, events_of(work)[-2:]
+    spec = make_spec(work, digits, epochs=6, batch_size=16, learning_rate=0.02, scheduler="linear")
+    assert start(spec).wait(timeout=120) == 0, events_of(work)[-2:]
     return work
 
 
@@ -46,13 +49,13 @@ def session_of(work: Path) -> onnxruntime.InferenceSession:
 
 def test_a_few_epochs_learn_digits(trained: Path) -> None:
     result = result_of(trained)
-    assert result["metrics"]["test"]["accuracy"] >= 0.9
+    assert result["metrics"]["test"]["accuracy"] >= 0.85
     assert result["metrics"]["val"].keys() == {"accuracy", "macro_f1", "log_loss", "ece"}
     matrix = np.array(result["confusion"]["matrix"])
     assert matrix.sum() == 50
     assert np.trace(matrix) / 50 == pytest.approx(result["metrics"]["test"]["accuracy"])
     assert result["confusion"]["labels"] == [str(digit) for digit in range(10)]
-    assert len(result["history"]) == result["epochs"] == 8
+    assert len(result["history"]) == result["epochs"] == 6
     assert result["model_bytes"] == (trained / "output" / "model" / "model.onnx").stat().st_size
 
 
@@ -114,6 +117,11 @@ def test_events_tell_the_story_from_start_to_result(trained: Path) -> None:
     assert curves == {("loss", "train"), ("learning_rate", "train"), ("loss", "val"), ("accuracy", "val")}
 
 
+def train_here(spec: Path) -> None:
+    """Train in this process, which saves the start of another."""
+    train(read_spec(TrainSpec, spec), EventWriter(spec.parent / "events.jsonl"), Stop())
+
+
 def is_training(events: list[dict]) -> bool:
     return any(event.get("step", 0) >= 15 for event in events if event["type"] == "metric")
 
@@ -145,8 +153,9 @@ def test_a_wrong_setting_fails_before_anything_is_read(digits: Path, tmp_path: P
 
 def test_one_class_is_refused(tmp_path: Path) -> None:
     data = write_images(tmp_path / "data", [("only", "train", np.zeros((8, 8), np.uint8))] * 10)
-    assert start(make_spec(tmp_path, data)).wait(timeout=60) == EXIT_FAILED
-    assert events_of(tmp_path)[-1]["code"] == "one_class"
+    with pytest.raises(ProgramFailure) as caught:
+        train_here(make_spec(tmp_path, data))
+    assert caught.value.code == "one_class"
 
 
 def test_colour_images_of_many_sizes_without_val_and_test_are_trained_too(tmp_path: Path) -> None:
@@ -158,11 +167,21 @@ def test_colour_images_of_many_sizes_without_val_and_test_are_trained_too(tmp_pa
         items.append((("red", "blue")[number % 2], "train", pixels))
     data = write_images(tmp_path / "data", items)
     work = tmp_path / "work"
-    assert start(make_spec(work, data, epochs=2, image_size=0, augmentation="strong")).wait(timeout=120) == 0
+    train_here(make_spec(work, data, epochs=2, image_size=0, augmentation="strong"))
     assert meta_of(work)["input"]["channels"] == 3
     assert meta_of(work)["input"]["height"] == 24
     assert result_of(work)["metrics"].keys() == {"val"}
     assert result_of(work)["confusion"]["split"] == "val"
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path, digits: Path) -> None:
+    index = (digits / "index.jsonl").read_text()
+    data = write_images(tmp_path / "data", [("0", "train", np.zeros((8, 8), np.uint8))])
+    (data / "index.jsonl").write_text(index)
+    with pytest.raises(ProgramFailure) as caught:
+        train_here(make_spec(tmp_path, data))
+    assert caught.value.code == "unreadable_data"
+    assert "00001.png" in caught.value.message
 
 
 def row(side: int, label: str = "a", split: str = "train") -> ImageRow:

@@ -89,25 +89,34 @@ class ImageSource:
     """The members of data.zip, decoded on demand with `threads` threads."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        self.archive = zipfile.ZipFile(path)
-        self.threads = threads
+        try:
+            self.archive = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise _unreadable_data(f"The archive of images cannot be read: {error}.") from error
+        self.threads = max(1, threads)
 
     def read(self, row: ImageRow, height: int, width: int, channels: int) -> np.ndarray:
-        return self._decode((row, self.archive.read(row.member)), lambda body: decode(body, height, width, channels))
+        return self._decode((row, self._body(row)), lambda body: decode(body, height, width, channels))
 
     def all_grey(self, rows: Sequence[ImageRow]) -> bool:
         """Whether no image has colour; stops at the first that has."""
-        return all(self._decode((row, self.archive.read(row.member)), is_grey) for row in rows)
+        return all(self._decode((row, self._body(row)), is_grey) for row in rows)
 
     def read_all(self, rows: Sequence[ImageRow], side: int, channels: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (position, images [n, side, side, channels]) chunk by chunk."""
         with ThreadPoolExecutor(self.threads) as pool:
             for start in range(0, len(rows), CHUNK):
-                bodies = [(row, self.archive.read(row.member)) for row in rows[start : start + CHUNK]]
+                bodies = [(row, self._body(row)) for row in rows[start : start + CHUNK]]
                 images = pool.map(
                     lambda pair: self._decode(pair, lambda body: decode(body, side, side, channels)), bodies
                 )
                 yield start, np.stack(list(images))
+
+    def _body(self, row: ImageRow) -> bytes:
+        try:
+            return self.archive.read(row.member)
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise _unreadable_data(f"{row.member} ({row.source}) cannot be read from the archive of images.") from error
 
     @staticmethod
     def _decode(pair: tuple[ImageRow, bytes], function: Callable) -> np.ndarray:
@@ -117,6 +126,10 @@ class ImageSource:
         except ProgramFailure as failure:
             message = f"{row.source}: {failure.message}"
             raise ProgramFailure(failure.code, message, hint="Prepare the data set again.") from failure
+
+
+def _unreadable_data(message: str) -> ProgramFailure:
+    return ProgramFailure("unreadable_data", message, hint="Prepare the data set again.")
 
 
 def build_store(

@@ -68,7 +68,7 @@ class Reporter:
         begin, end = self.span
         epoch = min(self.epochs, (step - 1) // self.steps_per_epoch + 1)
         self.events.progress(
-            begin + (end - begin) * step / self.steps,
+            round(begin + (end - begin) * step / self.steps, 6),
             f"Training, epoch {epoch} of {self.epochs}",
             epoch=epoch,
             epochs=self.epochs,
