@@ -76,9 +76,9 @@ def in_time(seconds: float | None) -> str:
 
 
 @register.filter
-def percent(fraction: float | None, digits: int = 1) -> str:
+def percent(fraction: float | str | None, digits: int = 1) -> str:
     """0.9763 -> "97.6 %"."""
-    return "–" if fraction is None else f"{fraction * 100:.{digits}f} %"
+    return "–" if fraction in (None, "") else f"{fraction * 100:.{digits}f} %"
 
 
 @register.filter
