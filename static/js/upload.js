@@ -80,7 +80,11 @@ class Row {
   changed() {
     if (this.isDrawn) return;
     this.isDrawn = true;
-    requestIdle(() => { this.isDrawn = false; this.draw(); settle(); });
+    later(() => {
+      this.isDrawn = false;
+      if (rows.includes(this)) this.draw(); // it may have been removed meanwhile
+      settle();
+    });
   }
 
   draw() {
@@ -146,7 +150,7 @@ class Row {
 }
 
 // Thousands of small files would otherwise draw thousands of times a second.
-const requestIdle = (run) => setTimeout(run, 80);
+const later = (run) => setTimeout(run, 80);
 
 const pump = () => {
   const all = rows.flatMap((row) => row.transfers);
