@@ -19,7 +19,8 @@ Source = Tensor | np.ndarray
 class Batches:
     """Training examples in a new order each epoch.
 
-    `inputs` are arrays or tensors with the same first dimension N, passed to the model in this order; `targets` is [N].
+    `inputs` are arrays or tensors with the same first dimension, passed to the model in this order; `targets` is [N].
+    `rows` [N] says which of the inputs they belong to where these hold more than the training examples.
     An epoch has ceil(N / batch_size) batches whose sizes differ by at most one: a last batch of one example would
     break batch normalisation.
     """
@@ -29,6 +30,7 @@ class Batches:
     batch_size: int
     seed: int
     transform: Transform | None = None
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return math.ceil(len(self.targets) / self.batch_size)
@@ -42,7 +44,8 @@ class Batches:
             yield self._batch(np.sort(parts[position]), number * len(self) + position)
 
     def _batch(self, rows: np.ndarray, step: int) -> tuple[tuple[Tensor, ...], Tensor]:
-        inputs = tuple(_take(source, rows) for source in self.inputs)
+        places = rows if self.rows is None else self.rows[rows]
+        inputs = tuple(_take(source, places) for source in self.inputs)
         if self.transform:
             generator = torch.Generator().manual_seed((self.seed + 1) * 1_000_003 + step)
             inputs = self.transform(inputs, generator)

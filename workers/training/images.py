@@ -63,7 +63,7 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     model = ImageClassifier(**arguments)
     fitted = fit_model(model, data, spec, events, stop)
     events.progress(TRAINING[1], "Measuring")
-    calibrate(model, data, spec.device)
+    events.log(f"Logits divided by {calibrate(model, data, spec.device):.3g} to fit certainty to accuracy.")
     probabilities = {
         split: predict(model, data, split, spec.device).softmax(dim=1).numpy() for split in ("val", "test")
         if len(data.splits[split])
@@ -121,8 +121,8 @@ def fit_model(model: ImageClassifier, data: ImageData, spec: TrainSpec, events: 
         weights = balanced_class_weights(targets, len(data.classes)).to(spec.device)
     return fit(
         model,
-        Batches([data.store[rows]], targets, settings["batch_size"], settings["seed"],
-                AUGMENTATIONS[settings["augmentation"]]),
+        Batches([data.store], targets, settings["batch_size"], settings["seed"],
+                AUGMENTATIONS[settings["augmentation"]], rows),
         partial(evaluate, data=data, device=spec.device),
         make_loss(settings, weights),
         hyperparameters=settings,
