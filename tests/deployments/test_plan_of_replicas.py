@@ -1,0 +1,76 @@
+"""What to start and what to stop, decided without a database."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.deployments.models import Replica
+from apps.deployments.replication import KEPT_ENDED, MAX_STRIKES, Wanted, describe, plan_steps
+
+Status = Replica.Status
+
+
+def replica(pk: int, status: str, version: int = 1, strikes: int = 0, reason: str = "") -> Replica:
+    return Replica(pk=pk, status=status, version_id=version, strikes=strikes, reason=reason, node_id=1)
+
+
+def test_missing_replicas_are_started():
+    assert plan_steps(Wanted(1, 3), [replica(1, Status.READY)]).start == 2
+
+
+def test_surplus_goes_newest_first_and_what_is_not_ready_before_what_is():
+    rows = [replica(1, Status.STARTING), replica(2, Status.READY), replica(3, Status.READY)]
+    assert plan_steps(Wanted(1, 1), rows).stop == (3, 1)
+
+
+def test_the_old_version_stays_until_the_new_one_is_ready():
+    old, new = replica(1, Status.READY, version=1), replica(2, Status.STARTING, version=2)
+    assert plan_steps(Wanted(2, 1), [old, new]).stop == ()
+    assert plan_steps(Wanted(2, 1), [old, replica(2, Status.READY, version=2)]).stop == (1,)
+
+
+def test_an_old_version_that_is_not_ready_goes_at_once():
+    assert plan_steps(Wanted(2, 1), [replica(1, Status.STARTING, version=1)]).stop == (1,)
+
+
+@pytest.mark.parametrize(("strikes", "start"), [(0, 1), (MAX_STRIKES - 1, 1), (MAX_STRIKES, 0)])
+def test_it_is_given_up_after_three_strikes(strikes, start):
+    steps = plan_steps(Wanted(1, 1), [replica(1, Status.FAILED, strikes=strikes)])
+    assert (steps.start, steps.strikes) == (start, strikes)
+
+
+def test_strikes_of_one_version_do_not_count_for_another():
+    assert plan_steps(Wanted(2, 1), [replica(1, Status.FAILED, version=1, strikes=MAX_STRIKES)]).start == 1
+
+
+def test_old_rows_are_forgotten():
+    rows = [replica(number, Status.STOPPED) for number in range(1, KEPT_ENDED + 4)]
+    assert plan_steps(Wanted(1, 0), rows).forget == (1, 2, 3)
+
+
+def test_a_failure_is_told_by_its_first_line():
+    failed = replica(1, Status.FAILED, strikes=MAX_STRIKES, reason="The model is damaged.\nTraceback ...")
+    assert describe(Wanted(1, 1), [failed]).reason == "The model is damaged."
+
+
+@given(
+    st.integers(0, 3),
+    st.lists(st.tuples(st.sampled_from(Status.values), st.integers(1, 2), st.integers(0, MAX_STRIKES)), max_size=8),
+)
+def test_following_the_plan_ends_with_what_is_wanted(wanted, rows):
+    """Whatever stands there at first: if every start succeeds and every stop is obeyed, the plan comes to rest."""
+    replicas = [replica(number, status, version, strikes) for number, (status, version, strikes) in enumerate(rows, 1)]
+    target = Wanted(1, wanted)
+    for _round in range(6):
+        steps = plan_steps(target, replicas)
+        replicas = [row for row in replicas if row.pk not in steps.forget]
+        for row in replicas:
+            if row.pk in steps.stop:
+                row.status = Status.STOPPED
+            elif row.status in (Status.PENDING, Status.STARTING):
+                row.status = Status.READY
+        first = max((row.pk for row in replicas), default=0) + 1
+        replicas += [replica(first + number, Status.PENDING) for number in range(steps.start)]
+    ready = [row.version_id for row in replicas if row.status == Status.READY]
+    assert not plan_steps(target, replicas)
+    assert ready == [1] * wanted or describe(target, replicas).status in ("failed", "ready")
