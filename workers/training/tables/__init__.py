@@ -66,9 +66,6 @@ def _evaluate(study: Study, chosen: Chosen, predictor: Any) -> dict[str, Any]:
         judged, judged_rows = evaluation.predict_split(study, predictor, "test"), study.table.splits["test"]
         metrics["test"] = evaluation.test_metrics(study, judged)
         mistakes = evaluation.find_mistakes(study, judged)
-    for split, values in metrics.items():
-        for name, value in values.items():
-            study.events.metric(f"final_{name}", value, split=split, step=study.keeper.step, epoch=0)
     return {
         "task": predictor.meta["task"],
         "target": study.table.target.name,

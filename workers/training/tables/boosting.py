@@ -1,7 +1,7 @@
 """Gradient boosting with scikit-learn's histogram trees, such that it reports, stops and resumes after any round.
 
 The fitted trees leave as the plain arrays of workers/trees.py. The state after a round can be stored and taken up
-later: the same trees come out as if training had not been interrupted, because rows are binned anew the same way.
+later: the same trees come out as if training had not been interrupted.
 """
 
 from __future__ import annotations

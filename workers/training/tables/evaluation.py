@@ -77,13 +77,14 @@ def _shown(study: Study, number: int) -> dict[str, Any]:
 def feature_importance(study: Study, chosen: Chosen) -> list[dict[str, Any]]:
     """By how much the loss grows on held-out rows when a column's values are shuffled; the highest 20.
 
-    Asked of the members that were trained on the first fold, about rows of that fold which they have not seen.
+    Asked of the first members, about rows which they have not seen.
     """
-    holdout = study.table.folds(_fold_count(study, chosen), study.hyperparameters["seed"])[0].holdout
     columns = study.table.encoder.feature_columns()
     names = list(dict.fromkeys(columns))
-    rows = holdout[: max(50, min(IMPORTANCE_ROWS, IMPORTANCE_CELLS // len(names)))]
-    encoded, generator = study.table.encoded[rows], np.random.default_rng(study.hyperparameters["seed"])
+    generator = np.random.default_rng(study.hyperparameters["seed"])
+    count = max(50, min(IMPORTANCE_ROWS, IMPORTANCE_CELLS // len(names)))
+    rows = generator.permutation(chosen.first_holdout)[:count]
+    encoded = study.table.encoded[rows]
     usual = study.loss(chosen.predict_first_member(study, encoded), rows)
     found = []
     for name in names:
@@ -91,10 +92,6 @@ def feature_importance(study: Study, chosen: Chosen) -> list[dict[str, Any]]:
         loss = study.loss(chosen.predict_first_member(study, shuffled), rows)
         found.append({"column": name, "importance": loss - usual})
     return sorted(found, key=lambda item: -item["importance"])[:MAX_IMPORTANCES]
-
-
-def _fold_count(study: Study, chosen: Chosen) -> int:
-    return min(len(part.members) for part in chosen.parts)
 
 
 def _shuffle(encoded: Encoded, features: np.ndarray, generator: np.random.Generator) -> Encoded:

@@ -19,7 +19,7 @@ from workers.trees import Arrays
 SCREEN_ALL_FOLDS_ROWS = 8000
 MLP_ALL_FOLDS_ROWS = 5000
 REPEATED_ROWS = 2000
-MIN_GAIN = 0.003
+MIN_GAIN, FAR_BEHIND = 0.003, 0.1
 BLEND_SHARES = np.arange(0.1, 0.95, 0.1)
 # A rough share of the time, for the progress bar only.
 WEIGHT = {"trees": 5.0, "linear": 1.0, "mlp": 40.0}
@@ -32,6 +32,7 @@ class Judged:
     candidate: Candidate
     members: list[Arrays] = field(default_factory=list)
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    first_holdout: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.intp))
     sums: np.ndarray = field(default_factory=lambda: np.empty(0))
     counts: np.ndarray = field(default_factory=lambda: np.empty(0))
     loss: float = float("inf")
@@ -39,6 +40,7 @@ class Judged:
     def add(self, study: Study, arrays: Arrays, fold: Fold) -> None:
         predicted = self.candidate.predict(study, arrays, study.table.encoded[fold.holdout])
         if not self.members:
+            self.first_holdout = fold.holdout
             self.sums = np.zeros((len(study.table.rows), *predicted.shape[1:]))
             self.counts = np.zeros((len(study.table.rows),) + (1,) * (predicted.ndim - 1))
         self.members.append(arrays)
@@ -66,8 +68,14 @@ class Chosen:
     def families(self) -> list[str]:
         return [part.candidate.family for part in self.parts]
 
+    @property
+    def first_holdout(self) -> np.ndarray:
+        """The rows that none of the parts' first members has seen."""
+        shared = reduce(np.intersect1d, [part.first_holdout for part in self.parts])
+        return shared if len(shared) else self.parts[0].first_holdout
+
     def predict_first_member(self, study: Study, rows: Encoded) -> np.ndarray:
-        """The prediction of the members that were trained on the first fold only."""
+        """The prediction of each part's first member alone, mixed."""
         predictions = [part.candidate.predict(study, part.members[0], rows) for part in self.parts]
         return sum(share * predicted for share, predicted in zip(self.shares, predictions, strict=True))
 
@@ -89,20 +97,14 @@ class Progress:
 
 def run_search(study: Study) -> Chosen:
     """Train the candidates. Raises Stopped after a checkpoint; finished models are not trained again on resume."""
-    candidates, progress = make_candidates(study), Progress()
-    judged = [Judged(candidate) for candidate in candidates]
+    progress, judged = Progress(), [Judged(candidate) for candidate in make_candidates(study)]
     _train(study, progress, 0.5, [(item, _screening_folds(study, item.candidate)) for item in judged])
+    judged.sort(key=lambda item: item.loss)
+    leaderboard = [
+        {"name": item.candidate.name, "family": item.candidate.family, "val_loss": item.loss} for item in judged
+    ]
     finalists = _best_of_each_family(judged)
     _train(study, progress, 0.9, [(item, _folds(study, item.candidate)) for item in finalists])
-    leaderboard = [
-        {
-            "name": item.candidate.name,
-            "family": item.candidate.family,
-            "val_loss": item.loss,
-            "folds": len(item.members),
-        }
-        for item in sorted(judged, key=lambda item: item.loss)
-    ]
     return _choose(study, finalists, leaderboard)
 
 
@@ -143,11 +145,11 @@ def _member(study: Study, candidate: Candidate, fold: Fold, number: int, span: t
 
 
 def _best_of_each_family(judged: list[Judged]) -> list[Judged]:
+    """`judged` from best to worst; a family that is far behind would add nothing to a blend."""
     best: dict[str, Judged] = {}
     for item in judged:
-        family = item.candidate.family
-        if family not in best or item.loss < best[family].loss:
-            best[family] = item
+        if item.loss <= judged[0].loss * (1 + FAR_BEHIND):
+            best.setdefault(item.candidate.family, item)
     return list(best.values())
 
 
