@@ -12,6 +12,7 @@ from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job
 from apps.jobs.services import TASKS_OF_KIND
 from apps.registry.figures import TASK_LABELS
+from apps.registry.models import RegisteredModel
 from workers.contract import KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.training.hyperparameters import (
     DEFAULT_PRESET,
@@ -56,7 +57,7 @@ def shown(value: Any) -> str:
 class LaunchForm(forms.Form):
     """Fields of one task, filled in from one preset.
 
-    `filled_task` and `filled_preset` say what the hyper-parameters on the page were filled in from. So only what a user
+    `filled_task`, `filled_preset` and `filled_name` say what the page was filled in with. So only what a person
     changed counts as an own value, and changing the preset brings the new preset's values without losing those, with
     JavaScript or without.
     """
@@ -69,6 +70,7 @@ class LaunchForm(forms.Form):
     preset = forms.ChoiceField(choices=[(item.name, item.label) for item in PRESETS.values()])
     filled_task = forms.CharField(widget=forms.HiddenInput, required=False)
     filled_preset = forms.CharField(widget=forms.HiddenInput, required=False)
+    filled_name = forms.CharField(widget=forms.HiddenInput, required=False)
 
     def __init__(self, *, version: DatasetVersion, values: Mapping[str, str], is_submitted: bool = False) -> None:
         """`values` are what a person sent or a link proposes; what they leave out is filled in."""
@@ -86,15 +88,23 @@ class LaunchForm(forms.Form):
             self.fields[field.name] = _form_field(field)
 
     def _fill_in(self, values: Mapping[str, str]) -> dict[str, str]:
-        proposal = {
-            "model_name": self.version.dataset.name,
-            "target": self.target_column,
-            "task": self.chosen_task,
-            "preset": self.preset_name,
+        name = self._proposed_name()
+        sent_name = values.get("model_name")
+        self.is_name_proposed = sent_name is None or sent_name == values.get("filled_name")
+        filled = {
+            "filled_task": self.task_name,
+            "filled_preset": self.preset_name,
+            "filled_name": name,
+            "model_name": name if self.is_name_proposed else sent_name,
         }
-        kept = {name: value for name, value in values.items() if name not in ("filled_task", "filled_preset")}
-        filled = {"filled_task": self.task_name, "filled_preset": self.preset_name}
-        return {**proposal, **kept, **self._rebased(values), **filled}
+        proposal = {"target": self.target_column, "task": self.chosen_task, "preset": self.preset_name}
+        return {**proposal, **values, **self._rebased(values), **filled}
+
+    def _proposed_name(self) -> str:
+        """The data set's name, so that training again makes the next version; another one where that is taken."""
+        dataset = self.version.dataset
+        taken = RegisteredModel.objects.filter(team=dataset.team_id, name=dataset.name).exclude(task=self.task_name)
+        return f"{dataset.name} {self.target_column}".strip()[:80] if taken.exists() else dataset.name
 
     def _rebased(self, values: Mapping[str, str]) -> dict[str, str]:
         """What a person changed, over the values of the preset that is chosen now."""

@@ -15,10 +15,10 @@ EQUAL_WITHIN = 0.02
 # name: (label, unit, whether more is better)
 COSTS = {
     "bytes": (gettext_lazy("Size of the files"), "B", False),
-    "latency_p50_ms": (gettext_lazy("One prediction, median"), "ms", False),
-    "latency_p99_ms": (gettext_lazy("One prediction, slowest of 100"), "ms", False),
-    "model_latency_p50_ms": (gettext_lazy("The model alone, median"), "ms", False),
-    "throughput": (gettext_lazy("Predictions per second, in batches"), "/s", True),
+    "latency_p50_ms": (gettext_lazy("Latency, median"), "ms", False),
+    "latency_p99_ms": (gettext_lazy("Latency, 99th percentile"), "ms", False),
+    "model_latency_p50_ms": (gettext_lazy("Latency of the model alone"), "ms", False),
+    "throughput": (gettext_lazy("Throughput, in batches"), "/s", True),
 }
 
 
@@ -64,8 +64,5 @@ def _factor(gain: float, name: str, better: str) -> str:
     """ "2.6 × smaller", "1.3 × slower", "the same"."""
     if not better:
         return _("the same")
-    if name == "bytes":
-        word = _("smaller") if gain > 1 else _("larger")
-    else:
-        word = _("faster") if gain > 1 else _("slower")
-    return f"{gain if gain > 1 else 1 / gain:.2g} × {word}"
+    words = (_("smaller"), _("larger")) if name == "bytes" else (_("faster"), _("slower"))
+    return f"{max(gain, 1 / gain):.2g} × {words[gain < 1]}"

@@ -30,6 +30,8 @@ from workers.training.hyperparameters import PRESETS
 
 PAGE_SIZE = 25
 LOG_LINES = 200
+FORM_PAGE = "jobs/new.html"
+FORM_PARTIALS = {"settings": "jobs/_settings.html", "summary": "jobs/_summary.html"}
 FINAL = "final_"  # one point of the finished model, not of a curve
 COLUMNS = (
     ("status", gettext_lazy("Status")),
@@ -119,8 +121,8 @@ def new(request: HttpRequest) -> HttpResponse:
     form = LaunchForm(version=version, values={**proposed, **values.dict()}, is_submitted=request.method == "POST")
     if request.method == "POST" and "refill" not in request.POST:
         return _launch(request, form)
-    partial = request.htmx and request.htmx.target == "settings"
-    return render(request, "jobs/_settings.html" if partial else "jobs/new.html", _launch_context(request, form))
+    template = FORM_PARTIALS.get(request.htmx.target or "", FORM_PAGE) if request.htmx else FORM_PAGE
+    return render(request, template, _launch_context(request, form))
 
 
 def _number(text: str) -> int:
@@ -156,9 +158,9 @@ def _launch(request: HttpRequest, form: LaunchForm) -> HttpResponse:
             )
         except DomainError as error:
             form.add_error(error.field if error.field in form.fields else None, error.message)
-            return render(request, "jobs/new.html", _launch_context(request, form), status=error.status)
+            return render(request, FORM_PAGE, _launch_context(request, form), status=error.status)
         return redirect("jobs:detail", job.pk)
-    return render(request, "jobs/new.html", _launch_context(request, form), status=422)
+    return render(request, FORM_PAGE, _launch_context(request, form), status=422)
 
 
 def _launch_context(request: HttpRequest, form: LaunchForm) -> dict:

@@ -1,0 +1,56 @@
+"""The pool: machines, who holds them as far as the viewer may see, and why the queue waits."""
+
+import pytest
+
+from apps.resources.models import Node, Quota
+from apps.resources.services import default_pool, schedule_pool
+from tests.jobs.making import make_node, make_version, run, submit
+
+
+@pytest.fixture
+def node(db) -> Node:
+    return make_node("alpha", devices=1)
+
+
+def html(person) -> str:
+    return person.page.get("/pool/").content.decode()
+
+
+def test_an_empty_pool_says_how_a_machine_joins(member):
+    page = html(member)
+    assert "No machine has joined yet" in page and "Nothing waits." in page
+
+
+def test_machines_show_what_they_have_and_whether_they_are_there(member, node):
+    assert 'data-status="online"' in html(member) and "2 CPU cores" in html(member)
+    Node.objects.update(is_cordoned=True)
+    assert "No new work" in html(member)
+    Node.objects.update(last_beat_at=None)
+    assert 'data-status="offline"' in html(member)
+
+
+def test_own_work_is_named_and_another_teams_is_not(member, stranger, administrator, node):
+    job = run(submit(member.team, member.user, make_version(member.team, "Secret birds")), node)
+    assert f"/jobs/{job.pk}/" in html(member) and "Secret birds" in html(member)
+    seen = html(stranger)
+    assert "another team" in seen and "Secret birds" not in seen and member.team.name not in seen
+    assert member.team.name in html(administrator)
+
+
+def test_the_queue_says_why_to_those_who_wait(member, stranger, node):
+    run(submit(member.team, member.user, make_version(member.team)), node)
+    submit(member.team, member.user, make_version(member.team, "More"))
+    schedule_pool(default_pool())
+    reason = "It asks for 1 device; 0 free at the moment."
+    assert reason in html(member) and reason not in html(stranger)
+    assert "another team" in html(stranger)
+
+
+def test_the_quota_stands_beside_what_is_held(member, node):
+    Quota.objects.create(team=member.team, pool=default_pool(), max_devices=3, max_jobs=7)
+    assert "of 3 allowed" in html(member) and "your team may have 7 at once" in html(member)
+
+
+def test_the_pool_is_told_to_programs_too(member, node):
+    body = member.api.get("/api/v1/pool/").json()
+    assert (body["devices_total"], body["nodes_online"], body["quota_devices"]) == (1, 1, None)
