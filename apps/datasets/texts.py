@@ -28,7 +28,6 @@ def upload_texts() -> dict[str, str]:
         "all_done": _("All files have arrived."),
         "server_error": _("The server answered with an error ({status}). Trying again in {seconds} s."),
         "too_many": _("A folder with {count} files is quicker as one ZIP. Pack it first, then upload the ZIP."),
-        "other_browser": _("Started in another browser or on another machine."),
         "seconds": _("{n} s"),
         "minutes": _("{n} min"),
         "hours": _("{n} h"),

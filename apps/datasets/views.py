@@ -212,5 +212,5 @@ def download(request: HttpRequest, pk: int, number: int, name: str) -> HttpRespo
 
 
 def _find_version(request: HttpRequest, pk: int, number: int) -> DatasetVersion:
-    versions = DatasetVersion.objects.select_related("dataset")
+    versions = DatasetVersion.objects.select_related("dataset").defer("report")
     return get_object_or_404(versions, dataset_id=pk, dataset__team=request.team, number=number)
