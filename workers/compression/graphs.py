@@ -61,7 +61,7 @@ def quantise_graph(source: Path, target: Path, feeds: Sequence[Feed], recipe: Re
     with tempfile.TemporaryDirectory() as folder, _quiet():
         folded = Path(folder) / "folded.onnx"
         quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
-        graph = onnx.load(folded)
+        graph = _named(folded)
         layers = [node for node in graph.graph.node if _has_weights(node, graph)]
         if not layers:
             raise ProgramFailure(
@@ -84,6 +84,15 @@ def quantise_graph(source: Path, target: Path, feeds: Sequence[Feed], recipe: Re
         )
     shorten(target)
     return _left_as_they_were(target)
+
+
+def _named(path: Path) -> onnx.ModelProto:
+    """The graph at `path`, each of its nodes with a name of its own, by which nodes are left out."""
+    model = onnx.load(path)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{number}"
+    onnx.save(model, path)
+    return model
 
 
 def _operators(model: onnx.ModelProto) -> list[str] | None:
