@@ -19,7 +19,7 @@ from workers.trees import Arrays
 SCREEN_ALL_FOLDS_ROWS = 8000
 MLP_ALL_FOLDS_ROWS = 5000
 REPEATED_ROWS = 2000
-MIN_GAIN, FAR_BEHIND = 0.003, 0.1
+MIN_GAIN = 0.003
 BLEND_SHARES = np.arange(0.1, 0.95, 0.1)
 # A rough share of the time, for the progress bar only.
 WEIGHT = {"trees": 5.0, "linear": 1.0, "mlp": 40.0}
@@ -103,7 +103,7 @@ def run_search(study: Study) -> Chosen:
     leaderboard = [
         {"name": item.candidate.name, "family": item.candidate.family, "val_loss": item.loss} for item in judged
     ]
-    finalists = _best_of_each_family(judged)
+    finalists = _finalists(study, judged)
     _train(study, progress, 0.9, [(item, _folds(study, item.candidate)) for item in finalists])
     return _choose(study, finalists, leaderboard)
 
@@ -144,13 +144,24 @@ def _member(study: Study, candidate: Candidate, fold: Fold, number: int, span: t
     return study.keeper.members[key]
 
 
-def _best_of_each_family(judged: list[Judged]) -> list[Judged]:
-    """`judged` from best to worst; a family that is far behind would add nothing to a blend."""
+def _finalists(study: Study, judged: list[Judged]) -> list[Judged]:
+    """Of `judged`, from best to worst: the best, and the best of each other family that would add to it in a blend."""
     best: dict[str, Judged] = {}
     for item in judged:
-        if item.loss <= judged[0].loss * (1 + FAR_BEHIND):
-            best.setdefault(item.candidate.family, item)
-    return list(best.values())
+        best.setdefault(item.candidate.family, item)
+    first, *others = best.values()
+    return [first] + [other for other in others if _adds_to(study, first, other)]
+
+
+def _adds_to(study: Study, first: Judged, other: Judged) -> bool:
+    rows = np.intersect1d(first.rows, other.rows)
+    _, mixture = _mix(study, first.predicted(rows), other.predicted(rows), rows)
+    return study.loss(mixture, rows) < _bar(study.loss(first.predicted(rows), rows), rows)
+
+
+def _bar(loss: float, rows: np.ndarray) -> float:
+    """What a mixture must stay below. On few rows it is the safer choice even where it gains little."""
+    return loss * (1 - (MIN_GAIN if len(rows) >= REPEATED_ROWS else 0))
 
 
 def _choose(study: Study, finalists: list[Judged], leaderboard: list[dict[str, float | str]]) -> Chosen:
@@ -161,8 +172,7 @@ def _choose(study: Study, finalists: list[Judged], leaderboard: list[dict[str, f
     best = int(np.argmin(losses))
     alone = finalists[best]
     chosen = Chosen([alone], [1.0], alone.rows, alone.predicted(alone.rows), leaderboard)
-    # On few rows a mixture is the safer choice even where it gains little.
-    bar = losses[best] * (1 - (MIN_GAIN if len(rows) >= REPEATED_ROWS else 0))
+    bar = _bar(losses[best], rows)
     trees = next((number for number, item in enumerate(finalists) if item.candidate.family == "trees"), None)
     for number in range(len(finalists)):
         if trees is None or number == trees:
