@@ -12,9 +12,10 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils.translation import gettext as _
 
 from apps.core.errors import DomainError
@@ -32,6 +33,7 @@ PROGRAMS = {
     Job.Kind.TRAIN: "workers.training",
     Job.Kind.COMPRESS: "workers.compression",
 }
+AWAY = (OperationalError, InterfaceError)  # the database does not answer, as against: it refuses what was written
 POLL_SECONDS = 0.3
 RENEW_SECONDS = 5
 GRACE_SECONDS = 20
@@ -59,7 +61,7 @@ class Lease:
             if not attempts.renew_lease(job_id=self.job_id, attempt=self.attempt):
                 raise LeaseLost
             self.renewed_at = now
-        except DatabaseError as error:
+        except AWAY as error:
             self.tolerate(error)
 
     def tolerate(self, error: Exception) -> None:
@@ -94,6 +96,10 @@ class Runner:
             logger.warning("job %s attempt %s was given up", self.job.pk, self.attempt)
         except DomainError as error:
             self._end(attempts.fail_job, failure=_machine_failure(error.code, error.message, ""))
+        except Exception as error:
+            logger.exception("job %s attempt %s", self.job.pk, self.attempt)
+            message = _("The result could not be taken over.")
+            self._end(attempts.fail_job, failure=_machine_failure("runner_failed", message, repr(error)))
         finally:
             end_tree(self.token, grace_seconds=0)
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -141,7 +147,7 @@ class Runner:
     def _must_stop(self) -> bool:
         try:
             self.is_cancelled = attempts.is_cancel_requested(job_id=self.job.pk, attempt=self.attempt)
-        except DatabaseError as error:
+        except AWAY as error:
             self.lease.tolerate(error)
         return self.is_cancelled or self.asked_to_stop
 
@@ -154,7 +160,7 @@ class Runner:
             if not attempts.record_events(job_id=self.job.pk, attempt=self.attempt, events=events):
                 raise LeaseLost
             self._store_newest_checkpoint(events)
-        except DatabaseError as error:
+        except AWAY as error:
             self.lease.tolerate(error)
             return
         self.failure = next((event for event in events if event["type"] == "failure"), self.failure)
@@ -196,10 +202,10 @@ class Runner:
 
     def _succeed(self) -> None:
         name = "report.json" if self.job.kind == Job.Kind.PREPARE else "result.json"
-        result = json.loads((self.folder / OUTPUT_FOLDER / name).read_text())
+        result = _read_json(self.folder / OUTPUT_FOLDER / name)
         meta = self.folder / OUTPUT_FOLDER / "model" / "meta.json"
         if meta.exists():
-            result["meta"] = json.loads(meta.read_text())
+            result["meta"] = _read_json(meta)
         self._end(attempts.succeed_job, result=result, outputs=artifacts.store_outputs(self.folder))
 
     def _end(self, verb, **values) -> None:
@@ -209,12 +215,17 @@ class Runner:
             try:
                 verb(job=self.job, attempt=self.attempt, **values)
                 return
-            except DatabaseError as error:
+            except AWAY as error:
                 self.lease.tolerate(error)
                 time.sleep(POLL_SECONDS)
 
     def _tail(self) -> str:
         return log_tail(self.folder / LOG_FILE)
+
+
+def _read_json(path: Path) -> dict:
+    """Python writes NaN and Infinity, which are no JSON and which PostgreSQL refuses: they become null."""
+    return json.loads(path.read_text(), parse_constant=lambda _name: None)
 
 
 def _from_event(event: dict) -> dict:

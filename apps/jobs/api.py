@@ -78,13 +78,14 @@ class JobSerializer(serializers.ModelSerializer):
     model = serializers.SerializerMethodField()
     failure = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
+    seconds_to_first_step = serializers.SerializerMethodField()
 
     class Meta:
         model = Job
         fields = [
             "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "dataset_version",
             "task", "target", "preset", "hyperparameters", "method", "model", "url", "created_at", "started_at",
-            "finished_at",
+            "seconds_to_first_step", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -101,6 +102,10 @@ class JobSerializer(serializers.ModelSerializer):
 
     def get_failure(self, job: Job) -> dict | None:
         return job.failure or None
+
+    def get_seconds_to_first_step(self, job: Job) -> float | None:
+        """From submit to the first optimiser step."""
+        return (job.first_step_at - job.created_at).total_seconds() if job.first_step_at else None
 
     def get_url(self, job: Job) -> str:
         return f"/jobs/{job.pk}/"

@@ -3,6 +3,7 @@
 Every write is guarded by the attempt number. Only the database's clock is compared with the database's clock.
 """
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -72,9 +73,14 @@ def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
         if progress:
             if any(event.get("step") for event in progress):
                 Job.objects.filter(pk=job_id, first_step_at=None).update(first_step_at=Now())
-            job.progress = {key: value for key, value in progress[-1].items() if key != "type"}
+            job.progress = {key: _finite(value) for key, value in progress[-1].items() if key != "type"}
             job.save(update_fields=["progress"])
     return True
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinity have no form in JSON."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _metric(job: Job, event: dict) -> Metric:
