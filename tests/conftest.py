@@ -18,6 +18,7 @@ import redis
 from django.conf import settings
 
 from lepton_site import embedded, guard
+from lepton_site.processes import STACK_VARIABLE, end_stack
 
 pytest_plugins = ["tests.people", "tests.stack", "tests.browsing"]
 
@@ -36,6 +37,7 @@ def _prepare_environment() -> Path:
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "lepton_site.settings",
         "LEPTON_TEST_SERVERS": str(servers),
+        STACK_VARIABLE: str(servers),  # by this the guard finds all that a killed run has left
         "LEPTON_HOME": str(servers / (WORKER or "main")),
         "DATABASE_URL": embedded.database_url(servers),
         "REDIS_URL": embedded.redis_url(servers, database=int(WORKER.removeprefix("gw") or "-1") + 1),
@@ -53,8 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
     global _guard
     if WORKER or config.option.collectonly or config.option.help:
         return
-    command = [sys.executable, "-m", guard.__name__, str(SERVERS)]
-    _guard = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True)
+    command = [sys.executable, "-m", guard.__name__, str(SERVERS), "--remove"]
+    others = {name: value for name, value in os.environ.items() if name != STACK_VARIABLE}
+    _guard = subprocess.Popen(command, cwd=ROOT, env=others, stdin=subprocess.PIPE, start_new_session=True)
     embedded.start(SERVERS, is_durable=False)
 
 
@@ -62,6 +65,7 @@ def pytest_unconfigure() -> None:
     if WORKER:
         return
     if _guard is not None:
+        end_stack(SERVERS, grace_seconds=guard.GRACE_SECONDS)
         embedded.stop(SERVERS)
         _guard.communicate(guard.DONE, timeout=30)
     shutil.rmtree(SERVERS, ignore_errors=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lepton_site import embedded
-from lepton_site.processes import stack_processes
+from lepton_site.processes import STACK_VARIABLE, stack_processes
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 90
@@ -43,7 +43,7 @@ class Stack:
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.log_path = home / "up.log"
         self.flags = flags
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("LEPTON_")}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("LEPTON_") or k == STACK_VARIABLE}
         self.env = {k: v for k, v in kept.items() if k not in {"DATABASE_URL", "REDIS_URL"}}
         self.env |= {"LEPTON_HOME": str(home), "LEPTON_BASE_URL": self.base_url, "PYTHONUNBUFFERED": "1"}
         self.process: subprocess.Popen | None = None
