@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from apps.core.templatetags.lepton import in_bytes
 from apps.registry.figures import Difference, compare
 
-EQUAL_WITHIN = 0.02
+EQUAL_WITHIN = 0.05
 
 # name: (label, unit, whether more is better)
 COSTS = {

@@ -11,6 +11,8 @@ MAX_CLASSES_AS_TABLE = 40
 MAX_CLASSES_IN_HALF = 10
 MOST_CONFUSED = 5
 MAX_IMPORTANCES = 12
+LEAST_IMPORTANCE = 0.005
+MAX_MISTAKEN_ROWS = 12
 FACTS = (
     "architecture",
     "parameters",
@@ -93,8 +95,9 @@ class Results:
     leaderboard: Sequence[Mapping[str, Any]]
 
 
-def read(result: Mapping[str, Any], outputs: Mapping[str, Any]) -> Results:
-    """`result` is what a training wrote; pictures that are not among `outputs` are left out."""
+def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
+    """`result` is what a training wrote. Pictures that are not among `outputs` are left out; `columns` is the order in
+    which a table's rows are shown."""
     metrics = result.get("metrics", {})
     return Results(
         test=figures(metrics.get("test")),
@@ -102,7 +105,7 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any]) -> Results:
         judged_on="test" if metrics.get("test") else "val",
         facts={name: result[name] for name in FACTS if result.get(name) not in (None, "", [], {})},
         confusion=_confusion(result),
-        mistakes=[_mistake(item) for item in result.get("mistakes", []) if item.get("image", "") in {"", *outputs}],
+        mistakes=_mistakes(result.get("mistakes", []), outputs, columns),
         importance=_shares(result.get("importance", [])),
         leaderboard=result.get("leaderboard", []),
     )
@@ -116,18 +119,31 @@ def _confusion(result: Mapping[str, Any]) -> Confusion | None:
     return confusion(found["labels"], found["matrix"]) if "labels" in found else confusion(result["classes"], found)
 
 
-def _mistake(item: Mapping[str, Any]) -> Mistake:
+def _mistakes(found: Sequence[Mapping[str, Any]], outputs: Mapping[str, Any], columns: Sequence[str]) -> list[Mistake]:
+    pictures = [_mistake(item, {}) for item in found if item.get("image") in outputs]
+    rows = [_mistake(item, _in_order(item["row"], columns)) for item in found if "row" in item]
+    return pictures or rows[:MAX_MISTAKEN_ROWS]
+
+
+def _in_order(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """The database does not keep the order of a row's columns."""
+    known = [name for name in columns if name in row]
+    return {name: row[name] for name in (known or row)}
+
+
+def _mistake(item: Mapping[str, Any], row: Mapping[str, Any]) -> Mistake:
     if "error" in item:
         off = f"{'+' if item['error'] > 0 else '−'}{plain(abs(item['error']))}"
-        return Mistake(plain(item["predicted"]), plain(item["true"]), off, row=item.get("row", {}))
+        return Mistake(plain(item["predicted"]), plain(item["true"]), off, row=row)
     by = f"{item['probability'] * 100:.0f} %"
-    return Mistake(str(item["predicted"]), str(item["true"]), by, item.get("image", ""), item.get("row", {}))
+    return Mistake(str(item["predicted"]), str(item["true"]), by, item.get("image", ""), row)
 
 
 def _shares(importance: Sequence[Mapping[str, Any]]) -> list[Share]:
     """The columns whose values matter; shuffling the others costs nothing."""
-    useful = [item for item in importance if item["importance"] > 0][:MAX_IMPORTANCES]
-    largest = useful[0]["importance"] if useful else 1.0
+    largest = max((item["importance"] for item in importance), default=0.0)
+    least = max(largest, 0.0) * LEAST_IMPORTANCE
+    useful = [item for item in importance if item["importance"] > least][:MAX_IMPORTANCES]
     return [Share(item["column"], f"{item['importance']:.3g}", item["importance"] / largest) for item in useful]
 
 

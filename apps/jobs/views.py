@@ -63,9 +63,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "kinds": Job.Kind.choices,
         "headers": _headers(chosen_order(request.GET.get("sort", ""))),
     }
-    return render_live(
-        request, "jobs/list.html", context, partials={"job-table": "jobs/_table.html"}, is_live=is_live
-    )
+    return render_live(request, "jobs/list.html", context, partials={"job-table": "jobs/_table.html"}, is_live=is_live)
 
 
 def _headers(order: str) -> list[dict]:
@@ -231,7 +229,8 @@ def _job_context(job: Job) -> dict:
         context["remedy"] = find_remedy(job.failure, job.hyperparameters)
         context["blame"] = BLAME.get(job.failure.get("blame", ""), BLAME["machine"])
     if job.status == Job.Status.SUCCEEDED and job.kind == Job.Kind.TRAIN:
-        context["results"] = results.read(job.result, job.outputs)
+        columns = [column["name"] for column in job.dataset_version.report.get("columns", [])]
+        context["results"] = results.read(job.result, job.outputs, columns)
     if job.status == Job.Status.SUCCEEDED and job.kind == Job.Kind.COMPRESS:
         context["measured"] = measurements.read(job.result)
     return context

@@ -60,8 +60,8 @@ class Difference:
 
 
 def plain(value: float) -> str:
-    """Four significant digits, with thin groups of thousands: 0.08231 -> "0.08231", 52341.7 -> "52,342"."""
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    """Four significant digits, or whole numbers in groups: 0.08231 -> "0.08231", 52341.7 -> "52,342"."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def write(name: str, value: float) -> str:
@@ -106,8 +106,8 @@ def _difference(left: Figure | None, right: Figure | None) -> Difference:
     if left is None or right is None:
         return Difference(known.label, left.text if left else "–", right.text if right else "–", "–", "")
     change = right.value - left.value
-    text = f"{'+' if change > 0 else '−' if change < 0 else '±'}{write(known.name, abs(change))}"
-    if KNOWN.get(known.name, ("", PLAIN, True))[1] == PERCENT:
-        text = text.replace(" %", " pp")
-    better = "" if change == 0 else "right" if (change > 0) == known.is_higher_better else "left"
-    return Difference(known.label, left.text, right.text, text, better)
+    size = write(known.name, abs(change)).replace(" %", " pp")
+    if not change or size == "0.0 pp":
+        return Difference(known.label, left.text, right.text, f"±{size}", "")
+    better = "right" if (change > 0) == known.is_higher_better else "left"
+    return Difference(known.label, left.text, right.text, f"{'+' if change > 0 else '−'}{size}", better)
