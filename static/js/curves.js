@@ -111,6 +111,11 @@
     ];
   }
 
+  // Whole epochs, once there is more than one.
+  function wholeSteps(u, axis, smallest, largest) {
+    return largest - smallest > 2 ? WHOLE : [0.1, 0.2, 0.5, ...WHOLE];
+  }
+
   function axes(chart) {
     const ink = colour("--tblr-secondary");
     const grid = { stroke: colour("--tblr-border-color"), width: 1 };
@@ -119,7 +124,7 @@
     const percent = (u, ticks) => ticks.map((tick) => +(tick * 100).toFixed(2));
     const plain = (u, ticks) => ticks.map((tick) => (tick === null ? null : String(+tick.toPrecision(3))));
     return [
-      { ...common, label: choices.step ? words.stepAxis : words.epochAxis, labelSize: 20, size: 32, incrs: WHOLE },
+      { ...common, label: choices.step ? words.stepAxis : words.epochAxis, labelSize: 20, size: 32, incrs: wholeSteps },
       { ...common, label: chart.about.label + unit, labelSize: 22, size: 52, values: chart.about.percent ? percent : plain },
     ];
   }
