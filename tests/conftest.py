@@ -20,7 +20,7 @@ from django.conf import settings
 from lepton_site import embedded, guard
 from lepton_site.processes import STACK_VARIABLE, end_stack
 
-pytest_plugins = ["tests.people", "tests.stack", "tests.browsing"]
+pytest_plugins = ["tests.people", "tests.stack", "tests.browsing", "tests.client"]
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 ROOT = Path(__file__).resolve().parent.parent

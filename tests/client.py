@@ -1,4 +1,4 @@
-"""A client of the running site."""
+"""A client of the running site, for every test that talks to it as a program does."""
 
 from collections.abc import Iterator
 from pathlib import Path
