@@ -47,6 +47,9 @@ def _prepare_environment() -> Path:
 
 SERVERS = _prepare_environment()
 django.setup()  # the plugins below and the test modules import models
+# A worker inherits this process's environment, and pytest-django would load the settings there before this file has set
+# the worker's own data folder and Valkey database.
+del os.environ["DJANGO_SETTINGS_MODULE"]
 _guard: subprocess.Popen | None = None
 
 
