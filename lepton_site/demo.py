@@ -116,9 +116,8 @@ class Demo:
     def deploy(self, version: tuple[int, int]) -> leptonai.Record:
         with self.step("Deploy") as bar:
             found = self.client.deployments.list(name=MODEL)
-            deployment = (
-                found[0] if found else self.client.deployments.create(version[0], version=version[1], name=MODEL)
-            )
+            if not found:
+                found = [self.client.deployments.create(version[0], version=version[1], name=MODEL)]
             deployment = self.client.deployments.wait(found[0], timeout=PATIENCE_SECONDS)
             bar.done(f"ready at {deployment['endpoint']}")
         return deployment

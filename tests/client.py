@@ -18,25 +18,25 @@ def api_key(live_stack: Stack) -> str:
 
 
 @pytest.fixture(scope="session")
-def client(live_stack: Stack, api_key: str) -> Iterator[leptonai.Client]:
+def sdk(live_stack: Stack, api_key: str) -> Iterator[leptonai.Client]:
     with leptonai.Client(api_key, live_stack.base_url) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
-def dataset(client: leptonai.Client, tmp_path_factory: pytest.TempPathFactory) -> leptonai.Record:
+def dataset(sdk: leptonai.Client, tmp_path_factory: pytest.TempPathFactory) -> leptonai.Record:
     """Three classes of handwritten digits, checked and frozen."""
     archive: Path = write_zip(tmp_path_factory.mktemp("sdk") / "three.zip", digits("027", 80))
-    return client.datasets.wait(client.datasets.create("Three digits", archive), timeout=60)
+    return sdk.datasets.wait(sdk.datasets.create("Three digits", archive), timeout=60)
 
 
 @pytest.fixture(scope="session")
-def trained(client: leptonai.Client, dataset: leptonai.Record) -> leptonai.Record:
+def trained(sdk: leptonai.Client, dataset: leptonai.Record) -> leptonai.Record:
     """A short training that has succeeded."""
-    job = client.jobs.train(dataset["id"], model_name="three", preset="fast", hyperparameters=QUICK)
-    return client.jobs.wait(job, timeout=120)
+    job = sdk.jobs.train(dataset["id"], model_name="three", preset="fast", hyperparameters=QUICK)
+    return sdk.jobs.wait(job, timeout=120)
 
 
 @pytest.fixture(scope="session")
-def deployment(client: leptonai.Client, trained: leptonai.Record) -> leptonai.Record:
-    return client.deployments.wait(client.deployments.create("three"), timeout=60)
+def deployment(sdk: leptonai.Client, trained: leptonai.Record) -> leptonai.Record:
+    return sdk.deployments.wait(sdk.deployments.create("three"), timeout=60)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from django.db.models import QuerySet
+from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils.translation import gettext as _
@@ -17,6 +18,7 @@ from rest_framework.views import APIView
 from apps.accounts.access import require_write
 from apps.accounts.models import Team
 from apps.core.errors import NotFound, Unprocessable
+from apps.core.files import blob_response
 from apps.datasets import services
 from apps.datasets.models import Dataset, DatasetVersion, Upload
 from apps.datasets.parsers import ChunkParser, has_checksum
@@ -158,6 +160,16 @@ class VersionAccept(APIView):
         return Response(VersionOutput(services.accept_without_bad_items(version=version, user=request.user)).data)
 
 
+class VersionFile(APIView):
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: Request, pk: int, number: int, name: str) -> HttpResponseBase:
+        """Download the frozen data, or the index that says what is in which split."""
+        version = find_version(request, pk, number)
+        if name not in version.frozen_files:
+            raise NotFound(_("There is no such file in this version."))
+        return blob_response(request, version.frozen_files[name]["sha256"], name)
+
+
 def checked(serializer) -> dict:
     serializer.is_valid(raise_exception=True)
     return serializer.validated_data
@@ -193,5 +205,6 @@ api_urlpatterns = [
     path("datasets/<int:pk>/", DatasetDetail.as_view(), name="api_dataset"),
     path("datasets/<int:pk>/versions/", VersionList.as_view(), name="api_dataset_versions"),
     path("datasets/<int:pk>/versions/<int:number>/", VersionDetail.as_view(), name="api_dataset_version"),
+    path("datasets/<int:pk>/versions/<int:number>/files/<str:name>", VersionFile.as_view(), name="api_dataset_file"),
     path("datasets/<int:pk>/versions/<int:number>/accept/", VersionAccept.as_view(), name="api_dataset_version_accept"),
 ]

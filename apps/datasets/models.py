@@ -61,6 +61,8 @@ class DatasetVersion(models.Model):
         READY = "ready", _("Ready")
         REJECTED = "rejected", _("Rejected")
 
+    FROZEN = ("data.zip", "data.csv", "index.jsonl", "index.json")
+
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
     status = models.CharField(max_length=12, choices=Status, default=Status.CHECKING)
@@ -86,6 +88,11 @@ class DatasetVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset.name} v{self.number}"
+
+    @property
+    def frozen_files(self) -> dict[str, dict]:
+        """The data and its index: name -> {"sha256", "bytes"}; thumbnails and the report are not among them."""
+        return {name: self.outputs[name] for name in self.FROZEN if name in self.outputs}
 
 
 class VersionFile(models.Model):

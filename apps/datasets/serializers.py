@@ -77,7 +77,14 @@ class ErrorOutput(serializers.Serializer):
     hint = serializers.CharField()
 
 
+class FileOutput(serializers.Serializer):
+    name = serializers.CharField()
+    sha256 = serializers.CharField()
+    bytes = serializers.IntegerField()
+
+
 class VersionOutput(serializers.ModelSerializer):
+    files = serializers.SerializerMethodField(help_text="The frozen data and its index.")
     error = serializers.SerializerMethodField(help_text="Why the data was rejected; null otherwise.")
 
     class Meta:
@@ -93,9 +100,14 @@ class VersionOutput(serializers.ModelSerializer):
             "size_bytes",
             "content_hash",
             "report",
+            "files",
             "error",
             "created_at",
         ]
+
+    @extend_schema_field(FileOutput(many=True))
+    def get_files(self, version: DatasetVersion) -> list[dict]:
+        return [{"name": name, **blob} for name, blob in version.frozen_files.items()]
 
     @extend_schema_field(ErrorOutput(allow_null=True))
     def get_error(self, version: DatasetVersion) -> dict | None:

@@ -27,17 +27,17 @@ def processes(stack: Stack, kind: str) -> list[psutil.Process]:
     return found
 
 
-def await_epoch(client: leptonai.Client, job: leptonai.Record, epoch: int) -> None:
+def await_epoch(sdk: leptonai.Client, job: leptonai.Record, epoch: int) -> None:
     wait_until(
-        lambda: client.jobs.get(job).progress.get("epoch", 0) >= epoch, seconds=90, what=f"epoch {epoch} of {job.name}"
+        lambda: sdk.jobs.get(job).progress.get("epoch", 0) >= epoch, seconds=90, what=f"epoch {epoch} of {job.name}"
     )
 
 
 @pytest.fixture
-def job(client, dataset) -> leptonai.Record:
+def job(sdk, dataset) -> leptonai.Record:
     """A training that has reached its third epoch."""
-    job = client.jobs.train(dataset["id"], model_name="survivor", preset="fast", hyperparameters=LONG)
-    await_epoch(client, job, 3)
+    job = sdk.jobs.train(dataset["id"], model_name="survivor", preset="fast", hyperparameters=LONG)
+    await_epoch(sdk, job, 3)
     return job
 
 
@@ -53,23 +53,21 @@ def kill_runner(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("kill", [kill_program, kill_runner], ids=["the program", "its runner"])
-def test_a_job_goes_on_after_a_kill(client, live_stack, job, kill: Callable[[Stack], None]):
+def test_a_job_goes_on_after_a_kill(sdk, live_stack, job, kill: Callable[[Stack], None]):
     kill(live_stack)
-    ended = client.jobs.wait(job, timeout=150)
+    ended = sdk.jobs.wait(job, timeout=150)
     assert ended.attempt == 2
-    steps = [
-        point.step for point in client.jobs.metrics(job)["results"] if (point.split, point.name) == ("val", "loss")
-    ]
+    steps = [point.step for point in sdk.jobs.metrics(job)["results"] if (point.split, point.name) == ("val", "loss")]
     assert steps == sorted(set(steps)), "no epoch is shown twice"
     assert ended.result.metrics.test.accuracy > 0.8
     wait_until(lambda: processes(live_stack, "job") == [], seconds=20, what="no process of the job is left")
 
 
-def test_a_cancelled_job_ends_within_seconds_and_leaves_nothing(client, live_stack, job):
+def test_a_cancelled_job_ends_within_seconds_and_leaves_nothing(sdk, live_stack, job):
     asked = time.monotonic()
-    client.jobs.cancel(job)
+    sdk.jobs.cancel(job)
     with pytest.raises(leptonai.Failed, match="cancelled"):
-        client.jobs.wait(job, timeout=30)
+        sdk.jobs.wait(job, timeout=30)
     assert time.monotonic() - asked < 30
     wait_until(lambda: processes(live_stack, "job") == [], seconds=20, what="no process of the job is left")
-    assert client.jobs.get(job).status == "cancelled"
+    assert sdk.jobs.get(job).status == "cancelled"

@@ -1,6 +1,8 @@
 """Upload, train, compress, deploy and predict from a program, against the whole running site."""
 
 import io
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +25,31 @@ def test_a_data_set_is_checked_and_split(dataset):
     assert [item.name for item in version.report.classes] == ["0", "2", "7"]
 
 
-def test_a_training_can_be_followed_to_its_end(client, trained):
+def test_the_frozen_data_and_its_index_can_be_downloaded(sdk, dataset, tmp_path):
+    data, index = sdk.datasets.download(dataset, tmp_path)
+    items = [json.loads(line) for line in index.read_text().splitlines()]
+    with zipfile.ZipFile(data) as archive:
+        assert sorted(archive.namelist()) == sorted(item["member"] for item in items)
+    assert sum(item["split"] == "test" for item in items) == 24
+
+
+def test_a_training_can_be_followed_to_its_end(sdk, trained):
     assert trained.progress.fraction == 1.0
     assert trained.result.metrics.test.accuracy > 0.8
     assert trained.model.name == "three"
-    metrics = client.jobs.metrics(trained)["results"]
+    metrics = sdk.jobs.metrics(trained)["results"]
     assert {"loss", "accuracy"} <= {point.name for point in metrics}
-    assert client.jobs.logs(trained)["results"]
+    assert sdk.jobs.logs(trained)["results"]
 
 
-def test_the_files_of_a_version_can_be_downloaded(client, trained, tmp_path):
-    names = {path.name for path in client.models.download("three", tmp_path, version=trained.model.version)}
+def test_the_files_of_a_version_can_be_downloaded(sdk, trained, tmp_path):
+    names = {path.name for path in sdk.models.download("three", tmp_path, version=trained.model.version)}
     assert {"model.safetensors", "model.onnx", "meta.json"} <= names
     assert (tmp_path / "model.safetensors").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("form", ["path", "bytes", "picture", "array", "open file"])
-def test_an_image_may_come_in_any_usual_form(client, deployment, seven, tmp_path, form):
+def test_an_image_may_come_in_any_usual_form(sdk, deployment, seven, tmp_path, form):
     path = tmp_path / "7.png"
     path.write_bytes(seven)
     picture = Image.open(io.BytesIO(seven))
@@ -50,41 +60,41 @@ def test_an_image_may_come_in_any_usual_form(client, deployment, seven, tmp_path
         "array": np.asarray(picture),
         "open file": io.BytesIO(seven),
     }[form]
-    model = client.load_model(deployment.name)
+    model = sdk.load_model(deployment.name)
     answer = model.predict(item)
     assert set(answer) == {"class", "probability"}
     assert answer == model.predict(seven)
     assert answer["class"] == "7"
 
 
-def test_the_best_classes_can_be_asked_for(client, deployment, seven):
-    answer = client.load_model("three").predict(seven, top_k=3)
+def test_the_best_classes_can_be_asked_for(sdk, deployment, seven):
+    answer = sdk.load_model("three").predict(seven, top_k=3)
     probabilities = [item.probability for item in answer.classes]
     assert probabilities == sorted(probabilities, reverse=True)
     assert sum(probabilities) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_task_finds_its_newest_deployment(client, deployment):
-    model = client.load_model("image_classification")
+def test_a_task_finds_its_newest_deployment(sdk, deployment):
+    model = sdk.load_model("image_classification")
     assert (model.task, model.classes) == ("image_classification", ["0", "2", "7"])
 
 
-def test_a_compressed_version_says_what_it_cost(client, trained):
-    job = client.jobs.wait(client.jobs.compress("three", version=trained.model.version), timeout=120)
+def test_a_compressed_version_says_what_it_cost(sdk, trained):
+    job = sdk.jobs.wait(sdk.jobs.compress("three", version=trained.model.version), timeout=120)
     before, after = job.result.before, job.result.after
     assert after.bytes < before.bytes
     assert before.accuracy == pytest.approx(trained.result.metrics.test.accuracy)
     assert job.model.version > trained.model.version
 
 
-def test_a_table_goes_the_same_way(client, tmp_path):
-    dataset = client.datasets.create("Irises", write_iris(tmp_path / "iris.csv"))
-    assert client.datasets.wait(dataset, timeout=60).latest_version.target == "species"
-    job = client.jobs.wait(client.jobs.train("Irises", model_name="irises", preset="fast"), timeout=120)
+def test_a_table_goes_the_same_way(sdk, tmp_path):
+    dataset = sdk.datasets.create("Irises", write_iris(tmp_path / "iris.csv"))
+    assert sdk.datasets.wait(dataset, timeout=60).latest_version.target == "species"
+    job = sdk.jobs.wait(sdk.jobs.train("Irises", model_name="irises", preset="fast"), timeout=120)
     assert job.result.metrics.test.accuracy >= 0.8
-    deployment = client.deployments.create("irises")
-    client.deployments.wait(deployment, timeout=60)
-    model = client.load_model("irises")
+    deployment = sdk.deployments.create("irises")
+    sdk.deployments.wait(deployment, timeout=60)
+    model = sdk.load_model("irises")
     row = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
     assert model.predict(row)["class"] == "setosa"
     answers = model.predict([row, {**row, "petal_length": 5.9, "petal_width": 2.3}])["predictions"]
@@ -95,11 +105,11 @@ def test_a_table_goes_the_same_way(client, tmp_path):
     assert "sepal_width" in caught.value.message
 
 
-def test_several_files_may_say_themselves_which_part_they_are(client, tmp_path):
+def test_several_files_may_say_themselves_which_part_they_are(sdk, tmp_path):
     lines = write_iris(tmp_path / "all.csv").read_text().splitlines()
     for name, rows in {"train": lines[1::2], "test": lines[2::2]}.items():
         (tmp_path / f"{name}.csv").write_text("\n".join([lines[0], *rows]) + "\n")
     files: dict[str, Path] = {name: tmp_path / f"{name}.csv" for name in ("train", "test")}
-    version = client.datasets.wait(client.datasets.create("Split irises", files), timeout=60).latest_version
+    version = sdk.datasets.wait(sdk.datasets.create("Split irises", files), timeout=60).latest_version
     assert version.report.splits["test"] == 75
     assert version.report.split_source == "user"
