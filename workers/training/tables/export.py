@@ -65,7 +65,7 @@ def make_meta(study: Study, chosen: Chosen, sample: Row) -> dict[str, Any]:
     meta: dict[str, Any] = {
         "format": FORMAT,
         "task": TABULAR_CLASSIFICATION if study.classes else TABULAR_REGRESSION,
-        "architecture": "+".join(part.candidate.name for part in chosen.parts),
+        "architecture": "+".join(part.label for part in chosen.parts),
         "target": target.name,
         "input": {"kind": "table", "columns": encoder.input_columns(sample)},
         "encoder": encoder.to_meta(),

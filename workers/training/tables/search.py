@@ -4,7 +4,7 @@ and two families are blended where that is better by a clear margin."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
@@ -36,6 +36,7 @@ class Judged:
     sums: np.ndarray = field(default_factory=lambda: np.empty(0))
     counts: np.ndarray = field(default_factory=lambda: np.empty(0))
     loss: float = float("inf")
+    joined: tuple[str, ...] = ()
 
     def add(self, study: Study, arrays: Arrays, fold: Fold) -> None:
         predicted = self.candidate.predict(study, arrays, study.table.encoded[fold.holdout])
@@ -48,6 +49,23 @@ class Judged:
         self.counts[fold.holdout] += 1
         self.rows = np.union1d(self.rows, fold.holdout)
         self.loss = study.loss(self.predicted(self.rows), self.rows)
+
+    @property
+    def label(self) -> str:
+        return "+".join([self.candidate.name, *self.joined])
+
+    def joined_with(self, study: Study, other: Judged) -> Judged:
+        """Both as one: the mean of the members of both, which are of one family."""
+        rows = np.union1d(self.rows, other.rows)
+        both = replace(
+            self,
+            members=self.members + other.members,
+            joined=(*self.joined, other.label),
+            rows=rows,
+            sums=self.sums + other.sums,
+            counts=self.counts + other.counts,
+        )
+        return replace(both, loss=study.loss(both.predicted(rows), rows))
 
     def predicted(self, rows: np.ndarray) -> np.ndarray:
         """The mean of the predictions for `rows` by members that did not see them."""
@@ -105,7 +123,7 @@ def run_search(study: Study) -> Chosen:
     ]
     finalists = _finalists(study, judged)
     _train(study, progress, 0.9, [(item, _folds(study, item.candidate)) for item in finalists])
-    return _choose(study, finalists, leaderboard)
+    return _choose(study, [_with_runner_up(study, item, judged) for item in finalists], leaderboard)
 
 
 def member_key(candidate: Candidate, number: int) -> str:
@@ -151,6 +169,16 @@ def _finalists(study: Study, judged: list[Judged]) -> list[Judged]:
         best.setdefault(item.candidate.family, item)
     first, *others = best.values()
     return [first] + [other for other in others if _adds_to(study, first, other)]
+
+
+def _with_runner_up(study: Study, winner: Judged, judged: list[Judged]) -> Judged:
+    """The trees that did best together with the second best, where those are trained on every fold and it helps:
+    trees of two shapes err less alike than trees of one."""
+    others = [item for item in judged if item.candidate.family == "trees" and item is not winner]
+    if winner.candidate.family != "trees" or not others or len(others[0].members) < study.hyperparameters["folds"]:
+        return winner
+    joined = winner.joined_with(study, others[0])
+    return joined if joined.loss < winner.loss else winner
 
 
 def _adds_to(study: Study, first: Judged, other: Judged) -> bool:
