@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.deployments.models import Deployment
 from apps.deployments.services import MAX_REPLICAS, NAME_LENGTH
 from apps.registry.models import ModelVersion
+from workers.tabular import FALSE_WORDS, TRUE_WORDS
 
 MAX_CHOICES = 200
 
@@ -100,7 +101,8 @@ def _shown(value: Any, column: dict[str, Any]) -> Any:
     if value is None:
         return ""
     if column["type"] == "boolean":
-        return str(value).lower() if str(value).lower() in ("true", "false") else ""
+        word = str(value).strip().casefold()
+        return "true" if word in TRUE_WORDS else "false" if word in FALSE_WORDS else ""
     if column["type"] == "numeric":
         return plain_number(value)
     return str(value)

@@ -24,6 +24,8 @@ from workers.contract import EXIT_FAILED, EXIT_STOPPED, CompressSpec, TrainSpec,
 from workers.examples import digit_images
 from workers.inference.predictor import load_predictor
 
+pytestmark = pytest.mark.xdist_group("compression")  # what the module's fixtures train is trained once
+
 SPLITS = ("train", "train", "train", "val", "test")
 
 

@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.deployments.demo import RATE
+from apps.deployments.forms import RowForm
 from apps.deployments.models import Deployment, Replica
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
@@ -15,7 +16,7 @@ from tests.inference.models import image_model, png, table_model
 from tests.inference.processes import serve
 from tests.people import Person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("demo")]
 
 HTMX = {"HX-Request": "true", "HX-Target": "result"}
 
@@ -185,3 +186,9 @@ def test_a_deployment_that_starts_says_so(shades, owner):
 def test_forged_forms_are_refused(shades):
     publish(shades)
     assert Client(enforce_csrf_checks=True).post(url(shades), {"sample": "1"}).status_code == 403
+
+
+@pytest.mark.parametrize(("value", "shown"), [("yes", "true"), ("0", "false"), (True, "true"), (None, ""), ("?", "")])
+def test_yes_and_no_are_shown_however_the_data_wrote_them(value, shown):
+    columns = [{"name": "smoker", "type": "boolean", "default": False}]
+    assert RowForm.example(columns, {"smoker": value}) == {"column_0": shown}

@@ -21,7 +21,7 @@ from tests.inference.models import image_model, png, table_model
 from tests.inference.processes import serve
 from tests.people import Person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("gateway")]
 
 PREDICT = "/v1/models/shades/predict"
 

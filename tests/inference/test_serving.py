@@ -19,6 +19,8 @@ from tests.stack import wait_until
 from workers.contract import EXIT_FAILED, read_events
 from workers.inference.framing import JSON, LENGTHS, PING, RAW, SAMPLE, Frame, Question, ask
 
+pytestmark = pytest.mark.xdist_group("inference")
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Iterator[str]:
