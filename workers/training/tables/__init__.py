@@ -84,4 +84,4 @@ def _evaluate(study: Study, chosen: Chosen, predictor: Any) -> dict[str, Any]:
 
 def _validation(chosen: Chosen) -> str:
     folds = max(len(part.members) for part in chosen.parts)
-    return f"cross-validation, {folds} models" if folds > 1 else "validation split"
+    return f"cross-validation, {folds} models, {len(chosen.rows)} rows" if folds > 1 else "validation split"
