@@ -109,9 +109,15 @@ def start_valkey(home: Path) -> None:
 
 
 def is_postgres_running(home: Path) -> bool:
-    """Whether PostgreSQL of this folder runs and has said that it is ready."""
+    """Whether PostgreSQL of this folder runs, has said that it is ready, and takes connections."""
     pid, status = _read_postmaster_file(home)
-    return status == "ready" and _is_process(pid, str(_data_folder(home)))
+    return status == "ready" and _is_process(pid, str(_data_folder(home))) and _is_listening(home)
+
+
+def _is_listening(home: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(2)
+        return connection.connect_ex(str(socket_folder(home) / ".s.PGSQL.5432")) == 0
 
 
 def is_valkey_running(home: Path) -> bool:

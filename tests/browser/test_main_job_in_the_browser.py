@@ -28,6 +28,7 @@ class Person:
 
     def see(self, name: str) -> None:
         """Check that nothing sticks out sideways, and keep a picture where one is wanted."""
+        self.page.wait_for_load_state()
         too_wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert too_wide <= 0, f"{name}: the page is {too_wide} pixels wider than the screen"
         if SCREENSHOTS:

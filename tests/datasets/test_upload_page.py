@@ -144,7 +144,7 @@ def test_a_page_that_was_closed_goes_on_where_it_stopped(open_upload, page, live
     opened.set_input_files("#file-input", path)
     expect(rows(opened).locator(".upload-state")).to_have_text(ARRIVED)
     assert [url.split("offset=")[1] for url in resent if "offset=" in url] == [str(8 * 2**20)]
-    expect(opened.locator("#unfinished [data-upload]")).to_be_hidden()
+    expect(opened.locator("#unfinished [data-upload]", has_text=path.name)).to_be_hidden()
 
 
 def test_a_refusal_is_said_in_the_row_and_the_file_can_be_left_out(open_upload, page, tmp_path):

@@ -71,6 +71,13 @@ def server_processes(home: Path) -> list[psutil.Process]:
     return found
 
 
+def kill_servers(home: Path) -> None:
+    killed = server_processes(home)
+    for process in killed:
+        process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(killed, timeout=10)
+
+
 def test_both_answer_and_a_second_start_changes_nothing(home: Path) -> None:
     embedded.start(home, is_durable=False)
     before = {process.pid for process in server_processes(home)}
@@ -92,8 +99,7 @@ def test_stop_leaves_no_process_and_no_socket(home: Path) -> None:
 def test_what_was_written_survives_a_kill(home: Path) -> None:
     embedded.start(home)
     keep(home)
-    for process in server_processes(home):
-        process.send_signal(signal.SIGKILL)
+    kill_servers(home)
     embedded.start(home)
     assert_kept(home)
 
@@ -102,8 +108,7 @@ def test_a_process_id_that_now_belongs_to_another_program_does_not_prevent_a_sta
     embedded.start(home, is_durable=False)
     noted = home / "postgres" / "data" / "postmaster.pid"
     lines = noted.read_text().splitlines()
-    for process in server_processes(home):
-        process.send_signal(signal.SIGKILL)
+    kill_servers(home)
     noted.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     (home / "valkey" / "valkey.pid").write_text(f"{os.getpid()}\n")
     embedded.start(home, is_durable=False)
