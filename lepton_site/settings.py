@@ -67,7 +67,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "apps.core.static.StaticFilesMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -224,6 +224,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "apps.jobs.tasks.tick", "schedule": 5.0, "options": {"expires": 5}},
+    "sweep_storage": {"task": "apps.jobs.tasks.sweep_storage", "schedule": 86400.0, "options": {"expires": 3600}},
     "sweep": {"task": "apps.datasets.tasks.sweep_uploads", "schedule": 3600.0, "options": {"expires": 600}},
 }
 

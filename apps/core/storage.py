@@ -4,7 +4,9 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +16,7 @@ from django.conf import settings
 from apps.core.errors import StorageFull
 
 BLOCK_BYTES = 2**20
+FRESH_FOR = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def put_file(path: Path) -> Blob:
     sha256 = sha256_of(path)
     blob = Blob(sha256, path.stat().st_size)
     filesystem, target = _locate(sha256)
-    if filesystem.exists(target) and filesystem.size(target) == blob.size_bytes:
+    if _has_fresh(filesystem, target, blob.size_bytes):
         return blob
     temporary = f"{target}.{uuid.uuid4().hex}"
     try:
@@ -57,6 +60,26 @@ def put_file(path: Path) -> Blob:
             filesystem.rm(temporary)
         raise StorageFull(f"The file could not be stored ({error.strerror or error}). Nothing was changed.") from error
     return blob
+
+
+def _has_fresh(filesystem: fsspec.AbstractFileSystem, target: str, size_bytes: int) -> bool:
+    """Whether the blob is there whole and young enough that no sweep is about to take it away; an old one is written
+    anew."""
+    if not filesystem.exists(target) or filesystem.size(target) != size_bytes:
+        return False
+    return datetime.now(UTC) - _utc(filesystem.modified(target)) < FRESH_FOR
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def blobs_not_touched_since(moment: datetime) -> Iterator[str]:
+    """The sha256 of every blob that was last written before `moment`."""
+    filesystem, root = fsspec.core.url_to_fs(settings.LEPTON_STORAGE_URL)
+    for path in filesystem.find(f"{root}/blobs"):
+        if _utc(filesystem.modified(path)) < moment:
+            yield os.path.basename(path)
 
 
 def open_blob(sha256: str) -> BinaryIO:

@@ -21,10 +21,11 @@ from apps.jobs.services import move_job
 from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
 from apps.resources.models import Node
-from apps.resources.services import release_allocation, request_allocation
+from apps.resources.services import lock_grant, release_allocation, request_allocation
 
 MAX_STRIKES = 3
 MAX_LOG_LINES = 5000
+KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to should it turn out damaged
 S = Job.Status
 
 
@@ -33,14 +34,18 @@ def _new_lease() -> Any:
 
 
 def claim_job(*, job_id: int, node: Node) -> Job | None:
-    """Take the job for `node`: attempt + 1 and a lease, in one statement. None when somebody else was first."""
+    """Take the job for `node`: attempt + 1 and a lease. None when somebody else was first.
+
+    The rows are locked one by one, the job before its allocation as everywhere: one statement over both would, having
+    waited for another's lock, judge by what the rows were before.
+    """
     with transaction.atomic():
-        claimed = Job.objects.filter(
-            pk=job_id, status=S.QUEUED, allocation__node=node, allocation__status="granted", cancel_requested_at=None
-        ).update(status=S.STARTING, attempt=F("attempt") + 1, node=node, lease_expires_at=_new_lease())
-        if not claimed:
+        waiting = Job.objects.filter(pk=job_id, status=S.QUEUED, cancel_requested_at=None)
+        job = waiting.select_for_update().first()
+        if job is None or not lock_grant(allocation_id=job.allocation_id, node=node):
             return None
-        job = Job.objects.get(pk=job_id)
+        waiting.update(status=S.STARTING, attempt=F("attempt") + 1, node=node, lease_expires_at=_new_lease())
+        job.refresh_from_db()
         JobEvent.objects.create(
             job=job, attempt=job.attempt, status=S.STARTING, message=_("On %(node)s.") % {"node": node.name}
         )
@@ -115,6 +120,8 @@ def record_checkpoint(*, job_id: int, attempt: int, event: dict, files: dict[str
             epoch=event["epoch"],
             files={name: blob.as_dict() for name, blob in files.items()},
         )
+        kept = list(job.checkpoints.order_by("-id").values_list("id", flat=True)[:KEPT_CHECKPOINTS])
+        job.checkpoints.exclude(id__in=kept).delete()
     return True
 
 
@@ -128,9 +135,10 @@ def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob
     with transaction.atomic():
         job.refresh_from_db()
         stored = {name: blob.as_dict() for name, blob in outputs.items()}
+        kept = {} if job.kind == Job.Kind.PREPARE else stored  # what a check made belongs to the version
         done = {"fraction": 1.0, "message": _("Done"), **_last_position(job)}
         if not move_job(
-            job=job, to=S.SUCCEEDED, attempt=attempt, result=result, outputs=stored, progress=done, finished_at=Now()
+            job=job, to=S.SUCCEEDED, attempt=attempt, result=result, outputs=kept, progress=done, finished_at=Now()
         ):
             return False
         if job.kind == Job.Kind.PREPARE:

@@ -209,6 +209,7 @@ def _require_target(version: DatasetVersion, target: str) -> str:
     return target
 
 
+@transaction.atomic
 def cancel_job(*, job: Job, user: User | None) -> Job:
     """Stop a job. One that waits ends at once; one that runs writes a checkpoint and ends within seconds."""
     message = _("Cancelled before it started.")

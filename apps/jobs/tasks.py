@@ -5,11 +5,13 @@ import time
 from celery import shared_task
 from django.conf import settings
 from django.core.cache import cache
+from django.utils import timezone
 
 from apps.datasets.models import DatasetVersion
 from apps.jobs.attempts import end_cancelled, reap_lost_jobs
 from apps.jobs.models import Job
 from apps.jobs.services import submit_prepare
+from apps.jobs.sweeping import sweep_blobs
 from apps.resources.models import Pool
 from apps.resources.services import default_pool, reclaim_unclaimed, schedule_pool
 
@@ -42,6 +44,12 @@ def tick() -> None:
     for version in unchecked.exclude(jobs__status__in=[Job.Status.QUEUED, *Job.ACTIVE]):
         submit_prepare(version=version)
     schedule()
+
+
+@shared_task
+def sweep_storage() -> None:
+    """Once a day: free the space of what nothing refers to."""
+    sweep_blobs(now=timezone.now())
 
 
 def may_reap(*, now: float) -> bool:

@@ -1,0 +1,30 @@
+"""Takes stored files away that nothing refers to any more: deleted data, old checkpoints, forgotten uploads."""
+
+from datetime import datetime, timedelta
+
+from apps.core.storage import FRESH_FOR, blobs_not_touched_since, delete_blob
+from apps.datasets.models import DatasetVersion, Upload, VersionFile
+from apps.jobs.models import Checkpoint, Job
+from apps.registry.models import Artifact
+
+KEPT_FOR = 2 * FRESH_FOR  # a file that is stored again in between is written anew, so none is taken while it is in use
+
+
+def sweep_blobs(*, now: datetime, kept_for: timedelta = KEPT_FOR) -> int:
+    """Delete what was last written before `now - kept_for` and is referred to nowhere; returns how many files."""
+    candidates = set(blobs_not_touched_since(now - kept_for))
+    unused = candidates - referenced_blobs()
+    for sha256 in unused:
+        delete_blob(sha256)
+    return len(unused)
+
+
+def referenced_blobs() -> set[str]:
+    """The sha256 of every stored file that a row refers to."""
+    found: set[str] = set()
+    for model in (Upload, VersionFile, Artifact):
+        found.update(model.objects.exclude(sha256="").values_list("sha256", flat=True))
+    for model, field in ((DatasetVersion, "outputs"), (Job, "outputs"), (Checkpoint, "files")):
+        for files in model.objects.exclude(**{field: {}}).values_list(field, flat=True).iterator():
+            found.update(blob["sha256"] for blob in files.values())
+    return found
