@@ -216,21 +216,32 @@ def pool_overview(team: Team) -> dict:
 
 def reclaim_unclaimed(*, after_seconds: float) -> int:
     """Grants on nodes that went away before they started anything go back to the queue; returns how many."""
-    stale = Allocation.objects.filter(
-        status=Allocation.Status.GRANTED,
-        granted_at__lt=Now() - timedelta(seconds=after_seconds),
-        job__status="queued",
-    ).exclude(node__in=online_nodes())
+    stale = (
+        Allocation.objects.filter(
+            status=Allocation.Status.GRANTED,
+            granted_at__lt=Now() - timedelta(seconds=after_seconds),
+            job__status="queued",
+        )
+        .exclude(node__in=online_nodes())
+        .select_related("node")
+    )
     count = 0
     for allocation in stale:
         with transaction.atomic():
-            freed = Allocation.objects.filter(
-                pk=allocation.pk, status=Allocation.Status.GRANTED, job__status="queued"
-            ).update(status=Allocation.Status.PENDING, node=None, granted_at=None)
-            if freed:
+            if not lock_grant(allocation_id=allocation.pk, node=allocation.node):
+                continue
+            row = Allocation.objects.filter(pk=allocation.pk, job__status="queued")  # read under the lock
+            if row.exists():
+                row.update(status=Allocation.Status.PENDING, node=None, granted_at=None)
                 Device.objects.filter(allocation=allocation).update(allocation=None)
                 count += 1
     return count
+
+
+def lock_grant(*, allocation_id: int | None, node: Node) -> bool:
+    """Whether `node` holds the grant; until the transaction around this ends, nobody takes it back or releases it."""
+    granted = Allocation.objects.filter(pk=allocation_id, status=Allocation.Status.GRANTED, node=node)
+    return granted.select_for_update().first() is not None
 
 
 def granted_on(node: Node) -> QuerySet[Allocation]:
