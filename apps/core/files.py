@@ -25,6 +25,8 @@ class Streamed(StreamingHttpResponse):
 class StreamedFile(Streamed, FileResponse):
     """A file, the same way."""
 
+    block_size = 64 * 1024  # each block is one trip to a thread
+
 
 def blob_response(
     request: HttpRequest, sha256: str, filename: str, content_type: str = "", inline: bool = False
