@@ -1,6 +1,7 @@
 """Forms of the sign-in, team and key pages."""
 
 from django import forms
+from django.contrib.auth import forms as auth_forms
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Membership
@@ -17,6 +18,26 @@ class SignInForm(forms.Form):
         max_length=1000,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
+
+
+class PasswordWords:
+    """What is wrong with a password stands beside the field it was first typed into, not beside its repetition."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["new_password2"].label = _("New password again")
+        self.fields["new_password2"].help_text = ""
+
+    def validate_password_for_user(self, user, password_field_name: str) -> None:
+        super().validate_password_for_user(user, "new_password1")
+
+
+class SetPasswordForm(PasswordWords, auth_forms.SetPasswordForm):
+    pass
+
+
+class PasswordChangeForm(PasswordWords, auth_forms.PasswordChangeForm):
+    pass
 
 
 class InviteForm(forms.Form):

@@ -4,7 +4,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
 from django.core.paginator import Paginator
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
@@ -19,7 +18,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from apps.accounts import services
 from apps.accounts.access import require_manage, require_team
-from apps.accounts.forms import InviteForm, KeyForm, RoleForm, SignInForm, TeamForm
+from apps.accounts.forms import InviteForm, KeyForm, PasswordChangeForm, RoleForm, SetPasswordForm, SignInForm, TeamForm
 from apps.accounts.middleware import TEAM_KEY
 from apps.accounts.models import ApiKey, AuditEvent, Membership
 from apps.core.errors import DomainError, NotFound
