@@ -98,7 +98,7 @@ def _upload_step(team: Team) -> Step:
     if newest:
         text = _("%(name)s needs a look before it can be used.") % {"name": newest.dataset.name}
         return Step(_("Upload data"), text, _("Review data"), reverse("datasets:detail", args=[newest.dataset_id]))
-    text = _("Pictures in a ZIP with one folder per class, or a table as CSV.")
+    text = _("Images in a ZIP with one folder per class, or a table as CSV.")
     return Step(_("Upload data"), text, _("Upload data"), reverse("datasets:upload"), offers_example=True)
 
 

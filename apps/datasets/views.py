@@ -198,7 +198,7 @@ def delete_dataset(request: HttpRequest, pk: int) -> HttpResponse:
 def thumbnail(request: HttpRequest, pk: int, number: int, sha256: str) -> HttpResponseBase:
     outputs = _find_version(request, pk, number).outputs
     if not any(name.startswith("thumbs/") and file["sha256"] == sha256 for name, file in outputs.items()):
-        raise NotFound(_("There is no such picture in this version."))
+        raise NotFound(_("There is no such image in this version."))
     return blob_response(request, sha256, f"{sha256[:12]}.png", "image/png", inline=True)
 
 
