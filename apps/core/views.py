@@ -33,7 +33,10 @@ def healthz(request: HttpRequest) -> JsonResponse:
 SDK_SNIPPET = """\
 import leptonai
 
-client = leptonai.Client(api_key="lp_...", base_url="{base_url}")
+client = leptonai.Client(
+    api_key="lp_...",
+    base_url="{base_url}",
+)
 model = client.load_model("image_classification")
 print(model.predict("7.png"))
 # {{"class": "7", "probability": 0.98}}

@@ -204,7 +204,7 @@ def judge(before: dict[str, float], after: dict[str, float], ratios: dict[str, f
     new = after[name]
     if name == "accuracy":
         is_as_good = old - new <= TOLERATED_LOSS
-        quality = f"Accuracy went from {old:.1%} to {new:.1%}."
+        quality = f"Accuracy went from {old * 100:.1f} % to {new * 100:.1f} %."
     else:
         is_as_good = new - old <= TOLERATED_LOSS * old
         quality = f"The root mean squared error went from {old:.4g} to {new:.4g}."

@@ -229,7 +229,8 @@ def warn_of_columns(columns: Sequence[Column], warnings: Warnings) -> None:
 
 
 def almost_numeric(column: Column) -> str:
+    others = "1 value that is none" if column.non_numbers == 1 else f"{column.non_numbers:,} values that are none"
     return (
-        f'The column "{column.name}" has {column.numbers:,} numbers and {column.non_numbers:,} values that are none, '
+        f'The column "{column.name}" has {column.numbers:,} numbers and {others}, '
         f'such as "{shorten(column.first_word, 40)}", so it is not taken as numbers.'
     )

@@ -90,7 +90,8 @@ def load_data(spec: TrainSpec, architecture: str, events: EventWriter, stop: Sto
     progress = partial(_report_loading, events, stop)
     store = build_store(Path(spec.work_dir) / "cache", source, rows, side, channels, progress)
     splits = split_rows(rows, labels, spec.hyperparameters["seed"])
-    events.log(f"{len(rows)} images of {len(classes)} classes at {side} x {side} pixels, {channels} channel(s).")
+    colour = "grey" if channels == 1 else "colour"
+    events.log(f"{len(rows)} images of {len(classes)} classes at {side} x {side} pixels, {colour}.")
     return ImageData(source, rows, classes, labels, splits, store)
 
 
