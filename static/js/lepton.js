@@ -65,5 +65,8 @@
     if (event.detail.successful) isOffline = false;
   });
   document.addEventListener("htmx:afterSwap", showToasts);
-  document.addEventListener("DOMContentLoaded", showToasts);
+  document.addEventListener("DOMContentLoaded", () => {
+    showToasts();
+    document.querySelector(".is-invalid")?.focus(); // what is wrong may lie far below
+  });
 })();
