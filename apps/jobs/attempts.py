@@ -75,9 +75,9 @@ def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
         Metric.objects.bulk_create(_metric(job, event) for event in events if event["type"] == "metric")
         JobLog.objects.bulk_create(_log(job, event) for event in events if event["type"] == "log")
         progress = [event for event in events if event["type"] == "progress"]
+        if any(event.get("step") for event in events if event["type"] in ("progress", "metric")):
+            Job.objects.filter(pk=job_id, first_step_at=None).update(first_step_at=Now())
         if progress:
-            if any(event.get("step") for event in progress):
-                Job.objects.filter(pk=job_id, first_step_at=None).update(first_step_at=Now())
             job.progress = {key: _finite(value) for key, value in progress[-1].items() if key != "type"}
             job.save(update_fields=["progress"])
     return True
