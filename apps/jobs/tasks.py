@@ -1,5 +1,6 @@
 """Control-plane tasks. Each may run twice, late, or never: the tick catches up."""
 
+import contextlib
 import time
 
 from celery import shared_task
@@ -7,6 +8,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.utils import timezone
 
+from apps.core.errors import QuotaExceeded
 from apps.datasets.models import DatasetVersion
 from apps.jobs.attempts import end_cancelled, reap_lost_jobs
 from apps.jobs.models import Job
@@ -28,7 +30,8 @@ def schedule() -> None:
 def prepare_version(version_id: int) -> None:
     version = DatasetVersion.objects.filter(pk=version_id, status=DatasetVersion.Status.CHECKING).first()
     if version:
-        submit_prepare(version=version)
+        with contextlib.suppress(QuotaExceeded):  # the tick submits it once there is room
+            submit_prepare(version=version)
 
 
 @shared_task
@@ -40,10 +43,16 @@ def tick() -> None:
     reclaim_unclaimed(after_seconds=30)
     for job in Job.objects.filter(status=Job.Status.QUEUED, cancel_requested_at__isnull=False):
         end_cancelled(job=job, attempt=job.attempt)
+    submit_unchecked()
+    schedule()
+
+
+def submit_unchecked() -> None:
+    """Versions whose check has no job. One team's quota may be full: its data waits, and holds up nobody else's."""
     unchecked = DatasetVersion.objects.filter(status=DatasetVersion.Status.CHECKING)
     for version in unchecked.exclude(jobs__status__in=[Job.Status.QUEUED, *Job.ACTIVE]):
-        submit_prepare(version=version)
-    schedule()
+        with contextlib.suppress(QuotaExceeded):
+            submit_prepare(version=version)
 
 
 @shared_task

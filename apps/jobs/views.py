@@ -30,6 +30,7 @@ from workers.training.hyperparameters import PRESETS
 
 PAGE_SIZE = 25
 LOG_LINES = 200
+MAX_DIGITS = 18  # of an id
 FORM_PAGE = "jobs/new.html"
 FORM_PARTIALS = {"settings": "jobs/_settings.html", "summary": "jobs/_summary.html"}
 FINAL = "final_"  # one point of the finished model, not of a curve
@@ -124,7 +125,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 
 def _number(text: str) -> int:
-    if not str(text).isdecimal():
+    if not str(text).isdecimal() or len(str(text)) > MAX_DIGITS:
         raise Http404
     return int(text)
 
@@ -229,7 +230,8 @@ def _job_context(job: Job) -> dict:
         context["remedy"] = find_remedy(job.failure, job.hyperparameters)
         context["blame"] = BLAME.get(job.failure.get("blame", ""), BLAME["machine"])
     if job.status == Job.Status.SUCCEEDED and job.kind == Job.Kind.TRAIN:
-        columns = [column["name"] for column in job.dataset_version.report.get("columns", [])]
+        report = job.dataset_version.report if job.dataset_version else {}
+        columns = [column["name"] for column in report.get("columns", [])]
         context["results"] = results.read(job.result, job.outputs, columns)
     if job.status == Job.Status.SUCCEEDED and job.kind == Job.Kind.COMPRESS:
         context["measured"] = measurements.read(job.result)

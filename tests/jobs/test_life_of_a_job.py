@@ -12,7 +12,7 @@ from apps.datasets.models import Dataset, DatasetVersion
 from apps.jobs import attempts
 from apps.jobs.models import Job, Metric
 from apps.jobs.services import cancel_job, move_job, submit_compression, submit_prepare, submit_training
-from apps.jobs.tasks import may_reap
+from apps.jobs.tasks import may_reap, tick
 from apps.registry.models import ModelVersion
 from apps.resources.models import Device, Quota
 from apps.resources.services import default_pool, register_node, schedule_pool
@@ -225,3 +225,15 @@ def test_a_compressed_version_is_not_compressed_again(job, node, team, user):
     with pytest.raises(Conflict) as caught:
         submit_compression(team=team, user=user, base_version=ModelVersion.objects.get())
     assert caught.value.code == "already_compressed"
+
+
+def test_a_team_at_its_limit_holds_up_nobody_elses_data(team, version, job):
+    Quota.objects.create(team=team, pool=default_pool(), max_jobs=1)
+    other = Team.objects.create(name="Fish", slug="fish")
+    for owner in (team, other):
+        DatasetVersion.objects.create(dataset=Dataset.objects.create(team=owner, name="New"), number=1)
+    tick()
+    assert not Job.objects.filter(team=team, kind=Job.Kind.PREPARE).exists()
+    assert Job.objects.filter(team=other, kind=Job.Kind.PREPARE).exists()
+    job.refresh_from_db()
+    assert job.allocation.status == "granted"
