@@ -186,7 +186,11 @@ def may_renew_link(membership: Membership) -> bool:
 
 
 def renew_invitation(*, membership: Membership, actor: Membership) -> str:
-    """A new sign-in path for an invited person who has not come yet. Raises Forbidden."""
+    """A new sign-in path for an invited person who has not come yet. Raises Forbidden.
+
+    Whoever holds the path can sign in as that person, so an admin makes none for an owner.
+    """
+    _check_may_give(actor, membership.role)
     if not may_renew_link(membership):
         message = _("%(name)s has an account already and signs in with it. An administrator can make a new link.")
         raise Forbidden(message % {"name": membership.user.username})

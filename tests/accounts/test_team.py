@@ -8,6 +8,7 @@ from django.test import Client
 from apps.accounts.models import AuditEvent, Membership, Team, User
 from apps.accounts.services import change_role, create_team, invite_member, remove_member, renew_invitation
 from apps.core.errors import Conflict, Forbidden, Unprocessable
+from tests.people import make_person
 
 ROLES = Membership.Role
 
@@ -150,3 +151,11 @@ def test_the_audit_trail_names_who_did_what_and_managers_alone_read_it(owner, vi
     assert "member.invited" in owner.page.get("/team/audit/").content.decode()
     assert viewer.page.get("/team/audit/").status_code == 403
     assert "member.invited" not in stranger.page.get("/team/audit/").content.decode()
+
+
+def test_an_admin_gets_no_link_that_signs_in_as_an_owner(owner):
+    admin = make_person("adam", owner.team, ROLES.ADMIN)
+    membership, _path = invite_member(team=owner.team, actor=owner.membership, username="ada", role=ROLES.OWNER)
+    with pytest.raises(Forbidden):
+        renew_invitation(membership=membership, actor=admin.membership)
+    assert renew_invitation(membership=membership, actor=owner.membership)
