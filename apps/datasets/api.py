@@ -10,13 +10,13 @@ from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.accounts.access import require_write
 from apps.accounts.models import Team
+from apps.core.api import TextParser
 from apps.core.errors import NotFound, Unprocessable
 from apps.core.files import blob_response
 from apps.datasets import services
@@ -36,6 +36,8 @@ from apps.datasets.serializers import (
 
 
 class UploadList(generics.ListAPIView):
+    """The team's uploads, newest first."""
+
     serializer_class = UploadOutput
 
     def get_queryset(self) -> QuerySet[Upload]:
@@ -51,7 +53,7 @@ class UploadList(generics.ListAPIView):
 
 
 class UploadDetail(APIView):
-    parser_classes = [ChunkParser, JSONParser]
+    parser_classes = [ChunkParser, TextParser]
 
     @extend_schema(responses=UploadOutput)
     def get(self, request: Request, pk: str) -> Response:
@@ -103,6 +105,8 @@ class UploadComplete(APIView):
 
 @extend_schema(parameters=[OpenApiParameter("name", str, description="Only the data set of exactly this name.")])
 class DatasetList(generics.ListAPIView):
+    """The team's data sets, each with its newest version."""
+
     serializer_class = DatasetOutput
 
     def get_queryset(self) -> QuerySet[Dataset]:
@@ -123,6 +127,7 @@ class DatasetList(generics.ListAPIView):
 class DatasetDetail(APIView):
     @extend_schema(responses=DatasetDetailOutput)
     def get(self, request: Request, pk: int) -> Response:
+        """One data set with all its versions."""
         return Response(DatasetDetailOutput(find_dataset(request, pk)).data)
 
     @extend_schema(responses={204: None})
@@ -148,6 +153,7 @@ class VersionList(APIView):
 class VersionDetail(APIView):
     @extend_schema(responses=VersionOutput)
     def get(self, request: Request, pk: int, number: int) -> Response:
+        """One version: what the check found, and its classes or columns."""
         return Response(VersionOutput(find_version(request, pk, number)).data)
 
 

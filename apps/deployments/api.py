@@ -93,10 +93,12 @@ class DeploymentsView(ListAPIView):
 
     @extend_schema(parameters=[OpenApiParameter("name", OpenApiTypes.STR, description="Exact name.")])
     def get(self, request: Request) -> Response:
+        """The team's deployments."""
         return self.list(request)
 
     @extend_schema(request=DeploymentInput, responses={201: DeploymentSerializer})
     def post(self, request: Request) -> Response:
+        """Serve a version of a model at an address of its own."""
         require_write(request)
         asked = DeploymentInput(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -118,10 +120,12 @@ class DeploymentView(GenericAPIView):
 
     @extend_schema(responses=DeploymentSerializer)
     def get(self, request: Request, pk: int) -> Response:
+        """One deployment: whether it is ready, and where it answers."""
         return Response(_represent(request, pk))
 
     @extend_schema(request=DeploymentChange, responses=DeploymentSerializer)
     def patch(self, request: Request, pk: int) -> Response:
+        """Change the version, the number of replicas, or who may open the demo."""
         require_write(request)
         deployment = find_deployment(request, pk)
         asked = DeploymentChange(data=request.data)
@@ -134,6 +138,7 @@ class DeploymentView(GenericAPIView):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, pk: int) -> Response:
+        """Stop serving at once. The model stays."""
         require_write(request)
         delete_deployment(deployment=find_deployment(request, pk), user=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -148,10 +148,12 @@ class JobList(ListAPIView):
 
     @extend_schema(parameters=FILTERS)
     def get(self, request: Request) -> Response:
+        """The team's jobs, newest first."""
         return super().get(request)
 
     @extend_schema(request=JobInput, responses={201: JobSerializer})
     def post(self, request: Request) -> Response:
+        """Train on a data set, or compress a model."""
         require_write(request)
         wanted = JobInput(data=request.data)
         wanted.is_valid(raise_exception=True)
@@ -205,6 +207,8 @@ def _numbered(versions: QuerySet, number: int, name: str):
 
 
 class JobDetail(RetrieveAPIView):
+    """One job: its state, how far it is, and what came of it."""
+
     serializer_class = JobSerializer
 
     def get_queryset(self) -> QuerySet[Job]:
@@ -216,6 +220,7 @@ class JobCancel(GenericAPIView):
 
     @extend_schema(request=None, responses=JobSerializer)
     def post(self, request: Request, pk: int) -> Response:
+        """Stop the job; one that has not started leaves the queue at once."""
         require_write(request)
         job = cancel_job(job=job_of(request, pk), user=request.user)
         return Response(JobSerializer(job).data)
@@ -239,10 +244,14 @@ class AfterListView(ListAPIView):
 
 
 class JobMetrics(AfterListView):
+    """What was measured, in the order it came; ?after= an id gives what is new."""
+
     serializer_class, related, queryset = MetricSerializer, "metrics", Metric.objects.none()
 
 
 class JobLogs(AfterListView):
+    """The log, in the order it was written; ?after= an id gives what is new."""
+
     serializer_class, related, queryset = LogSerializer, "log_lines", JobLog.objects.none()
 
 

@@ -87,10 +87,13 @@ class ModelList(ListAPIView):
 
     @extend_schema(parameters=[OpenApiParameter("name", description="Exact name."), OpenApiParameter("task")])
     def get(self, request: Request) -> HttpResponseBase:
+        """The team's models, each with its newest version."""
         return super().get(request)
 
 
 class ModelDetail(RetrieveAPIView):
+    """One model with all its versions."""
+
     serializer_class = ModelDetailSerializer
 
     def get_queryset(self) -> QuerySet[RegisteredModel]:
@@ -98,6 +101,8 @@ class ModelDetail(RetrieveAPIView):
 
 
 class VersionDetail(RetrieveAPIView):
+    """One version: its figures, its files and where it came from."""
+
     serializer_class = VersionSerializer
 
     def get_object(self) -> ModelVersion:

@@ -28,6 +28,7 @@ class PoolSerializer(serializers.Serializer):
 class PoolDetail(APIView):
     @extend_schema(responses=PoolSerializer)
     def get(self, request: Request) -> Response:
+        """How full the pool and the team's quota are."""
         require_team(request)
         return Response(PoolSerializer(pool_overview(request.team)).data)
 
