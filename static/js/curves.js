@@ -287,7 +287,7 @@
   function finish() {
     root.dataset.done = "true";
     if (charts.size) return;
-    root.replaceChildren(element("p", "text-secondary m-0", null, words.none));
+    root.replaceChildren(element("p", "curves-none col-12 text-secondary mb-0", null, words.none));
   }
 
   // Choices

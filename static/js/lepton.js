@@ -67,6 +67,8 @@
   document.addEventListener("htmx:afterSwap", showToasts);
   document.addEventListener("DOMContentLoaded", () => {
     showToasts();
+    // Loading the page again must show the secret no more, and must not make a second one.
+    if (document.querySelector("[data-shown-once]")) history.replaceState(null, "", location.href);
     document.querySelector(".is-invalid")?.focus(); // what is wrong may lie far below
   });
 })();
