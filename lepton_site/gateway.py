@@ -8,8 +8,9 @@ less than a second, so that a revoked key or a deleted deployment is refused wit
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -34,6 +35,8 @@ BODY_SECONDS = 30.0
 MAX_BUFFERED_BYTES = 512 * 2**20
 FORM_OVERHEAD_BYTES = 2**20
 DATABASE_THREADS = 4
+MAX_SECRET_LENGTH = 200
+MAX_NAME_LENGTH = 200
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -111,9 +114,10 @@ class Gateway:
         if not is_prediction:
             return Answer(200, json.dumps(endpoint.describe()).encode(), {})
         top_k = read_top_k(_query(scope).get("top_k", [None])[-1])
-        body = await self._read_body(headers, receive)
-        question = await self._question(scope, endpoint, headers.get("content-type", "").lower(), body, top_k)
-        return await self._ask(team_id, name, endpoint, question)
+        with self._room_for(headers):
+            body = await _read_body(receive)
+            question = await self._question(scope, endpoint, headers.get("content-type", "").lower(), body, top_k)
+            return await self._ask(team_id, name, endpoint, question)
 
     async def _ask(self, team_id: int, name: str, endpoint: Endpoint, question: Question) -> Answer:
         if not endpoint.sockets:
@@ -133,8 +137,9 @@ class Gateway:
             return await self._in_thread(multipart_question)(scope, endpoint.task, body, top_k)
         return to_question(endpoint.task, content_type, body, top_k)
 
-    async def _read_body(self, headers: dict[str, str], receive: Receive) -> bytes:
-        """The whole body. Raises TooLarge, if possible before a byte of it was read, BodyTimeout, TooManyRequests."""
+    @contextmanager
+    def _room_for(self, headers: dict[str, str]) -> Iterator[None]:
+        """Memory for the body until it is answered. Raises TooLarge before a byte was read, and TooManyRequests."""
         limit = settings.LEPTON_MAX_PREDICT_BYTES
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
@@ -144,10 +149,7 @@ class Gateway:
             raise TooManyRequests("Too many large requests at once.", code="overloaded", retry_after_seconds=1)
         self._buffered_bytes += reserved
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                return await _collect(receive, limit)
-        except TimeoutError as error:
-            raise BodyTimeout(f"The body did not arrive within {BODY_SECONDS:.0f} seconds.") from error
+            yield
         finally:
             self._buffered_bytes -= reserved
 
@@ -164,7 +166,7 @@ class Gateway:
 
 
 class BodyLimit:
-    """Refuses bodies that no page and no endpoint takes, before Django writes them to a disk."""
+    """Refuses addresses and bodies that no page and no endpoint takes, before Django writes them to a disk."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -175,22 +177,33 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        if declared.isdigit() and int(declared) > self._limit:
-            await _send(send, _refusal(too_large(self._limit)))
-            return
-        await self._app(scope, self._counted(receive), send)
+        try:
+            _check_address(scope)
+            if declared.isdigit() and int(declared) > self._limit:
+                raise too_large(self._limit)
+            await self._app(scope, self._counted(receive), send)
+        except DomainError as error:
+            await _send(send, _refusal(error))
 
     def _counted(self, receive: Receive) -> Receive:
-        """A body without a declared length ends as if the client had gone where it grows too long."""
+        """A body without a declared length is refused where it grows too long; nobody has answered before its end."""
         left = self._limit
 
         async def counted() -> dict[str, Any]:
             nonlocal left
             message = await receive()
             left -= len(message.get("body", b""))
-            return message if left >= 0 else {"type": "http.disconnect"}
+            if left < 0:
+                raise too_large(self._limit)
+            return message
 
         return counted
+
+
+def _check_address(scope: Scope) -> None:
+    """No name has a NUL in it, and the database refuses to look for one."""
+    if "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
+        raise DomainError("The address has a NUL character in it.", code="bad_request")
 
 
 def too_large(limit: int) -> TooLarge:
@@ -211,11 +224,13 @@ def _internal_error() -> DomainError:
 def _team_of(secret: str) -> int:
     key = find_api_key(secret)
     if key is None:
-        raise Unauthorized(
-            "This API key is not valid: it was mistyped or revoked. Make a new one on the page API keys."
-        )
+        raise _invalid_key()
     touch_api_key(key)
     return key.team_id
+
+
+def _invalid_key() -> Unauthorized:
+    return Unauthorized("This API key is not valid: it was mistyped or revoked. Make a new one on the page API keys.")
 
 
 def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
@@ -228,9 +243,9 @@ def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
 def _parse_path(path: str) -> tuple[str, bool]:
     """The endpoint's name, and whether a prediction is asked for."""
     name, slash, verb = path[len(PREFIX) :].rstrip("/").rpartition("/")
-    if not slash:
+    if not slash and len(verb) <= MAX_NAME_LENGTH:
         return verb, False
-    if verb != "predict" or not name:
+    if verb != "predict" or not name or len(name) > MAX_NAME_LENGTH:
         raise NotFound("There is no such address. Predictions are asked for at /v1/models/<name>/predict.")
     return name, True
 
@@ -246,6 +261,8 @@ def _bearer(headers: dict[str, str]) -> str:
     scheme, _, secret = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Unauthorized("Send your API key in the header: Authorization: Bearer lp_...", code="not_authenticated")
+    if len(secret) > MAX_SECRET_LENGTH:  # it would be kept in memory for as long as it is remembered to be wrong
+        raise _invalid_key()
     return secret.strip()
 
 
@@ -254,6 +271,15 @@ def _query(scope: Scope) -> dict[str, list[str]]:
         return parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=20)
     except ValueError as error:
         raise DomainError("The address has too many parameters.") from error
+
+
+async def _read_body(receive: Receive) -> bytes:
+    """The whole body. Raises TooLarge, BodyTimeout, ClientGone."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _collect(receive, settings.LEPTON_MAX_PREDICT_BYTES)
+    except TimeoutError as error:
+        raise BodyTimeout(f"The body did not arrive within {BODY_SECONDS:.0f} seconds.") from error
 
 
 async def _collect(receive: Receive, limit: int) -> bytes:

@@ -288,3 +288,37 @@ def test_the_answers_of_many_clients_do_not_get_mixed_up(site, owner, shades):
 
 def test_what_is_cached_is_cached_for_less_than_a_second():
     assert CACHE_SECONDS < 1
+
+
+@pytest.mark.parametrize("path", ["/v1/models/a%00b", "/api/v1/jobs/?status=%00", "/jobs/?q=a%00", "/%00"])
+def test_no_address_has_a_nul_character_in_it(site, owner, path):
+    assert code(site("GET", path, owner.secret)) == (400, "bad_request")
+
+
+def test_a_key_too_long_to_be_one_is_refused_and_not_remembered(site, owner):
+    assert code(site("GET", "/v1/models/shades", "x" * 5000)) == (401, "invalid_api_key")
+    assert not site.app._app._keys._entries
+
+
+def test_a_name_too_long_to_be_one_is_not_looked_up(site, owner):
+    assert code(site("GET", "/v1/models/" + "x" * 5000, owner.secret)) == (404, "not_found")
+    assert not site.app._app._endpoints._entries
+
+
+def test_a_body_without_a_length_is_refused_where_it_grows_too_long(site, owner):
+    async def blocks():
+        for _number in range(40):
+            yield b"x" * 2**20
+
+    response = site("PUT", "/api/v1/uploads/00000000-0000-0000-0000-000000000000/", owner.secret, content=blocks())
+    assert code(response) == (413, "too_large")
+
+
+def test_memory_for_a_body_is_held_until_it_is_answered(site, owner, shades, monkeypatch):
+    monkeypatch.setattr("lepton_site.gateway.MAX_BUFFERED_BYTES", len(png(0)) * 2 - 1)
+
+    async def both() -> list[httpx.Response]:
+        return await asyncio.gather(*(site.ask("POST", PREDICT, owner.secret, content=png(0)) for _ in range(2)))
+
+    assert sorted(response.status_code for response in site.runner.run(both())) == [200, 429]
+    assert site("POST", PREDICT, owner.secret, content=png(0)).status_code == 200
