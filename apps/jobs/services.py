@@ -137,7 +137,7 @@ def submit_compression(*, team: Team, user: User | None, base_version: ModelVers
             code="data_gone",
         )
     with transaction.atomic():
-        return _submit(
+        job = _submit(
             team=team,
             user=user,
             devices=1,
@@ -150,6 +150,9 @@ def submit_compression(*, team: Team, user: User | None, base_version: ModelVers
             model_name=base_version.model.name,
             method=method,
         )
+        details = {"model": str(base_version), "method": method}
+        record_audit(team=team, actor=user, action="job.compress", target=str(job), details=details)
+    return job
 
 
 def _submit(*, team: Team, user: User | None, devices: int, **fields: Any) -> Job:
