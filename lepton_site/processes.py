@@ -15,6 +15,9 @@ import psutil
 
 # Every process that `up` starts carries the data folder in its environment, and hands it on to what it starts itself.
 STACK_VARIABLE = "LEPTON_STACK"
+# Data, models and logs are for this account alone. The folder's own mode is not enough: where PostgreSQL runs under
+# another account, every account may pass through it.
+PRIVATE_UMASK = 0o077
 LOG_BYTES = 10 * 2**20
 LOG_FILES = 2
 KILL_SECONDS = 5

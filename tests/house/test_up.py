@@ -48,6 +48,16 @@ def find_service(stack: Stack, *words: str) -> psutil.Process:
     pytest.fail(f"no process with {words} in {stack.log()}")
 
 
+def readable_by_others(folder: Path) -> Iterator[Path]:
+    """What another account of this machine could list or read, reached through folders it may pass."""
+    for path in folder.iterdir():
+        mode = path.lstat().st_mode
+        if mode & 0o004 and path.name != "up.log":  # the test's own
+            yield path
+        if path.is_dir() and mode & 0o001:
+            yield from readable_by_others(path)
+
+
 def is_lock_free(home: Path) -> bool:
     with open(home / "up.lock") as lock:
         try:
@@ -76,6 +86,7 @@ def test_it_says_where_it_is_and_refuses_a_second_one_and_a_taken_port(stack: St
     assert f"Port {stack.port} is already taken" in taken.stderr
     assert "Traceback" not in second.stderr + taken.stderr
     assert answers(stack)
+    assert list(readable_by_others(stack.home)) == []
     stack.stop()
     assert find_running(stack.home) is None
 

@@ -1,9 +1,12 @@
 """``manage.py node_agent --name NAME``: join this machine to the pool and work for it until SIGTERM."""
 
+import os
+
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from lepton_site.celery import app
+from lepton_site.processes import PRIVATE_UMASK
 from workers import agent
 
 
@@ -19,6 +22,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, name: str, stop_work: bool, **_options: object) -> None:
+        os.umask(PRIVATE_UMASK)
         running = agent.run(name)
         queue = f"node.{name}"
         argv = ["--quiet", "worker", "-Q", queue, "-n", f"{queue}@%h", "--pool", "threads", "-c", "2"]

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.services import ensure_first_administrator
 from lepton_site import embedded
+from lepton_site.processes import PRIVATE_UMASK
 from lepton_site.supervisor import Address, Supervisor, SupervisorError, services
 
 
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--no-node", action="store_true", help="start no node agent: a site without hardware")
 
     def handle(self, *, host: str, port: int, node: str, no_node: bool, **_options: object) -> None:
+        os.umask(PRIVATE_UMASK)
         address, home = Address(host, port), settings.LEPTON_HOME
         os.environ.setdefault("LEPTON_BASE_URL", address.url)
         os.environ["LEPTON_HOME"] = str(home)
