@@ -205,7 +205,7 @@ def test_columns_that_help_nobody_are_told(place):
     done = place.prepare({"x.csv": csv_text([["n", "constant", "empty", "nearly", "class"], *rows])})
     assert done.warnings == {"constant_column", "empty_column", "almost_numeric"}
     messages = {warning["code"]: warning["message"] for warning in done.report["warnings"]}
-    assert '"nearly" has 59 numbers and 1 values that are none, such as "x"' in messages["almost_numeric"]
+    assert '"nearly" has 59 numbers and 1 value that is none, such as "x"' in messages["almost_numeric"]
 
 
 def test_a_large_table_is_read_in_chunks_with_the_same_result(place):
