@@ -121,6 +121,9 @@ def newest_checkpoint(job: Job) -> Checkpoint | None:
     return job.checkpoints.order_by("-id").first()
 
 
+SECRETS = frozenset({"LEPTON_SECRET_KEY", "DATABASE_URL", "REDIS_URL"})  # none of a program's business
+
+
 def python_environment(job_threads: int) -> dict[str, str]:
     """What every program is started with: as many threads as it was given, and no way to reach a hub."""
     count = str(job_threads)

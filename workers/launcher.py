@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import psutil
@@ -16,15 +17,22 @@ TOKEN_VARIABLE = "LEPTON_PROCESS_TOKEN"
 
 
 def launch(
-    argv: list[str], *, token: str, log_path: Path, cwd: Path, env: dict[str, str] | None = None
+    argv: list[str],
+    *,
+    token: str,
+    log_path: Path,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    withheld: Collection[str] = (),
 ) -> subprocess.Popen:
-    """Start `argv` detached, its output appended to `log_path`."""
+    """Start `argv` detached, its output appended to `log_path`. `withheld` are variables that it must not see."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
+    inherited = {name: value for name, value in os.environ.items() if name not in withheld}
     with open(log_path, "ab") as log:
         return subprocess.Popen(
             argv,
             cwd=cwd,
-            env={**os.environ, **(env or {}), TOKEN_VARIABLE: token},
+            env={**inherited, **(env or {}), TOKEN_VARIABLE: token},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

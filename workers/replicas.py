@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 from apps.deployments.models import Replica
 from apps.deployments.services import reconcile
 from apps.resources.models import Node
-from workers.artifacts import fetch_model, node_folder, python_environment
+from workers.artifacts import SECRETS, fetch_model, node_folder, python_environment
 from workers.contract import EVENTS_FILE, ServeSpec, read_events, write_spec
 from workers.devices import usable_cpus
 from workers.inference.framing import PING, SAMPLE, Question, ask
@@ -140,6 +140,7 @@ def _launch(replica: Replica, model_dir: Path, path: Path) -> subprocess.Popen:
         log_path=folder / "log",
         cwd=settings.BASE_DIR,
         env=python_environment(threads),
+        withheld=SECRETS,
     )
 
 
@@ -215,7 +216,7 @@ def _answers(replica: Replica) -> bool:
 def _died(replica: Replica) -> None:
     """The process is gone: keep why, so that the page can say it."""
     child = _children.pop(replica.pk, None)
-    exit_code = child.poll() if child else None
+    exit_code = _exit_code(child) if child else None
     folder = _folder(replica.node.name, replica.pk)
     reason = _failure_message(folder) or _ending_in_words(exit_code)
     tail = log_tail(folder / "log", LOG_TAIL_BYTES)
@@ -232,6 +233,14 @@ def _failure_message(folder: Path) -> str:
     """What the program itself said was wrong."""
     failures = [event for event, _offset in read_events(folder / EVENTS_FILE) if event["type"] == "failure"]
     return f"{failures[-1]['message']} {failures[-1]['hint']}".strip() if failures else ""
+
+
+def _exit_code(child: subprocess.Popen) -> int | None:
+    """Of a process that is gone or just going: for a moment it is neither alive nor has a code yet."""
+    try:
+        return child.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _ending_in_words(exit_code: int | None) -> str:

@@ -125,6 +125,7 @@ class Runner:
             log_path=self.folder / LOG_FILE,
             cwd=settings.BASE_DIR,
             env=artifacts.python_environment(spec.threads),
+            withheld=artifacts.SECRETS,
         )
         if not attempts.mark_running(job=self.job, attempt=self.attempt):
             raise LeaseLost

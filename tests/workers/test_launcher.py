@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from tests.stack import wait_until
+from workers.artifacts import SECRETS
 from workers.launcher import end_tree, find_by_token, is_alive, launch, log_tail
 
 STUBBORN = textwrap.dedent(
@@ -58,3 +59,12 @@ def test_the_end_of_a_log_is_short(tmp_path):
     assert log_tail(path, 100).endswith("the end")
     assert len(log_tail(path, 100)) <= 100
     assert log_tail(tmp_path / "none") == ""
+
+
+def test_a_program_does_not_see_what_is_withheld_from_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://secret")
+    monkeypatch.setenv("LEPTON_TEST_KEPT", "kept")
+    script = "import os; print(os.environ.get('DATABASE_URL'), os.environ['LEPTON_TEST_KEPT'])"
+    log = tmp_path / "log"
+    launch([sys.executable, "-c", script], token="test-env-", log_path=log, cwd=tmp_path, withheld=SECRETS).wait(20)
+    assert log_tail(log) == "None kept"
