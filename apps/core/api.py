@@ -1,43 +1,16 @@
-"""What all REST endpoints share: one error form, one pagination, one way to read JSON."""
+"""The one form in which all REST endpoints answer errors."""
 
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from django.utils.translation import gettext as _
 from rest_framework import exceptions
-from rest_framework.pagination import LimitOffsetPagination
-from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from apps.core.errors import DomainError, Forbidden, NotFound, TooManyRequests, Unprocessable
-
-
-class Pagination(LimitOffsetPagination):
-    default_limit = 50
-    max_limit = 500
-
-
-class TextParser(JSONParser):
-    """JSON whose texts the database can hold and an answer can repeat: without NUL, without half a character."""
-
-    def parse(self, stream: BinaryIO, media_type: str | None = None, parser_context: dict | None = None) -> Any:
-        try:
-            data = super().parse(stream, media_type, parser_context)
-            _check_texts(data)
-        except RecursionError as error:
-            raise exceptions.ParseError(_("The JSON is nested too deeply.")) from error
-        return data
-
-
-def _check_texts(value: Any) -> None:
-    if isinstance(value, str) and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
-        raise exceptions.ParseError(_("The JSON has a text with a NUL character or with half of a surrogate pair."))
-    if isinstance(value, dict | list):
-        for part in (*value, *value.values()) if isinstance(value, dict) else value:
-            _check_texts(part)
 
 
 def exception_handler(exception: Exception, context: dict) -> Response | None:

@@ -16,9 +16,9 @@ from rest_framework.views import APIView
 
 from apps.accounts.access import require_write
 from apps.accounts.models import Team
-from apps.core.api import TextParser
 from apps.core.errors import NotFound, Unprocessable
 from apps.core.files import blob_response
+from apps.core.parsers import TextParser
 from apps.datasets import services
 from apps.datasets.models import Dataset, DatasetVersion, Upload
 from apps.datasets.parsers import ChunkParser, has_checksum
