@@ -24,7 +24,6 @@ from apps.resources.models import Node
 from apps.resources.services import lock_grant, release_allocation, request_allocation
 
 MAX_STRIKES = 3
-MAX_LOG_LINES = 5000
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to should it turn out damaged
 S = Job.Status
 
@@ -257,10 +256,3 @@ def reap_lost_jobs() -> int:
         else:
             count += requeue_job(job=job, attempt=job.attempt, message=message, is_strike=True)
     return count
-
-
-def trim_logs(*, job: Job) -> None:
-    """Keep the newest MAX_LOG_LINES lines."""
-    ids = job.log_lines.order_by("-id").values_list("id", flat=True)
-    if len(boundary := list(ids[MAX_LOG_LINES : MAX_LOG_LINES + 1])):
-        job.log_lines.filter(id__lte=boundary[0]).delete()

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -242,7 +242,3 @@ def lock_grant(*, allocation_id: int | None, node: Node) -> bool:
     """Whether `node` holds the grant; until the transaction around this ends, nobody takes it back or releases it."""
     granted = Allocation.objects.filter(pk=allocation_id, status=Allocation.Status.GRANTED, node=node)
     return granted.select_for_update().first() is not None
-
-
-def granted_on(node: Node) -> QuerySet[Allocation]:
-    return Allocation.objects.filter(node=node, status=Allocation.Status.GRANTED).order_by(F("granted_at"))
