@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from apps.jobs.attempts import claim_job, requeue_job
 from apps.jobs.models import Job
 from apps.resources.models import Node
-from apps.resources.services import BEAT_SECONDS, beat_node, register_node, retire_node
+from apps.resources.nodes import BEAT_SECONDS, beat_node, register_node, retire_node
 from workers import replicas
 from workers.artifacts import node_folder
 from workers.devices import machine_facts

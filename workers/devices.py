@@ -16,6 +16,7 @@ def machine_facts(home: Path) -> dict:
     return {
         "cpu_count": usable_cpus(),
         "memory_bytes": memory,
+        "storage_bytes": shutil.disk_usage(home).total,
         "storage_free_bytes": shutil.disk_usage(home).free,
         "devices": nvidia_devices() or [cpu],
     }

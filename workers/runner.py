@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from apps.core.errors import DomainError
 from apps.jobs import attempts
 from apps.jobs.models import Job
+from apps.resources.models import Allocation
 from workers import artifacts
 from workers.contract import EVENTS_FILE, EXIT_FAILED, EXIT_STOPPED, OUTPUT_FOLDER, read_events, write_spec
 from workers.launcher import end_tree, launch, log_tail
@@ -83,6 +84,7 @@ class Runner:
         self.failure: dict | None = None
         self.asked_to_stop = False
         self.is_cancelled = False
+        self.leave_code = ""
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self._on_term)
@@ -148,9 +150,10 @@ class Runner:
     def _must_stop(self) -> bool:
         try:
             self.is_cancelled = attempts.is_cancel_requested(job_id=self.job.pk, attempt=self.attempt)
+            self.leave_code = attempts.reason_to_leave(job_id=self.job.pk, attempt=self.attempt)
         except AWAY as error:
             self.lease.tolerate(error)
-        return self.is_cancelled or self.asked_to_stop
+        return self.is_cancelled or bool(self.leave_code) or self.asked_to_stop
 
     def _apply_events(self) -> None:
         batch = list(read_events(self.folder / EVENTS_FILE, self.offset))
@@ -191,8 +194,8 @@ class Runner:
             self._succeed()
         elif self.is_cancelled:
             self._end(attempts.end_cancelled, message=_("Stopped."))
-        elif code == EXIT_STOPPED or self.asked_to_stop:
-            self._end(attempts.requeue_job, message=_("The machine was stopped."), is_strike=False)
+        elif code == EXIT_STOPPED or self.asked_to_stop or self.leave_code:
+            self._end(attempts.requeue_job, message=_why_it_left(self.leave_code), is_strike=False)
         elif code == EXIT_FAILED and self.failure:
             self._end(attempts.fail_job, failure=_from_event(self.failure))
         elif code < 0:
@@ -227,6 +230,12 @@ class Runner:
 def _read_json(path: Path) -> dict:
     """Python writes NaN and Infinity, which are no JSON and which PostgreSQL refuses: they become null."""
     return json.loads(path.read_text(), parse_constant=lambda _name: None)
+
+
+def _why_it_left(leave_code: str) -> str:
+    if not leave_code:
+        return _("The machine was stopped.")
+    return _("Made room: %(reason)s.") % {"reason": Allocation.Leave(leave_code).label}
 
 
 def _from_event(event: dict) -> dict:

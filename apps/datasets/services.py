@@ -22,6 +22,7 @@ from apps.datasets import chunks
 from apps.datasets.models import Dataset, DatasetVersion, Upload, VersionFile
 from apps.datasets.names import MAX_DATASET_NAME_LENGTH, clean_dataset_name, clean_upload_name
 from apps.resources.models import Quota
+from apps.resources.quotas import limit_of
 from workers.contract import SPLITS
 
 UPLOAD_KEPT_HOURS = 48
@@ -97,9 +98,8 @@ def _check_quota(team: Team, size_bytes: int) -> None:
 
 
 def storage_limit(team: Team) -> int | None:
-    """The smallest of the team's storage quotas in bytes; None where there is none."""
-    limits = Quota.objects.filter(team=team, max_storage_bytes__isnull=False)
-    return min(limits.values_list("max_storage_bytes", flat=True), default=None)
+    """The team's storage quota in bytes; None where there is none."""
+    return limit_of(team, Quota.Resource.STORAGE)
 
 
 def storage_bytes(team: Team) -> int:

@@ -15,7 +15,7 @@ from apps.deployments.models import Deployment, Replica
 from apps.deployments.replication import State, Wanted, describe, plan_steps
 from apps.registry.models import ModelVersion
 from apps.resources.models import Node
-from apps.resources.services import online_nodes
+from apps.resources.nodes import open_nodes
 from workers.contract import TASKS
 
 MAX_REPLICAS = 8
@@ -228,7 +228,7 @@ def _stop(replicas: QuerySet[Replica]) -> None:
 def _place(replica: Replica) -> None:
     """Give a waiting replica to the online node that serves the fewest; without one it goes on waiting."""
     busy = Count("replicas", filter=Q(replicas__status__in=Replica.LIVE))
-    node = online_nodes().filter(is_cordoned=False).annotate(busy=busy).order_by("busy", "id").first()
+    node = open_nodes().annotate(busy=busy).order_by("busy", "id").first()
     if node and Replica.objects.filter(pk=replica.pk, status=Replica.Status.PENDING, node=None).update(node=node):
         _wake(node)
 

@@ -21,7 +21,7 @@ from apps.jobs.services import move_job
 from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
 from apps.resources.models import Node
-from apps.resources.services import lock_grant, release_allocation, request_allocation
+from apps.resources.services import lock_grant, release_allocation, renew_allocation
 
 MAX_STRIKES = 3
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to should it turn out damaged
@@ -59,6 +59,12 @@ def renew_lease(*, job_id: int, attempt: int) -> bool:
 
 def is_cancel_requested(*, job_id: int, attempt: int) -> bool:
     return Job.objects.filter(pk=job_id, attempt=attempt, cancel_requested_at__isnull=False).exists()
+
+
+def reason_to_leave(*, job_id: int, attempt: int) -> str:
+    """Why the pool wants the hardware back (an Allocation.Leave); "" while it does not."""
+    row = Job.objects.filter(pk=job_id, attempt=attempt, allocation__leave_requested_at__isnull=False)
+    return row.values_list("allocation__leave_code", flat=True).first() or ""
 
 
 def mark_running(*, job: Job, attempt: int) -> bool:
@@ -232,9 +238,8 @@ def requeue_job(*, job: Job, attempt: int, message: str, is_strike: bool) -> boo
             job=job, to=S.QUEUED, attempt=attempt, message=message, strikes=strikes, node=None, lease_expires_at=None
         ):
             return False
-        job.allocation = request_allocation(team=job.team, devices=old.devices_asked, pool=old.pool)
+        job.allocation = renew_allocation(allocation=old)
         job.save(update_fields=["allocation"])
-        release_allocation(allocation=old)
     return True
 
 

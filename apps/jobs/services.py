@@ -13,8 +13,11 @@ from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job, JobEvent
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
-from apps.resources.models import Quota
-from apps.resources.services import default_pool, release_allocation, request_allocation
+from apps.resources.models import Quota, Share
+from apps.resources.nodes import default_pool
+from apps.resources.quotas import limit_of, share_of
+from apps.resources.scheduling import Demand
+from apps.resources.services import USUAL_TERMS, Terms, release_allocation, request_allocation
 from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.training.hyperparameters import HyperparameterError, resolve
 
@@ -23,6 +26,8 @@ TASKS_OF_KIND = {
     KIND_TABLE: (TABULAR_CLASSIFICATION, TABULAR_REGRESSION),
 }
 COMPRESSION_METHODS = ("int8",)
+LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=512 * 2**20)
+ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=2**30)
 S = Job.Status
 MAY_BECOME = {
     S.STARTING: (S.QUEUED,),
@@ -68,7 +73,7 @@ def submit_prepare(*, version: DatasetVersion) -> Job:
         return _submit(
             team=locked.dataset.team,
             user=locked.created_by,
-            devices=0,
+            demand=LIGHT,
             kind=Job.Kind.PREPARE,
             name=_("Check %(version)s") % {"version": locked},
             dataset_version=locked,
@@ -86,6 +91,7 @@ def submit_training(
     target: str = "",
     preset: str = "balanced",
     hyperparameters: dict | None = None,
+    terms: Terms = USUAL_TERMS,
 ) -> Job:
     """Queue a training. Raises Unprocessable for a bad choice (with `field`), Conflict when the data is not ready."""
     _require_ready(version)
@@ -103,7 +109,8 @@ def submit_training(
         job = _submit(
             team=team,
             user=user,
-            devices=1,
+            demand=ONE_DEVICE,
+            terms=terms,
             kind=Job.Kind.TRAIN,
             name=_("Train %(model)s") % {"model": model_name},
             dataset_version=version,
@@ -117,7 +124,14 @@ def submit_training(
     return job
 
 
-def submit_compression(*, team: Team, user: User | None, base_version: ModelVersion, method: str = "int8") -> Job:
+def submit_compression(
+    *,
+    team: Team,
+    user: User | None,
+    base_version: ModelVersion,
+    method: str = "int8",
+    terms: Terms = USUAL_TERMS,
+) -> Job:
     """Queue a compression of `base_version`. Raises Unprocessable or Conflict."""
     if method not in COMPRESSION_METHODS:
         raise Unprocessable(
@@ -140,7 +154,8 @@ def submit_compression(*, team: Team, user: User | None, base_version: ModelVers
         job = _submit(
             team=team,
             user=user,
-            devices=1,
+            demand=ONE_DEVICE,
+            terms=terms,
             kind=Job.Kind.COMPRESS,
             name=_("Compress %(version)s") % {"version": base_version},
             dataset_version=version,
@@ -155,9 +170,9 @@ def submit_compression(*, team: Team, user: User | None, base_version: ModelVers
     return job
 
 
-def _submit(*, team: Team, user: User | None, devices: int, **fields: Any) -> Job:
+def _submit(*, team: Team, user: User | None, demand: Demand, terms: Terms = USUAL_TERMS, **fields: Any) -> Job:
     _require_job_quota(team)
-    allocation = request_allocation(team=team, devices=devices)
+    allocation = request_allocation(team=team, user=user, demand=demand, terms=terms)
     fields["name"] = fields["name"][:80]
     job = Job.objects.create(team=team, created_by=user, allocation=allocation, **fields)
     JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user)
@@ -165,15 +180,16 @@ def _submit(*, team: Team, user: User | None, devices: int, **fields: Any) -> Jo
 
 
 def _require_job_quota(team: Team) -> None:
-    quota = Quota.objects.select_for_update().filter(team=team, pool=default_pool()).first()
-    if quota is None or quota.max_jobs is None:
+    limit = limit_of(team, Quota.Resource.JOBS)
+    if limit is None:
         return
+    Share.objects.select_for_update(no_key=True).get(pk=share_of(team, default_pool()).pk)  # one submit at a time
     active = Job.objects.filter(team=team).exclude(status__in=Job.ENDED).count()
-    if active >= quota.max_jobs:
+    if active >= limit:
         raise QuotaExceeded(
             _("Your team may have %(limit)d jobs at once and has %(active)d. Wait for one to end, or cancel one.")
-            % {"limit": quota.max_jobs, "active": active},
-            details={"limit": quota.max_jobs, "in_use": active},
+            % {"limit": limit, "active": active},
+            details={"limit": limit, "in_use": active},
         )
 
 

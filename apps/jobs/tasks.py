@@ -15,7 +15,9 @@ from apps.jobs.models import Job
 from apps.jobs.services import submit_prepare
 from apps.jobs.sweeping import sweep_blobs
 from apps.resources.models import Pool
-from apps.resources.services import default_pool, reclaim_unclaimed, schedule_pool
+from apps.resources.nodes import default_pool
+from apps.resources.planning import schedule_pool
+from apps.resources.services import reclaim_unclaimed
 
 TICK_SECONDS = 5
 

@@ -1,195 +1,132 @@
-"""The pool's verbs: nodes beat, work asks for devices, plans are applied, devices come back."""
+"""The verbs of claims: work asks for hardware, is granted it by a plan, and gives it back."""
 
-from collections import Counter
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from apps.accounts.models import Team
+from apps.accounts.models import Team, User
 from apps.core.doorbell import ring
 from apps.core.errors import Unprocessable
-from apps.resources.models import Allocation, Device, Node, Pool, Quota, UsageRecord
-from apps.resources.scheduling import Grant, NodeState, Plan, Reason, Request, Snapshot, plan
-
-BEAT_SECONDS = 5
-MISSED_BEATS = 3
-
-
-def default_pool() -> Pool:
-    return Pool.objects.get_or_create(name="default")[0]
+from apps.resources.accounting import record_usage
+from apps.resources.models import Allocation, Device, Node, Pool, Quota, Share
+from apps.resources.nodes import default_pool, largest_node, nodes_in_pool, online_nodes
+from apps.resources.quotas import promises_of, share_of
+from apps.resources.scheduling import Demand, Estimate, Priority
 
 
-def online_nodes() -> QuerySet[Node]:
-    """Nodes that have beaten within the last three beats, by the database's clock."""
-    return Node.objects.filter(last_beat_at__gt=Now() - timedelta(seconds=BEAT_SECONDS * MISSED_BEATS))
+@dataclass(frozen=True)
+class Terms:
+    """On what terms a claim waits and runs: its class, whether it may be preempted, what it bids (credits for one
+    device-hour), and how long it is expected to run."""
+
+    priority: int = Priority.NORMAL
+    is_preemptible: bool = True
+    bid: float = 0.0
+    estimate: Estimate | None = None
 
 
-def is_online(node: Node) -> bool:
-    return bool(node.last_beat_at) and timezone.now() - node.last_beat_at < timedelta(
-        seconds=BEAT_SECONDS * MISSED_BEATS
-    )
+USUAL_TERMS = Terms()
 
 
 @transaction.atomic
-def register_node(*, name: str, facts: dict) -> Node:
-    """Make the node known with what it has. `facts`: cpu_count, memory_bytes, storage_free_bytes, devices
-    [{kind, index, name, memory_bytes}]. A device that is gone is dropped once nothing holds it."""
-    fields = {key: facts[key] for key in ("cpu_count", "memory_bytes", "storage_free_bytes")} | {"last_beat_at": Now()}
-    node, _created = Node.objects.update_or_create(
-        name=name, defaults=fields, create_defaults=fields | {"pool": default_pool()}
-    )
-    seen = []
-    for device in facts["devices"]:
-        row, _created = Device.objects.update_or_create(
-            node=node,
-            kind=device["kind"],
-            index=device["index"],
-            defaults={"name": device["name"], "memory_bytes": device["memory_bytes"]},
-        )
-        seen.append(row.pk)
-    node.devices.filter(allocation=None).exclude(pk__in=seen).delete()
-    return node
-
-
-def beat_node(*, node: Node, storage_free_bytes: int) -> None:
-    Node.objects.filter(pk=node.pk).update(last_beat_at=Now(), storage_free_bytes=storage_free_bytes)
-
-
-def retire_node(*, node: Node) -> None:
-    """The agent has stopped in order: the node is offline at once, not after three missed beats."""
-    Node.objects.filter(pk=node.pk).update(last_beat_at=None)
-
-
-def request_allocation(*, team: Team, devices: int, pool: Pool | None = None) -> Allocation:
-    """Ask for `devices` of one node. Raises Unprocessable when no node of the pool could ever give them."""
+def request_allocation(
+    *, team: Team, user: User | None, demand: Demand, terms: Terms = USUAL_TERMS, pool: Pool | None = None
+) -> Allocation:
+    """Ask for hardware. Raises Unprocessable when no node of the pool could ever give it."""
     pool = pool or default_pool()
-    largest = pool.nodes.annotate(n=Count("devices")).order_by("-n").values_list("n", flat=True).first()
-    if largest and devices > largest:
-        raise Unprocessable(
-            _("This asks for %(asks)d devices at once; the largest machine has %(largest)d.")
-            % {"asks": devices, "largest": largest},
-            code="never_fits",
-        )
-    allocation = Allocation.objects.create(team=team, pool=pool, devices_asked=devices)
+    _check_fits(pool, demand)
+    share_of(team, pool)
+    estimate = terms.estimate
+    allocation = Allocation.objects.create(
+        team=team,
+        pool=pool,
+        user=user,
+        devices_asked=demand.devices,
+        device_kind=demand.device_kind,
+        cpu_millicores=demand.cpu_millicores,
+        memory_bytes=demand.memory_bytes,
+        max_nodes=demand.max_nodes,
+        priority=terms.priority,
+        is_preemptible=terms.is_preemptible,
+        bid=terms.bid,
+        low_seconds=estimate and estimate.low_seconds,
+        median_seconds=estimate and estimate.median_seconds,
+        high_seconds=estimate and estimate.high_seconds,
+        submitted_at=timezone.now(),
+    )
     ring("apps.jobs.tasks.schedule")
     return allocation
 
 
+CARRIED = (
+    "team_id", "pool_id", "user_id", "devices_asked", "device_kind", "cpu_millicores", "memory_bytes", "max_nodes",
+    "priority", "is_preemptible", "bid", "low_seconds", "median_seconds", "high_seconds", "submitted_at",
+)  # fmt: skip
+
+
+@transaction.atomic
+def renew_allocation(*, allocation: Allocation) -> Allocation:
+    """The same claim anew, for work that goes back to the queue; what it has run so far counts. Releases the old."""
+    ran = (timezone.now() - allocation.granted_at).total_seconds() if allocation.granted_at else 0.0
+    renewed = Allocation.objects.create(
+        attained_seconds=allocation.attained_seconds + max(0.0, ran),
+        **{name: getattr(allocation, name) for name in CARRIED},
+    )
+    Allocation.objects.filter(leaving_for=allocation).update(leaving_for=renewed)
+    release_allocation(allocation=allocation)
+    return renewed
+
+
 @transaction.atomic
 def release_allocation(*, allocation: Allocation) -> None:
-    """Give the devices back and write down what was used. Releasing twice changes nothing."""
+    """Give the hardware back and write down what was used. Releasing twice changes nothing."""
     row = Allocation.objects.select_for_update().get(pk=allocation.pk)
     if row.status == Allocation.Status.RELEASED:
         return
     if row.status == Allocation.Status.GRANTED:
-        _record_usage(row)
-    row.devices.update(allocation=None)
+        record_usage(row)
+        give_back(row)
     row.status, row.released_at = Allocation.Status.RELEASED, timezone.now()
     row.save(update_fields=["status", "released_at"])
     ring("apps.jobs.tasks.schedule")
 
 
-def _record_usage(allocation: Allocation) -> None:
-    ended_at = timezone.now()
-    kinds = Counter(allocation.devices.values_list("kind", flat=True))
-    UsageRecord.objects.create(
-        team_id=allocation.team_id,
-        allocation=allocation,
-        device_kind=kinds.most_common(1)[0][0] if kinds else "",
-        device_seconds=sum(kinds.values()) * (ended_at - allocation.granted_at).total_seconds(),
-        started_at=allocation.granted_at,
-        ended_at=ended_at,
-    )
-
-
-def take_snapshot(pool: Pool) -> Snapshot:
-    """What the pool looks like now, as plain values."""
-    nodes = online_nodes().filter(pool=pool, is_cordoned=False).prefetch_related("devices").order_by("id")
-    granted = Allocation.objects.filter(pool=pool, status=Allocation.Status.GRANTED)
-    light = dict(granted.filter(devices_asked=0).values_list("node_id").annotate(n=Count("id")))
-    held = dict(granted.values_list("team_id").annotate(n=Sum("devices_asked")))
-    limits = Quota.objects.filter(pool=pool, max_devices__isnull=False).values_list("team_id", "max_devices")
-    pending = Allocation.objects.filter(pool=pool, status=Allocation.Status.PENDING).order_by("requested_at", "id")
-    return Snapshot(
-        nodes=tuple(_node_state(node, light.get(node.pk, 0)) for node in nodes),
-        requests=tuple(Request(row.pk, row.team_id, row.devices_asked) for row in pending),
-        held=held,
-        device_limits=dict(limits),
-    )
-
-
-def _node_state(node: Node, light_in_use: int) -> NodeState:
-    devices = list(node.devices.all())
-    return NodeState(
-        id=node.pk,
-        name=node.name,
-        free_devices=tuple(device.pk for device in devices if device.allocation_id is None),
-        device_count=len(devices),
-        light_slots=max(2, node.cpu_count) - light_in_use,
-    )
-
-
-def schedule_pool(pool: Pool) -> Plan:
-    """One turn of the scheduler: snapshot, plan, apply."""
-    decided = plan(take_snapshot(pool))
-    apply_plan(decided)
-    return decided
-
-
-def apply_plan(decided: Plan) -> None:
-    """Write a plan down with guarded updates; a grant whose devices were taken meanwhile is dropped whole."""
-    for grant in decided.grants:
-        _apply_grant(grant)
-    for waiting in decided.waiting:
-        reason = {
-            "code": waiting.reason.code,
-            "numbers": waiting.reason.numbers | {"place": waiting.place},
-            "message": explain(waiting.reason),
-        }
-        pending = Allocation.objects.filter(pk=waiting.request_id, status=Allocation.Status.PENDING)
-        pending.exclude(reason=reason).update(reason=reason)
-
-
-def _apply_grant(grant: Grant) -> bool:
-    with transaction.atomic():
-        claimed = Allocation.objects.filter(pk=grant.request_id, status=Allocation.Status.PENDING).update(
-            status=Allocation.Status.GRANTED, node=grant.node_id, granted_at=Now(), reason={}
+def give_back(allocation: Allocation) -> None:
+    """Inside a transaction, of a granted claim that is locked: all counters and devices, in the scheduler's order."""
+    for placement in allocation.placements.order_by("node_id"):
+        Node.objects.filter(pk=placement.node_id).update(
+            cpu_held_millicores=F("cpu_held_millicores") - placement.cpu_millicores,
+            memory_held_bytes=F("memory_held_bytes") - placement.memory_bytes,
         )
-        taken = Device.objects.filter(pk__in=grant.device_ids, allocation=None).update(allocation=grant.request_id)
-        if not claimed or taken != len(grant.device_ids):
-            transaction.set_rollback(True)
-            return False
-        name = Node.objects.values_list("name", flat=True).get(pk=grant.node_id)
-        ring("workers.tasks.start_work", queue=f"node.{name}")
-    return True
+    Share.objects.filter(team=allocation.team_id, pool=allocation.pool_id).update(
+        held_devices=F("held_devices") - allocation.devices_asked,
+        held_cpu_millicores=F("held_cpu_millicores") - allocation.cpu_millicores,
+        held_memory_bytes=F("held_memory_bytes") - allocation.memory_bytes,
+        held_jobs=F("held_jobs") - 1,
+    )
+    Device.objects.filter(allocation=allocation).update(allocation=None)
+    allocation.placements.all().delete()
 
 
-def explain(reason: Reason) -> str:
-    """The sentence for a reason code."""
-    numbers = reason.numbers
-    asks = ngettext("%(n)d device", "%(n)d devices", numbers["asks"]) % {"n": numbers["asks"]}
-    match reason.code:
-        case "team_quota":
-            return _("It asks for %(asks)s; your team may hold %(limit)d and holds %(in_use)d.") % {
-                "asks": asks,
-                **{key: numbers[key] for key in ("limit", "in_use")},
-            }
-        case "no_node_online":
-            return _("No machine of the pool is online. It starts by itself as soon as one is.")
-        case "too_large_for_any_node":
-            return _("It asks for %(asks)s; the largest machine online has %(largest)d.") % {
-                "asks": asks,
-                "largest": numbers["largest_node"],
-            }
-        case "nodes_busy":
-            return _("Every machine is busy with other small jobs.")
-        case _:
-            return _("It asks for %(asks)s; %(free)d free at the moment.") % {"asks": asks, "free": numbers["free"]}
+def _check_fits(pool: Pool, demand: Demand) -> None:
+    largest = largest_node(pool)
+    total = Device.objects.filter(node__in=nodes_in_pool().filter(pool=pool)).count()
+    most = largest if demand.max_nodes == 1 else total
+    if largest and demand.devices > most:
+        raise Unprocessable(
+            ngettext(
+                "This asks for %(asks)d device at once; the largest machine has %(largest)d.",
+                "This asks for %(asks)d devices at once; the largest machine has %(largest)d.",
+                demand.devices,
+            )
+            % {"asks": demand.devices, "largest": most},
+            code="never_fits",
+        )
 
 
 def pool_overview(team: Team) -> dict:
@@ -200,17 +137,17 @@ def pool_overview(team: Team) -> dict:
     mine = Allocation.objects.filter(team=team, status=Allocation.Status.GRANTED).aggregate(
         n=Sum("devices_asked", default=0), jobs=Count("id")
     )
-    quota = Quota.objects.filter(team=team, pool=default_pool()).first()
+    promises = promises_of(team)
     return {
         "devices_total": devices["total"],
         "devices_used": devices["used"],
         "nodes_online": online_nodes().count(),
-        "nodes_total": Node.objects.count(),
+        "nodes_total": nodes_in_pool().count(),
         "devices_held": mine["n"],
         "jobs_active": mine["jobs"],
-        "quota_devices": quota.max_devices if quota else None,
-        "quota_jobs": quota.max_jobs if quota else None,
-        "quota_storage_bytes": quota.max_storage_bytes if quota else None,
+        "quota_devices": promises[Quota.Resource.DEVICES].limit,
+        "quota_jobs": promises[Quota.Resource.JOBS].limit,
+        "quota_storage_bytes": promises[Quota.Resource.STORAGE].limit,
     }
 
 
@@ -232,8 +169,10 @@ def reclaim_unclaimed(*, after_seconds: float) -> int:
                 continue
             row = Allocation.objects.filter(pk=allocation.pk, job__status="queued")  # read under the lock
             if row.exists():
-                row.update(status=Allocation.Status.PENDING, node=None, granted_at=None)
-                Device.objects.filter(allocation=allocation).update(allocation=None)
+                give_back(allocation)
+                row.update(
+                    status=Allocation.Status.PENDING, node=None, granted_at=None, leave_requested_at=None, leave_code=""
+                )
                 count += 1
     return count
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.resources import views
+from apps.resources.views import pool
 
 app_name = "resources"
-urlpatterns = [path("pool/", views.pool, name="pool")]
+urlpatterns = [path("pool/", pool.pool, name="pool")]

@@ -11,7 +11,7 @@ from apps.deployments.models import Deployment, Replica
 from apps.jobs.models import Job
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.models import Allocation
-from apps.resources.services import default_pool
+from apps.resources.nodes import default_pool
 from tests.people import Person
 
 LIVE = 'hx-trigger="every 3s"'

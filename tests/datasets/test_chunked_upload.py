@@ -13,7 +13,7 @@ from apps.core.storage import open_blob
 from apps.datasets import chunks, services
 from apps.datasets.models import Upload
 from apps.resources.models import Quota
-from apps.resources.services import default_pool
+from apps.resources.nodes import default_pool
 from tests.datasets.making import Uploader
 
 CONTENT = bytes(range(256)) * 10
@@ -211,7 +211,7 @@ def test_a_file_larger_than_the_free_disk_is_refused_at_once(uploader, home, set
 
 
 def test_a_file_over_the_teams_quota_is_refused_with_the_numbers(uploader, member):
-    Quota.objects.create(team=member.team, pool=default_pool(), max_storage_bytes=3000)
+    Quota.objects.create(team=member.team, pool=default_pool(), resource="storage", limit=3000)
     uploader.send("a.csv", CONTENT)
     answer = uploader.create("b.csv", 500)
     assert (answer.status_code, error_of(answer)["code"]) == (403, "quota_exceeded")

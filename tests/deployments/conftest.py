@@ -12,7 +12,7 @@ from apps.deployments.services import state_of, with_replicas
 from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
 from apps.resources.models import Node
-from apps.resources.services import beat_node, register_node
+from apps.resources.nodes import beat_node, register_node
 from tests.inference.models import image_model
 from tests.people import Person
 from tests.stack import wait_until

@@ -9,7 +9,8 @@ from apps.jobs import attempts
 from apps.jobs.models import Job
 from apps.jobs.services import submit_training
 from apps.resources.models import Node
-from apps.resources.services import default_pool, register_node, schedule_pool
+from apps.resources.nodes import default_pool, register_node
+from apps.resources.planning import schedule_pool
 
 DIGITS = ["0", "1", "2"]
 COLUMNS = [
@@ -41,7 +42,7 @@ def make_table(team: Team, name: str = "Income") -> DatasetVersion:
 
 def make_node(name: str = "one", devices: int = 2) -> Node:
     cpus = [{"kind": "cpu", "index": index, "name": "CPU", "memory_bytes": 10**9} for index in range(devices)]
-    facts = {"cpu_count": 2, "memory_bytes": 10**9, "storage_free_bytes": 10**9, "devices": cpus}
+    facts = {"cpu_count": 2, "memory_bytes": 16 * 10**9, "storage_free_bytes": 10**9, "devices": cpus}
     return register_node(name=name, facts=facts)
 
 

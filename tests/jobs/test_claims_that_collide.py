@@ -17,7 +17,9 @@ from apps.jobs.attempts import claim_job
 from apps.jobs.models import Job
 from apps.jobs.services import cancel_job
 from apps.resources.models import Allocation, Device, Node
-from apps.resources.services import default_pool, reclaim_unclaimed, schedule_pool
+from apps.resources.nodes import default_pool
+from apps.resources.planning import schedule_pool
+from apps.resources.services import reclaim_unclaimed
 from tests.jobs.making import make_node, submit
 from tests.people import Person
 

@@ -6,7 +6,8 @@ from apps.core.htmx import STOP_POLLING
 from apps.jobs import attempts
 from apps.jobs.models import Checkpoint, Job, Metric
 from apps.jobs.services import submit_compression
-from apps.resources.services import default_pool, schedule_pool
+from apps.resources.nodes import default_pool
+from apps.resources.planning import schedule_pool
 from tests.jobs.making import fail, log, make_node, make_version, metric, report, run, submit, succeed
 from tests.people import Person
 

@@ -15,7 +15,8 @@ from apps.jobs.services import cancel_job, move_job, submit_compression, submit_
 from apps.jobs.tasks import may_reap, tick
 from apps.registry.models import ModelVersion
 from apps.resources.models import Device, Quota
-from apps.resources.services import default_pool, register_node, schedule_pool
+from apps.resources.nodes import default_pool, register_node
+from apps.resources.planning import schedule_pool
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +26,7 @@ FAILURE = {"code": "diverged", "message": "The loss is NaN.", "hint": "", "blame
 @pytest.fixture
 def node():
     cpu = {"kind": "cpu", "index": 0, "name": "CPU", "memory_bytes": 10**9}
-    facts = {"cpu_count": 2, "memory_bytes": 10**9, "storage_free_bytes": 10**9, "devices": [cpu]}
+    facts = {"cpu_count": 2, "memory_bytes": 16 * 10**9, "storage_free_bytes": 10**9, "devices": [cpu]}
     return register_node(name="one", facts=facts)
 
 
@@ -199,7 +200,7 @@ def test_data_that_is_not_ready_cannot_be_trained_on(team, user, version):
 
 
 def test_a_quota_of_jobs_is_refused_with_its_numbers(team, user, version, job):
-    Quota.objects.create(team=team, pool=default_pool(), max_jobs=1)
+    Quota.objects.create(team=team, pool=default_pool(), resource="jobs", limit=1)
     with pytest.raises(QuotaExceeded) as caught:
         submit_training(team=team, user=user, version=version)
     assert caught.value.details == {"limit": 1, "in_use": 1}
@@ -228,7 +229,7 @@ def test_a_compressed_version_is_not_compressed_again(job, node, team, user):
 
 
 def test_a_team_at_its_limit_holds_up_nobody_elses_data(team, version, job):
-    Quota.objects.create(team=team, pool=default_pool(), max_jobs=1)
+    Quota.objects.create(team=team, pool=default_pool(), resource="jobs", limit=1)
     other = Team.objects.create(name="Fish", slug="fish")
     for owner in (team, other):
         DatasetVersion.objects.create(dataset=Dataset.objects.create(team=owner, name="New"), number=1)

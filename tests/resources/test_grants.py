@@ -8,17 +8,10 @@ from django.db import connection
 from apps.accounts.models import Team
 from apps.core.errors import Unprocessable
 from apps.resources.models import Allocation, Device, Node, Quota, UsageRecord
-from apps.resources.scheduling import plan
-from apps.resources.services import (
-    apply_plan,
-    default_pool,
-    register_node,
-    release_allocation,
-    request_allocation,
-    retire_node,
-    schedule_pool,
-    take_snapshot,
-)
+from apps.resources.nodes import default_pool, register_node, retire_node
+from apps.resources.planning import apply_plan, schedule_pool, take_snapshot
+from apps.resources.scheduling import Demand, plan
+from apps.resources.services import release_allocation, request_allocation
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +25,10 @@ def join(name: str, count: int) -> Node:
     return register_node(name=name, facts=facts)
 
 
+def claim_one(team: Team) -> Allocation:
+    return request_allocation(team=team, user=None, demand=Demand(devices=1))
+
+
 @pytest.fixture
 def team(db) -> Team:
     return Team.objects.create(name="Birds", slug="birds")
@@ -39,7 +36,7 @@ def team(db) -> Team:
 
 def test_a_free_device_is_granted_and_comes_back_with_a_usage_record(team):
     node = join("one", 1)
-    claim = request_allocation(team=team, devices=1)
+    claim = claim_one(team)
     schedule_pool(default_pool())
     claim.refresh_from_db()
     assert (claim.status, claim.node) == (Allocation.Status.GRANTED, node)
@@ -51,7 +48,7 @@ def test_a_free_device_is_granted_and_comes_back_with_a_usage_record(team):
 
 def test_who_waits_is_told_why(team):
     join("one", 1)
-    first, second = (request_allocation(team=team, devices=1) for _ in range(2))
+    first, second = (claim_one(team) for _ in range(2))
     schedule_pool(default_pool())
     second.refresh_from_db()
     assert second.reason["code"] == "devices_busy"
@@ -61,24 +58,24 @@ def test_who_waits_is_told_why(team):
 
 def test_a_quota_holds_a_team_back_though_devices_are_free(team):
     join("one", 2)
-    Quota.objects.create(team=team, pool=default_pool(), max_devices=1)
-    claims = [request_allocation(team=team, devices=1) for _ in range(2)]
+    Quota.objects.create(team=team, pool=default_pool(), resource="devices", limit=1)
+    claims = [claim_one(team) for _ in range(2)]
     schedule_pool(default_pool())
     assert [Allocation.objects.get(pk=claim.pk).status for claim in claims] == ["granted", "pending"]
     claims[1].refresh_from_db()
-    assert claims[1].reason["code"] == "team_quota"
+    assert claims[1].reason["code"] == "team_limit"
 
 
 def test_what_can_never_fit_is_refused_at_once(team):
     join("one", 2)
     with pytest.raises(Unprocessable, match="the largest machine has 2") as caught:
-        request_allocation(team=team, devices=3)
+        request_allocation(team=team, user=None, demand=Demand(devices=3))
     assert caught.value.code == "never_fits"
 
 
 def test_a_machine_that_left_gets_no_work(team):
     retire_node(node=join("one", 1))
-    claim = request_allocation(team=team, devices=1)
+    claim = claim_one(team)
     schedule_pool(default_pool())
     claim.refresh_from_db()
     assert claim.reason["code"] == "no_node_online"
@@ -86,7 +83,7 @@ def test_a_machine_that_left_gets_no_work(team):
 
 def test_a_cordoned_machine_gets_no_work(team):
     Node.objects.filter(pk=join("one", 1).pk).update(is_cordoned=True)
-    claim = request_allocation(team=team, devices=1)
+    claim = claim_one(team)
     schedule_pool(default_pool())
     claim.refresh_from_db()
     assert claim.status == Allocation.Status.PENDING
@@ -94,13 +91,14 @@ def test_a_cordoned_machine_gets_no_work(team):
 
 def test_a_plan_made_from_an_old_snapshot_takes_nothing_twice(team):
     join("one", 1)
-    request_allocation(team=team, devices=1)
-    old = plan(take_snapshot(default_pool()))
-    apply_plan(old)
-    request_allocation(team=team, devices=1)
-    stale = plan(take_snapshot(default_pool()))
-    apply_plan(old)
-    apply_plan(stale)
+    claim_one(team)
+    pool = default_pool()
+    old = plan(take_snapshot(pool))
+    apply_plan(pool, old)
+    claim_one(team)
+    stale = plan(take_snapshot(pool))
+    apply_plan(pool, old)
+    apply_plan(pool, stale)
     assert Allocation.objects.filter(status="granted").count() == 1
 
 
@@ -109,7 +107,7 @@ def test_two_schedulers_at_once_never_give_a_device_twice(team):
     join("one", 3)
     join("two", 2)
     for _ in range(8):
-        request_allocation(team=team, devices=1)
+        claim_one(team)
     barrier = threading.Barrier(2)
 
     def schedule() -> None:

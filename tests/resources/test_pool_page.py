@@ -3,7 +3,8 @@
 import pytest
 
 from apps.resources.models import Node, Quota
-from apps.resources.services import default_pool, schedule_pool
+from apps.resources.nodes import default_pool
+from apps.resources.planning import schedule_pool
 from tests.jobs.making import make_node, make_version, run, submit
 
 
@@ -47,7 +48,8 @@ def test_the_queue_says_why_to_those_who_wait(member, stranger, node):
 
 
 def test_the_quota_stands_beside_what_is_held(member, node):
-    Quota.objects.create(team=member.team, pool=default_pool(), max_devices=3, max_jobs=7)
+    for resource, limit in {"devices": 3, "jobs": 7}.items():
+        Quota.objects.create(team=member.team, pool=default_pool(), resource=resource, limit=limit)
     assert "of 3 allowed" in html(member) and "your team may have 7 at once" in html(member)
 
 

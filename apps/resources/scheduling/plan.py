@@ -1,66 +1,46 @@
 """First come, first served, best fit; what does not fit now does not hold up what does."""
 
-from apps.resources.scheduling.types import Grant, NodeState, Plan, Reason, Request, Snapshot, Waiting
+from collections import Counter
 
-
-class _Draft:
-    """The snapshot while grants are being made: what is still free, and what each team holds."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.nodes = {node.id: node for node in snapshot.nodes}
-        self.free = {node.id: list(node.free_devices) for node in snapshot.nodes}
-        self.light = {node.id: node.light_slots for node in snapshot.nodes}
-        self.held = dict(snapshot.held)
-        self.limits = snapshot.device_limits
-
-    def take(self, request: Request, node: NodeState) -> Grant:
-        devices = tuple(self.free[node.id][: request.devices])
-        del self.free[node.id][: request.devices]
-        if not request.devices:
-            self.light[node.id] -= 1
-        self.held[request.team_id] = self.held.get(request.team_id, 0) + request.devices
-        return Grant(request.id, node.id, devices)
+from apps.resources.scheduling.types import Grant, Placement, Plan, Reason, Request, Snapshot, Waiting
 
 
 def plan(snapshot: Snapshot) -> Plan:
-    """Give every request of `snapshot` a grant or a reason to wait."""
-    draft = _Draft(snapshot)
-    grants: list[Grant] = []
-    waiting: list[Waiting] = []
+    free = {n.id: list(n.free_devices) for n in snapshot.nodes if n.is_open}
+    cpu = {n.id: n.free_cpu_millicores for n in snapshot.nodes}
+    memory = {n.id: n.free_memory_bytes for n in snapshot.nodes}
+    held = Counter()
+    for item in snapshot.running:
+        held[item.request.team_id] += item.request.demand.devices
+    grants, waiting = [], []
     for request in snapshot.requests:
-        reason = _refuse(request, draft)
-        node = None if reason else _best_fit(request, draft)
-        if node is not None:
-            grants.append(draft.take(request, node))
-        else:
-            waiting.append(Waiting(request.id, len(waiting) + 1, reason or _shortage(request, draft)))
+        d = request.demand
+        team = snapshot.teams.get(request.team_id)
+        limit = team.limit.devices if team else None
+        reason = None
+        if limit is not None and d.devices and held[request.team_id] + d.devices > limit:
+            numbers = {"resource": "devices", "asks": d.devices, "limit": limit, "in_use": held[request.team_id]}
+            reason = Reason("team_limit", numbers)
+        fits = [
+            pk
+            for pk in free
+            if len(free[pk]) >= d.devices and cpu[pk] >= d.cpu_millicores and memory[pk] >= d.memory_bytes
+        ]
+        if reason is None and fits:
+            best = min(fits, key=lambda pk: (len(free[pk]), pk)) if d.devices else max(fits, key=lambda pk: cpu[pk])
+            devices = tuple(free[best][: d.devices])
+            del free[best][: d.devices]
+            cpu[best] -= d.cpu_millicores
+            memory[best] -= d.memory_bytes
+            held[request.team_id] += d.devices
+            grants.append(Grant(request.id, (Placement(best, devices, d.cpu_millicores, d.memory_bytes),)))
+            continue
+        waiting.append(Waiting(request.id, len(waiting) + 1, reason or _shortage(request, free)))
     return Plan(tuple(grants), tuple(waiting))
 
 
-def _refuse(request: Request, draft: _Draft) -> Reason | None:
-    limit = draft.limits.get(request.team_id)
-    held = draft.held.get(request.team_id, 0)
-    if limit is not None and request.devices and held + request.devices > limit:
-        return Reason("team_quota", {"asks": request.devices, "limit": limit, "in_use": held})
-    return None
-
-
-def _best_fit(request: Request, draft: _Draft) -> NodeState | None:
-    """The node that is left with the fewest free devices; for light work the one with the most room."""
-    if not request.devices:
-        fitting = [node for node in draft.nodes.values() if draft.light[node.id] > 0]
-        return max(fitting, key=lambda node: (draft.light[node.id], -node.id), default=None)
-    fitting = [node for node in draft.nodes.values() if len(draft.free[node.id]) >= request.devices]
-    return min(fitting, key=lambda node: (len(draft.free[node.id]), node.id), default=None)
-
-
-def _shortage(request: Request, draft: _Draft) -> Reason:
-    if not draft.nodes:
-        return Reason("no_node_online", {"asks": request.devices})
-    if not request.devices:
-        return Reason("nodes_busy", {"asks": 0, "nodes": len(draft.nodes)})
-    largest = max(node.device_count for node in draft.nodes.values())
-    if largest < request.devices:
-        return Reason("too_large_for_any_node", {"asks": request.devices, "largest_node": largest})
-    free = sum(len(devices) for devices in draft.free.values())
-    return Reason("devices_busy", {"asks": request.devices, "free": free})
+def _shortage(request: Request, free) -> Reason:
+    asks = request.demand.devices
+    if not free:
+        return Reason("no_node_online", {"asks": asks})
+    return Reason("devices_busy", {"asks": asks, "free": sum(map(len, free.values()))})

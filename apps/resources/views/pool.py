@@ -6,7 +6,8 @@ from django.views.decorators.http import require_GET
 
 from apps.core.htmx import render_live
 from apps.resources.models import Allocation, Node
-from apps.resources.services import is_online, pool_overview
+from apps.resources.nodes import is_online, nodes_in_pool
+from apps.resources.services import pool_overview
 
 
 @require_GET
@@ -24,7 +25,7 @@ def pool(request: HttpRequest) -> HttpResponse:
 
 
 def _nodes() -> list[Node]:
-    nodes = list(Node.objects.select_related("pool").prefetch_related("devices__allocation__team").order_by("name"))
+    nodes = list(nodes_in_pool().select_related("pool").prefetch_related("devices__allocation__team").order_by("name"))
     holders = Allocation.objects.filter(status=Allocation.Status.GRANTED).select_related("team", "job")
     light: dict[int, list[Allocation]] = {}
     held: dict[int, Allocation] = {}

@@ -1,0 +1,400 @@
+"""One turn of the scheduler: read the pool as plain values, plan, write the plan down.
+
+`plan` is pure and may be old by the time it is applied. So applying locks what it is about to change, looks again, and
+drops a grant that no longer holds; constraints of the database are the second fence. All who lock go in one order:
+pool, claims, nodes, shares, devices.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db import connection, transaction
+from django.db.models import Sum
+from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
+
+from apps.core.doorbell import ring
+from apps.resources.accounting import device_seconds_this_month, recent_device_seconds, teams_over_budget
+from apps.resources.models import Allocation, ClearingPrice, Device, Node, Placement, Pool, Quota, Share
+from apps.resources.nodes import nodes_in_pool, open_nodes
+from apps.resources.reasons import explain
+from apps.resources.scheduling import (
+    Demand,
+    Estimate,
+    Eviction,
+    Grant,
+    Limits,
+    NodeState,
+    Plan,
+    PolicySettings,
+    Priority,
+    Request,
+    Resources,
+    Running,
+    Snapshot,
+    Team,
+    Waiting,
+    plan,
+)
+from apps.resources.scheduling import Placement as PlannedPlacement
+
+BATCH = 250
+S = Allocation.Status
+R = Quota.Resource
+
+
+def schedule_pool(pool: Pool) -> Plan:
+    """One turn of the scheduler: snapshot, plan, apply."""
+    decided = plan(take_snapshot(pool))
+    apply_plan(pool, decided)
+    return decided
+
+
+def _in_batches(items: Sequence) -> Iterator[Sequence]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+# The pool as plain values
+
+
+def take_snapshot(pool: Pool) -> Snapshot:
+    """What the pool looks like now, as plain values; times are seconds since 1970 by the database's clock."""
+    claims = Allocation.objects.filter(pool=pool)
+    return Snapshot(
+        now=database_time().timestamp(),
+        nodes=_node_states(pool),
+        requests=tuple(_request(row) for row in claims.filter(status=S.PENDING).order_by("submitted_at", "id")),
+        running=_running(claims.filter(status=S.GRANTED).order_by("id")),
+        teams=_teams(pool),
+        settings=settings_of(pool),
+    )
+
+
+def database_time() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        return cursor.fetchone()[0].astimezone(UTC)
+
+
+def settings_of(pool: Pool) -> PolicySettings:
+    return PolicySettings(
+        policy=pool.policy,
+        is_preemptive=pool.is_preemptive,
+        min_runtime_seconds=pool.min_runtime_seconds,
+        starvation_seconds=pool.starvation_seconds,
+    )
+
+
+def _node_states(pool: Pool) -> tuple[NodeState, ...]:
+    nodes = nodes_in_pool().filter(pool=pool).prefetch_related("devices").order_by("id")
+    is_open = set(open_nodes().filter(pool=pool).values_list("id", flat=True))
+    return tuple(_node_state(node, node.pk in is_open) for node in nodes)
+
+
+def _node_state(node: Node, is_open: bool) -> NodeState:
+    devices = list(node.devices.all())
+    return NodeState(
+        id=node.pk,
+        name=node.name,
+        device_kind=devices[0].kind if devices else "",
+        device_count=len(devices),
+        free_devices=tuple(device.pk for device in devices if device.allocation_id is None),
+        cpu_millicores=node.cpu_millicores,
+        free_cpu_millicores=node.cpu_millicores - node.cpu_held_millicores,
+        memory_bytes=node.memory_bytes,
+        free_memory_bytes=node.memory_bytes - node.memory_held_bytes,
+        is_open=is_open,
+    )
+
+
+def _request(row: Allocation) -> Request:
+    return Request(
+        id=row.pk,
+        team_id=row.team_id,
+        user_id=row.user_id or 0,
+        demand=demand_of(row),
+        submitted_at=(row.submitted_at or row.requested_at).timestamp(),
+        waiting_since=row.requested_at.timestamp(),
+        priority=Priority(row.priority),
+        is_preemptible=row.is_preemptible,
+        estimate=estimate_of(row),
+        attained_seconds=row.attained_seconds,
+        bid=row.bid,
+    )
+
+
+def demand_of(row: Allocation) -> Demand:
+    return Demand(row.devices_asked, row.cpu_millicores, row.memory_bytes, row.device_kind, row.max_nodes)
+
+
+def estimate_of(row: Allocation) -> Estimate | None:
+    if row.median_seconds is None:
+        return None
+    return Estimate(row.low_seconds, row.median_seconds, row.high_seconds)
+
+
+def _running(granted: Iterable[Allocation]) -> tuple[Running, ...]:
+    rows = list(granted.prefetch_related("placements", "devices"))
+    return tuple(
+        Running(
+            request=_request(row),
+            placements=_placements(row),
+            started_at=row.granted_at.timestamp(),
+            leaving_for=(row.leaving_for_id or 0) if row.leave_requested_at else None,
+        )
+        for row in rows
+    )
+
+
+def _placements(row: Allocation) -> tuple[PlannedPlacement, ...]:
+    held = defaultdict(list)
+    for device in row.devices.all():
+        held[device.node_id].append(device.pk)
+    return tuple(
+        PlannedPlacement(part.node_id, tuple(held[part.node_id]), part.cpu_millicores, part.memory_bytes)
+        for part in row.placements.all()
+    )
+
+
+def _teams(pool: Pool) -> Mapping[int, Team]:
+    quotas: dict[int, dict[str, Quota]] = defaultdict(dict)
+    for quota in Quota.objects.filter(pool=pool):
+        quotas[quota.team_id][quota.resource] = quota
+    recent = recent_device_seconds(pool)
+    over = teams_over_budget()
+    limited = {team_id for team_id, rows in quotas.items() if R.DEVICE_TIME in rows}
+    used = device_seconds_this_month(pool, limited)
+    shares = {share.team_id: share for share in Share.objects.filter(pool=pool)}
+    return {
+        team_id: Team(
+            id=team_id,
+            weight=shares[team_id].weight if team_id in shares else 1.0,
+            guaranteed=_guaranteed(quotas[team_id]),
+            limit=_limits(quotas[team_id], "limit"),
+            user_limit=_limits(quotas[team_id], "user_limit"),
+            recent_device_seconds=recent.get(team_id, 0.0),
+            device_seconds_left=_time_left(quotas[team_id], used.get(team_id, 0.0)),
+            is_budget_spent=team_id in over,
+            credits=shares[team_id].credits if team_id in shares else 0.0,
+        )
+        for team_id in {*shares, *quotas}
+    }
+
+
+def _guaranteed(rows: Mapping[str, Quota]) -> Resources:
+    return Resources(*(rows[resource].guaranteed if resource in rows else 0 for resource in Quota.GUARANTEED))
+
+
+def _limits(rows: Mapping[str, Quota], field: str) -> Limits:
+    found = {resource: getattr(row, field) for resource, row in rows.items()}
+    return Limits(found.get(R.DEVICES), found.get(R.CPU), found.get(R.MEMORY), found.get(R.JOBS))
+
+
+def _time_left(rows: Mapping[str, Quota], used: float) -> float | None:
+    quota = rows.get(R.DEVICE_TIME)
+    return None if quota is None or quota.limit is None else max(0.0, quota.limit - used)
+
+
+# Writing a plan down
+
+
+def apply_plan(pool: Pool, decided: Plan) -> int:
+    """Write a plan down; returns how many grants held. One that no longer holds is dropped whole, and its claim waits
+    for the next turn."""
+    granted = sum(len(_apply_grants(pool, batch)) for batch in _in_batches(decided.grants))
+    if decided.evictions:
+        _apply_evictions(decided.evictions)
+    _note_waiting(decided.waiting)
+    if decided.clearing_price is not None:
+        _publish_price(pool, decided)
+    return granted
+
+
+@dataclass
+class _Locked:
+    """The rows that a batch of grants wants to change, locked, and what is left of each while it is taken."""
+
+    claims: dict[int, Allocation]
+    cpu: dict[int, int]
+    memory: dict[int, int]
+    names: dict[int, str]
+    free_devices: set[int]
+    shares: dict[int, Share]
+    limits: dict[int, Limits]
+
+
+@transaction.atomic
+def _apply_grants(pool: Pool, grants: Sequence[Grant]) -> list[Grant]:
+    locked = _lock(pool, grants)
+    holding = [grant for grant in grants if _take(grant, locked)]
+    if holding:
+        _write_grants(holding, locked)
+        for name in {locked.names[part.node_id] for grant in holding for part in grant.placements}:
+            ring("workers.tasks.start_work", queue=f"node.{name}")
+    return holding
+
+
+def _lock(pool: Pool, grants: Sequence[Grant]) -> _Locked:
+    Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
+    ids = [grant.request_id for grant in grants]
+    pending = Allocation.objects.filter(pk__in=ids, status=S.PENDING)
+    claims = {row.pk: row for row in pending.order_by("id").select_for_update(no_key=True)}
+    parts = [part for grant in grants for part in grant.placements]
+    wanted = open_nodes().filter(pk__in={part.node_id for part in parts}).order_by("id")
+    nodes = list(wanted.select_for_update(no_key=True))
+    teams = {row.team_id for row in claims.values()}
+    shares = Share.objects.filter(pool=pool, team__in=teams).order_by("id").select_for_update(no_key=True)
+    devices = Device.objects.filter(pk__in=[pk for part in parts for pk in part.device_ids], allocation=None)
+    free = devices.order_by("id").select_for_update(no_key=True).values_list("pk", flat=True)
+    rows: dict[int, dict[str, Quota]] = defaultdict(dict)
+    for quota in Quota.objects.filter(pool=pool, team__in=teams):
+        rows[quota.team_id][quota.resource] = quota
+    return _Locked(
+        claims=claims,
+        cpu={node.pk: node.cpu_millicores - node.cpu_held_millicores for node in nodes},
+        memory={node.pk: node.memory_bytes - node.memory_held_bytes for node in nodes},
+        names={node.pk: node.name for node in nodes},
+        free_devices=set(free),
+        shares={share.team_id: share for share in shares},
+        limits={team_id: _limits(rows[team_id], "limit") for team_id in teams},
+    )
+
+
+def _take(grant: Grant, locked: _Locked) -> bool:
+    """Whether the grant still holds; what it takes is then gone from `locked`."""
+    row = locked.claims.get(grant.request_id)
+    if row is None or row.team_id not in locked.shares or not _is_within_limits(row, locked):
+        return False
+    for part in grant.placements:
+        if part.node_id not in locked.names or not locked.free_devices.issuperset(part.device_ids):
+            return False
+        if locked.cpu[part.node_id] < part.cpu_millicores or locked.memory[part.node_id] < part.memory_bytes:
+            return False
+    for part in grant.placements:
+        locked.free_devices.difference_update(part.device_ids)
+        locked.cpu[part.node_id] -= part.cpu_millicores
+        locked.memory[part.node_id] -= part.memory_bytes
+    _hold(row, locked.shares[row.team_id])
+    del locked.claims[row.pk]
+    return True
+
+
+def _is_within_limits(row: Allocation, locked: _Locked) -> bool:
+    share, limit = locked.shares[row.team_id], locked.limits[row.team_id]
+    asked = (row.devices_asked, row.cpu_millicores, row.memory_bytes, 1)
+    held = (share.held_devices, share.held_cpu_millicores, share.held_memory_bytes, share.held_jobs)
+    most = (limit.devices, limit.cpu_millicores, limit.memory_bytes, limit.jobs)
+    return all(not n or top is None or now + n <= top for n, now, top in zip(asked, held, most, strict=True))
+
+
+def _hold(row: Allocation, share: Share) -> None:
+    share.held_devices += row.devices_asked
+    share.held_cpu_millicores += row.cpu_millicores
+    share.held_memory_bytes += row.memory_bytes
+    share.held_jobs += 1
+
+
+def _write_grants(grants: Sequence[Grant], locked: _Locked) -> None:
+    """Set-based: a few statements for a whole batch."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE resources_allocation a SET status = 'granted', node_id = v.node, price = v.price, "
+            "granted_at = statement_timestamp(), reason = '{}', place = NULL, starts_low_at = NULL, "
+            "starts_high_at = NULL, leave_requested_at = NULL, leave_code = '', leaving_for_id = NULL "
+            "FROM unnest(%s::bigint[], %s::bigint[], %s::float8[]) AS v(id, node, price) WHERE a.id = v.id",
+            [
+                [grant.request_id for grant in grants],
+                [grant.placements[0].node_id for grant in grants],
+                [grant.price for grant in grants],
+            ],
+        )
+        pairs = [(pk, grant.request_id) for grant in grants for part in grant.placements for pk in part.device_ids]
+        cursor.execute(
+            "UPDATE resources_device d SET allocation_id = v.claim "
+            "FROM unnest(%s::bigint[], %s::bigint[]) AS v(id, claim) WHERE d.id = v.id",
+            [[pk for pk, _claim in pairs], [claim for _pk, claim in pairs]],
+        )
+        _write_node_counters(cursor, grants)
+    Placement.objects.bulk_create(
+        Placement(
+            allocation_id=grant.request_id,
+            node_id=part.node_id,
+            cpu_millicores=part.cpu_millicores,
+            memory_bytes=part.memory_bytes,
+        )
+        for grant in grants
+        for part in grant.placements
+    )
+    fields = ["held_devices", "held_cpu_millicores", "held_memory_bytes", "held_jobs"]
+    Share.objects.bulk_update(locked.shares.values(), fields)
+
+
+def _write_node_counters(cursor, grants: Sequence[Grant]) -> None:
+    cpu: dict[int, int] = defaultdict(int)
+    memory: dict[int, int] = defaultdict(int)
+    for grant in grants:
+        for part in grant.placements:
+            cpu[part.node_id] += part.cpu_millicores
+            memory[part.node_id] += part.memory_bytes
+    ids = list(cpu)
+    cursor.execute(
+        "UPDATE resources_node n SET cpu_held_millicores = cpu_held_millicores + v.cpu, "
+        "memory_held_bytes = memory_held_bytes + v.memory "
+        "FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS v(id, cpu, memory) WHERE n.id = v.id",
+        [ids, [cpu[pk] for pk in ids], [memory[pk] for pk in ids]],
+    )
+
+
+@transaction.atomic
+def _apply_evictions(evictions: Sequence[Eviction]) -> None:
+    """Ask running work to write a checkpoint and leave; asking twice changes nothing."""
+    for eviction in evictions:
+        granted = Allocation.objects.filter(pk=eviction.request_id, status=S.GRANTED, leave_requested_at=None)
+        beneficiary = Allocation.objects.filter(pk=eviction.for_request_id, status=S.PENDING)
+        if beneficiary.exists():
+            granted.update(leave_requested_at=Now(), leave_code=eviction.code, leaving_for=eviction.for_request_id)
+
+
+def _note_waiting(waiting: Sequence[Waiting]) -> None:
+    """Why each claim waits; rows that say so already are left alone."""
+    for part in _in_batches(waiting):
+        wanted = {item.request_id: (_reason_of(item), item.place) for item in part}
+        rows = Allocation.objects.filter(pk__in=wanted, status=S.PENDING).only("reason", "place")
+        changed = [row for row in rows if (row.reason, row.place) != wanted[row.pk]]
+        for row in changed:
+            row.reason, row.place = wanted[row.pk]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE resources_allocation a SET reason = v.reason, place = v.place "
+                "FROM unnest(%s::bigint[], %s::jsonb[], %s::int[]) AS v(id, reason, place) "
+                "WHERE a.id = v.id AND a.status = 'pending'",
+                [
+                    [row.pk for row in changed],
+                    [Jsonb(row.reason) for row in changed],
+                    [row.place for row in changed],
+                ],
+            )
+
+
+def _reason_of(waiting: Waiting) -> dict:
+    reason = waiting.reason
+    return {
+        "code": reason.code,
+        "numbers": dict(reason.numbers),
+        "message": explain(reason),
+        "holders": list(reason.holders),
+    }
+
+
+def _publish_price(pool: Pool, decided: Plan) -> None:
+    """Write the clearing price where it has changed."""
+    last = pool.clearing_prices.first()
+    if last is not None and abs(last.price - decided.clearing_price) < 1e-9:
+        return
+    pending = Allocation.objects.filter(pool=pool, status=S.PENDING).aggregate(n=Sum("devices_asked"))["n"] or 0
+    sold = Allocation.objects.filter(pool=pool, status=S.GRANTED).aggregate(n=Sum("devices_asked"))["n"] or 0
+    ClearingPrice.objects.create(
+        pool=pool, price=decided.clearing_price, devices_asked=pending + sold, devices_sold=sold
+    )

@@ -1,0 +1,1 @@
+"""The pages of the pool, one module for each."""
