@@ -1,0 +1,77 @@
+"""Where and how work is to run, in the words and units that people use: cores, GB, low, normal, high."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from apps.resources.models import Allocation, Pool
+from apps.resources.planning import demand_of, estimate_of
+from apps.resources.scheduling import Demand, Estimate, Priority
+
+GB = 10**9
+PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms a claim waits and runs: its class, whether it may be preempted, what it bids (credits for one
+    device-hour), and how long it is expected to run."""
+
+    priority: int = Priority.NORMAL
+    is_preemptible: bool = True
+    bid: float = 0.0
+    estimate: Estimate | None = None
+
+
+USUAL_TERMS = Terms()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What work asks of a pool. The choices of people are pool, devices, device_kind, cpu (cores), memory (GB),
+    priority (low, normal, high), preemptible and bid (credits for one device-hour)."""
+
+    pool: Pool
+    demand: Demand
+    terms: Terms = field(default=USUAL_TERMS)
+
+    def changed(self, choices: Mapping[str, Any]) -> "Wanted":
+        """The same with some choices made otherwise."""
+        demand, terms = {}, {}
+        for name, value in choices.items():
+            match name:
+                case "devices" | "device_kind":
+                    demand[name] = value
+                case "cpu":
+                    demand["cpu_millicores"] = round(value * 1000)
+                case "memory":
+                    demand["memory_bytes"] = round(value * GB)
+                case "priority":
+                    terms["priority"] = PRIORITIES[value]
+                case "preemptible":
+                    terms["is_preemptible"] = value
+                case "bid":
+                    terms["bid"] = value
+        return Wanted(
+            choices.get("pool", self.pool), replace(self.demand, **demand), replace(self.terms, **terms)
+        )
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The choices, as `changed` takes them, with the pool by its name."""
+        return {
+            "pool": self.pool.name,
+            "devices": self.demand.devices,
+            "device_kind": self.demand.device_kind,
+            "cpu": self.demand.cpu_millicores / 1000,
+            "memory": round(self.demand.memory_bytes / GB, 3),
+            "priority": Priority(self.terms.priority).name.lower(),
+            "preemptible": self.terms.is_preemptible,
+            "bid": self.terms.bid,
+        }
+
+
+def wanted_of(claim: Allocation) -> Wanted:
+    """What a claim asks for."""
+    terms = Terms(claim.priority, claim.is_preemptible, claim.bid, estimate_of(claim))
+    return Wanted(claim.pool, demand_of(claim), terms)
