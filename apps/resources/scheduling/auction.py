@@ -13,7 +13,7 @@ What is not. (1) False names: a team that bids as several teams can gain (Yokoo,
 that collude can too (Ausubel, Milgrom 2006); teams are made by administrators, so both are left to people. (2) Credits
 left over are worth something only because they buy later periods: over many periods, or at a spent budget, bidding less
 to save can pay. (3) Work that could be done later as well: each period is auctioned alone. (4) Devices count here as
-alike and whole; where winners cannot be placed because the gaps are in the wrong nodes, the caller has to say so.
+alike, so each kind is auctioned by itself; who cannot be placed because the gaps are on the wrong nodes won in vain.
 
 The caller takes first what is not for sale: work inside a guarantee, and work that has waited longer than the pool's
 starvation time, which starts at the reserve price 0. `clear` is given the capacity that remains.
@@ -25,7 +25,7 @@ D. Pisinger, "Knapsack Problems", Springer 2004.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,13 +55,15 @@ class Outcome:
 
     `winners` are ids, ascending. `payments` has one entry for each: credits per hour for the whole gang, never above
     its bid. `welfare` is the sum of the winning bids, credits per hour. `clearing_price` is credits per device-hour;
-    None where no bid asks for as little as there is.
+    None where no bid asks for as little as there is. `thresholds` has one entry for each bid that lost though it is no
+    larger than the capacity: credits per hour for the whole gang above which it would have won against the same bids.
     """
 
     winners: tuple[int, ...] = ()
     payments: Mapping[int, float] = field(default_factory=dict)
     clearing_price: float | None = None
     welfare: float = 0.0
+    thresholds: Mapping[int, float] = field(default_factory=dict)
 
 
 class _Offer(NamedTuple):
@@ -101,6 +103,7 @@ def clear(bids: Sequence[Bid], capacity: int) -> Outcome:
         payments=_payments(offers, won, room),
         clearing_price=_clearing_price(offers, capacity),
         welfare=from_micro(sum(offer.micro for offer in won)),
+        thresholds=_thresholds(offers, won, room),
     )
 
 
@@ -150,11 +153,11 @@ def _payments(offers: Sequence[_Offer], won: Sequence[_Offer], room: int) -> dic
     losers = []
     for offer in offers:
         groups.get(offer.team_id, losers).append(offer)
-    without = _without_each(list(groups.values()), _extended(np.zeros(room + 1, np.int64), losers))
+    tables = _without_each(list(groups.values()), _extended(np.zeros(room + 1, np.int64), losers))
     welfare = sum(offer.micro for offer in won)
     payments = {}
-    for (_, wins), others in zip(winning.items(), without, strict=True):
-        due = others - (welfare - sum(offer.micro for offer in wins))
+    for wins, table in zip(winning.values(), tables, strict=True):
+        due = int(table[-1]) - (welfare - sum(offer.micro for offer in wins))
         for offer, part in zip(wins, _apportion(due, [offer.micro for offer in wins]), strict=True):
             payments[offer.id] = min(from_micro(part), offer.value)  # the bid may lie below its rounded value
     return dict(sorted(payments.items()))
@@ -168,23 +171,23 @@ def _extended(worth: np.ndarray, offers: Iterable[_Offer]) -> np.ndarray:
     return worth
 
 
-def _without_each(groups: Sequence[Sequence[_Offer]], worth: np.ndarray) -> list[int]:
-    """For each group: what all devices are worth to `worth` and all groups but this one, micro-credits.
+def _without_each(groups: Sequence[Sequence[_Offer]], worth: np.ndarray) -> Iterator[np.ndarray]:
+    """For each group in turn: what devices are worth to `worth` and to all groups but this one, micro-credits.
 
-    Halves: the left groups are each left out of a table that has the whole right, and the other way round. Only
-    worth[-1] is asked for in the end, and it depends on no entry further from it than the devices that are still to
-    come, so the table shrinks with the groups: on one level of the recursion the sizes add up to about the devices
-    that all groups ask for.
+    The last entry of a table is for all devices, the one at -1 - d for d fewer; d reaches to the devices of the group.
+
+    Halves: the left groups are each left out of a table that has the whole right, and the other way round. The entries
+    that are read at the end depend on none further down than the devices still to come, so the table shrinks with the
+    groups: on one level of the recursion the sizes add up to about the devices that all groups ask for.
     """
-    if len(groups) == 1:
-        return [int(worth[-1])]
+    if len(groups) <= 1:
+        yield from [worth] * len(groups)
+        return
     left, right = groups[: len(groups) // 2], groups[len(groups) // 2 :]
-    results = []
     for kept, added in ((left, right), (right, left)):
         table = _extended(worth, (offer for group in added for offer in group))
         still_to_come = sum(_devices(group) for group in kept)
-        results += _without_each(kept, table[-(still_to_come + 1) :])
-    return results
+        yield from _without_each(kept, table[-(still_to_come + 1) :])
 
 
 def _apportion(due: int, values: Sequence[int]) -> list[int]:
@@ -201,6 +204,17 @@ def _apportion(due: int, values: Sequence[int]) -> list[int]:
     for k in by_remainder[: due - sum(parts)]:
         parts[k] += 1
     return parts
+
+
+def _thresholds(offers: Sequence[_Offer], won: Sequence[_Offer], room: int) -> dict[int, float]:
+    """For every loser: what its devices are worth to all other bids, credits per hour."""
+    winners = set(won)
+    lost = [offer for offer in offers if offer not in winners]
+    tables = _without_each([[offer] for offer in lost], _extended(np.zeros(room + 1, np.int64), won))
+    return {
+        offer.id: from_micro(int(table[-1] - table[-1 - offer.devices]))
+        for offer, table in zip(lost, tables, strict=True)
+    }
 
 
 def _clearing_price(offers: Sequence[_Offer], capacity: int) -> float:

@@ -69,19 +69,18 @@ def cost(price: float, device_seconds: float) -> int:
 def affordable(balance: int, bid: float, devices: int, hours: float) -> float:
     """The bid, credits per device-hour, lowered to what `balance` pays for `devices` over the expected `hours`.
 
-    0 is a refusal: with nothing left, work waits for what is free at the reserve price. For any result r,
-    cost(r, devices x hours) <= balance. All bids of a team may win at once, so the caller takes what each could cost
-    from the balance before it asks for the next.
+    0 is a refusal: with nothing left, work waits for what is free at the reserve price. Any result r keeps
+    cost(r, devices * hours * 3600) within the balance. All bids of a team may win at once, so the caller takes what
+    each could cost from the balance before it asks for the next.
     """
-    device_seconds = Fraction(hours) * devices * _SECONDS_PER_HOUR
+    device_seconds = devices * hours * _SECONDS_PER_HOUR
     if cost(bid, device_seconds) <= max(balance, 0):
         return bid
     if balance <= 0:
         return 0.0
-    capped = float(Fraction(balance * _SECONDS_PER_HOUR) / (MICRO * device_seconds))
-    while cost(capped, device_seconds) > balance:  # the float nearest to the cap may lie above it
-        capped = math.nextafter(capped, 0.0)
-    return capped
+    cap = Fraction(balance * _SECONDS_PER_HOUR, MICRO) / Fraction(device_seconds)
+    nearest = float(cap)
+    return nearest if nearest <= cap else math.nextafter(nearest, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
