@@ -1,6 +1,15 @@
-"""Pure scheduling: no ORM, no clock, no logging. `plan(snapshot)` decides; services apply it."""
+"""Pure scheduling: no ORM, no clock, no logging, no randomness. `plan(snapshot)` decides; services apply it.
 
+`Planner` is the same decision for those who decide again and again: it is told what changes.
+"""
+
+from apps.resources.scheduling.feasibility import exceeds_limit, never_fits
 from apps.resources.scheduling.plan import plan
+<<<<<<< HEAD
+=======
+from apps.resources.scheduling.planner import Planner
+from apps.resources.scheduling.policies import POLICIES, Policy
+>>>>>>> core
 from apps.resources.scheduling.types import (
     Demand,
     Estimate,
@@ -22,6 +31,10 @@ from apps.resources.scheduling.types import (
 )
 
 __all__ = [
+<<<<<<< HEAD
+=======
+    "POLICIES",
+>>>>>>> core
     "Demand",
     "Estimate",
     "Eviction",
@@ -30,6 +43,11 @@ __all__ = [
     "NodeState",
     "Placement",
     "Plan",
+<<<<<<< HEAD
+=======
+    "Planner",
+    "Policy",
+>>>>>>> core
     "PolicySettings",
     "Priority",
     "Reason",
@@ -39,5 +57,10 @@ __all__ = [
     "Snapshot",
     "Team",
     "Waiting",
+<<<<<<< HEAD
+=======
+    "exceeds_limit",
+    "never_fits",
+>>>>>>> core
     "plan",
 ]
