@@ -5,11 +5,8 @@
 
 from apps.resources.scheduling.feasibility import exceeds_limit, never_fits
 from apps.resources.scheduling.plan import plan
-<<<<<<< HEAD
-=======
 from apps.resources.scheduling.planner import Planner
 from apps.resources.scheduling.policies import POLICIES, Policy
->>>>>>> core
 from apps.resources.scheduling.types import (
     Demand,
     Estimate,
@@ -31,10 +28,7 @@ from apps.resources.scheduling.types import (
 )
 
 __all__ = [
-<<<<<<< HEAD
-=======
     "POLICIES",
->>>>>>> core
     "Demand",
     "Estimate",
     "Eviction",
@@ -43,11 +37,8 @@ __all__ = [
     "NodeState",
     "Placement",
     "Plan",
-<<<<<<< HEAD
-=======
     "Planner",
     "Policy",
->>>>>>> core
     "PolicySettings",
     "Priority",
     "Reason",
@@ -57,10 +48,7 @@ __all__ = [
     "Snapshot",
     "Team",
     "Waiting",
-<<<<<<< HEAD
-=======
     "exceeds_limit",
     "never_fits",
->>>>>>> core
     "plan",
 ]
