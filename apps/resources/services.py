@@ -35,7 +35,7 @@ def request_allocation(
 def change_claim(*, allocation: Allocation, wanted: Wanted, user: User | None) -> Allocation:
     """Let a claim that waits ask for something else, and keep its place in time. Returns the claim to go on with: a new
     one, so that a plan that was made for the old finds nothing to grant. Raises Conflict when it waits no more."""
-    row = Allocation.objects.select_for_update().select_related("user").get(pk=allocation.pk)
+    row = Allocation.objects.select_for_update().get(pk=allocation.pk)
     if row.status != Allocation.Status.PENDING:
         raise Conflict(_("It does not wait any more, so nothing was changed."), code="not_waiting")
     check_terms(team=row.team, user=user, pool=wanted.pool, terms=wanted.terms, had_priority=row.priority)

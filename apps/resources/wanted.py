@@ -4,12 +4,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from apps.resources.models import Allocation, Pool
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from apps.resources.models import Allocation, Device, Pool
 from apps.resources.planning import demand_of, estimate_of
 from apps.resources.scheduling import Demand, Estimate, Priority
 
 GB = 10**9
 PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+LABELS = {
+    "pool": gettext_lazy("pool"),
+    "devices": gettext_lazy("devices"),
+    "device_kind": gettext_lazy("kind of device"),
+    "cpu": gettext_lazy("CPU"),
+    "memory": gettext_lazy("memory"),
+    "priority": gettext_lazy("priority"),
+    "preemptible": gettext_lazy("may be preempted"),
+    "bid": gettext_lazy("bid"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,3 +88,30 @@ def wanted_of(claim: Allocation) -> Wanted:
     """What a claim asks for."""
     terms = Terms(claim.priority, claim.is_preemptible, claim.bid, estimate_of(claim))
     return Wanted(claim.pool, demand_of(claim), terms)
+
+
+def describe_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """What two `choices` differ in, in words: "devices 2 → 1, may be preempted no → yes"."""
+    parts = [
+        f"{LABELS[name]} {in_words(name, before[name])} → {in_words(name, after[name])}"
+        for name in after
+        if before[name] != after[name]
+    ]
+    return ", ".join(parts) or _("nothing")
+
+
+def in_words(name: str, value: Any) -> str:
+    """A choice as a sentence names it."""
+    match name:
+        case "device_kind":
+            return str(Device.Kind(value).label) if value in Device.Kind.values else value or _("any")
+        case "cpu":
+            return ngettext("%(n)g core", "%(n)g cores", value) % {"n": value}
+        case "memory":
+            return _("%(n)g GB") % {"n": value}
+        case "priority":
+            return str(Allocation.Priority(PRIORITIES[value]).label).lower()
+        case "preemptible":
+            return _("yes") if value else _("no")
+        case _:
+            return f"{value:g}" if isinstance(value, float) else str(value)
