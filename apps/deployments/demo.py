@@ -41,7 +41,7 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
     context = {"deployment": deployment, "is_image": is_image, "state": state_of(deployment), **_sample_of(deployment)}
     if request.method == "GET":
         context["form"] = None if is_image else _row_form(deployment)
-        return _metered(deployment, render(request, "deployments/demo.html", context))
+        return render(request, "deployments/demo.html", context)
     limit_rate(request)
     try:
         check_egress(deployment.team_id)

@@ -1,4 +1,4 @@
-"""What a team keeps in storage: every stored file that something of the team refers to, once, and what is on its way in.
+"""What a team keeps in storage: each file that something of the team refers to, once, and what is on its way in.
 
 Data stands on floors above and beside this one, so it is read by its tables' names; a test holds this query and the
 sweep of unused files (apps/jobs/sweeping.py) to one list.
