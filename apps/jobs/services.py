@@ -16,6 +16,7 @@ from apps.jobs.features import features_of
 from apps.jobs.models import Job, JobEvent
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
+from apps.resources.budgets import check_may_start
 from apps.resources.durations import estimate_duration
 from apps.resources.models import Pool, Quota, Share
 from apps.resources.nodes import default_pool
@@ -180,6 +181,8 @@ def submit_compression(
 
 
 def _submit(*, team: Team, user: User | None, wanted: Wanted, **fields: Any) -> Job:
+    if fields["kind"] != Job.Kind.PREPARE:  # a check belongs to its upload, which was let in
+        check_may_start(team)
     require_job_quota(team, wanted.pool)
     fields["name"] = fields["name"][:80]
     job = Job(team=team, created_by=user, **fields)

@@ -16,10 +16,10 @@ from apps.datasets.services import (
     apply_report,
     delete_dataset,
     reject_version,
-    storage_bytes,
     sweep_uploads,
 )
 from apps.jobs.services import cancel_job, submit_prepare
+from apps.resources.storage_use import storage_bytes
 from tests.datasets.making import RAGGED, TABLE, Uploader, make_version
 from tests.site_helpers import digits
 
