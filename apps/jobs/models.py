@@ -79,7 +79,12 @@ class Job(models.Model):
 
 
 class JobEvent(models.Model):
-    """A change of state, or something worth telling: who, when, why."""
+    """A change of state, or something worth telling: who, when, why.
+
+    `status` is the new state; PREEMPTED is told of work that had to leave its devices and is queued again.
+    """
+
+    PREEMPTED = "preempted"
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
     attempt = models.PositiveIntegerField()

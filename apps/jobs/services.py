@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -12,15 +13,16 @@ from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
 from apps.datasets.models import DatasetVersion
-from apps.jobs.features import features_of
+from apps.jobs.features import features_of, program_of
 from apps.jobs.models import Job, JobEvent
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
 from apps.resources.budgets import check_may_start
-from apps.resources.durations import estimate_duration
+from apps.resources.durations import Expectation, expect_duration
 from apps.resources.models import Pool, Quota, Share
 from apps.resources.nodes import default_pool
 from apps.resources.quotas import limit_of, share_of
+from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
 from apps.resources.services import change_claim, release_allocation, request_allocation
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
@@ -54,11 +56,13 @@ def move_job(
     attempt: int | None = None,
     actor: User | None = None,
     message: str = "",
+    told_as: str = "",
     **changes: Any,
 ) -> bool:
     """Change the state by compare-and-swap; False when the job is not (or no longer) where it may become `to`.
 
-    `attempt` is the fencing token: an execution that was given up changes nothing.
+    `attempt` is the fencing token: an execution that was given up changes nothing. `told_as` is what the event says
+    instead of the new state.
     """
     rows = Job.objects.filter(pk=job.pk, status__in=(only_from,) if only_from else MAY_BECOME[to])
     if attempt is not None:
@@ -67,7 +71,7 @@ def move_job(
         if not rows.update(status=to, **changes):
             return False
         job.refresh_from_db()
-        JobEvent.objects.create(job=job, attempt=job.attempt, status=to, actor=actor, message=message)
+        JobEvent.objects.create(job=job, attempt=job.attempt, status=told_as or to, actor=actor, message=message)
     return True
 
 
@@ -181,24 +185,36 @@ def submit_compression(
 
 
 def _submit(*, team: Team, user: User | None, wanted: Wanted, **fields: Any) -> Job:
-    if fields["kind"] != Job.Kind.PREPARE:  # a check belongs to its upload, which was let in
-        check_may_start(team)
-    require_job_quota(team, wanted.pool)
     fields["name"] = fields["name"][:80]
     job = Job(team=team, created_by=user, **fields)
-    wanted = _checked(job, wanted)
-    job.allocation = request_allocation(
-        team=team, user=user, demand=wanted.demand, terms=wanted.terms, pool=wanted.pool
-    )
+    check_submit(job=job, wanted=wanted, user=user)
+    terms = replace(wanted.terms, estimate=expected_duration(job, wanted).estimate)
+    job.allocation = request_allocation(team=team, user=user, demand=wanted.demand, terms=terms, pool=wanted.pool)
     job.save()
     JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user)
     return job
 
 
-def _checked(job: Job, wanted: Wanted) -> Wanted:
-    """With the estimate of how long it will run. Raises Unprocessable for more devices than its program can use."""
+def expected_duration(job: Job, wanted: Wanted) -> Expectation:
+    """How long the job will run in all, from what the pool has learned; it need not be saved yet."""
+    return expect_duration(wanted.pool, program_of(job), features_of(job, wanted.demand.devices, timezone.now()))
+
+
+def check_submit(*, job: Job, wanted: Wanted, user: User | None) -> None:
+    """Inside a transaction: raises what keeps the job, which need not be saved yet, from being queued. That is a budget
+    or quota that is used up, what its program cannot use, terms its person may not give, or what no machine has."""
+    if job.kind != Job.Kind.PREPARE:  # a check belongs to its upload, which was let in
+        check_may_start(job.team)
+    require_job_quota(job.team, wanted.pool)
+    _require_usable(job, wanted.demand)
+    check_terms(team=job.team, user=user, pool=wanted.pool, terms=wanted.terms)
+    if refusal := find_refusal(team=job.team, user=user, wanted=wanted):
+        raise refusal
+
+
+def _require_usable(job: Job, demand: Demand) -> None:
     most = MOST_DEVICES[job.kind]
-    if wanted.demand.devices > most:
+    if demand.devices > most:
         raise Unprocessable(
             ngettext(
                 "This program runs on %(most)d device; more would lie idle.",
@@ -208,20 +224,23 @@ def _checked(job: Job, wanted: Wanted) -> Wanted:
             % {"most": most},
             code="too_many_devices",
             field="devices",
-            details={"asks": wanted.demand.devices, "most": most},
+            details={"asks": demand.devices, "most": most},
         )
-    estimate = estimate_duration(wanted.pool, features_of(job, wanted.demand.devices))
-    return replace(wanted, terms=replace(wanted.terms, estimate=estimate))
+
+
+def active_jobs(team: Team, pool: Pool) -> int:
+    """How many jobs of the team wait or run in the pool."""
+    return Job.objects.filter(team=team, allocation__pool=pool).exclude(status__in=Job.ENDED).count()
 
 
 def require_job_quota(team: Team, pool: Pool) -> None:
-    """Raises QuotaExceeded when the team has as many jobs as it may have; one submit at a time looks and adds."""
+    """Inside a transaction: raises QuotaExceeded when the team has as many jobs as it may have. One submit at a time
+    looks and adds."""
     limit = limit_of(team, Quota.Resource.JOBS, pool)
     if limit is None:
         return
     Share.objects.select_for_update(no_key=True).get(pk=share_of(team, pool).pk)
-    active = Job.objects.filter(team=team, allocation__pool=pool).exclude(status__in=Job.ENDED).count()
-    if active >= limit:
+    if (active := active_jobs(team, pool)) >= limit:
         raise QuotaExceeded(
             _("Your team may have %(limit)d jobs at once and has %(active)d. Wait for one to end, or cancel one.")
             % {"limit": limit, "active": active},
@@ -239,7 +258,9 @@ def change_terms(*, job: Job, wanted: Wanted, user: User | None) -> Job:
     before = wanted_of(job.allocation)
     if wanted.pool != before.pool:
         require_job_quota(job.team, wanted.pool)
-    job.allocation = change_claim(allocation=job.allocation, wanted=_checked(job, wanted), user=user)
+    _require_usable(job, wanted.demand)
+    wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
+    job.allocation = change_claim(allocation=job.allocation, wanted=wanted, user=user)
     job.save(update_fields=["allocation"])
     was, now = before.choices, wanted.choices
     changes = {name: [was[name], now[name]] for name in now if now[name] != was[name]}

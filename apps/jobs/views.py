@@ -21,21 +21,25 @@ from apps.datasets.models import DatasetVersion
 from apps.jobs import curves, measurements, results
 from apps.jobs.forms import LaunchForm, values_of_job
 from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
-from apps.jobs.models import Job
+from apps.jobs.models import Job, JobEvent
+from apps.jobs.prospects import look_ahead
 from apps.jobs.remedies import BLAME, find_remedy
-from apps.jobs.services import cancel_job, submit_compression, submit_training
+from apps.jobs.services import MOST_DEVICES, ONE_DEVICE, cancel_job, submit_compression, submit_training
 from apps.jobs.timeline import state_line
+from apps.jobs.where import WhereForm
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.metering import metered
-from apps.resources.services import pool_overview
+from apps.resources.nodes import default_pool
+from apps.resources.wanted import Wanted
 from workers.training.hyperparameters import PRESETS
 
 PAGE_SIZE = 25
 LOG_LINES = 200
 MAX_DIGITS = 18  # of an id
 FORM_PAGE = "jobs/new.html"
-FORM_PARTIALS = {"settings": "jobs/_settings.html", "summary": "jobs/_summary.html"}
+FORM_PARTIALS = {"settings": "jobs/_settings.html", "summary": "jobs/_summary.html", "where": "jobs/_where.html"}
 FINAL = "final_"  # one point of the finished model, not of a curve
+EVENT_WORDS = {**dict(Job.Status.choices), JobEvent.PREEMPTED: gettext_lazy("Preempted")}
 COLUMNS = (
     ("status", gettext_lazy("Status")),
     ("name", gettext_lazy("Job")),
@@ -113,12 +117,15 @@ def new(request: HttpRequest) -> HttpResponse:
     version = _version(request, version_id or again.dataset_version_id)
     if version.status != DatasetVersion.Status.READY:
         return render(request, "jobs/data_not_ready.html", {"version": version}, status=409)
-    proposed = values_of_job(again) if again else {}
-    form = LaunchForm(version=version, values={**proposed, **values.dict()}, is_submitted=request.method == "POST")
+    values = {**(values_of_job(again) if again else {}), **values.dict()}
+    form = LaunchForm(version=version, values=values, is_submitted=request.method == "POST")
+    usual = Wanted(default_pool(), ONE_DEVICE)
+    most = MOST_DEVICES[Job.Kind.TRAIN]
+    where = WhereForm(team=request.team, user=request.user, values=values, usual=usual, most_devices=most)
     if request.method == "POST" and "refill" not in request.POST:
-        return _launch(request, form)
+        return _launch(request, form, where)
     template = FORM_PARTIALS.get(request.htmx.target or "", FORM_PAGE) if request.htmx else FORM_PAGE
-    return render(request, template, _launch_context(request, form))
+    return render(request, template, _launch_context(request, form, where))
 
 
 def _number(text: str) -> int:
@@ -139,8 +146,8 @@ def _choose_data(request: HttpRequest) -> HttpResponse:
     return render(request, "jobs/choose_data.html", {"versions": chosen})
 
 
-def _launch(request: HttpRequest, form: LaunchForm) -> HttpResponse:
-    if form.is_valid():
+def _launch(request: HttpRequest, form: LaunchForm, where: WhereForm) -> HttpResponse:
+    if form.is_valid() and where.is_valid():
         try:
             job = submit_training(
                 team=request.team,
@@ -151,17 +158,20 @@ def _launch(request: HttpRequest, form: LaunchForm) -> HttpResponse:
                 target=form.target_column,
                 preset=form.preset_name,
                 hyperparameters=form.own_values,
+                demand=where.wanted.demand,
+                terms=where.wanted.terms,
+                pool=where.wanted.pool,
             )
         except DomainError as error:
-            form.add_error(error.field if error.field in form.fields else None, error.message)
-            return render(request, FORM_PAGE, _launch_context(request, form), status=error.status)
+            beside = where if error.field in where.fields else form
+            beside.add_error(error.field if error.field in beside.fields else None, error.message)
+            return render(request, FORM_PAGE, _launch_context(request, form, where), status=error.status)
         return redirect("jobs:detail", job.pk)
-    return render(request, FORM_PAGE, _launch_context(request, form), status=422)
+    return render(request, FORM_PAGE, _launch_context(request, form, where), status=422)
 
 
-def _launch_context(request: HttpRequest, form: LaunchForm) -> dict:
+def _launch_context(request: HttpRequest, form: LaunchForm, where: WhereForm) -> dict:
     name = form["model_name"].value()
-    pool = pool_overview(request.team)
     model = RegisteredModel.objects.filter(team=request.team, name=name).first()
     similar = jobs_of(request).filter(
         kind=Job.Kind.TRAIN,
@@ -171,11 +181,13 @@ def _launch_context(request: HttpRequest, form: LaunchForm) -> dict:
         started_at__isnull=False,
     )
     last = similar.annotate(took=F("finished_at") - F("started_at")).order_by("-finished_at").first()
+    draft = form.draft(request.team, request.user)
     return {
         "form": form,
+        "where": where,
         "version": form.version,
         "presets": PRESETS.values(),
-        "pool": pool | {"devices_free": pool["devices_total"] - pool["devices_used"]},
+        "prospect": look_ahead(job=draft, wanted=where.wanted, user=request.user),
         "model_name": name,
         "next_number": model.versions.count() + 1 if model else 1,
         "last_seconds": last.took.total_seconds() if last else None,
@@ -211,7 +223,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def _job_context(job: Job) -> dict:
     events = list(job.events.select_related("actor"))
     for event in events:
-        event.status_word = Job.Status(event.status).label if event.status else ""
+        event.status_word = EVENT_WORDS.get(event.status, "")
     context = {
         "job": job,
         "events": events,

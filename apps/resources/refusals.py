@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Membership, Team, User
 from apps.core.errors import DomainError, Forbidden, Unprocessable
@@ -17,8 +18,10 @@ from apps.resources.scheduling import Team as PlannedTeam
 from apps.resources.wanted import Terms, Wanted
 
 FIELDS = {"devices": "devices", "cpu": "cpu", "cpu_millicores": "cpu", "memory": "memory", "memory_bytes": "memory"}
-MOST = Demand(devices=10_000, cpu_millicores=2**31 - 1, memory_bytes=2**50)
+MOST_CORES, MOST_GB = 1_000_000, 1_000_000
+MOST = Demand(devices=10_000, cpu_millicores=MOST_CORES * 1000, memory_bytes=MOST_GB * 10**9)
 MOST_BID = 10**6
+NOT_ALLOWED = gettext_lazy("High priority is for owners and admins of the team. Choose normal, or ask one of them.")
 
 
 def find_refusal(*, team: Team, user: User | None, wanted: Wanted) -> DomainError | None:
@@ -28,9 +31,7 @@ def find_refusal(*, team: Team, user: User | None, wanted: Wanted) -> DomainErro
     if wrong := _out_of_range(demand):
         return wrong
     promises = promises_of(team, wanted.pool)
-    planned = PlannedTeam(
-        team.pk, limit=limits_from(promises, "limit"), user_limit=limits_from(promises, "user_limit")
-    )
+    planned = PlannedTeam(team.pk, limit=limits_from(promises, "limit"), user_limit=limits_from(promises, "user_limit"))
     request = Request(id=0, team_id=team.pk, user_id=user.pk if user else 0, demand=demand, submitted_at=0.0)
     if reason := exceeds_limit(planned, request):
         return _above_limit(reason)
@@ -55,11 +56,7 @@ def check_terms(
             _("Choose one of the priorities low, normal and high."), code="unknown_priority", field="priority"
         )
     if terms.priority > max(had_priority, Priority.NORMAL) and user is not None and not may_prioritise(team, user):
-        raise Forbidden(
-            _("High priority is for owners and admins of the team. Choose normal, or ask one of them."),
-            code="priority_not_allowed",
-            field="priority",
-        )
+        raise Forbidden(str(NOT_ALLOWED), code="priority_not_allowed", field="priority")
     if not math.isfinite(terms.bid) or not 0 <= terms.bid <= MOST_BID:
         raise Unprocessable(
             _("A bid is a number of credits from 0 to %(most)s.") % {"most": f"{MOST_BID:,}"},

@@ -65,9 +65,7 @@ class Wanted:
                     terms["is_preemptible"] = value
                 case "bid":
                     terms["bid"] = value
-        return Wanted(
-            choices.get("pool", self.pool), replace(self.demand, **demand), replace(self.terms, **terms)
-        )
+        return Wanted(choices.get("pool", self.pool), replace(self.demand, **demand), replace(self.terms, **terms))
 
     @property
     def choices(self) -> dict[str, Any]:
@@ -106,7 +104,7 @@ def in_words(name: str, value: Any) -> str:
         case "device_kind":
             return str(Device.Kind(value).label) if value in Device.Kind.values else value or _("any")
         case "cpu":
-            return ngettext("%(n)g core", "%(n)g cores", value) % {"n": value}
+            return ngettext("%(n)g core", "%(n)g cores", 1 if value == 1 else 2) % {"n": value}
         case "memory":
             return _("%(n)g GB") % {"n": value}
         case "priority":
