@@ -1,6 +1,8 @@
 """REST endpoints of jobs."""
 
 import math
+from dataclasses import asdict
+from datetime import datetime
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
@@ -17,8 +19,12 @@ from apps.accounts.access import require_write
 from apps.core.errors import Conflict, NotFound
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.jobs.models import Job, JobLog, Metric
-from apps.jobs.services import cancel_job, submit_compression, submit_training
+from apps.jobs.services import ONE_DEVICE, cancel_job, change_terms, submit_compression, submit_training
+from apps.jobs.waiting import Waiting, help_for, holders_of, waiting_of
 from apps.registry.models import ModelVersion, RegisteredModel
+from apps.resources.api import WantedInput, read_wanted
+from apps.resources.nodes import default_pool
+from apps.resources.wanted import Wanted, wanted_of
 
 AFTER = OpenApiParameter("after", OpenApiTypes.INT, description="Only what has a greater id.")
 FILTERS = [
@@ -52,8 +58,8 @@ class ReferenceField(serializers.Field):
         return value
 
 
-class JobInput(serializers.Serializer):
-    """What to run. `dataset` for train; `model` for compress."""
+class JobInput(WantedInput):
+    """What to run, and where and how. `dataset` for train; `model` for compress."""
 
     kind = serializers.ChoiceField(choices=["train", "compress"])
     dataset = ReferenceField(required=False)
@@ -67,14 +73,83 @@ class JobInput(serializers.Serializer):
     method = serializers.CharField(required=False, default="int8")
 
     def validate(self, attrs: dict) -> dict:
+        attrs = super().validate(attrs)
         needed = "dataset" if attrs["kind"] == Job.Kind.TRAIN else "model"
         if needed not in attrs:
             raise serializers.ValidationError({needed: _("This is needed for a job of this kind.")})
         return attrs
 
 
+class Terms(serializers.Serializer):
+    """What it asks for: `cpu` in cores, `memory` in GB, `bid` in credits for one device-hour."""
+
+    pool = serializers.CharField()
+    devices = serializers.IntegerField()
+    device_kind = serializers.CharField()
+    cpu = serializers.FloatField()
+    memory = serializers.FloatField()
+    priority = serializers.CharField()
+    preemptible = serializers.BooleanField()
+    bid = serializers.FloatField()
+
+
+class Between(serializers.Serializer):
+    """Two moments between which it starts 8 times of 10."""
+
+    earliest = serializers.DateTimeField()
+    latest = serializers.DateTimeField()
+
+
+class WaitingSerializer(serializers.Serializer):
+    """Why it waits: a stable code, a sentence, its numbers; its place from 1; null where it cannot be told."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+    numbers = serializers.DictField()
+    place = serializers.IntegerField(allow_null=True)
+    starts_between = Between(allow_null=True)
+
+
+class HolderSerializer(serializers.Serializer):
+    """Who holds some of what it waits for; of another team nothing is said but that, unless you run the site."""
+
+    team = serializers.CharField(allow_null=True)
+    job = serializers.IntegerField(allow_null=True)
+    name = serializers.CharField(allow_null=True)
+    devices = serializers.IntegerField()
+
+
+class HelpSerializer(serializers.Serializer):
+    """A change that lets it start sooner: PATCH the job with `changes`."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+    changes = serializers.DictField()
+    starts_now = serializers.BooleanField()
+    starts_between = Between(allow_null=True)
+
+
+class FullWaitingSerializer(WaitingSerializer):
+    holders = HolderSerializer(many=True)
+    would_help = HelpSerializer(many=True)
+
+
+class ExpectedSerializer(serializers.Serializer):
+    """How long it will run in all: 8 times of 10 between low and high."""
+
+    low_seconds = serializers.FloatField()
+    median_seconds = serializers.FloatField()
+    high_seconds = serializers.FloatField()
+
+
+def _between(low_at: datetime | None, high_at: datetime | None) -> dict | None:
+    return {"earliest": low_at, "latest": high_at} if low_at and high_at else None
+
+
 class JobSerializer(serializers.ModelSerializer):
     waiting = serializers.SerializerMethodField()
+    terms = serializers.SerializerMethodField()
+    expected = serializers.SerializerMethodField()
     model = serializers.SerializerMethodField()
     failure = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
@@ -83,17 +158,32 @@ class JobSerializer(serializers.ModelSerializer):
     class Meta:
         model = Job
         fields = [
-            "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "dataset_version",
-            "task", "target", "preset", "hyperparameters", "method", "model", "url", "created_at", "started_at",
-            "seconds_to_first_step", "finished_at",
+            "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "terms", "expected",
+            "dataset_version", "task", "target", "preset", "hyperparameters", "method", "model", "url", "created_at",
+            "started_at", "seconds_to_first_step", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
+    @extend_schema_field(WaitingSerializer(allow_null=True))
     def get_waiting(self, job: Job) -> dict | None:
-        """Why it waits: {"code", "message", "numbers"}; null when it does not."""
-        if job.status != Job.Status.QUEUED or job.allocation is None:
-            return None
-        return job.allocation.reason or {"code": "in_queue", "message": _("It is about to be placed.")}
+        """Why it waits and when it starts; null when it does not."""
+        waiting = waiting_of(job)
+        return self.describe_waiting(job, waiting) if waiting else None
+
+    def describe_waiting(self, job: Job, waiting: Waiting) -> dict:
+        starts = _between(waiting.low_at, waiting.high_at)
+        return WaitingSerializer({**asdict(waiting), "starts_between": starts}).data
+
+    @extend_schema_field(Terms(allow_null=True))
+    def get_terms(self, job: Job) -> dict | None:
+        """What it asks for; null when that is no longer known."""
+        return wanted_of(job.allocation).choices if job.allocation else None
+
+    @extend_schema_field(ExpectedSerializer(allow_null=True))
+    def get_expected(self, job: Job) -> dict | None:
+        """How long it will run, as was thought when it was handed in."""
+        estimate = wanted_of(job.allocation).terms.estimate if job.allocation else None
+        return ExpectedSerializer(estimate).data if estimate else None
 
     def get_model(self, job: Job) -> dict | None:
         """The model version it made: {"id", "name", "version"}."""
@@ -109,6 +199,39 @@ class JobSerializer(serializers.ModelSerializer):
 
     def get_url(self, job: Job) -> str:
         return f"/jobs/{job.pk}/"
+
+
+class JobDetailSerializer(JobSerializer):
+    """With who holds what it waits for, and what would help."""
+
+    @extend_schema_field(FullWaitingSerializer(allow_null=True))
+    def get_waiting(self, job: Job) -> dict | None:
+        """Why it waits, who holds what it waits for, when it starts, what would help; null when it does not wait."""
+        return super().get_waiting(job)
+
+    def describe_waiting(self, job: Job, waiting: Waiting) -> dict:
+        request = self.context["request"]
+        holders = [
+            {
+                "team": holder.team or None,
+                "job": holder.job.pk if holder.job else None,
+                "name": holder.name or None,
+                "devices": holder.devices,
+            }
+            for holder in holders_of(job, viewer=request.user, team=request.team)
+        ]
+        helps = [
+            {
+                "code": item.code,
+                "message": item.message,
+                "changes": item.choices,
+                "starts_now": item.start.is_now,
+                "starts_between": _between(item.start.low_at, item.start.high_at),
+            }
+            for item in help_for(job, viewer=request.user)
+        ]
+        known = {**asdict(waiting), "starts_between": _between(waiting.low_at, waiting.high_at)}
+        return FullWaitingSerializer({**known, "holders": holders, "would_help": helps}).data
 
 
 class MetricSerializer(serializers.ModelSerializer):
@@ -131,7 +254,7 @@ class LogSerializer(serializers.ModelSerializer):
 
 def jobs_of(request: Request) -> QuerySet[Job]:
     jobs = Job.objects.filter(team=request.team)
-    return jobs.select_related("allocation", "output_version__model")
+    return jobs.select_related("team", "allocation__pool", "output_version__model")
 
 
 def job_of(request: Request, pk: int) -> Job:
@@ -151,7 +274,7 @@ class JobList(ListAPIView):
         """The team's jobs, newest first."""
         return super().get(request)
 
-    @extend_schema(request=JobInput, responses={201: JobSerializer})
+    @extend_schema(request=JobInput, responses={201: JobDetailSerializer})
     def post(self, request: Request) -> Response:
         """Train on a data set, or compress a model."""
         require_write(request)
@@ -159,7 +282,8 @@ class JobList(ListAPIView):
         wanted.is_valid(raise_exception=True)
         start = start_training if wanted.validated_data["kind"] == Job.Kind.TRAIN else start_compression
         job = job_of(request, start(request, wanted.validated_data).pk)
-        return Response(JobSerializer(job).data, status=status.HTTP_201_CREATED)
+        serializer = JobDetailSerializer(job, context={"request": request})
+        return Response(serializer.data, status=status.HTTP_201_CREATED)
 
 
 def start_training(request: Request, wanted: dict) -> Job:
@@ -169,7 +293,13 @@ def start_training(request: Request, wanted: dict) -> Job:
         user=request.user,
         version=_data_version(dataset, wanted.get("version")),
         **{key: wanted[key] for key in ("model_name", "task", "target", "preset", "hyperparameters")},
+        **_where(wanted),
     )
+
+
+def _where(sent: dict) -> dict:
+    wanted = read_wanted(sent, Wanted(default_pool(), ONE_DEVICE))
+    return {"demand": wanted.demand, "terms": wanted.terms, "pool": wanted.pool}
 
 
 def _data_version(dataset: Dataset, number: int | None) -> DatasetVersion:
@@ -188,7 +318,9 @@ def start_compression(request: Request, wanted: dict) -> Job:
     model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), wanted["model"], "model")
     number = wanted.get("version")
     version = _numbered(model.versions, number, model.name) if number else _newest_uncompressed(model)
-    return submit_compression(team=request.team, user=request.user, base_version=version, method=wanted["method"])
+    return submit_compression(
+        team=request.team, user=request.user, base_version=version, method=wanted["method"], **_where(wanted)
+    )
 
 
 def _newest_uncompressed(model: RegisteredModel) -> ModelVersion:
@@ -209,21 +341,33 @@ def _numbered(versions: QuerySet, number: int, name: str):
 class JobDetail(RetrieveAPIView):
     """One job: its state, how far it is, and what came of it."""
 
-    serializer_class = JobSerializer
+    serializer_class = JobDetailSerializer
 
     def get_queryset(self) -> QuerySet[Job]:
         return jobs_of(self.request)
 
+    @extend_schema(request=WantedInput, responses=JobDetailSerializer)
+    def patch(self, request: Request, pk: int) -> Response:
+        """Let a job that waits ask for something else; what is left out stays. It keeps its age in the queue."""
+        require_write(request)
+        job = job_of(request, pk)
+        sent = WantedInput(data=request.data)
+        sent.is_valid(raise_exception=True)
+        if job.allocation is None:
+            raise Conflict(_("It does not wait any more, so nothing was changed."), code="not_waiting")
+        change_terms(job=job, wanted=read_wanted(sent.validated_data, wanted_of(job.allocation)), user=request.user)
+        return self.get(request, pk=pk)
+
 
 class JobCancel(GenericAPIView):
-    serializer_class = JobSerializer
+    serializer_class = JobDetailSerializer
 
-    @extend_schema(request=None, responses=JobSerializer)
+    @extend_schema(request=None, responses=JobDetailSerializer)
     def post(self, request: Request, pk: int) -> Response:
         """Stop the job; one that has not started leaves the queue at once."""
         require_write(request)
         job = cancel_job(job=job_of(request, pk), user=request.user)
-        return Response(JobSerializer(job).data)
+        return Response(JobDetailSerializer(job, context={"request": request}).data)
 
 
 class AfterListView(ListAPIView):

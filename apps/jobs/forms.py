@@ -13,10 +13,9 @@ from apps.accounts.models import Team, User
 from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job
 from apps.jobs.services import TASKS_OF_KIND
-from apps.jobs.where import written
 from apps.registry.figures import TASK_LABELS
 from apps.registry.models import RegisteredModel
-from apps.resources.wanted import wanted_of
+from apps.resources.wanted import wanted_of, written
 from workers.contract import KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.training.hyperparameters import (
     DEFAULT_PRESET,

@@ -77,6 +77,11 @@ class Job(models.Model):
     def is_ended(self) -> bool:
         return self.status in self.ENDED
 
+    @property
+    def was_preempted(self) -> bool:
+        """It waits because it had to leave its devices."""
+        return self.status == self.Status.QUEUED and bool(self.allocation and self.allocation.leave_code)
+
 
 class JobEvent(models.Model):
     """A change of state, or something worth telling: who, when, why.

@@ -24,13 +24,21 @@ from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.prospects import look_ahead
 from apps.jobs.remedies import BLAME, find_remedy
-from apps.jobs.services import MOST_DEVICES, ONE_DEVICE, cancel_job, submit_compression, submit_training
+from apps.jobs.services import (
+    MOST_DEVICES,
+    ONE_DEVICE,
+    cancel_job,
+    change_terms,
+    submit_compression,
+    submit_training,
+)
 from apps.jobs.timeline import state_line
-from apps.jobs.where import WhereForm
+from apps.jobs.waiting import help_for, holders_of, waiting_of
+from apps.jobs.where import WhereForm, read_changes
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.metering import metered
 from apps.resources.nodes import default_pool
-from apps.resources.wanted import Wanted
+from apps.resources.wanted import Wanted, wanted_of
 from workers.training.hyperparameters import PRESETS
 
 PAGE_SIZE = 25
@@ -51,7 +59,12 @@ COLUMNS = (
 
 def jobs_of(request: HttpRequest) -> QuerySet[Job]:
     return Job.objects.filter(team=request.team).select_related(
-        "created_by", "node", "allocation", "dataset_version__dataset", "base_version__model", "output_version__model"
+        "created_by",
+        "node",
+        "allocation__pool",
+        "dataset_version__dataset",
+        "base_version__model",
+        "output_version__model",
     )
 
 
@@ -214,13 +227,13 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     return render_live(
         request,
         "jobs/detail.html",
-        _job_context(job),
+        _job_context(request, job),
         partials={"job-live": "jobs/_live.html"},
         is_live=not job.is_ended,
     )
 
 
-def _job_context(job: Job) -> dict:
+def _job_context(request: HttpRequest, job: Job) -> dict:
     events = list(job.events.select_related("actor"))
     for event in events:
         event.status_word = EVENT_WORDS.get(event.status, "")
@@ -235,6 +248,10 @@ def _job_context(job: Job) -> dict:
     }
     if job.kind == Job.Kind.TRAIN:
         context["words"] = curves.words(job.hyperparameters, job.target)
+    if waiting := waiting_of(job):
+        context["waiting"] = waiting
+        context["holders"] = holders_of(job, viewer=request.user, team=request.team)
+        context["helps"] = help_for(job, viewer=request.user)
     if job.failure:
         context["remedy"] = find_remedy(job.failure, job.hyperparameters)
         context["blame"] = BLAME.get(job.failure.get("blame", ""), BLAME["machine"])
@@ -280,4 +297,16 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     job = cancel_job(job=get_object_or_404(jobs_of(request), pk=pk), user=request.user)
     if not job.is_ended:
         messages.info(request, _("Stopping. It writes a checkpoint first and ends within seconds."))
+    return redirect("jobs:detail", job.pk)
+
+
+@require_POST
+def terms(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let a job that waits ask for something else; what is not sent stays as it is."""
+    require_write(request)
+    job = get_object_or_404(jobs_of(request), pk=pk)
+    if job.allocation is None:
+        raise Http404
+    change_terms(job=job, wanted=read_changes(request.POST, wanted_of(job.allocation)), user=request.user)
+    messages.success(request, _("Changed. It keeps its age in the queue."))
     return redirect("jobs:detail", job.pk)

@@ -8,11 +8,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Team, User
+from apps.core.errors import Unprocessable
 from apps.resources.models import Allocation, Device, Pool, Share
-from apps.resources.nodes import largest_node, nodes_in_pool
+from apps.resources.nodes import largest_node, nodes_in_pool, pool_named
 from apps.resources.refusals import MOST_BID, MOST_CORES, MOST_GB, NOT_ALLOWED, may_prioritise
 from apps.resources.scheduling import Priority
-from apps.resources.wanted import PRIORITIES, Wanted, in_words
+from apps.resources.wanted import PRIORITIES, Wanted, in_words, written
 
 PREEMPTION_HELP = gettext_lazy(
     "Work that needs the devices more may send it back to the queue; it writes a checkpoint and goes on from there. "
@@ -120,13 +121,30 @@ def _priorities(team: Team, user: User) -> list[tuple[str, Any]]:
     return [(name, Allocation.Priority(value).label) for name, value in PRIORITIES.items() if value <= most]
 
 
-def written(choices: Mapping[str, Any]) -> dict[str, str]:
-    """Choices as a form sends them."""
-    return {
-        name: str(value).lower()
-        if isinstance(value, bool)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-        for name, value in choices.items()
-    }
+class ChangeForm(forms.Form):
+    """What a job that waits is to ask for instead; only what is sent counts."""
+
+    pool = forms.CharField(max_length=60, required=False)
+    devices = forms.IntegerField(min_value=0, required=False)
+    device_kind = forms.ChoiceField(choices=[("", ""), *Device.Kind.choices], required=False)
+    cpu = forms.FloatField(min_value=0, max_value=MOST_CORES, required=False)
+    memory = forms.FloatField(min_value=0, max_value=MOST_GB, required=False)
+    priority = forms.ChoiceField(choices=[(name, name) for name in PRIORITIES], required=False)
+    preemptible = forms.ChoiceField(choices=[("true", ""), ("false", "")], required=False)
+    bid = forms.FloatField(min_value=0, max_value=MOST_BID, required=False)
+
+
+def read_changes(sent: Mapping[str, str], wanted: Wanted) -> Wanted:
+    """`wanted` with what was sent instead. Raises Unprocessable (with `field`), and NotFound for a pool."""
+    form = ChangeForm(sent)
+    if not form.is_valid():
+        field, errors = next(iter(form.errors.items()))
+        raise Unprocessable(f"{field}: {errors[0]}", code="invalid_input", field=field)
+    chosen = {name: form.cleaned_data[name] for name in form.fields if sent.get(name)}
+    if "device_kind" in sent:
+        chosen["device_kind"] = form.cleaned_data["device_kind"]
+    if "pool" in chosen:
+        chosen["pool"] = pool_named(chosen["pool"])
+    if "preemptible" in chosen:
+        chosen["preemptible"] = chosen["preemptible"] == "true"
+    return wanted.changed(chosen)

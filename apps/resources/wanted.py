@@ -49,8 +49,11 @@ class Wanted:
     terms: Terms = field(default=USUAL_TERMS)
 
     def changed(self, choices: Mapping[str, Any]) -> "Wanted":
-        """The same with some choices made otherwise."""
+        """The same with some choices made otherwise. A bid stays behind in a pool that is auctioned."""
+        pool = choices.get("pool", self.pool)
         demand, terms = {}, {}
+        if pool != self.pool and pool.policy != Pool.Policy.AUCTION:
+            terms["bid"] = 0.0
         for name, value in choices.items():
             match name:
                 case "devices" | "device_kind":
@@ -65,7 +68,7 @@ class Wanted:
                     terms["is_preemptible"] = value
                 case "bid":
                     terms["bid"] = value
-        return Wanted(choices.get("pool", self.pool), replace(self.demand, **demand), replace(self.terms, **terms))
+        return Wanted(pool, replace(self.demand, **demand), replace(self.terms, **terms))
 
     @property
     def choices(self) -> dict[str, Any]:
@@ -113,3 +116,15 @@ def in_words(name: str, value: Any) -> str:
             return _("yes") if value else _("no")
         case _:
             return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def written(choices: Mapping[str, Any]) -> dict[str, str]:
+    """Choices as a form sends them."""
+    return {
+        name: str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+        for name, value in choices.items()
+    }

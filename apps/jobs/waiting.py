@@ -1,0 +1,88 @@
+"""Why a job waits, who holds what it waits for, when it will start, and what would help: for pages and programs.
+
+People see the own team's work by name; of other teams only that they hold something. Administrators see all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.translation import gettext as _
+
+from apps.accounts.models import Team, User
+from apps.jobs.models import Job
+from apps.resources.helping import Help, find_help
+from apps.resources.models import Allocation
+from apps.resources.refusals import may_prioritise
+
+SHOWN_HOLDERS = 8
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds some of what a job waits for. `job` only where the viewer may open it; `team` "" is another team."""
+
+    team: str
+    name: str
+    job: Job | None
+    devices: int
+    is_own: bool
+    left_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """`place` counts from 1; without `low_at` it cannot be told when it starts."""
+
+    code: str
+    message: str
+    numbers: dict
+    place: int | None
+    low_at: datetime | None
+    high_at: datetime | None
+
+
+def waiting_of(job: Job) -> Waiting | None:
+    """What a job that waits knows of its waiting; None when it does not wait. Costs no query."""
+    claim = job.allocation
+    if job.status != Job.Status.QUEUED or claim is None:
+        return None
+    reason = claim.reason or {"code": "in_queue", "message": _("It is about to be placed on a machine.")}
+    return Waiting(
+        code=reason["code"],
+        message=reason["message"],
+        numbers=reason.get("numbers", {}),
+        place=claim.place,
+        low_at=claim.starts_low_at,
+        high_at=claim.starts_high_at,
+    )
+
+
+def holders_of(job: Job, *, viewer: User, team: Team) -> Sequence[Holder]:
+    """Who holds what the job waits for, whoever ends soonest first."""
+    ids = (job.allocation.reason or {}).get("holders", [])[:SHOWN_HOLDERS]
+    if not ids:
+        return []
+    granted = Allocation.objects.filter(pk__in=ids, status=Allocation.Status.GRANTED)
+    found = {row.pk: row for row in granted.select_related("team", "job")}
+    return [_holder(found[pk], viewer, team) for pk in ids if pk in found]
+
+
+def _holder(claim: Allocation, viewer: User, team: Team) -> Holder:
+    is_own = claim.team_id == team.pk
+    sees = is_own or viewer.is_superuser
+    job = getattr(claim, "job", None)
+    return Holder(
+        team=claim.team.name if sees else "",
+        name=job.name if sees and job else "",
+        job=job if is_own else None,
+        devices=claim.devices_asked,
+        is_own=is_own,
+        left_seconds=job.progress.get("eta_seconds") if sees and job else None,
+    )
+
+
+def help_for(job: Job, *, viewer: User) -> Sequence[Help]:
+    """What would let it start sooner, each with when; only what the viewer could have, were they to ask."""
+    may_raise = may_prioritise(job.team, viewer)
+    return [item for item in find_help(job.allocation) if item.choices.get("priority") != "high" or may_raise]
