@@ -52,7 +52,7 @@ class SumsSerializer(serializers.Serializer):
 
 
 class UsageRowSerializer(SumsSerializer):
-    """`key` is an id, a day or a kind of device; "other" is storage and network where rows are people, jobs or kinds."""
+    """`key` is an id, a day or a kind of device; "other" is storage and network, which are no person's and no job's."""
 
     key = serializers.CharField()
     name = serializers.CharField()
