@@ -10,7 +10,7 @@ from datetime import date
 SERIES = 6  # with colours of their own; all others together are one more
 PLOT = 88.0  # percent of the height; the days are written below
 GAP = 0.3  # of a bar's slot
-TICKS = 4
+TICKS = 4  # at most, and one at the foot
 LABELS = 7
 STEPS = (1, 2, 2.5, 5, 10)
 
@@ -75,7 +75,10 @@ def stacked(
     words = {place: names[key] for key, place in series.items() if place < SERIES}
     if len(order) > SERIES:
         words[SERIES] = others
-    top = round_up(max(sum(stack.values()) for stack in by_day.values()))
+    highest = max(sum(stack.values()) for stack in by_day.values())
+    step = round_up(highest / TICKS)
+    count = math.ceil(highest / step - 1e-9)
+    top = step * count
     slot = 100 / len(days)
     bars = [_bar(place * slot, slot, by_day.get(day, {}), top, _title(day, by_day, words, write, write_day))
             for place, day in enumerate(days)]  # fmt: skip
@@ -83,8 +86,8 @@ def stacked(
     return Chart(
         bars=bars,
         labels=[Label((place + 0.5) * slot, write_day(day)) for place, day in enumerate(days) if place % every == 0],
-        ticks=[write(top * (TICKS - n) / TICKS) for n in range(TICKS + 1)],
-        lines=[round(PLOT * n / TICKS, 3) for n in range(TICKS + 1)],
+        ticks=[write(step * n) for n in range(count, -1, -1)],
+        lines=[round(PLOT * n / count, 3) for n in range(count + 1)],
         legend=sorted(words.items()),
     )
 

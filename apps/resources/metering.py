@@ -125,10 +125,17 @@ def metered(request: HttpRequest, response: HttpResponseBase, *, size_bytes: int
         try:
             check_egress(team_id, int(response.get("Content-Length") or size_bytes))
         except QuotaExceeded:
-            response.close()
+            _close_file(response)
             raise
     response.streaming_content = _counted(team_id, response.streaming_content)
     return response
+
+
+def _close_file(response: HttpResponseBase) -> None:
+    """Of an answer that is not sent. Its own close() would tell Django that the request is over."""
+    file = getattr(response, "file_to_stream", None)
+    if file is not None:
+        file.close()
 
 
 def _counted(team_id: int, blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -34,8 +34,12 @@ class AmountField(forms.DecimalField):
         return super().to_python(value.strip().replace(",", ".") if isinstance(value, str) else value)
 
 
-def amount_field(label: str, most: Decimal, digits: int, initial: Decimal | None) -> AmountField:
-    widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "maxlength": 20})
+def amount_field(
+    label: str, most: Decimal, digits: int, initial: Decimal | None, *, instead: str | None
+) -> AmountField:
+    """`instead` is what holds where the field is empty."""
+    attrs = {"inputmode": "decimal", "autocomplete": "off", "maxlength": 20, "placeholder": instead}
+    widget = forms.TextInput(attrs=attrs)
     return AmountField(
         label=label,
         required=False,
@@ -63,7 +67,8 @@ class PricesForm(forms.Form):
             field = f"{item}-{name}" if name else item
             self.keys[field] = (item, name)
             label = name or str(ITEM(item).label)
-            self.fields[field] = amount_field(label, MAX_AMOUNT, 6, known.get((item, name)))
+            instead = plain(known[item, ""]) if name and (item, "") in known else _("free")
+            self.fields[field] = amount_field(label, MAX_AMOUNT, 6, known.get((item, name)), instead=instead)
             self.fields[field].widget.attrs["id"] = f"price-{place}"
 
     def rows(self) -> list[dict]:
@@ -94,7 +99,9 @@ class BudgetsForm(forms.Form):
         self.teams = teams
         self.amounts = dict(Budget.objects.values_list("team_id", "amount_per_month"))
         for team in teams:
-            self.fields[str(team.pk)] = amount_field(team.name, MOST, 2, self.amounts.get(team.pk))
+            self.fields[str(team.pk)] = amount_field(
+                team.name, MOST, 2, self.amounts.get(team.pk), instead=_("no limit")
+            )
 
     def rows(self) -> list[dict]:
         spent = cost_this_month([team.pk for team in self.teams])
