@@ -213,8 +213,16 @@ def compress(request: HttpRequest) -> HttpResponse:
     require_write(request)
     versions = ModelVersion.objects.filter(model__team=request.team).select_related("model")
     version = get_object_or_404(versions, pk=_number(request.POST.get("version", "")))
-    method = request.POST.get("method", "int8")
-    job = submit_compression(team=request.team, user=request.user, base_version=version, method=method)
+    wanted = read_changes(request.POST, Wanted(default_pool(), ONE_DEVICE))
+    job = submit_compression(
+        team=request.team,
+        user=request.user,
+        base_version=version,
+        method=request.POST.get("method", "int8"),
+        demand=wanted.demand,
+        terms=wanted.terms,
+        pool=wanted.pool,
+    )
     return redirect("jobs:detail", job.pk)
 
 

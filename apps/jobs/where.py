@@ -30,14 +30,14 @@ class WhereForm(forms.Form):
         min_value=0,
         max_value=MOST_CORES,
         widget=forms.NumberInput(attrs={"step": "any", "min": "0"}),
-        help_text=gettext_lazy("Promised to it; what others leave idle it may use as well."),
+        help_text=gettext_lazy("Kept for it; it may use idle ones as well."),
     )
     memory = forms.FloatField(
         label=gettext_lazy("Memory in GB"),
         min_value=0,
         max_value=MOST_GB,
         widget=forms.NumberInput(attrs={"step": "any", "min": "0"}),
-        help_text=gettext_lazy("Promised to it."),
+        help_text=gettext_lazy("Kept for it."),
     )
     priority = forms.ChoiceField(label=gettext_lazy("Priority"), error_messages={"invalid_choice": NOT_ALLOWED})
     preemptible = forms.BooleanField(label=gettext_lazy("May be preempted"), required=False, help_text=PREEMPTION_HELP)
@@ -45,23 +45,23 @@ class WhereForm(forms.Form):
     def __init__(self, *, team: Team, user: User, values: Mapping[str, str], usual: Wanted, most_devices: int) -> None:
         """`values` are what a person sent or a link proposes; what they leave out is as in `usual`."""
         pools = list(Pool.objects.order_by("name"))
-        self.pool = next((pool for pool in pools if pool.name == values.get("pool")), usual.pool)
-        self.usual = usual.changed({"pool": self.pool, "bid": self._proposed_bid(team)})
+        self.chosen_pool = next((pool for pool in pools if pool.name == values.get("pool")), usual.pool)
+        self.usual = usual.changed({"pool": self.chosen_pool, "bid": self._proposed_bid(team)})
         names = [*self.base_fields, "pool", "devices", "device_kind", "bid"]
         sent = {name: values[name] for name in names if name in values}
         super().__init__(data={**written(self.usual.choices), **sent})
         self.fields["priority"].choices = _priorities(team, user)
-        self._add_choices(pools, min(most_devices, largest_node(self.pool) or 1))
+        self._add_choices(pools, min(most_devices, largest_node(self.chosen_pool) or 1))
         self.order_fields(["pool", "devices", "device_kind", "priority", "bid", "cpu", "memory", "preemptible"])
 
     def _proposed_bid(self, team: Team) -> float:
         """A little above the published price, so that submitting at once has a chance; never what the team has not."""
         self.price, self.credits = 0.0, 0.0
-        if self.pool.policy != Pool.Policy.AUCTION:
+        if self.chosen_pool.policy != Pool.Policy.AUCTION:
             return 0.0
-        published = self.pool.clearing_prices.first()
+        published = self.chosen_pool.clearing_prices.first()
         self.price = published.price if published else 0.0
-        share = Share.objects.filter(team=team, pool=self.pool).first()
+        share = Share.objects.filter(team=team, pool=self.chosen_pool).first()
         self.credits = share.credits if share else 0.0
         return float(f"{min(max(1.0, self.price * 1.1), self.credits):.3g}")
 
@@ -74,15 +74,15 @@ class WhereForm(forms.Form):
                 min_value=1,
                 help_text=_("One machine has up to %(n)d.") % {"n": most_devices},
             )
-        kinds = Device.objects.filter(node__in=nodes_in_pool().filter(pool=self.pool)).order_by("kind")
+        kinds = Device.objects.filter(node__in=nodes_in_pool().filter(pool=self.chosen_pool)).order_by("kind")
         kinds = list(kinds.values_list("kind", flat=True).distinct())
         if len(kinds) > 1:
             self.fields["device_kind"] = forms.ChoiceField(
                 label=_("Kind of device"),
                 required=False,
-                choices=[("", _("Any, whichever is free first")), *((kind, Device.Kind(kind).label) for kind in kinds)],
+                choices=[("", _("Any kind")), *((kind, Device.Kind(kind).label) for kind in kinds)],
             )
-        if self.pool.policy == Pool.Policy.AUCTION:
+        if self.chosen_pool.policy == Pool.Policy.AUCTION:
             self.fields["bid"] = forms.FloatField(
                 label=_("Bid, credits for a device-hour"),
                 min_value=0,
@@ -96,7 +96,7 @@ class WhereForm(forms.Form):
     def wanted(self) -> Wanted:
         """What is asked for; a field that is wrong counts as left alone."""
         self.is_valid()
-        return self.usual.changed({**self.cleaned_data, "pool": self.pool})
+        return self.usual.changed({**self.cleaned_data, "pool": self.chosen_pool})
 
     @property
     def summary(self) -> str:
