@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import Team, User
@@ -60,12 +61,23 @@ def waiting_of(job: Job) -> Waiting | None:
 
 def holders_of(job: Job, *, viewer: User, team: Team) -> Sequence[Holder]:
     """Who holds what the job waits for, whoever ends soonest first."""
-    ids = (job.allocation.reason or {}).get("holders", [])[:SHOWN_HOLDERS]
-    if not ids:
-        return []
-    granted = Allocation.objects.filter(pk__in=ids, status=Allocation.Status.GRANTED)
-    found = {row.pk: row for row in granted.select_related("team", "job")}
-    return [_holder(found[pk], viewer, team) for pk in ids if pk in found]
+    rows = _holding(job.allocation).select_related("team", "job")[:SHOWN_HOLDERS]
+    order = {pk: place for place, pk in enumerate(job.allocation.reason.get("holders", []))}
+    return [_holder(row, viewer, team) for row in sorted(rows, key=lambda row: order.get(row.pk, row.pk))]
+
+
+def _holding(claim: Allocation) -> QuerySet[Allocation]:
+    """Where a limit holds it back, the work that counts against it; else what is being freed for it, or what the plan
+    has named."""
+    granted = Allocation.objects.filter(status=Allocation.Status.GRANTED).order_by("granted_at")
+    match claim.reason.get("code"):
+        case "team_limit":
+            return granted.filter(pool=claim.pool_id, team=claim.team_id)
+        case "user_limit":
+            return granted.filter(pool=claim.pool_id, team=claim.team_id, user=claim.user_id)
+        case "being_freed":
+            return granted.filter(leaving_for=claim)
+    return granted.filter(pk__in=claim.reason.get("holders", []))
 
 
 def _holder(claim: Allocation, viewer: User, team: Team) -> Holder:
