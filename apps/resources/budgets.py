@@ -8,10 +8,10 @@ from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from redis.exceptions import RedisError
 
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
+from apps.core.caching import remembered
 from apps.core.errors import QuotaExceeded
 from apps.resources.accounting import cost_this_month, device_seconds_this_month
 from apps.resources.models import Budget, Quota
@@ -74,10 +74,7 @@ def budget_of(team: Team) -> BudgetState | None:
 
 def budget_for_banner(team: Team) -> BudgetState | None:
     """The state of a budget that is nearly or wholly spent, at most half a minute old; None while all is well."""
-    try:
-        kept = cache.get_or_set(_banner_key(team.pk), lambda: _as_words(budget_of(team)), BANNER_SECONDS)
-    except RedisError:
-        kept = _as_words(budget_of(team))  # a page is not lost for its banner
+    kept = remembered(_banner_key(team.pk), lambda: _as_words(budget_of(team)), seconds=BANNER_SECONDS)
     state = BudgetState(*map(Decimal, kept)) if kept else None
     return state if state and state.is_nearly_spent else None
 

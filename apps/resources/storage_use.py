@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import Team
+from apps.core.caching import remembered
 from apps.core.errors import QuotaExceeded
 from apps.core.templatetags.lepton import in_bytes
 from apps.resources.models import Quota, StoredBytes
@@ -20,6 +21,7 @@ from apps.resources.periods import split_by_day
 from apps.resources.prices import Prices, current_prices
 from apps.resources.quotas import limit_of, share_of
 
+LATELY_SECONDS = 15
 KEPT = """
 SELECT team_id, sha256, size_bytes FROM datasets_upload WHERE status = 'complete'
 UNION SELECT team_id, id::text, size_bytes FROM datasets_upload WHERE status = 'receiving'
@@ -43,6 +45,11 @@ def storage_bytes(team: Team | int) -> int:
     with connection.cursor() as cursor:
         cursor.execute(ONE, [team if isinstance(team, int) else team.pk])
         return cursor.fetchone()[0]
+
+
+def storage_bytes_lately(team: Team) -> int:
+    """The same, at most a quarter of a minute old, for pages that ask again and again."""
+    return remembered(f"storage:{team.pk}", lambda: storage_bytes(team), seconds=LATELY_SECONDS)
 
 
 def storage_bytes_by_team() -> Mapping[int, int]:
