@@ -30,7 +30,7 @@ from tests.jobs.making import make_version, submit
 TEAMS, NODES, DEVICES = 3, 3, 2
 LIMIT = 1
 GRANTED, PENDING, RELEASED = Allocation.Status.GRANTED, Allocation.Status.PENDING, Allocation.Status.RELEASED
-STEPS = 160
+STEPS = 200
 
 
 class SharedPool:
@@ -93,8 +93,9 @@ class SharedPool:
 
     def apply_nonsense(self) -> None:
         """Grants of the right size on devices that may be taken, of claims that may be over a limit, perhaps twice."""
-        claims = list(Allocation.objects.exclude(status=RELEASED))
-        grants = tuple(self._any_grant(self.random.choice(claims)) for _ in range(3) if claims)
+        wanted = (PENDING,) if self.random.random() < 0.7 else (PENDING, GRANTED)
+        claims = list(Allocation.objects.filter(status__in=wanted))
+        grants = tuple(self._any_grant(self.random.choice(claims)) for _ in range(4) if claims)
         apply_plan(self.pool, Plan(grants, ()))
 
     def _any_grant(self, claim: Allocation) -> Grant:
@@ -225,4 +226,4 @@ class SharedPool:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("policy", Pool.Policy.values)
 def test_two_schedulers_and_dying_machines_never_over_commit_or_lose_anything(policy):
-    SharedPool(seed=1, policy=policy).walk()
+    SharedPool(seed=2, policy=policy).walk()
