@@ -15,7 +15,7 @@ from apps.accounts.models import Team
 from apps.core.caching import remembered
 from apps.core.errors import QuotaExceeded
 from apps.core.templatetags.lepton import in_bytes
-from apps.resources.models import Quota, StoredBytes
+from apps.resources.models import Quota, Share, StoredBytes
 from apps.resources.nodes import default_pool
 from apps.resources.periods import split_by_day
 from apps.resources.prices import Prices, current_prices
@@ -64,16 +64,16 @@ def storage_limit(team: Team) -> int | None:
     return limit_of(team, Quota.Resource.STORAGE)
 
 
+@transaction.atomic
 def check_storage(team: Team, asked_bytes: int) -> None:
     """Whether the team may store so much more. Raises QuotaExceeded with the numbers.
 
-    Inside a transaction, what is asked for at the same time is judged one after the other.
+    Inside the transaction that then stores it, what is asked for at the same time is judged one after the other.
     """
     limit = storage_limit(team)
     if limit is None:
         return
-    share = share_of(team, default_pool())
-    type(share).objects.select_for_update(no_key=True).get(pk=share.pk)
+    Share.objects.select_for_update(no_key=True).get(pk=share_of(team, default_pool()).pk)
     used = storage_bytes(team)
     if used + asked_bytes > limit:
         said = {"asked": in_bytes(asked_bytes), "used": in_bytes(used), "limit": in_bytes(limit)}
