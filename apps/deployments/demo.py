@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from apps.core.errors import DomainError, TooLarge, TooManyRequests, Unprocessable
+from apps.core.errors import DomainError, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
 from apps.core.storage import open_blob
 from apps.deployments.connections import ask_any
 from apps.deployments.endpoints import endpoint_of
@@ -44,7 +44,7 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
         return render(request, "deployments/demo.html", context)
     limit_rate(request)
     try:
-        check_egress(deployment.team_id)
+        _check_egress(deployment)
         context |= _predict_image(request, deployment) if is_image else _predict_row(request, deployment)
         status = 200
     except DomainError as error:
@@ -59,6 +59,14 @@ def _answer(request: HttpRequest, context: dict[str, Any], status: int) -> HttpR
     response = render(request, template, context, status=status)
     response["HX-Retarget"], response["HX-Reswap"] = "#result", "outerHTML"
     return response
+
+
+def _check_egress(deployment: Deployment) -> None:
+    """Strangers are told that nothing is answered, and not how much the team has sent. Raises QuotaExceeded."""
+    try:
+        check_egress(deployment.team_id)
+    except QuotaExceeded as error:
+        raise QuotaExceeded(_("This demo has answered as much as it may this month. Come back next month.")) from error
 
 
 def _metered(deployment: Deployment, response: HttpResponse) -> HttpResponse:

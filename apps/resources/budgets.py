@@ -8,10 +8,10 @@ from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from redis.exceptions import RedisError
 
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
+from apps.core.caching import remembered
 from apps.core.errors import QuotaExceeded
 from apps.resources.accounting import cost_this_month, device_seconds_this_month
 from apps.resources.models import Budget, Quota
@@ -72,12 +72,16 @@ def budget_of(team: Team) -> BudgetState | None:
     return None if amount is None else BudgetState(cost_this_month([team.pk])[team.pk], amount)
 
 
+def all_budgets() -> dict[Team, BudgetState]:
+    """The state of every budget that is set."""
+    budgets = list(Budget.objects.select_related("team").order_by("team__name"))
+    spent = cost_this_month([budget.team_id for budget in budgets]) if budgets else {}
+    return {budget.team: BudgetState(spent[budget.team_id], budget.amount_per_month) for budget in budgets}
+
+
 def budget_for_banner(team: Team) -> BudgetState | None:
     """The state of a budget that is nearly or wholly spent, at most half a minute old; None while all is well."""
-    try:
-        kept = cache.get_or_set(_banner_key(team.pk), lambda: _as_words(budget_of(team)), BANNER_SECONDS)
-    except RedisError:
-        kept = _as_words(budget_of(team))  # a page is not lost for its banner
+    kept = remembered(_banner_key(team.pk), lambda: _as_words(budget_of(team)), seconds=BANNER_SECONDS)
     state = BudgetState(*map(Decimal, kept)) if kept else None
     return state if state and state.is_nearly_spent else None
 
@@ -94,23 +98,20 @@ def note_budgets(*, now: datetime) -> int:
     """Once a month for each team, an audit record that 80 % of its budget is spent, and one that all is; returns how
     many were written."""
     since = month_of(now, timezone.get_default_timezone()).start
-    amounts = dict(Budget.objects.values_list("team_id", "amount_per_month"))
-    spent = cost_this_month(amounts) if amounts else {}
     count = 0
-    for team_id, amount in amounts.items():
-        state = BudgetState(spent[team_id], amount)
-        count += state.is_nearly_spent and _note(team_id, WARNED, state, since)
-        count += state.is_spent and _note(team_id, SPENT, state, since)
+    for team, state in all_budgets().items():
+        count += state.is_nearly_spent and _note(team, WARNED, state, since)
+        count += state.is_spent and _note(team, SPENT, state, since)
     return count
 
 
 @transaction.atomic
-def _note(team_id: int, action: str, state: BudgetState, since: datetime) -> bool:
-    budget = Budget.objects.select_for_update().select_related("team").filter(team=team_id).first()
-    if budget is None or budget.team.audit_events.filter(action=action, at__gte=since).exists():
+def _note(team: Team, action: str, state: BudgetState, since: datetime) -> bool:
+    budget = Budget.objects.select_for_update().filter(team=team).first()  # two who note at once write one record
+    if budget is None or team.audit_events.filter(action=action, at__gte=since).exists():
         return False
     details = {"spent": str(state.spent), "amount": str(state.amount)}
-    record_audit(team=budget.team, actor=None, action=action, target=budget.team, details=details)
+    record_audit(team=team, actor=None, action=action, target=team, details=details)
     return True
 
 

@@ -17,7 +17,7 @@ from apps.resources.budgets import BudgetState, budget_of, check_may_start, note
 from apps.resources.models import Allocation, Budget, Traffic
 from apps.resources.nodes import default_pool
 from apps.resources.periods import month_of
-from apps.resources.planning import schedule_pool, take_snapshot
+from apps.resources.planning import schedule_pool
 from apps.resources.prices import set_price
 from apps.resources.quotas import set_quota
 from tests.jobs.making import make_version, run, submit
@@ -71,19 +71,34 @@ def test_a_spent_budget_refuses_new_work_with_the_numbers(member):
 
 
 def test_what_waits_does_not_start_and_what_runs_goes_on(member, stranger):
-    node = machine(devices=1)
+    node = machine(devices=2)
     running = run(submit(member.team, member.user, make_version(member.team)), node)
-    submit(member.team, member.user, make_version(member.team, "Waits"))
+    waiting = submit(member.team, member.user, make_version(member.team, "Waits"))
     budget(member, "1")
     budget(stranger, "1")
     spend(member, "2")
     assert teams_over_budget() == {member.team.pk}
-    assert take_snapshot(default_pool()).teams[member.team.pk].is_budget_spent
     schedule_pool(default_pool())
     running.refresh_from_db()
+    waiting.allocation.refresh_from_db()
     assert running.status == Job.Status.RUNNING
+    assert waiting.allocation.status == Allocation.Status.PENDING
+    assert waiting.allocation.reason["code"] == "budget_spent"
     budget(member, None)
     assert teams_over_budget() == frozenset()
+    schedule_pool(default_pool())
+    waiting.allocation.refresh_from_db()
+    assert waiting.allocation.status == Allocation.Status.GRANTED
+
+
+def test_what_waits_does_not_start_once_the_hours_are_spent(member):
+    machine(devices=2)
+    waiting = submit(member.team, member.user, make_version(member.team))
+    set_quota(team=member.team, pool=default_pool(), resource="device_time", limit=3600, user=None)
+    used(member.team, member.user, month_start() + timedelta(hours=2), hours=1)
+    schedule_pool(default_pool())
+    waiting.allocation.refresh_from_db()
+    assert waiting.allocation.reason["code"] == "hours_spent"
 
 
 def test_spent_hours_refuse_new_work_with_the_numbers(member):

@@ -154,3 +154,11 @@ def test_a_person_without_a_team_is_told_so(stranger):
     stranger.membership.delete()
     response = stranger.page.get("/pool/usage/")
     assert response.status_code == 403 and "not in a team" in response.content.decode()
+
+
+def test_days_begin_at_midnight_where_the_site_is(member, settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+    used(member.team, member.user, datetime(2026, 4, 30, 23, tzinfo=UTC), hours=2)
+    body = member.api.get("/api/v1/usage/?from=2026-04-01&to=2026-05-31&group=day").json()
+    assert [(row["key"], row["device_hours"]) for row in body["rows"]] == [("2026-05-01", 1.0), ("2026-04-30", 1.0)]
+    assert "midnight, Europe/Berlin" in html(member)

@@ -19,13 +19,12 @@ from apps.accounts.models import Team
 from apps.core.errors import Unprocessable
 from apps.core.spreadsheets import harmless
 from apps.resources.accounting import device_seconds_this_month
-from apps.resources.budgets import budget_of
+from apps.resources.budgets import all_budgets, budget_of
 from apps.resources.chart import Chart, stacked
 from apps.resources.metering import sent_this_month
-from apps.resources.models import Budget, Quota
+from apps.resources.models import Quota
 from apps.resources.money import money
 from apps.resources.nodes import default_pool
-from apps.resources.periods import CUSTOM
 from apps.resources.quotas import promises_of
 from apps.resources.reports import (
     DAY,
@@ -124,7 +123,6 @@ def _context(request: HttpRequest, report: Report) -> dict:
         "chart": _chart(report, measure),
         "first_day": days[0],
         "last_day": min(days[-1], timezone.localdate(question.now)),
-        "is_custom": question.name == CUSTOM,
         "sees_all": request.user.is_superuser,
         "teams": Team.objects.order_by("name") if request.user.is_superuser else [],
         "team_id": question.team_ids[0] if question.team_ids else None,
@@ -175,7 +173,8 @@ class Limit:
 def _limits(question: Question) -> dict:
     """What is kept now and, for one team, how far its quotas and its budget have gone this month."""
     if question.team_ids is None:
-        return {"stored": Limit(sum(storage_bytes_by_team().values()), None), "budgets": _budgets_at_a_glance()}
+        nearly_spent = [row for row in all_budgets().items() if row[1].is_nearly_spent]
+        return {"stored": Limit(sum(storage_bytes_by_team().values()), None), "budgets": nearly_spent}
     team = Team.objects.filter(pk__in=question.team_ids).first()
     if team is None:
         return {"stored": Limit(0, None)}
@@ -187,12 +186,6 @@ def _limits(question: Question) -> dict:
         "network": Limit(sent_this_month(team.pk), promises[Quota.Resource.EGRESS].limit),
         "budget": budget_of(team),
     }
-
-
-def _budgets_at_a_glance() -> list[dict]:
-    budgets = Budget.objects.select_related("team")
-    states = [(budget.team, budget_of(budget.team)) for budget in budgets]
-    return [{"team": team, "state": state} for team, state in states if state and state.is_nearly_spent]
 
 
 def _chart(report: Report, measure: str) -> Chart | None:
