@@ -5,12 +5,16 @@ long they have run. On one node the set is exact for a single victim and greedy 
 the end. A node is passed over as soon as what is missing on it alone costs more than the best set so far.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from apps.resources.scheduling.ledger import TeamUse, amounts_of
 from apps.resources.scheduling.pool import Node, Part, Pool, Shape
 from apps.resources.scheduling.reservations import Claim
+
+# How many nodes a search looks at for each node that the gang needs: more are known only to very large pools.
+LOOKED_AT = 64
 
 Cost = tuple[int, int, float]
 
@@ -48,25 +52,34 @@ class Search:
         if not needed:
             return None
         if needed == 1:
-            return self._on_one_node(shape)
+            return self._on_one_node(shape, kinds)
         options = [option for kind in kinds if (option := self._on_several(shape, needed, kind)) is not None]
         return min(options, key=lambda option: self._cost(option.victims), default=None)
 
-    def _on_one_node(self, shape: Shape) -> Displacement | None:
+    def _on_one_node(self, shape: Shape, kinds: tuple[str, ...]) -> Displacement | None:
         asked = (shape.devices, shape.cpu, shape.memory)
-        best, best_key = None, None
-        for node in self._pool.by_room(shape):
-            missing = self._missing(node, asked, self._leaving)[0]
-            if best_key is not None and missing > best_key[0][0]:
-                break
+        best, best_key, looked_at = None, None, 0
+        for node in self._pool.by_room(kinds):
+            missing = self._missing(node, asked, self._leaving)
+            if missing[0] > node.loose_devices:
+                continue
+            if best_key is not None and missing[0] > best_key[0][0]:
+                if len(node.free):
+                    continue
+                break  # all that come now have no device free
+            looked_at += 1
             victims = self._on_node(node, asked, self._leaving)
             if victims is not None and (best is None or (self._cost(victims), node.id) < best_key):
                 best, best_key = Displacement(victims, ((node, *asked),)), (self._cost(victims), node.id)
+                if best_key[0][0] <= max(missing[0], 0):
+                    break
+            if looked_at == LOOKED_AT:
+                break
         return best
 
     def _on_several(self, shape: Shape, needed: int, kind: str) -> Displacement | None:
         each, rest = self._pool.gang_parts(shape, needed, kind)
-        nodes = [node for node in self._pool.by_room(shape) if node.kind == kind]
+        nodes = list(islice(self._able(min(each, rest), kind), LOOKED_AT * needed))
         victims = self._leaving
         shares: list[tuple[Node, int]] = []
         for count, devices in ((needed - 1, each), (1, rest)):
@@ -79,6 +92,10 @@ class Search:
         parts = tuple(shape.split(shares))
         victims = tuple(claim for claim in victims if claim not in self._leaving)
         return Displacement(self._without_needless(victims, parts, self._leaving), parts)
+
+    def _able(self, devices: int, kind: str) -> Iterator[Node]:
+        """Nodes that have so many devices free, or held by work that may be preempted at all."""
+        return (node for node in self._pool.by_room((kind,)) if len(node.free) + node.loose_devices >= devices)
 
     def _cheapest_nodes(
         self, shape: Shape, devices: int, count: int, nodes: list[Node], victims: tuple[Claim, ...]
@@ -170,7 +187,7 @@ class Search:
         lost: dict[int, list[int]] = {}
         for claim in victims:
             team_id = claim.request.team_id
-            if team_id == self._asker_team_id:
+            if team_id == self._asker_team_id or claim.leaving_for is not None:
                 continue
             already = lost.setdefault(team_id, [0, 0, 0])
             asked = amounts_of(claim.request.demand)

@@ -1,5 +1,7 @@
 """What a policy is: an order of work, and whether that order may send running work away."""
 
+import math
+
 from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
@@ -46,6 +48,10 @@ class Policy:
         """How badly running work ranks against a claim; `use` is what its team holds, this work included."""
         raise NotImplementedError
 
+    def tightest_grip(self, use: TeamUse, capacity: Amounts) -> float:
+        """No work of this team has a grip above this: what needs not be asked one by one."""
+        return math.inf
+
 
 def borrowed_share(borrowed: Amounts, weight: float, capacity: Amounts) -> float:
     """The dominant share (Ghodsi et al., Dominant Resource Fairness, NSDI 2011) of what is borrowed, by weight."""
@@ -53,4 +59,4 @@ def borrowed_share(borrowed: Amounts, weight: float, capacity: Amounts) -> float
     for held, of in zip(borrowed, capacity, strict=True):
         if held and of:
             share = max(share, held / of)
-    return share / weight if weight > 0 else (float("inf") if share else 0.0)
+    return share / weight if weight > 0 else (math.inf if share else 0.0)
