@@ -1,8 +1,8 @@
 """The cheapest running work to send away so that a gang really fits.
 
-The cost of a set is the devices that it holds in all (each pays one checkpoint), then the number of victims, then how
-long they have run. On one node the set is exact for a single victim and greedy beyond; needless victims are put back at
-the end. A node is passed over as soon as what is missing on it alone costs more than the best set so far.
+The cost of a set is what its loss is to the policy, where the policy says, then the devices that it holds in all (each
+pays one checkpoint), then the number of victims, then how long they have run. On one node the set is exact for a single victim and greedy beyond; needless victims are put back at
+the end. Without a loss a node is passed over as soon as what is missing on it alone costs more than the best set so far.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from apps.resources.scheduling.reservations import Claim
 # How many nodes a search looks at for each node that the gang needs: more are known only to very large pools.
 LOOKED_AT = 64
 
-Cost = tuple[int, int, float]
+Cost = tuple[float, int, int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Search:
         may_take: Callable[[Claim], bool],
         asker_team_id: int,
         leaving: tuple[Claim, ...] = (),
+        loss: Callable[[Claim], float] | None = None,
     ) -> None:
         self._pool = pool
         self._claims = claims
@@ -45,6 +46,7 @@ class Search:
         self._may_take = may_take
         self._asker_team_id = asker_team_id
         self._leaving = leaving
+        self._loss = loss
         self._is_victim: dict[int, bool] = {}
 
     def cheapest(self, shape: Shape) -> Displacement | None:
@@ -63,7 +65,7 @@ class Search:
             missing = self._missing(node, asked, self._leaving)
             if missing[0] > node.loose_devices:
                 continue
-            if best_key is not None and missing[0] > best_key[0][0]:
+            if best_key is not None and self._loss is None and missing[0] > best_key[0][1]:
                 if len(node.free):
                     continue
                 break  # all that come now have no device free
@@ -71,7 +73,7 @@ class Search:
             victims = self._on_node(node, asked, self._leaving)
             if victims is not None and (best is None or (self._cost(victims), node.id) < best_key):
                 best, best_key = Displacement(victims, ((node, *asked),)), (self._cost(victims), node.id)
-                if best_key[0][0] <= max(missing[0], 0):
+                if best_key[0][:2] <= (0.0, max(missing[0], 0)):
                     break
             if looked_at == LOOKED_AT:
                 break
@@ -197,7 +199,7 @@ class Search:
                 already[of_this] += asked[of_this]
         return True
 
-    @staticmethod
-    def _cost(victims: tuple[Claim, ...]) -> Cost:
+    def _cost(self, victims: tuple[Claim, ...]) -> Cost:
+        loss = 0.0 if self._loss is None else sum(map(self._loss, victims))
         devices = sum(claim.request.demand.devices for claim in victims)
-        return devices, len(victims), -sum(claim.started_at for claim in victims)
+        return loss, devices, len(victims), -sum(claim.started_at for claim in victims)

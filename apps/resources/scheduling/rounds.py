@@ -153,7 +153,7 @@ class Round:
 
     def _reserve(self, ticket: Ticket, shape: Shape) -> None:
         """EASY: the first that must wait gets the earliest start, and nobody after it may delay that."""
-        if self._outcome.reserved_id is not None:
+        if self._outcome.reserved_id is not None or not (self._policy.has_reservations or self._is_starving):
             return
         reservation = self._planner.timeline.reserve(shape, self._now)
         if reservation is None:
@@ -255,7 +255,9 @@ class Round:
         )
 
     def _search(self, ticket: Ticket, may_take: Callable[[Claim], bool], leaving: tuple[Claim, ...]) -> Search:
-        return Search(self._pool, self._planner.claims, self._ledger.of, may_take, ticket.request.team_id, leaving)
+        loss = (lambda claim: 1.0 / self._grip(claim)) if self._policy.takes_loosest else None
+        team_id = ticket.request.team_id
+        return Search(self._pool, self._planner.claims, self._ledger.of, may_take, team_id, leaving, loss)
 
     def _promise(self, ticket: Ticket, found: Displacement, leaving: tuple[Claim, ...]) -> None:
         """Keep the place for the request: what is free there now, beside what comes free as others leave."""

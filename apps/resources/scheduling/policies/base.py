@@ -23,12 +23,17 @@ class Policy:
     - `can_preempt`, `claim` and `grip`: waiting work may send running work away if its claim is strictly lower than the
       other's grip. To rule out ping-pong a policy must make sure that of two works, each with the other's place, not
       both claims are below the other's grip: by levels, or by a factor between claim and grip (hysteresis).
+    - `has_reservations`: whether the first that must wait is promised a start that nobody may delay (EASY).
+    - `takes_loosest`: the cheapest to send away is what has the highest grips, and not what holds the fewest devices.
+      Such work cannot send others away in its turn. Grips must be above 0.
     """
 
     name = ""
     can_preempt = False
     team_key_at: int | None = None
     clock_seconds: float | None = None
+    has_reservations = True
+    takes_loosest = False
 
     def __init__(self, settings: PolicySettings) -> None:
         self.settings = settings
