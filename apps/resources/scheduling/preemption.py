@@ -1,8 +1,8 @@
 """The cheapest running work to send away so that a gang really fits.
 
-The cost of a set is the devices that it holds in all (each pays one checkpoint), then the number of victims, then how
-long they have run. On one node the set is exact for a single victim and greedy beyond; needless victims are put back at
-the end. A node is passed over as soon as what is missing on it alone costs more than the best set so far.
+The cost of a set is what its loss is to the policy, where the policy says, then the devices that it holds in all (each
+pays one checkpoint), then the number of victims, then how long they have run. On one node the set is exact for a single victim and greedy beyond; needless victims are put back at
+the end. Without a loss a node is passed over as soon as what is missing on it alone costs more than the best set so far.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,10 +13,10 @@ from apps.resources.scheduling.ledger import TeamUse, amounts_of
 from apps.resources.scheduling.pool import Node, Part, Pool, Shape
 from apps.resources.scheduling.reservations import Claim
 
-# How many nodes a search looks at for each node that the gang needs: more are known only to very large pools.
+# How many nodes a search looks at, and four more for each that the gang needs: it is complete in pools of this size.
 LOOKED_AT = 64
 
-Cost = tuple[int, int, float]
+Cost = tuple[float, int, int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Search:
         may_take: Callable[[Claim], bool],
         asker_team_id: int,
         leaving: tuple[Claim, ...] = (),
+        loss: Callable[[Claim], float] | None = None,
     ) -> None:
         self._pool = pool
         self._claims = claims
@@ -45,6 +46,7 @@ class Search:
         self._may_take = may_take
         self._asker_team_id = asker_team_id
         self._leaving = leaving
+        self._loss = loss
         self._is_victim: dict[int, bool] = {}
 
     def cheapest(self, shape: Shape) -> Displacement | None:
@@ -63,7 +65,7 @@ class Search:
             missing = self._missing(node, asked, self._leaving)
             if missing[0] > node.loose_devices:
                 continue
-            if best_key is not None and missing[0] > best_key[0][0]:
+            if best_key is not None and self._loss is None and missing[0] > best_key[0][1]:
                 if len(node.free):
                     continue
                 break  # all that come now have no device free
@@ -71,7 +73,7 @@ class Search:
             victims = self._on_node(node, asked, self._leaving)
             if victims is not None and (best is None or (self._cost(victims), node.id) < best_key):
                 best, best_key = Displacement(victims, ((node, *asked),)), (self._cost(victims), node.id)
-                if best_key[0][0] <= max(missing[0], 0):
+                if best_key[0][:2] <= (0.0, max(missing[0], 0)):
                     break
             if looked_at == LOOKED_AT:
                 break
@@ -79,10 +81,10 @@ class Search:
 
     def _on_several(self, shape: Shape, needed: int, kind: str) -> Displacement | None:
         each, rest = self._pool.gang_parts(shape, needed, kind)
-        nodes = list(islice(self._able(min(each, rest), kind), LOOKED_AT * needed))
+        nodes = list(islice(self._able(min(each, rest), kind), LOOKED_AT + 4 * needed))
         victims = self._leaving
         shares: list[tuple[Node, int]] = []
-        for count, devices in ((needed - 1, each), (1, rest)):
+        for count, devices in ((needed, each),) if rest == each else ((needed - 1, each), (1, rest)):
             taken = {node.id for node, _ in shares}
             chosen = self._cheapest_nodes(shape, devices, count, [n for n in nodes if n.id not in taken], victims)
             if chosen is None:
@@ -120,13 +122,15 @@ class Search:
     def _on_node(self, node: Node, asked: tuple[int, int, int], given: tuple[Claim, ...]) -> tuple[Claim, ...] | None:
         """The victims on `node` that make room for `asked`, next to those given; None if all together do not."""
         missing = self._missing(node, asked, given)
-        if max(missing) <= 0:
+        if missing[0] <= 0 and missing[1] <= 0 and missing[2] <= 0:
             return ()
         options = [
             claim
             for claim_id in sorted(node.claims)
             if self._eligible(claim := self._claims[claim_id]) and claim not in given
         ]
+        if sum(len(node.claims[claim.request.id].device_ids) for claim in options) < missing[0]:
+            return None
         single = [
             claim for claim in options if max(self._less(missing, node, claim)) <= 0 and self._spares([*given, claim])
         ]
@@ -197,7 +201,7 @@ class Search:
                 already[of_this] += asked[of_this]
         return True
 
-    @staticmethod
-    def _cost(victims: tuple[Claim, ...]) -> Cost:
+    def _cost(self, victims: tuple[Claim, ...]) -> Cost:
+        loss = 0.0 if self._loss is None else sum(map(self._loss, victims))
         devices = sum(claim.request.demand.devices for claim in victims)
-        return devices, len(victims), -sum(claim.started_at for claim in victims)
+        return loss, devices, len(victims), -sum(claim.started_at for claim in victims)
