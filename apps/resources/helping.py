@@ -2,19 +2,19 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.cache import cache
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from apps.resources.forecasting import Start, forecast_start, request_for
+from apps.resources.forecasting import Start, arrivals_in, forecast_start, request_for
 from apps.resources.models import Allocation, Pool
 from apps.resources.planning import take_snapshot
 from apps.resources.refusals import find_refusal
-from apps.resources.scheduling import Priority, Snapshot
-from apps.resources.wanted import PRIORITIES, Wanted, in_words, wanted_of, written
+from apps.resources.scheduling import Priority, Request, Snapshot, requests_that_would_help
+from apps.resources.wanted import Wanted, in_words, wanted_of, written
 
 KEPT_SECONDS = 15
 SHOWN = 4
@@ -37,24 +37,25 @@ class Help:
     @property
     def message(self) -> str:
         """What to do, as a button says it."""
-        [(name, value)] = self.choices.items()
-        match name:
-            case "devices":
-                return ngettext("Ask for %(n)d device", "Ask for %(n)d devices", value) % {"n": value}
-            case "device_kind":
+        chosen = self.choices
+        match self.code:
+            case "fewer_devices":
+                count = chosen["devices"]
+                return ngettext("Ask for %(n)d device", "Ask for %(n)d devices", count) % {"n": count}
+            case "any_device_kind":
                 return _("Take any kind of device")
-            case "pool":
-                return _("Move it to the pool %(pool)s") % {"pool": value}
             case "preemptible":
                 return _("Let it be preempted")
-            case "bid":
-                return _("Bid %(bid)g credits") % {"bid": value}
-            case "priority":
-                return _("Give it %(priority)s priority") % {"priority": in_words("priority", value)}
-            case "memory":
-                return _("Ask for %(size)s of memory") % {"size": in_words("memory", value)}
+            case "higher_bid":
+                return _("Bid %(bid)g credits") % {"bid": chosen["bid"]}
+            case "higher_priority":
+                return _("Give it %(priority)s priority") % {"priority": in_words("priority", chosen["priority"])}
+            case "less_memory":
+                return _("Ask for %(size)s of memory") % {"size": in_words("memory", chosen["memory"])}
+            case "less_cpu":
+                return _("Ask for %(cores)s") % {"cores": in_words("cpu", chosen["cpu"])}
             case _:
-                return _("Ask for %(cores)s") % {"cores": in_words("cpu", value)}
+                return _("Move it to the pool %(pool)s") % {"pool": chosen["pool"]}
 
 
 def find_help(claim: Allocation) -> Sequence[Help]:
@@ -73,59 +74,61 @@ def _as_words(item: Help) -> tuple:
 
 
 def _search(claim: Allocation) -> list[Help]:
-    snapshot = take_snapshot(claim.pool)
+    """The mildest change of each sort that helps."""
+    snapshots = {claim.pool_id: take_snapshot(claim.pool)}
     wanted = wanted_of(claim)
-    now = _start(claim, wanted, snapshot)
-    if now.is_now:
-        return []
-    found = []
-    for code, choices in _changes(claim, wanted, snapshot):
-        changed, there = wanted.changed(choices), snapshot
-        if "pool" in choices:
-            there = take_snapshot(changed.pool)
-            choices = {"pool": changed.pool.name}
-        if find_refusal(team=claim.team, user=claim.user, wanted=changed) is None:
-            start = _start(claim, changed, there)
-            if _is_sooner(start, now):
-                found.append(Help(code, choices, start))
-    return sorted(found, key=lambda item: item.start.latest)[:SHOWN]
+    now = _start(claim, wanted, snapshots)
+    found: dict[str, Help] = {}
+    for code, changed in _changes(claim, wanted, snapshots[claim.pool_id]):
+        if now.is_now or code in found or find_refusal(team=claim.team, user=claim.user, wanted=changed):
+            continue
+        start = _start(claim, changed, snapshots)
+        if _is_sooner(start, now):
+            found[code] = Help(code.split()[0], _difference(wanted, changed), start)
+    return sorted(found.values(), key=lambda item: item.start.latest)[:SHOWN]
 
 
-def _changes(claim: Allocation, wanted: Wanted, snapshot: Snapshot) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """One thing otherwise at a time."""
-    demand, terms = wanted.demand, wanted.terms
-    if demand.devices > 1:
-        for devices in sorted({demand.devices - 1, demand.devices // 2, 1}, reverse=True):
-            yield "fewer_devices", {"devices": devices}
-    if demand.device_kind:
-        yield "any_kind", {"device_kind": ""}
-    if not terms.is_preemptible:
-        yield "preemptible", {"preemptible": True}
-    if terms.priority < Priority.HIGH and snapshot.settings.policy == Pool.Policy.PRIORITY:
-        yield "priority", {"priority": next(name for name, value in PRIORITIES.items() if value == terms.priority + 1)}
-    if snapshot.settings.policy == Pool.Policy.AUCTION and (bid := _winning_bid(claim, snapshot)):
-        yield "bid", {"bid": bid}
-    if claim.reason.get("code") == "memory_busy":
-        yield "less_memory", {"memory": demand.memory_bytes / 2 / 10**9}
-    if claim.reason.get("code") == "cpu_busy":
-        yield "less_cpu", {"cpu": demand.cpu_millicores / 2 / 1000}
-    for pool in Pool.objects.exclude(pk=claim.pool_id).order_by("name"):
-        yield "other_pool", {"pool": pool}
-
-
-def _winning_bid(claim: Allocation, snapshot: Snapshot) -> float | None:
-    """A little above the price, if the team has so much."""
-    price = claim.reason.get("numbers", {}).get("price")
+def _changes(claim: Allocation, wanted: Wanted, snapshot: Snapshot) -> Iterator[tuple[str, Wanted]]:
+    """One thing otherwise at a time: what the engine proposes, and what it cannot know of."""
+    code, numbers = claim.reason.get("code"), claim.reason.get("numbers", {})
     team = snapshot.teams.get(claim.team_id)
-    if price is None or team is None:
-        return None
-    bid = float(f"{max(price * 1.05, price + 0.01):.3g}")
-    return bid if claim.bid < bid <= team.credits else None
+    if "price" in numbers and team is not None:  # a little above the price
+        bids = [float(f"{max(numbers['price'] * 1.05, numbers['price'] + 0.01):.3g}")]
+        yield from (("higher_bid", wanted.changed({"bid": bid})) for bid in bids if claim.bid < bid <= team.credits)
+    if any(request.id == claim.pk for request in snapshot.requests):
+        for alternative in requests_that_would_help(snapshot, claim.pk):
+            changed = _as_wanted(alternative.request, wanted)
+            if changed.demand.max_nodes == wanted.demand.max_nodes and (
+                alternative.code != "higher_bid" or (team is not None and changed.terms.bid <= team.credits)
+            ):
+                yield alternative.code, changed
+    if wanted.terms.priority < Priority.HIGH and snapshot.settings.policy == Pool.Policy.PRIORITY:
+        yield "higher_priority", replace(wanted, terms=replace(wanted.terms, priority=wanted.terms.priority + 1))
+    if code == "memory_busy":
+        yield "less_memory", wanted.changed({"memory": wanted.choices["memory"] / 2})
+    if code == "cpu_busy":
+        yield "less_cpu", wanted.changed({"cpu": wanted.choices["cpu"] / 2})
+    for pool in Pool.objects.exclude(pk=claim.pool_id).order_by("name"):
+        yield f"other_pool {pool.name}", wanted.changed({"pool": pool})
 
 
-def _start(claim: Allocation, wanted: Wanted, snapshot: Snapshot) -> Start:
+def _as_wanted(request: Request, wanted: Wanted) -> Wanted:
+    terms = replace(wanted.terms, is_preemptible=request.is_preemptible, bid=request.bid)
+    return replace(wanted, demand=request.demand, terms=terms)
+
+
+def _difference(wanted: Wanted, changed: Wanted) -> dict[str, Any]:
+    was, now = wanted.choices, changed.choices
+    return {name: value for name, value in now.items() if value != was[name]}
+
+
+def _start(claim: Allocation, wanted: Wanted, snapshots: dict[int, Snapshot]) -> Start:
+    pool = wanted.pool
+    if pool.pk not in snapshots:
+        snapshots[pool.pk] = take_snapshot(pool)
+    snapshot = snapshots[pool.pk]
     request = request_for(wanted, team_id=claim.team_id, user_id=claim.user_id or 0, now=snapshot.now, claim=claim)
-    return forecast_start(snapshot, request)
+    return forecast_start(snapshot, request, arrivals_in(pool))
 
 
 def _is_sooner(start: Start, otherwise: Start) -> bool:

@@ -65,7 +65,7 @@ def take_snapshot(pool: Pool) -> Snapshot:
     return Snapshot(
         now=database_time().timestamp(),
         nodes=node_states(pool),
-        requests=tuple(_request(row) for row in claims.filter(status=S.PENDING).order_by("submitted_at", "id")),
+        requests=tuple(request_of(row) for row in claims.filter(status=S.PENDING).order_by("submitted_at", "id")),
         running=_running(claims.filter(status=S.GRANTED).order_by("id")),
         teams=_teams(pool),
         settings=settings_of(pool),
@@ -109,7 +109,7 @@ def _node_state(node: Node, is_open: bool) -> NodeState:
     )
 
 
-def _request(row: Allocation) -> Request:
+def request_of(row: Allocation) -> Request:
     return Request(
         id=row.pk,
         team_id=row.team_id,
@@ -139,7 +139,7 @@ def _running(granted: Iterable[Allocation]) -> tuple[Running, ...]:
     rows = list(granted.prefetch_related("placements", "devices"))
     return tuple(
         Running(
-            request=_request(row),
+            request=request_of(row),
             placements=_placements(row),
             started_at=row.granted_at.timestamp(),
             leaving_for=(row.leaving_for_id or 0) if row.leave_requested_at else None,

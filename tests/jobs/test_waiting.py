@@ -121,7 +121,7 @@ def test_another_kind_would_help_and_one_click_applies_it(member, node):
     run(submit(member.team, member.user, make_version(member.team)), node)
     add_gpu()
     job = waiting(member, demand=Demand(devices=1, cpu_millicores=500, device_kind="cpu"))
-    [found] = [item for item in told(member, job)["would_help"] if item["code"] == "any_kind"]
+    [found] = [item for item in told(member, job)["would_help"] if item["code"] == "any_device_kind"]
     assert (found["changes"], found["starts_now"]) == ({"device_kind": ""}, True)
     page = page_of(member, job)
     assert "Take any kind of device" in page and "starts at once" in page
