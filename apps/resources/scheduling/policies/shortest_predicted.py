@@ -1,8 +1,8 @@
 """The work that gives most for its device time comes first, by durations that are learned from the past.
 
 With preemption: the Gittins index (Gittins, Bandit processes and dynamic allocation indices, 1979; for schedulers:
-Scully, Harchol-Balter and Scheller-Wolf, SOAP, SIGMETRICS 2018; on GPU clusters: Tiresias, Gu et al., NSDI 2019). It is the
-best chance to end per second invested, over all lengths of the investment, given what the work attained; here it is
+Scully, Harchol-Balter and Scheller-Wolf, SOAP, SIGMETRICS 2018; on GPU clusters: Tiresias, Gu et al., NSDI 2019). It is
+the best chance to end per second invested, over all lengths of the investment, given what the work attained; here it is
 divided by the devices. Where a duration is known exactly this is shortest remaining service first.
 
 Without preemption a decision cannot be taken back: the shortest expected run comes first (SJBF, Tsafrir et al., 2007).
