@@ -162,9 +162,9 @@ class Jobs(Resource):
     def change(self, reference: int | Mapping, **terms: Any) -> Record:
         """Let a job that waits ask for something else; what is left out stays, and it keeps its age in the queue.
 
-        `pool` (a name), `devices`, `device_kind` ("" is any), `cpu` (cores), `memory` (GB), `priority` ("low", "normal",
-        "high"), `preemptible`, `bid` (credits for a device-hour, in a pool that is auctioned). `job.waiting.would_help`
-        has changes that let it start sooner. Raises ConflictError once it waits no more.
+        `pool` (a name), `devices`, `device_kind` ("" is any), `cpu` (cores), `memory` (GB), `priority` ("low",
+        "normal", "high"), `preemptible`, `bid` (credits for a device-hour, in a pool that is auctioned).
+        `job.waiting.would_help` has changes that let it start sooner. Raises ConflictError once it waits no more.
         """
         return self._http.request("PATCH", f"{self.path}{self._id(reference)}/", json=terms)
 
