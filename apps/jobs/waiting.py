@@ -48,7 +48,7 @@ def waiting_of(job: Job) -> Waiting | None:
     claim = job.allocation
     if job.status != Job.Status.QUEUED or claim is None:
         return None
-    reason = claim.reason or {"code": "in_queue", "message": _("It is about to be placed on a machine.")}
+    reason = claim.reason or _about_to_start(claim)
     return Waiting(
         code=reason["code"],
         message=reason["message"],
@@ -57,6 +57,12 @@ def waiting_of(job: Job) -> Waiting | None:
         low_at=claim.starts_low_at,
         high_at=claim.starts_high_at,
     )
+
+
+def _about_to_start(claim: Allocation) -> dict:
+    if claim.status == Allocation.Status.GRANTED:
+        return {"code": "granted", "message": _("It has its place and is about to start.")}
+    return {"code": "in_queue", "message": _("It is about to be placed on a machine.")}
 
 
 def holders_of(job: Job, *, viewer: User, team: Team) -> Sequence[Holder]:
@@ -96,5 +102,7 @@ def _holder(claim: Allocation, viewer: User, team: Team) -> Holder:
 
 def help_for(job: Job, *, viewer: User) -> Sequence[Help]:
     """What would let it start sooner, each with when; only what the viewer could have, were they to ask."""
+    if job.allocation.status != Allocation.Status.PENDING:
+        return []
     may_raise = may_prioritise(job.team, viewer)
     return [item for item in find_help(job.allocation) if item.choices.get("priority") != "high" or may_raise]

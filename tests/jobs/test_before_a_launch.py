@@ -222,3 +222,15 @@ def test_a_limit_of_the_team_is_said_with_its_number(member, images):
     Quota.objects.create(team=member.team, pool=default_pool(), resource="memory", limit=10**9)
     refusal = prospect(member, images, memory="2").refusal
     assert (refusal.code, refusal.field, refusal.details["limit"]) == ("exceeds_limit", "memory", 10**9)
+
+
+def test_in_a_pool_that_is_auctioned_the_page_asks_for_a_bid_and_says_what_it_costs_at_most(member, images):
+    make_node()
+    pool = default_pool()
+    Pool.objects.filter(pk=pool.pk).update(policy="auction")
+    share = share_of(member.team, pool)
+    type(share).objects.filter(pk=share.pk).update(credits=50)
+    page = look(member, images, bid="6").content.decode()
+    assert "your team has 50 credits" in page and "at most" in page and "bids 6" in page
+    launch(member, images, bid="6")
+    assert Job.objects.get().allocation.bid == 6.0

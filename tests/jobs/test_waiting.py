@@ -111,6 +111,13 @@ def test_when_it_starts_is_a_range_and_honest_while_it_cannot_be_told(member, no
     assert told(member, job)["starts_between"].keys() == {"earliest", "latest"}
 
 
+def test_what_has_its_place_is_about_to_start_and_needs_no_help(member, node):
+    Pool.objects.create(name="night")
+    job = waiting(member)
+    assert (told(member, job)["code"], told(member, job)["would_help"]) == ("granted", [])
+    assert "It has its place and is about to start." in page_of(member, job)
+
+
 def test_the_live_part_carries_the_whole_card(member, node):
     first = run(submit(member.team, member.user, make_version(member.team)), node)
     part = member.page.get(f"/jobs/{waiting(member).pk}/", headers=PARTIAL).content.decode()
