@@ -1,10 +1,16 @@
 from django.urls import path
 
-from apps.resources.views import pool, quotas
+from apps.resources.views import auction, policy, pool, quotas
 
 app_name = "resources"
 urlpatterns = [
     path("pool/", pool.pool, name="pool"),
     path("pool/quotas/", quotas.quotas, name="quotas"),
     path("pool/quotas/<slug:team_slug>/<str:what>/", quotas.quota, name="quota"),
+    path("pool/auction/", auction.auction, name="auction"),
+    path("pool/auction/bids/<int:allocation_id>/", auction.bid, name="bid"),
+    path("pool/policy/", policy.policy, name="policy"),
+    path("pool/policy/pools/", policy.new_pool, name="new_pool"),
+    path("pool/policy/pools/<int:pool_id>/", policy.rename, name="rename_pool"),
+    path("pool/policy/nodes/<int:node_id>/", policy.move, name="move_node"),
 ]
