@@ -20,7 +20,7 @@ def amount(value: int | None, resource: str) -> str:
     if resource in BYTES:
         return _gigabytes(value)
     if resource == R.CPU:
-        return _("%(n)s cores") % {"n": f"{value / 1000:.4g}"}
+        return _("1 core") if value == 1000 else _("%(n)s cores") % {"n": f"{value / 1000:.4g}"}
     if resource == R.DEVICE_TIME:
         return _("%(n)s h") % {"n": _short(value / 3600)}
     return write_amount(resource, value)
