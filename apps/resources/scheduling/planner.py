@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from apps.resources.scheduling.ledger import Ledger, TeamUse
-from apps.resources.scheduling.policies import POLICIES
+from apps.resources.scheduling.policies import POLICIES, Policy
 from apps.resources.scheduling.pool import Node, Pool, Shape
 from apps.resources.scheduling.queue import Queue, Rank, Ticket
 from apps.resources.scheduling.reasons import WaitingList
@@ -32,9 +32,10 @@ class Planner:
     `finish`, and `submit` it again if it is to go on. Unknown ids raise KeyError.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, policy: Policy | None = None) -> None:
+        """`policy` takes the place of the one that the settings name."""
         self.settings: PolicySettings = snapshot.settings
-        self.policy = POLICIES[snapshot.settings.policy]()
+        self.policy = policy or POLICIES[snapshot.settings.policy](snapshot.settings)
         self.pool = Pool(snapshot.nodes)
         self.claims: dict[int, Claim] = {}
         self.tickets: dict[int, Ticket] = {}
@@ -46,6 +47,7 @@ class Planner:
         self.version = 0
         self._shapes: dict[Demand, Shape] = {}
         self._waits: list[tuple[float, int]] = []
+        self._set_clock(snapshot.now)
         for running in snapshot.running:
             self._adopt(running)
         self.ledger.change_capacity(self.pool.capacity())
@@ -67,6 +69,18 @@ class Planner:
         ticket = self.tickets.pop(request_id)
         ticket.lane.line.queue.drop(ticket)
         self.touch_victims(request_id)
+
+    def revise(self, request: Request) -> None:
+        """More is known of waiting or running work, such as a better estimate; what it asks for is the same."""
+        claim = self.claims.get(request.id)
+        if claim is None:
+            queue = self.tickets[request.id].lane.line.queue
+            queue.drop(self.tickets[request.id])
+            self.enqueue(request, queue)
+        else:
+            claim.revise(request)
+            self._touch(claim)
+        self.version += 1
 
     def finish(self, request_id: int) -> None:
         """Running work is gone, for whatever reason, and has given its devices back."""
@@ -121,6 +135,8 @@ class Planner:
         """Give every pending request a grant or a reason to wait, as of `now`."""
         self.version += 1
         self._age(now)
+        if self._set_clock(now):
+            self._requeue(ticket for ticket in self.tickets.values() if ticket.lane.line.queue is self.queue)
         outcome = Round(self, now).run()
         return Plan(
             grants=tuple(outcome.grants),
@@ -212,6 +228,14 @@ class Planner:
         """A person holds less than before, or may hold more: look at what they wait for again."""
         self.queue.unpark(team_id, user_id)
         self.starving.unpark(team_id, user_id)
+
+    def _set_clock(self, now: float) -> bool:
+        """Whether the policy's clock has moved on."""
+        step = self.policy.clock_seconds
+        if step is None or now // step * step == self.policy.clock:
+            return False
+        self.policy.clock = now // step * step
+        return True
 
     def _age(self, now: float) -> None:
         """Move what has waited too long into the queue of the starving."""

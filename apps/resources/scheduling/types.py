@@ -53,11 +53,15 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How long work will run in all, from its first start: the median, and the range it falls in 8 times of 10."""
+    """How long work will run in all, from its first start: the median, and the range it falls in 8 times of 10.
+
+    `durations` are equally likely outcomes, ascending, where more is known than the three.
+    """
 
     low_seconds: float
     median_seconds: float
     high_seconds: float
+    durations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
-from apps.resources.scheduling.types import Request
+from apps.resources.scheduling.types import PolicySettings, Request
 
 
 class Policy:
@@ -12,8 +12,10 @@ class Policy:
     A subclass declares:
 
     - `rank`: the order of waiting work. It may depend on whatever `Request` says (class, estimate, attained service,
-      bid) and on the team, but not on the clock, so that queues stay sorted. Ageing that is linear in the wait needs no
+      bid) and on the team, but not on the time, so that queues stay sorted. Ageing that is linear in the wait needs no
       clock: it is an offset of `submitted_at`. Equal ranks go by id.
+    - `clock_seconds`: for ranks that do depend on the time. `clock` is then the time, rounded down to a multiple of
+      this; when it moves on, the whole queue is sorted anew.
     - `team_key_at`: where in the rank the team's own share (`team_key`) is slid in; None if teams do not matter. Within
       a team the order is by `rank` alone. The share may grow as grants are made, and must not shrink by them.
     - `can_preempt`, `claim` and `grip`: waiting work may send running work away if its claim is strictly lower than the
@@ -24,6 +26,11 @@ class Policy:
     name = ""
     can_preempt = False
     team_key_at: int | None = None
+    clock_seconds: float | None = None
+
+    def __init__(self, settings: PolicySettings) -> None:
+        self.settings = settings
+        self.clock = 0.0
 
     def rank(self, request: Request, use: TeamUse) -> Rank:
         raise NotImplementedError
