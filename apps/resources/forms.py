@@ -7,6 +7,8 @@ from django.utils.translation import gettext_lazy
 
 from apps.resources.models import Pool, Quota
 from apps.resources.quotas import PERSONAL
+from apps.resources.scheduling import POLICIES
+from apps.resources.simulation import MOST_DAYS, MOST_EXTRA_NODES
 from apps.resources.units import UnitError, read_amount
 
 R = Quota.Resource
@@ -123,6 +125,23 @@ class PolicyForm(forms.Form):
         known["min_runtime_seconds"] = known.pop("min_runtime_minutes") * 60
         known["starvation_seconds"] = known.pop("starvation_hours") * 3600
         return known
+
+
+class SimulationForm(forms.Form):
+    days = forms.IntegerField(label=gettext_lazy("Days of the past"), min_value=1, max_value=MOST_DAYS, initial=14)
+    policy = forms.ChoiceField(
+        label=gettext_lazy("Policy"), choices=[(name, Pool.Policy(name).label) for name in POLICIES]
+    )
+    is_preemptive = forms.BooleanField(
+        label=gettext_lazy("Ask running work to make room"), required=False, initial=True
+    )
+    extra_nodes = forms.IntegerField(
+        label=gettext_lazy("More machines"),
+        min_value=0,
+        max_value=MOST_EXTRA_NODES,
+        initial=0,
+        help_text=gettext_lazy("Each like the largest one of the pool."),
+    )
 
 
 class PoolNameForm(forms.Form):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.resources.views import auction, policy, pool, quotas
+from apps.resources.views import auction, policy, pool, quotas, simulator
 
 app_name = "resources"
 urlpatterns = [
@@ -13,4 +13,5 @@ urlpatterns = [
     path("pool/policy/pools/", policy.new_pool, name="new_pool"),
     path("pool/policy/pools/<int:pool_id>/", policy.rename, name="rename_pool"),
     path("pool/policy/nodes/<int:node_id>/", policy.move, name="move_node"),
+    path("pool/simulator/", simulator.simulator, name="simulator"),
 ]

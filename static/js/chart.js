@@ -1,4 +1,4 @@
-// Draws lines over time with uPlot: <div class="chart" data-chart="id"> with its data in <script type="application/json" id="id">:
+// Draws lines over time with uPlot: <div class="chart" data-chart="..."> with JSON:
 // {x: [...], isTime, xLabel?, yLabel, series: [{label, values, isStepped?, isMain?}]}. What is drawn is in the page as numbers too.
 (() => {
   "use strict";
@@ -44,7 +44,7 @@
   }
 
   function draw(place) {
-    const about = JSON.parse(document.getElementById(place.dataset.chart).textContent);
+    const about = JSON.parse(place.dataset.chart);
     let plot = null;
     const build = () => {
       if (plot) plot.destroy();

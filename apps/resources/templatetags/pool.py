@@ -47,6 +47,17 @@ def credits(value: float | None) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
+@register.filter
+def minus(value: float, other: float) -> float:
+    return value - other
+
+
+@register.filter
+def size(value: float) -> float:
+    """Without its sign."""
+    return abs(value)
+
+
 @register.simple_tag
 def has_auction() -> bool:
     """Whether any pool is auctioned: only then is there a page about it."""
