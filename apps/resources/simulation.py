@@ -1,8 +1,8 @@
 """The policy simulator: a pool's own past, replayed as it is shared now and as it might be.
 
 The replay is that of the benchmarks (scheduling/replay.py); this module turns rows into its values, and its outcome
-into figures. What is left out: light work without devices, what was cancelled while it waited, and what was running
-before the first day. A claim that was preempted counts as two jobs.
+into figures. What is left out: light work without devices, what was cancelled while it waited, what was running before
+the first day, and what could not start today. A claim that was preempted counts as two jobs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,17 @@ from statistics import fmean, median
 from apps.accounts.models import Team as TeamRow
 from apps.resources.models import Allocation, Pool
 from apps.resources.planning import demand_of, settings_of, take_snapshot
-from apps.resources.scheduling import Estimate, NodeState, Planner, PolicySettings, Priority, Request, Team
+from apps.resources.scheduling import (
+    Estimate,
+    NodeState,
+    Planner,
+    PolicySettings,
+    Priority,
+    Request,
+    Team,
+    exceeds_limit,
+    never_fits,
+)
 from apps.resources.scheduling.replay import Job, Outcome, replay
 
 MOST_JOBS = 5000
@@ -62,12 +72,12 @@ def simulate(question: Question, *, now: datetime, tell: Tell, clock: Callable[[
     """
     pool = Pool.objects.get(name=question.pool)
     rows = past_claims(pool, now - timedelta(days=question.days))
-    jobs = [_past_job(row, now) for row in rows]
     snapshot = take_snapshot(pool)
     nodes = [_emptied(node) for node in snapshot.nodes]
-    if not jobs or not nodes:
-        raise NothingToReplay
     teams = {pk: _timeless(team) for pk, team in snapshot.teams.items()}
+    jobs = _possible([_past_job(row, now) for row in rows], nodes, teams)
+    if not jobs:
+        raise NothingToReplay
     wanted = replace(settings_of(pool), policy=question.policy, is_preemptive=question.is_preemptive)
     deadline = clock() + seconds
     runs = []
@@ -98,6 +108,16 @@ def _past_job(row: Allocation, now: datetime) -> PastJob:
         is_preemptible=row.is_preemptible,
         bid=row.bid,
     )
+
+
+def _possible(jobs: Sequence[PastJob], nodes: Sequence[NodeState], teams: Mapping[int, Team]) -> list[PastJob]:
+    """Without those that the machines or the limits of today would never let start: they would only queue."""
+    fits = {demand: never_fits(demand, nodes) is None for demand in {job.demand for job in jobs}}
+    return [
+        job
+        for job in jobs
+        if fits[job.demand] and not exceeds_limit(teams.get(job.team_id, Team(job.team_id)), job.request(None))
+    ]
 
 
 def _emptied(node: NodeState) -> NodeState:
@@ -180,8 +200,8 @@ def _answer(question: Question, pool: Pool, jobs, rows, runs, wanted: PolicySett
         "policy_before": pool.policy,
         "policy_after": wanted.policy,
         "jobs": len(jobs),
-        "is_capped": len(jobs) == MOST_JOBS,
-        "left_out": len(jobs) - min(len(before.results), len(after.results)),
+        "is_capped": len(rows) == MOST_JOBS,
+        "left_out": len(rows) - min(len(before.results), len(after.results)),
         "real_mean_wait": fmean((row.granted_at - row.requested_at).total_seconds() for row in rows),
         "before": asdict(_figures(before)),
         "after": asdict(_figures(after)),
