@@ -30,7 +30,20 @@
     };
   }
 
+  const LANGUAGE = document.documentElement.lang || undefined;
+  const DAY = new Intl.DateTimeFormat(LANGUAGE, { day: "numeric", month: "short" });
+  const HOUR = new Intl.DateTimeFormat(LANGUAGE, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const MOMENT = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
+
+  // Days where the ticks are days apart, hours where they are closer.
+  function timeTicks(u, ticks) {
+    const isDaily = ticks.length < 2 || ticks[1] - ticks[0] >= 86400;
+    return ticks.map((tick) => (isDaily ? DAY : HOUR).format(new Date(tick * 1000)));
+  }
+
   function options(place, about) {
+    const words = { label: about.isTime ? "" : about.xLabel };
+    if (about.isTime) words.value = (u, value) => (value === null ? "" : MOMENT.format(new Date(value * 1000)));
     const axis = { stroke: colour("--tblr-secondary"), grid: { stroke: colour("--tblr-border-color"), width: 1 }, ticks: { show: false }, font: FONT, labelFont: FONT };
     return {
       width: Math.max(place.clientWidth, 200),
@@ -38,8 +51,8 @@
       legend: { show: true, live: true },
       cursor: { drag: { x: true, y: false } },
       scales: { x: { time: Boolean(about.isTime) }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      series: [{ label: about.xLabel }, ...about.series.map(line)],
-      axes: [{ ...axis, label: about.isTime ? undefined : about.xLabel, labelSize: 20 }, { ...axis, label: about.yLabel, labelSize: 22, size: 56 }],
+      series: [words, ...about.series.map(line)],
+      axes: [about.isTime ? { ...axis, values: timeTicks, space: 70 } : { ...axis, label: about.xLabel, labelSize: 20 }, { ...axis, label: about.yLabel, labelSize: 22, size: 56 }],
     };
   }
 

@@ -42,9 +42,8 @@ def credits(value: float | None) -> str:
     """12345.678 -> "12,346"; below a hundred with two decimals, trailing zeros left out."""
     if value is None:
         return "–"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}".rstrip("0").rstrip(".")
+    return text.replace("-", "−")
 
 
 @register.filter

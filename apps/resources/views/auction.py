@@ -22,7 +22,7 @@ from apps.resources.views.choosing import chosen_pool
 PRICE_DAYS = 30
 MOST_POINTS = 2000
 SHOWN_ENTRIES = 30
-LIVE = {"auction-live": "resources/_auction-live.html"}
+LIVE = {"auction-live": "resources/_auction-live.html", "auction-account": "resources/_auction-account.html"}
 
 
 @require_GET
