@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from apps.core.doorbell import ring
 from apps.resources.accounting import device_seconds_this_month, recent_device_seconds, teams_over_budget
-from apps.resources.models import Allocation, ClearingPrice, Device, Node, Placement, Pool, Quota, Share
+from apps.resources.models import Allocation, ClearingPrice, Device, Node, Pool, Quota, Share
 from apps.resources.nodes import nodes_in_pool, open_nodes
 from apps.resources.reasons import explain
 from apps.resources.scheduling import (
@@ -316,19 +316,23 @@ def _write_grants(grants: Sequence[Grant], locked: _Locked) -> None:
             "FROM unnest(%s::bigint[], %s::bigint[]) AS v(id, claim) WHERE d.id = v.id",
             [[pk for pk, _claim in pairs], [claim for _pk, claim in pairs]],
         )
+        _write_placements(cursor, grants)
         _write_node_counters(cursor, grants)
-    Placement.objects.bulk_create(
-        Placement(
-            allocation_id=grant.request_id,
-            node_id=part.node_id,
-            cpu_millicores=part.cpu_millicores,
-            memory_bytes=part.memory_bytes,
-        )
-        for grant in grants
-        for part in grant.placements
+        _write_share_counters(cursor, list(locked.shares.values()))
+
+
+def _write_placements(cursor, grants: Sequence[Grant]) -> None:
+    parts = [(grant.request_id, part) for grant in grants for part in grant.placements]
+    cursor.execute(
+        "INSERT INTO resources_placement (allocation_id, node_id, cpu_millicores, memory_bytes) "
+        "SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::bigint[])",
+        [
+            [claim for claim, _part in parts],
+            [part.node_id for _claim, part in parts],
+            [part.cpu_millicores for _claim, part in parts],
+            [part.memory_bytes for _claim, part in parts],
+        ],
     )
-    fields = ["held_devices", "held_cpu_millicores", "held_memory_bytes", "held_jobs"]
-    Share.objects.bulk_update(locked.shares.values(), fields)
 
 
 def _write_node_counters(cursor, grants: Sequence[Grant]) -> None:
@@ -344,6 +348,22 @@ def _write_node_counters(cursor, grants: Sequence[Grant]) -> None:
         "memory_held_bytes = memory_held_bytes + v.memory "
         "FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS v(id, cpu, memory) WHERE n.id = v.id",
         [ids, [cpu[pk] for pk in ids], [memory[pk] for pk in ids]],
+    )
+
+
+def _write_share_counters(cursor, shares: Sequence[Share]) -> None:
+    cursor.execute(
+        "UPDATE resources_share s SET held_devices = v.devices, held_cpu_millicores = v.cpu, "
+        "held_memory_bytes = v.memory, held_jobs = v.jobs "
+        "FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::int[]) "
+        "AS v(id, devices, cpu, memory, jobs) WHERE s.id = v.id",
+        [
+            [share.pk for share in shares],
+            [share.held_devices for share in shares],
+            [share.held_cpu_millicores for share in shares],
+            [share.held_memory_bytes for share in shares],
+            [share.held_jobs for share in shares],
+        ],
     )
 
 
