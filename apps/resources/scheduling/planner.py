@@ -88,6 +88,7 @@ class Planner:
         claim = self.claims[request_id]
         self.pool.give_back(request_id, claim.placements)
         self._touch(claim)
+        self._count_loose(claim, -1)
         if any(not node.is_open for node in self._nodes_of(claim)):
             self.ledger.change_capacity(self.pool.capacity())
         del self.claims[request_id]
@@ -190,6 +191,7 @@ class Planner:
         self.claims[request.id] = claim
         self.ledger.charge(request, self.ledger.of(request.team_id))
         self._touch(claim)
+        self._count_loose(claim, 1)
 
     def touch_victims(self, request_id: int) -> None:
         """A beneficiary waits no longer, or again: its victims' room comes free for all, or for it alone."""
@@ -212,6 +214,12 @@ class Planner:
     def _nodes_of(self, claim: Claim) -> list[Node]:
         nodes = (self.pool.nodes.get(placement.node_id) for placement in claim.placements)
         return [node for node in nodes if node is not None]
+
+    def _count_loose(self, claim: Claim, sign: int) -> None:
+        if claim.request.is_preemptible:
+            for placement in claim.placements:
+                if placement.node_id in self.pool.nodes:
+                    self.pool.nodes[placement.node_id].loose_devices += sign * len(placement.device_ids)
 
     def _touch(self, claim: Claim) -> None:
         for placement in claim.placements:

@@ -8,7 +8,7 @@ and for the room that is being freed for somebody.
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING
 
 from apps.resources.scheduling.ledger import amounts_of, limit_reached
@@ -20,6 +20,8 @@ from apps.resources.scheduling.types import Eviction, Grant
 
 if TYPE_CHECKING:
     from apps.resources.scheduling.planner import Planner
+
+Entry = tuple[Rank, int, Ticket]
 
 SHORT, NOBODY = "short", "nobody"  # for whom there is still room
 
@@ -49,6 +51,7 @@ class Round:
         self._outcome = Outcome()
         self._room: dict[int, str] = {}  # by shape: SHORT or NOBODY, once it did not fit
         self._searched: set[int] = set()  # shapes for which this pass found nobody to send away
+        self._hopeless: dict[tuple[str, int], float] = {}  # by ground and shape: the best claim that found nobody
         self._longest = -math.inf  # what ends within this many seconds may use reserved room
         self._promised: list[Ticket] = []
         self._spoken_for: set[int] = set()  # claims whose room, once they have left, is promised already
@@ -75,30 +78,32 @@ class Round:
         return [tickets[request_id] for request_id in sorted(self._planner.victims) if request_id in tickets]
 
     def _serve(self, lines: Iterable[Line]) -> None:
-        heap: list[tuple[Rank, int, Line, Ticket]] = []
+        """Serve the heads of all lines in order until none can start. What a team is granted moves only its own lines,
+        so that each team's are sorted by rank alone, and teams by their best line and their share."""
+        by_team: dict[int, list[Entry]] = {}
         for line in lines:
-            if not self._is_guaranteed or line.use.is_inside(amounts_of(line.shape.demand)):
-                self._enter(heap, line)
-        heapify(heap)
-        while heap:
-            key, _, line, ticket = heap[0]
-            if ticket.is_live and self._key(ticket) > key:  # its team has got something meanwhile
-                heappop(heap)
-                self._push(heap, line)
+            if self._is_guaranteed and not line.use.is_inside(amounts_of(line.shape.demand)):
                 continue
-            heappop(heap)
-            if not ticket.is_live or self._attempt(ticket, line):
-                self._push(heap, line)
-
-    def _enter(self, heap: list, line: Line) -> None:
-        ticket = self._head(line)
-        if ticket is not None:
-            heap.append((self._key(ticket), ticket.request.id, line, ticket))
-
-    def _push(self, heap: list, line: Line) -> None:
-        ticket = self._head(line)
-        if ticket is not None:
-            heappush(heap, (self._key(ticket), ticket.request.id, line, ticket))
+            ticket = self._head(line)
+            if ticket is not None:
+                by_team.setdefault(line.use.team.id, []).append((ticket.rank, ticket.request.id, ticket))
+        order = []
+        for heads in by_team.values():
+            heapify(heads)
+            order.append((self._key(heads[0][2]), heads[0][1], heads))
+        heapify(order)
+        while order:
+            heads = order[0][2]
+            ticket = heads[0][2]
+            following = self._head(ticket.lane.line) if self._attempt(ticket, ticket.lane.line) else None
+            if following is not None:
+                heapreplace(heads, (following.rank, following.request.id, following))
+            else:
+                heappop(heads)
+            if heads:
+                heapreplace(order, (self._key(heads[0][2]), heads[0][1], heads))
+            else:
+                heappop(order)
 
     def _head(self, line: Line) -> Ticket | None:
         room = self._room.get(line.shape.number)
@@ -109,6 +114,9 @@ class Round:
     def _attempt(self, ticket: Ticket, line: Line) -> bool:
         """Serve one head. Whether the line may have another that could start."""
         use, shape, request = line.use, line.shape, ticket.request
+        room = self._room.get(shape.number)
+        if room is NOBODY and shape.number in self._searched:
+            return False
         asked = amounts_of(request.demand)
         if self._is_guaranteed and not use.is_inside(asked):
             return False
@@ -120,7 +128,6 @@ class Round:
         if not request.is_preemptible and not self._ledger.may_lock(use, asked):
             return False
         is_short = ticket.lane.seconds <= self._longest
-        room = self._room.get(shape.number)
         if room is None or (room is SHORT and is_short):
             parts = self._pool.find(shape, is_short)
             if parts is not None:
@@ -146,7 +153,7 @@ class Round:
 
     def _reserve(self, ticket: Ticket, shape: Shape) -> None:
         """EASY: the first that must wait gets the earliest start, and nobody after it may delay that."""
-        if self._outcome.reserved_id is not None:
+        if self._outcome.reserved_id is not None or not (self._policy.has_reservations or self._is_starving):
             return
         reservation = self._planner.timeline.reserve(shape, self._now)
         if reservation is None:
@@ -177,9 +184,13 @@ class Round:
     def _make_room(self, ticket: Ticket, line: Line) -> bool:
         """Promise the request room that is leaving for nobody, or send the cheapest set of others away for it."""
         coming = self._coming()
-        for code, may_take in self._grounds(ticket, line, bool(coming)):
+        for code, bar, may_take in self._grounds(ticket, line, bool(coming)):
+            search = (code, line.shape.number)
+            if bar >= self._hopeless.get(search, math.inf):
+                continue  # who had a better claim to as much has found nobody
             found = self._search(ticket, may_take, coming).cheapest(line.shape)
             if found is None:
+                self._hopeless[search] = bar
                 continue
             for claim in found.victims:
                 self._planner.leave(claim.request.id, ticket.request.id)
@@ -200,26 +211,38 @@ class Round:
             if claim_id not in self._spoken_for
         )
 
-    def _grounds(self, ticket: Ticket, line: Line, has_coming: bool) -> Iterator[tuple[str, Callable[[Claim], bool]]]:
-        """Why others may have to leave for the request, the least contestable ground first."""
-        request, use, ledger = ticket.request, line.use, self._ledger
+    def _grounds(
+        self, ticket: Ticket, line: Line, has_coming: bool
+    ) -> Iterator[tuple[str, float, Callable[[Claim], bool]]]:
+        """Why others may have to leave for the request, the least contestable ground first: its code, how bad the
+        request's claim is (the worse, the fewer it may send away), and who may be sent away."""
+        request, ledger = ticket.request, self._ledger
         if has_coming:
-            yield "", _nobody
+            yield "", 0.0, _nobody
         if self._is_guaranteed:
-            yield "reclaimed", lambda claim: self._may_go(claim) and claim.request.team_id != request.team_id
+            yield "reclaimed", 0.0, lambda claim: claim.request.team_id != request.team_id and self._may_go(claim)
         if not self._settings.is_preemptive:
             return
         if self._is_starving and not self._has_fed_starving:
-            yield "starving", lambda claim: self._may_go(claim) and claim.request.submitted_at > request.submitted_at
+            since = request.submitted_at
+            yield "starving", since, lambda claim: claim.request.submitted_at > since and self._may_go(claim)
         if self._policy.can_preempt:
-            bar = self._policy.claim(request, use, ledger.capacity)
-            yield (
-                "outranked",
-                lambda claim: (
-                    self._may_go(claim)
-                    and bar < self._policy.grip(claim, ledger.of(claim.request.team_id), ledger.capacity, self._now)
-                ),
-            )
+            bar = self._policy.claim(request, line.use, ledger.capacity)
+            teams = {
+                team_id
+                for team_id, use in ledger.uses.items()
+                if bar < self._policy.tightest_grip(use, ledger.capacity)
+            }
+            if teams:
+                yield (
+                    "outranked",
+                    bar,
+                    lambda claim: claim.request.team_id in teams and self._may_go(claim) and bar < self._grip(claim),
+                )
+
+    def _grip(self, claim: Claim) -> float:
+        ledger = self._ledger
+        return self._policy.grip(claim, ledger.of(claim.request.team_id), ledger.capacity, self._now)
 
     def _may_go(self, claim: Claim) -> bool:
         """Whether running work has had the time that it was promised, and may be preempted at all."""
@@ -232,7 +255,9 @@ class Round:
         )
 
     def _search(self, ticket: Ticket, may_take: Callable[[Claim], bool], leaving: tuple[Claim, ...]) -> Search:
-        return Search(self._pool, self._planner.claims, self._ledger.of, may_take, ticket.request.team_id, leaving)
+        loss = (lambda claim: 1.0 / self._grip(claim)) if self._policy.takes_loosest else None
+        team_id = ticket.request.team_id
+        return Search(self._pool, self._planner.claims, self._ledger.of, may_take, team_id, leaving, loss)
 
     def _promise(self, ticket: Ticket, found: Displacement, leaving: tuple[Claim, ...]) -> None:
         """Keep the place for the request: what is free there now, beside what comes free as others leave."""

@@ -1,5 +1,7 @@
 """What a policy is: an order of work, and whether that order may send running work away."""
 
+import math
+
 from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
@@ -21,12 +23,17 @@ class Policy:
     - `can_preempt`, `claim` and `grip`: waiting work may send running work away if its claim is strictly lower than the
       other's grip. To rule out ping-pong a policy must make sure that of two works, each with the other's place, not
       both claims are below the other's grip: by levels, or by a factor between claim and grip (hysteresis).
+    - `has_reservations`: whether the first that must wait is promised a start that nobody may delay (EASY).
+    - `takes_loosest`: the cheapest to send away is what has the highest grips, and not what holds the fewest devices.
+      Such work cannot send others away in its turn. Grips must be above 0.
     """
 
     name = ""
     can_preempt = False
     team_key_at: int | None = None
     clock_seconds: float | None = None
+    has_reservations = True
+    takes_loosest = False
 
     def __init__(self, settings: PolicySettings) -> None:
         self.settings = settings
@@ -46,6 +53,10 @@ class Policy:
         """How badly running work ranks against a claim; `use` is what its team holds, this work included."""
         raise NotImplementedError
 
+    def tightest_grip(self, use: TeamUse, capacity: Amounts) -> float:
+        """No work of this team has a grip above this: what needs not be asked one by one."""
+        return math.inf
+
 
 def borrowed_share(borrowed: Amounts, weight: float, capacity: Amounts) -> float:
     """The dominant share (Ghodsi et al., Dominant Resource Fairness, NSDI 2011) of what is borrowed, by weight."""
@@ -53,4 +64,4 @@ def borrowed_share(borrowed: Amounts, weight: float, capacity: Amounts) -> float
     for held, of in zip(borrowed, capacity, strict=True):
         if held and of:
             share = max(share, held / of)
-    return share / weight if weight > 0 else (float("inf") if share else 0.0)
+    return share / weight if weight > 0 else (math.inf if share else 0.0)

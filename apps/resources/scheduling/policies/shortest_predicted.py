@@ -34,9 +34,11 @@ class ShortestPredicted(Policy):
     name = "shortest_predicted"
     can_preempt = True
     clock_seconds = 600.0
+    takes_loosest = True
 
     def __init__(self, settings: PolicySettings) -> None:
         super().__init__(settings)
+        self.has_reservations = not settings.is_preemptive  # what can be sent away holds nobody up
         self._grips: dict[int, tuple[Request, float, float, float]] = {}
 
     def rank(self, request: Request, use: TeamUse) -> Rank:
