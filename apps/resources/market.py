@@ -134,19 +134,27 @@ def _charge(claims: Sequence[Allocation], now: datetime) -> None:
         return
     share = Share.objects.select_for_update(no_key=True).get(team=claims[0].team_id, pool=claims[0].pool_id)
     paid = {row.allocation_id: row for row in CreditEntry.objects.filter(allocation__in=claims, kind=K.CHARGED)}
-    balance, is_short = to_micro(share.credits), False
+    balance, is_short, new = to_micro(share.credits), False, []
     for claim in claims:
-        entry = paid.get(claim.pk) or CreditEntry(share=share, allocation=claim, kind=K.CHARGED, amount=0.0)
-        since = max(claim.granted_at, entry.at) if entry.pk else claim.granted_at
+        entry, since = paid.get(claim.pk), claim.granted_at
+        if entry is None:
+            entry = CreditEntry(share=share, allocation=claim, kind=K.CHARGED, amount=0.0, note=_name_of(claim))
+            new.append(entry)
+        else:
+            since = max(since, entry.at)
         due = cost(claim.price, claim.devices_asked * max(0.0, (now - since).total_seconds()))
         part = min(due, balance)
         balance, is_short = balance - part, is_short or part < due
         entry.amount, entry.at = from_micro(to_micro(entry.amount) - part), now
-        entry.note = (claim.job.name if hasattr(claim, "job") else "")[:200]
-        entry.save()
+    CreditEntry.objects.bulk_create(new)
+    CreditEntry.objects.bulk_update(paid.values(), ["amount", "at"])
     Share.objects.filter(pk=share.pk).update(credits=from_micro(balance))
     if is_short:
         _drop_bids(share)
+
+
+def _name_of(claim: Allocation) -> str:
+    return claim.job.name if hasattr(claim, "job") else ""
 
 
 def _drop_bids(share: Share) -> None:

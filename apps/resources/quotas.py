@@ -15,6 +15,7 @@ from apps.resources.models import Pool, Quota, Share
 from apps.resources.nodes import default_pool
 
 R = Quota.Resource
+LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000
 PERSONAL = (R.DEVICES, R.CPU, R.MEMORY, R.JOBS)
 SITE_WIDE = (R.STORAGE, R.EGRESS)  # promised once, in the default pool
 
@@ -113,8 +114,10 @@ def _check(pool: Pool, resource: str, guaranteed: int, limit: int | None, user_l
 @transaction.atomic
 def set_weight(*, team: Team, pool: Pool, weight: float, user: User | None) -> Share:
     """How large the team's part is of what nobody was guaranteed, beside the others'. Raises Unprocessable."""
-    if not 0 < weight <= 1000:
-        raise Unprocessable(_("A weight is more than 0 and at most 1000."), code="out_of_range", field="weight")
+    if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+        words = {"least": LEAST_WEIGHT, "most": MOST_WEIGHT}
+        message = _("A weight lies between %(least)g and %(most)g.") % words
+        raise Unprocessable(message, code="out_of_range", field="weight")
     share = share_of(team, pool)
     Share.objects.filter(pk=share.pk).update(weight=weight)
     share.refresh_from_db()

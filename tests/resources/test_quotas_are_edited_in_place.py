@@ -54,7 +54,7 @@ def test_without_javascript_it_is_a_page_and_a_redirect(administrator, team):
         ("devices", {"limit": "9" * 30}, "Give a number such as 4 or 1.5"),
         ("storage", {"limit": "3 apples"}, "Write one of these units"),
         ("cpu", {"guaranteed": "8", "limit": "4"}, "cannot be more than the limit"),
-        ("weight", {"weight": "0"}, "more than 0"),
+        ("weight", {"weight": "0"}, "between 0.001 and 1000"),
         ("weight", {"weight": "nan"}, "Enter a number"),
         ("jobs", {"limit": "1\x00"}, "Null characters are not allowed"),
     ],
