@@ -53,7 +53,7 @@ def _live(request: HttpRequest, pool: Pool) -> dict:
         "pool": pool,
         "share": share,
         "claims": claims,
-        "price": pool.clearing_prices.first(),
+        "price": pool.clearing_prices.values_list("price", flat=True).first(),
         "spending": sum(claim.price * claim.devices_asked for claim in claims),
         "next_at": next_credits_at(pool),
         "entries": share.entries.select_related("allocation__job").order_by("-at", "-id")[:SHOWN_ENTRIES],
