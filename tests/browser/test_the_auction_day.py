@@ -1,5 +1,6 @@
 """The administrator auctions the pool: two teams bid for one device, the higher bid runs first and pays the other's."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -103,6 +104,8 @@ def test_the_higher_bid_runs_first_and_pays_the_lower_one(page, live_stack, sdk,
     ours.goto("/pool/auction/")
     expect(ours.locator("#auction-account tr", has_text="Charged for device time")).to_have_count(0)
     expect(ours.locator(".chart canvas")).to_be_visible()
+    published = json.loads(ours.locator("[data-chart]").get_attribute("data-chart"))["series"][0]["values"]
+    assert 500 in published and 800 not in published
 
     choose_policy(ours, "First come, first served")
     expect(ours.get_by_role("link", name="Auction")).to_have_count(0)

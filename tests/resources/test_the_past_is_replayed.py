@@ -12,6 +12,7 @@ from apps.resources import simulator
 from apps.resources.models import Allocation, Node
 from apps.resources.nodes import default_pool
 from apps.resources.quotas import set_quota
+from apps.resources.scheduling import POLICIES
 from apps.resources.simulation import NothingToReplay, Question, TooSlow, simulate
 from tests.jobs.making import make_node
 
@@ -84,6 +85,14 @@ def test_a_high_priority_wins_and_a_low_one_loses(node, birds, fish):
     past(fish, node, 9.8, 60, priority=2)
     gains = {team["name"]: team["change"] for team in ask(policy="priority", is_preemptive=False)["teams"]}
     assert gains["Fish"] < 0 < gains["Birds"]
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_every_policy_can_be_asked(node, birds, fish, policy):
+    for number in range(6):
+        past(birds if number % 2 else fish, node, 10 - number / 10, 60, bid=number)
+    answer = ask(policy=policy)
+    assert answer["left_out"] == 0 and answer["after"]["utilisation"] > 0.9
 
 
 def test_what_could_not_start_today_is_left_out_and_counted(node, birds, fish):
