@@ -94,7 +94,9 @@ def test_the_higher_bid_runs_first_and_pays_the_lower_one(page, live_stack, sdk,
     sdk.jobs.cancel(holder)
     expect(other.locator("tr", has_text="Train higher")).to_contain_text("at 500 credits a device-hour", timeout=30_000)
     ours.goto(f"/jobs/{loser.id}/")
-    expect(ours.get_by_text(re.compile("It bids 500 credits for a device-hour; the price is"))).to_be_visible()
+    expect(
+        ours.get_by_text("It bids 500 credits for a device-hour and was outbid; more than 800 would have won.")
+    ).to_be_visible()
     assert rivals.jobs.wait(winner, timeout=60).status == "succeeded"
     assert sdk.jobs.wait(loser, timeout=60).status == "succeeded"
 

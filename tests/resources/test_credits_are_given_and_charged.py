@@ -13,10 +13,11 @@ from apps.core.errors import Conflict, Unprocessable
 from apps.resources.market import charge_running, check_bid, give_credits, place_bid
 from apps.resources.models import Allocation, CreditEntry, Pool, Share
 from apps.resources.nodes import default_pool
+from apps.resources.planning import apply_plan
 from apps.resources.quotas import share_of
-from apps.resources.scheduling import Demand
+from apps.resources.scheduling import Demand, Plan, Reason, Waiting
 from apps.resources.scheduling.credits import to_micro
-from apps.resources.services import release_allocation, request_allocation
+from apps.resources.services import Terms, release_allocation, request_allocation
 from tests.jobs.making import make_node
 
 pytestmark = pytest.mark.django_db
@@ -192,3 +193,16 @@ def test_credits_are_conserved(pool, birds, fish, events):
             assert to_micro(share.credits) == sum(map(to_micro, lines)) >= 0
     periods = CreditEntry.objects.filter(kind="given").values("at").annotate(n=Sum("amount"))
     assert all(period["n"] == pytest.approx(900) for period in periods)
+
+
+def test_who_was_outbid_hears_so_until_the_next_sale(pool, birds):
+    give_credits(pool=pool, now=START)
+    make_node(devices=1)
+    claim = request_allocation(team=birds, user=None, demand=Demand(devices=1), terms=Terms(bid=5))
+    lost = Reason("outbid", {"bid": 5.0, "price": 8.0})
+    busy = Reason("devices_busy", {"asks": 1, "free": 0})
+    for reason, bid, code in ((lost, 5, "outbid"), (busy, 5, "outbid"), (busy, 9, "devices_busy")):
+        Allocation.objects.filter(pk=claim.pk).update(bid=bid)
+        apply_plan(pool, Plan(grants=(), waiting=(Waiting(claim.pk, 1, reason),)))
+        claim.refresh_from_db()
+        assert claim.reason["code"] == code
