@@ -47,7 +47,6 @@ USERS = 20
 class Measured:
     seconds: list[float]
     decisions: int
-    granted_devices: int
 
     def per_second(self) -> float:
         return self.decisions / sum(self.seconds)
@@ -151,7 +150,7 @@ def fill(planner: Planner, load: Load, pending: int) -> None:
 
 
 def measure(planner: Planner, load: Load, cycles: int, batch: int) -> Measured:
-    measured = Measured([], 0, 0)
+    measured = Measured([], 0)
     for _ in range(cycles):
         gone = load.ended(batch)
         arrived = [load.request() for _ in gone]
@@ -181,6 +180,10 @@ def prepare(nodes: int, pending: int, policy: str, largest: int) -> tuple[Planne
     return planner, load
 
 
+def in_milliseconds(measured: Measured) -> str:
+    return f"p50 {measured.quantile(0.5):.2f} ms, p99 {measured.quantile(0.99):.2f} ms"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pending", type=int, default=100_000)
@@ -197,7 +200,7 @@ def main() -> None:
     waits = len(list(planner.decide(load.now).waiting))
     reading = time.perf_counter() - start
     print(f"{options.nodes} nodes, {options.pending} pending, {len(planner.claims)} running, {options.policy}")
-    print(f"  cycle of {options.batch} ends and arrivals: p50 {large.quantile(0.5):.2f} ms, p99 {large.quantile(0.99):.2f}")
+    print(f"  a cycle of {options.batch} ends and arrivals: {in_milliseconds(large)}")
     print(f"  {large.decisions / options.cycles:.0f} grants and evictions a cycle, {large.per_second():.0f} a second")
     print(f"  all {waits} reasons, when somebody reads them: {reading:.2f} s")
     for peer, published in PEERS.items():
@@ -206,7 +209,7 @@ def main() -> None:
     small_planner, small_load = prepare(64, 3_000, options.policy, largest=64)
     settle(small_planner, small_load, 100, 1)
     small = measure(small_planner, small_load, 2_000, 1)
-    print(f"64 nodes, 3000 pending, one event at a time: p50 {small.quantile(0.5):.3f} ms, p99 {small.quantile(0.99):.3f}")
+    print(f"64 nodes, 3000 pending, one end and arrival at a time: {in_milliseconds(small)}")
     print(f"plan: decisions_per_second={large.per_second():.0f} cycle_p99_ms={large.quantile(0.99):.2f}")
 
 

@@ -6,8 +6,9 @@
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
-from apps.resources.scheduling.ledger import Ledger, TeamUse
+from apps.resources.scheduling.ledger import Ledger, TeamUse, amounts_of, limit_reached
 from apps.resources.scheduling.policies import POLICIES, Policy
+from apps.resources.scheduling.policies.base import Market, Sale
 from apps.resources.scheduling.pool import Node, Pool, Shape
 from apps.resources.scheduling.queue import Queue, Rank, Ticket
 from apps.resources.scheduling.reasons import WaitingList
@@ -138,12 +139,13 @@ class Planner:
         self._age(now)
         if self._set_clock(now):
             self._requeue(ticket for ticket in self.tickets.values() if ticket.lane.line.queue is self.queue)
-        outcome = Round(self, now).run()
+        sale = self._sell() if self.policy.has_market else None
+        outcome = Round(self, now, sale).run()
         return Plan(
             grants=tuple(outcome.grants),
             waiting=WaitingList(self, outcome),
             evictions=tuple(outcome.evictions),
-            clearing_price=outcome.clearing_price,
+            clearing_price=sale and sale.clearing_price,
         )
 
     def snapshot(self, now: float) -> Snapshot:
@@ -254,6 +256,27 @@ class Planner:
                 continue
             self.queue.drop(ticket)
             self.enqueue(ticket.request, self.starving)
+
+    def _sell(self) -> Sale:
+        """Hold the policy's market over what is free, less what comes before any bid; then sort the queue anew."""
+        for_sale: dict[str, int] = {}
+        for node in self.pool.open_nodes:
+            for_sale[node.kind] = for_sale.get(node.kind, 0) + len(node.free)
+        bidders = []
+        for _, ticket in sorted(self.tickets.items()):
+            line, request = ticket.lane.line, ticket.request
+            devices = request.demand.devices
+            if not devices or limit_reached(line.use, request) is not None:
+                continue
+            if line.queue is self.starving or line.use.is_inside(amounts_of(request.demand)):
+                fitting = [kind for kind in line.shape.kinds_of(for_sale) if for_sale[kind] >= devices]
+                if fitting:
+                    for_sale[max(fitting, key=lambda kind: (for_sale[kind], kind))] -= devices
+            else:
+                bidders.append(request)
+        sale = self.policy.sell(Market(bidders, for_sale, self.ledger.of))
+        self._requeue(ticket for ticket in self.tickets.values() if ticket.lane.line.queue is self.queue)
+        return sale
 
     def _requeue(self, tickets: Iterable[Ticket]) -> None:
         for ticket in list(tickets):

@@ -123,6 +123,10 @@ class Shape:
         self.needed: tuple[int, tuple[str, ...]] = (0, ())
         self.version = -1
 
+    def kinds_of(self, kinds: Iterable[str]) -> list[str]:
+        """Those of `kinds` that would do."""
+        return [kind for kind in kinds if self.kind in ("", kind)]
+
     def split(self, shares: Iterable[tuple[Node, int]]) -> list[Part]:
         """Share CPU and memory out over the nodes in proportion to the devices; the parts add up exactly."""
         parts, seen = [], 0

@@ -13,7 +13,7 @@ from apps.resources.scheduling.ledger import TeamUse, amounts_of
 from apps.resources.scheduling.pool import Node, Part, Pool, Shape
 from apps.resources.scheduling.reservations import Claim
 
-# How many nodes a search looks at for each node that the gang needs: more are known only to very large pools.
+# How many nodes a search looks at, and four more for each that the gang needs: it is complete in pools of this size.
 LOOKED_AT = 64
 
 Cost = tuple[float, int, int, float]
@@ -81,10 +81,10 @@ class Search:
 
     def _on_several(self, shape: Shape, needed: int, kind: str) -> Displacement | None:
         each, rest = self._pool.gang_parts(shape, needed, kind)
-        nodes = list(islice(self._able(min(each, rest), kind), LOOKED_AT * needed))
+        nodes = list(islice(self._able(min(each, rest), kind), LOOKED_AT + 4 * needed))
         victims = self._leaving
         shares: list[tuple[Node, int]] = []
-        for count, devices in ((needed - 1, each), (1, rest)):
+        for count, devices in ((needed, each),) if rest == each else ((needed - 1, each), (1, rest)):
             taken = {node.id for node, _ in shares}
             chosen = self._cheapest_nodes(shape, devices, count, [n for n in nodes if n.id not in taken], victims)
             if chosen is None:
@@ -122,13 +122,15 @@ class Search:
     def _on_node(self, node: Node, asked: tuple[int, int, int], given: tuple[Claim, ...]) -> tuple[Claim, ...] | None:
         """The victims on `node` that make room for `asked`, next to those given; None if all together do not."""
         missing = self._missing(node, asked, given)
-        if max(missing) <= 0:
+        if missing[0] <= 0 and missing[1] <= 0 and missing[2] <= 0:
             return ()
         options = [
             claim
             for claim_id in sorted(node.claims)
             if self._eligible(claim := self._claims[claim_id]) and claim not in given
         ]
+        if sum(len(node.claims[claim.request.id].device_ids) for claim in options) < missing[0]:
+            return None
         single = [
             claim for claim in options if max(self._less(missing, node, claim)) <= 0 and self._spares([*given, claim])
         ]

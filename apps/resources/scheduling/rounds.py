@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING
 
 from apps.resources.scheduling.ledger import amounts_of, limit_reached
+from apps.resources.scheduling.policies.base import Sale
 from apps.resources.scheduling.pool import Kept, Part, Shape
 from apps.resources.scheduling.preemption import Displacement, Search
 from apps.resources.scheduling.queue import Line, Rank, Ticket
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 Entry = tuple[Rank, int, Ticket]
 
-SHORT, NOBODY = "short", "nobody"  # for whom there is still room
+
+# After so many searches in vain for worse-ranked work a plan stops asking: who comes later has a weaker claim.
+SEARCHES = 8
 
 
 @dataclass(slots=True)
@@ -35,23 +38,31 @@ class Outcome:
     being_freed: dict[int, int] = field(default_factory=dict)
     reserved_id: int | None = None
     reserved_at: float | None = None
-    clearing_price: float | None = None
+    sale: Sale | None = None
 
 
 class Round:
     """Decides once on a planner's state; afterwards grants count as started there and evictions as announced."""
 
-    def __init__(self, planner: "Planner", now: float) -> None:
+    def __init__(self, planner: "Planner", now: float, sale: Sale | None) -> None:
         self._planner = planner
         self._policy = planner.policy
         self._settings = planner.settings
         self._pool = planner.pool
         self._ledger = planner.ledger
         self._now = now
-        self._outcome = Outcome()
-        self._room: dict[int, str] = {}  # by shape: SHORT or NOBODY, once it did not fit
-        self._searched: set[int] = set()  # shapes for which this pass found nobody to send away
+        self._outcome = Outcome(sale=sale)
+        self._prices = sale.prices if sale is not None else {}
+        # Numbers of shapes: no room for anybody; none but for what ends before the reservation; nobody to send away
+        # in this pass; and both no room and nobody.
+        self._full: set[int] = set()
+        self._only_short: set[int] = set()
+        self._searched: set[int] = set()
+        self._closed: set[int] = set()
+        self._grips: dict[int, float] = {}
+        self._ripe: dict[int, bool] = {}  # by claim: whether it may be preempted at all
         self._hopeless: dict[tuple[str, int], float] = {}  # by ground and shape: the best claim that found nobody
+        self._failures = 0
         self._longest = -math.inf  # what ends within this many seconds may use reserved room
         self._promised: list[Ticket] = []
         self._spoken_for: set[int] = set()  # claims whose room, once they have left, is promised already
@@ -62,16 +73,24 @@ class Round:
 
     def run(self) -> Outcome:
         self._keep_promises()
-        for self._is_guaranteed in (True, False):
-            if self._is_guaranteed and not self._ledger.has_guarantees:
-                continue
-            for self._is_starving in (True, False):
-                queue = self._planner.starving if self._is_starving else self._planner.queue
-                self._searched.clear()
-                self._key = _own_rank if self._is_starving else self._planner.key
-                self._serve(queue.lines())
+        for is_guaranteed in (True, False) if self._ledger.has_guarantees else (False,):
+            for is_starving in (True, False):
+                self._pass(is_guaranteed, is_starving)
         self._close()
         return self._outcome
+
+    def _pass(self, is_guaranteed: bool, is_starving: bool) -> None:
+        self._is_guaranteed = is_guaranteed
+        self._is_starving = is_starving
+        if is_guaranteed or (self._settings.is_preemptive and (is_starving or self._may_outrank())):
+            self._searched.clear()
+            self._closed.clear()  # there may be other grounds now to send work away
+        self._key = _own_rank if is_starving else self._planner.key
+        queue = self._planner.starving if is_starving else self._planner.queue
+        self._serve(queue.lines())
+
+    def _may_outrank(self) -> bool:
+        return self._settings.is_preemptive and self._policy.can_preempt and self._failures < SEARCHES
 
     def _beneficiaries(self) -> list[Ticket]:
         tickets = self._planner.tickets
@@ -100,22 +119,23 @@ class Round:
                 heapreplace(heads, (following.rank, following.request.id, following))
             else:
                 heappop(heads)
+            while heads and heads[0][2].lane.line.shape.number in self._closed:
+                heappop(heads)
             if heads:
                 heapreplace(order, (self._key(heads[0][2]), heads[0][1], heads))
             else:
                 heappop(order)
 
     def _head(self, line: Line) -> Ticket | None:
-        room = self._room.get(line.shape.number)
-        if room is None or line.shape.number not in self._searched:
-            return line.head()
-        return line.short_head(self._longest) if room is SHORT else None
+        number = line.shape.number
+        if number in self._closed:
+            return None
+        return line.short_head(self._longest) if number in self._only_short else line.head()
 
     def _attempt(self, ticket: Ticket, line: Line) -> bool:
         """Serve one head. Whether the line may have another that could start."""
         use, shape, request = line.use, line.shape, ticket.request
-        room = self._room.get(shape.number)
-        if room is NOBODY and shape.number in self._searched:
+        if shape.number in self._closed:
             return False
         asked = amounts_of(request.demand)
         if self._is_guaranteed and not use.is_inside(asked):
@@ -128,19 +148,22 @@ class Round:
         if not request.is_preemptible and not self._ledger.may_lock(use, asked):
             return False
         is_short = ticket.lane.seconds <= self._longest
-        if room is None or (room is SHORT and is_short):
+        if shape.number not in self._full and (is_short or shape.number not in self._only_short):
             parts = self._pool.find(shape, is_short)
             if parts is not None:
                 self._grant(ticket, line, parts)
                 return True
             has_short = not is_short and self._longest > 0
-            self._room[shape.number] = SHORT if has_short else NOBODY
+            (self._only_short if has_short else self._full).add(shape.number)
         if shape.number not in self._searched:
             if self._make_room(ticket, line):
                 return True
             self._searched.add(shape.number)
             self._reserve(ticket, shape)
-        return self._room[shape.number] is SHORT
+        if shape.number in self._full:
+            self._closed.add(shape.number)
+            return False
+        return True
 
     def _grant(self, ticket: Ticket, line: Line, parts: list[Part]) -> None:
         planner, request = self._planner, ticket.request
@@ -149,7 +172,7 @@ class Round:
         del planner.tickets[request.id]
         planner.start(Claim(request, placements, self._now))
         planner.touch_victims(request.id)
-        self._outcome.grants.append(Grant(request.id, placements))
+        self._outcome.grants.append(Grant(request.id, placements, self._prices.get(request.id, 0.0)))
 
     def _reserve(self, ticket: Ticket, shape: Shape) -> None:
         """EASY: the first that must wait gets the earliest start, and nobody after it may delay that."""
@@ -191,6 +214,7 @@ class Round:
             found = self._search(ticket, may_take, coming).cheapest(line.shape)
             if found is None:
                 self._hopeless[search] = bar
+                self._failures += code == "outranked"
                 continue
             for claim in found.victims:
                 self._planner.leave(claim.request.id, ticket.request.id)
@@ -226,7 +250,7 @@ class Round:
         if self._is_starving and not self._has_fed_starving:
             since = request.submitted_at
             yield "starving", since, lambda claim: claim.request.submitted_at > since and self._may_go(claim)
-        if self._policy.can_preempt:
+        if self._may_outrank():
             bar = self._policy.claim(request, line.use, ledger.capacity)
             teams = {
                 team_id
@@ -241,18 +265,22 @@ class Round:
                 )
 
     def _grip(self, claim: Claim) -> float:
-        ledger = self._ledger
-        return self._policy.grip(claim, ledger.of(claim.request.team_id), ledger.capacity, self._now)
+        grip = self._grips.get(claim.request.id)
+        if grip is None:
+            ledger = self._ledger
+            grip = self._policy.grip(claim, ledger.of(claim.request.team_id), ledger.capacity, self._now)
+            if self._policy.team_key_at is None:  # else it moves with what the team is granted
+                self._grips[claim.request.id] = grip
+        return grip
 
     def _may_go(self, claim: Claim) -> bool:
         """Whether running work has had the time that it was promised, and may be preempted at all."""
-        ran = self._now - claim.started_at
-        return (
-            claim.request.is_preemptible
-            and claim.leaving_for is None
-            and ran > 0
-            and ran >= self._settings.min_runtime_seconds
-        )
+        is_ripe = self._ripe.get(claim.request.id)
+        if is_ripe is None:
+            ran = self._now - claim.started_at
+            has_run = ran > 0 and ran >= self._settings.min_runtime_seconds
+            is_ripe = self._ripe[claim.request.id] = claim.request.is_preemptible and has_run
+        return is_ripe and claim.leaving_for is None
 
     def _search(self, ticket: Ticket, may_take: Callable[[Claim], bool], leaving: tuple[Claim, ...]) -> Search:
         loss = (lambda claim: 1.0 / self._grip(claim)) if self._policy.takes_loosest else None

@@ -1,11 +1,31 @@
 """What a policy is: an order of work, and whether that order may send running work away."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import PolicySettings, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What can be sold in one plan: who may start and asks for devices, and how many are for sale, by kind."""
+
+    bidders: Sequence[Request]
+    for_sale: Mapping[str, int]
+    use_of: Callable[[int], TeamUse]
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """Credits per device-hour: what winners pay, above what losers would have won, and the clearing price."""
+
+    prices: Mapping[int, float]
+    thresholds: Mapping[int, float]
+    clearing_price: float | None
 
 
 class Policy:
@@ -26,10 +46,12 @@ class Policy:
     - `has_reservations`: whether the first that must wait is promised a start that nobody may delay (EASY).
     - `takes_loosest`: the cheapest to send away is what has the highest grips, and not what holds the fewest devices.
       Such work cannot send others away in its turn. Grips must be above 0.
+    - `has_market`, `sell`: a market is held at the start of each plan; ranks are asked for anew after it.
     """
 
     name = ""
     can_preempt = False
+    has_market = False
     team_key_at: int | None = None
     clock_seconds: float | None = None
     has_reservations = True
@@ -51,6 +73,9 @@ class Policy:
 
     def grip(self, running: Claim, use: TeamUse, capacity: Amounts, now: float) -> float:
         """How badly running work ranks against a claim; `use` is what its team holds, this work included."""
+        raise NotImplementedError
+
+    def sell(self, market: Market) -> Sale:
         raise NotImplementedError
 
     def tightest_grip(self, use: TeamUse, capacity: Amounts) -> float:
