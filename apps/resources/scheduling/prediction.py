@@ -7,7 +7,8 @@ hazards, with the weight of `PRIOR_JOBS` made-up jobs (a beta-Stacy process: Wal
 they just did (Tsafrir, Etsion and Feitelson, IEEE TPDS 18, 2007).
 
 On top come siblings: work of the same person and size that was handed in around the same time, such as a sweep over
-hyper-parameters, often runs equally long. How often, by the time between the two, is learned as well.
+hyper-parameters, often runs equally long. How often, by the time between the two, is learned as well. A sibling that
+still runs says that it takes longer than what it attained.
 
 Only work that has ended is learned from; of work that still runs it is known that it outlasts what it attained.
 """
@@ -16,6 +17,7 @@ import math
 import re
 from bisect import bisect_left, insort
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -52,7 +54,6 @@ LEVELS: tuple[tuple[tuple[str, ...], float], ...] = (
     (("user", "kind", "size", "limit"), 0.9),
     (("user", "kind", "size", "limit", "devices"), 0.8),
 )
-SIBLING_OF = ("team", "user", "devices")
 
 _LOG_EDGES = np.arange(BINS + 1) * math.log(RATIO)
 _PRIOR = np.full(BINS, PRIOR_HAZARD)
@@ -84,6 +85,10 @@ class Features:
     data_bytes: int = 0
     limit_seconds: float = 0.0
 
+    def group(self) -> tuple[str, str, int]:
+        """Siblings are among those who have this in common."""
+        return self.team, self.user, self.devices
+
     def values(self) -> dict[str, str]:
         return {
             "devices": str(self.devices),
@@ -110,7 +115,7 @@ class DurationModel:
 
     def __init__(self) -> None:
         self._levels: OrderedDict[tuple, _Level] = OrderedDict()
-        self._siblings: OrderedDict[tuple, list[tuple[float, float]]] = OrderedDict()
+        self._siblings: OrderedDict[tuple[str, str, int], list[tuple[float, float]]] = OrderedDict()
         self._seen: dict[str, str | None] = {}  # by feature: its only value so far, None once there were several
         # By class of gap: how much of the past says "equally long", "alike" and "unrelated".
         self._relations = np.tile(np.array([1.0, 1.0, 4.0]), (len(GAPS) + 1, 1))
@@ -120,7 +125,7 @@ class DurationModel:
         values = features.values()
         duration = max(duration_seconds, 1.0)
         landed = _bin_of(duration)
-        self._relate(values, features.submitted_at, duration, landed)
+        self._relate(features, values, landed)
         for name, value in values.items():
             if self._seen.setdefault(name, value) != value:
                 self._seen[name] = None
@@ -130,20 +135,25 @@ class DurationModel:
             level.counts[landed] += 1.0
             level.version += 1
             self._levels.move_to_end(_key(names, values))
-        group = self._siblings.setdefault(_key(SIBLING_OF, values), [])
+        group = self._siblings.setdefault(features.group(), [])
         insort(group, (features.submitted_at, duration))
         if len(group) > MAX_SIBLINGS:
             del group[0]
-        self._siblings.move_to_end(_key(SIBLING_OF, values))
+        self._siblings.move_to_end(features.group())
         for store in (self._levels, self._siblings):
             while len(store) > MAX_LEVELS:
                 store.popitem(last=False)
 
-    def estimate(self, features: Features, attained_seconds: float = 0.0) -> Estimate:
-        """How long work with these features will run in all, given that it has run `attained_seconds` already."""
+    def estimate(
+        self, features: Features, attained_seconds: float = 0.0, unfinished: Sequence[tuple[float, float]] = ()
+    ) -> Estimate:
+        """How long work with these features will run in all, given that it has run `attained_seconds` already.
+
+        `unfinished` are the siblings that have not ended: (submitted at, attained seconds).
+        """
         values = features.values()
         weights = _spread(self._hazard(values))
-        self._add_siblings(weights, values, features.submitted_at)
+        self._add_siblings(weights, features, unfinished)
         samples = _sample(weights, attained_seconds)
         if features.limit_seconds > attained_seconds:
             samples = np.minimum(samples, features.limit_seconds)
@@ -151,8 +161,7 @@ class DurationModel:
 
     def siblings(self, features: Features) -> tuple[tuple[float, float], ...]:
         """(submitted at, duration) of those that ended: when they change, an estimate is worth making anew."""
-        own = {"team": features.team, "user": features.user, "devices": str(features.devices)}
-        return tuple(self._near(own, features.submitted_at))
+        return tuple(self._near(features.group(), features.submitted_at))
 
     def _levels_of(self, values: dict[str, str]) -> list[_Level]:
         """The levels that say anything of their own: a feature that never varied tells nothing."""
@@ -178,26 +187,37 @@ class DurationModel:
             hazard = level.hazard
         return hazard
 
-    def _near(self, values: dict[str, str], at: float) -> list[tuple[float, float]]:
-        group = self._siblings.get(_key(SIBLING_OF, values), [])
-        place = bisect_left(group, (at, 0.0))
-        return group[max(0, place - NEIGHBOURS) : place + NEIGHBOURS]
+    def _near(self, group: tuple[str, str, int], at: float) -> list[tuple[float, float]]:
+        return nearest(self._siblings.get(group, []), at)
 
-    def _add_siblings(self, weights: np.ndarray, values: dict[str, str], at: float) -> None:
-        for submitted_at, duration in self._near(values, at):
-            equal, alike, unrelated = self._relations[_gap(submitted_at - at)]
+    def _add_siblings(
+        self, weights: np.ndarray, features: Features, unfinished: Sequence[tuple[float, float]]
+    ) -> None:
+        unrelated = weights.copy()
+        for submitted_at, duration in self._near(features.group(), features.submitted_at):
+            equal, alike = self._odds(submitted_at - features.submitted_at)
             landed = _bin_of(duration)
-            weights += min(equal / unrelated, MAX_ODDS) * _EQUAL[landed]
-            weights += min(alike / unrelated, MAX_ODDS) * _ALIKE[landed]
+            weights += equal * _EQUAL[landed] + alike * _ALIKE[landed]
+        for submitted_at, attained in unfinished:
+            reached = _bin_of(attained)
+            beyond = unrelated[reached:].sum()
+            if reached and beyond > 1e-9:
+                odds = sum(self._odds(submitted_at - features.submitted_at))
+                weights[reached:] += odds / beyond * unrelated[reached:]
 
-    def _relate(self, values: dict[str, str], at: float, duration: float, landed: int) -> None:
+    def _odds(self, seconds_between: float) -> tuple[float, float]:
+        """How much likelier it is to run equally long, and to run about as long, than to be unrelated."""
+        equal, alike, unrelated = self._relations[_gap(seconds_between)]
+        return min(equal / unrelated, MAX_ODDS), min(alike / unrelated, MAX_ODDS)
+
+    def _relate(self, features: Features, values: dict[str, str], landed: int) -> None:
         """One step of expectation maximisation per pair: which of the three explains the newcomer's duration."""
-        near = self._near(values, at)
+        near = self._near(features.group(), features.submitted_at)
         if not near:
             return
         unrelated = _spread(self._hazard(values))[landed]
         for submitted_at, other in near:
-            row = self._relations[_gap(submitted_at - at)]
+            row = self._relations[_gap(submitted_at - features.submitted_at)]
             of_other = _bin_of(other)
             likely = row / row.sum() * (_EQUAL[of_other, landed], _ALIKE[of_other, landed], unrelated)
             if (total := likely.sum()) > 0:
@@ -227,6 +247,12 @@ class DurationModel:
         model._seen = dict(state["seen"])
         model._relations = np.array(state["relations"])
         return model
+
+
+def nearest(siblings: list[tuple[float, float]], at: float) -> list[tuple[float, float]]:
+    """Those submitted closest before and after `at`; `siblings` is sorted."""
+    place = bisect_left(siblings, (at, 0.0))
+    return siblings[max(0, place - NEIGHBOURS) : place + NEIGHBOURS]
 
 
 def estimate_from(durations: list[float]) -> Estimate:

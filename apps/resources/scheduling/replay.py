@@ -5,6 +5,7 @@ model that learns as jobs end, unless the caller gives others.
 """
 
 import math
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from heapq import heappop, heappush
 
 from apps.resources.scheduling.planner import Planner
 from apps.resources.scheduling.policies import Policy
-from apps.resources.scheduling.prediction import DurationModel, Features
+from apps.resources.scheduling.prediction import DurationModel, Features, nearest
 from apps.resources.scheduling.types import (
     Demand,
     Estimate,
@@ -26,8 +27,9 @@ from apps.resources.scheduling.types import (
     Team,
 )
 
-# An estimate is made anew when running work has outlasted it by this factor, or a sibling has ended.
+# An estimate is made anew when a sibling has ended, and every so often when work has outlasted it by this factor.
 OUTLASTED = 1.2
+REFRESH_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class _State:
     """A job on its way. `attained` is useful work; `overhead` what the next execution owes for the last preemption."""
 
     job: Job
+    features: Features
     attained: float = 0.0
     overhead: float = 0.0
     busy: float = 0.0
@@ -129,7 +132,7 @@ class _State:
     placements: tuple[Placement, ...] = ()
     execution: int = 0
     estimate: Estimate | None = None
-    near: tuple = ()
+    known: tuple = ()
 
     def attained_at(self, now: float) -> float:
         if self.started_at is None:
@@ -158,12 +161,15 @@ class Replay:
         self._model = model if model is not None else DurationModel()
         self._predict = predict
         self._observe = observe
-        self._states = {job.id: _State(job) for job in jobs}
+        self._states = {job.id: _State(job, job.features()) for job in jobs}
         self._active: dict[int, _State] = {}
+        self._groups: dict[tuple, list[tuple[float, int]]] = defaultdict(list)  # unfinished siblings: when, which job
         self._events: list[tuple[float, int, int, int]] = []  # time, 0 end or 1 arrival, job, execution
         self._executions: list[Execution] = []
         self._results: dict[int, Result] = {}
         self._decisions = 0
+        self._has_news: set[tuple] = set()  # groups of siblings of whom one has ended since the last refresh
+        self._refreshed_at = -math.inf
         self._decided_at = -math.inf
         known = {running.request.id: running for running in snapshot.running}
         pending = {request.id: request for request in snapshot.requests}
@@ -174,12 +180,17 @@ class Replay:
         state = self._states[job.id]
         if running is not None:
             state.attained, state.estimate = running.request.attained_seconds, running.request.estimate
+            self._admit(state)
             self._start(state, running.placements, running.started_at)
         elif pending is not None:
             state.attained, state.estimate = pending.attained_seconds, pending.estimate
-            self._active[job.id] = state
+            self._admit(state)
         else:
             heappush(self._events, (job.submitted_at, 1, job.id, 0))
+
+    def _admit(self, state: _State) -> None:
+        self._active[state.job.id] = state
+        insort(self._groups[state.features.group()], (state.job.submitted_at, state.job.id))
 
     def run(self, now: float, until: float = math.inf) -> None:
         """Go on to `until`, or to the last end."""
@@ -225,32 +236,44 @@ class Replay:
         return self._decided_at // self._planner.policy.clock_seconds
 
     def _arrive(self, state: _State) -> None:
-        self._active[state.job.id] = state
+        self._admit(state)
         state.estimate = self._estimate(state, state.job.submitted_at)
         self._planner.submit(state.job.request(state.estimate))
 
     def _estimate(self, state: _State, now: float) -> Estimate | None:
         if self._predict is not None:
             return self._predict(state.job, state.attained_at(now))
-        features = state.job.features()
-        state.near = self._model.siblings(features)
-        return self._model.estimate(features, state.attained_at(now))
+        state.known = self._known(state, now)
+        return self._model.estimate(state.features, state.attained_at(now), self._unfinished(state, now))
+
+    def _unfinished(self, state: _State, now: float) -> list[tuple[float, float]]:
+        near = nearest(self._groups[state.features.group()], state.job.submitted_at)
+        return [(at, self._states[job_id].attained_at(now)) for at, job_id in near if job_id != state.job.id]
+
+    def _known(self, state: _State, now: float) -> tuple:
+        """What an estimate was made from, coarsely: siblings that ended, and how far the others have come."""
+        steps = (round(math.log2(1.0 + attained) * 2) for _, attained in self._unfinished(state, now))
+        return self._model.siblings(state.features), *steps
 
     def _refresh(self, now: float) -> None:
         """Bring estimates up to date where something was learned that bears on them."""
         if self._predict is not None or not self._planner.tickets:
             return
+        is_due = now - self._refreshed_at >= REFRESH_SECONDS
+        self._refreshed_at = now if is_due else self._refreshed_at
         for state in self._active.values():
+            if not is_due and state.features.group() not in self._has_news:
+                continue
             attained = state.attained_at(now)
             is_outlasted = attained > OUTLASTED * max(state.estimate.durations[0], 1.0)
-            if is_outlasted or self._model.siblings(state.job.features()) != state.near:
+            if is_outlasted or self._known(state, now) != state.known:
                 state.estimate = self._estimate(state, now)
                 ticket = self._planner.tickets.get(state.job.id)
                 request = ticket.request if ticket else self._planner.claims[state.job.id].request
                 self._planner.revise(replace(request, estimate=state.estimate))
+        self._has_news.clear()
 
     def _start(self, state: _State, placements: tuple[Placement, ...], now: float) -> None:
-        self._active[state.job.id] = state
         state.placements, state.started_at = placements, now
         state.execution += 1
         if state.first_started_at is None:
@@ -272,8 +295,10 @@ class Replay:
         job = state.job
         self._leave(state, now)
         del self._active[job.id]
+        self._groups[state.features.group()].remove((job.submitted_at, job.id))
         if self._predict is None:
-            self._model.observe(job.features(), job.duration_seconds)
+            self._model.observe(state.features, job.duration_seconds)
+            self._has_news.add(state.features.group())
         self._results[job.id] = Result(job, state.first_started_at, now, state.preemptions, state.busy)
 
     def _stop(self, state: _State, now: float) -> None:

@@ -12,6 +12,7 @@ A person's class counts as much as a factor of `CLASS_FACTOR` in length.
 """
 
 import math
+from bisect import bisect_right
 
 from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.policies.base import Policy
@@ -39,7 +40,7 @@ class ShortestPredicted(Policy):
     def __init__(self, settings: PolicySettings) -> None:
         super().__init__(settings)
         self.has_reservations = not settings.is_preemptive  # what can be sent away holds nobody up
-        self._grips: dict[int, tuple[Request, float, float, float]] = {}
+        self._grips: dict[int, tuple[Request, tuple[float, float], float]] = {}
 
     def rank(self, request: Request, use: TeamUse) -> Rank:
         return (self._length(request, request.attained_seconds), request.submitted_at)
@@ -48,12 +49,12 @@ class ShortestPredicted(Policy):
         return self._length(request, request.attained_seconds)
 
     def grip(self, running: Claim, use: TeamUse, capacity: Amounts, now: float) -> float:
-        request = running.request
-        known = self._grips.get(request.id)
-        if known is None or known[:3] != (request, running.started_at, self.clock):
-            length = self._length(request, running.attained_seconds(self.clock)) * HYSTERESIS
-            known = self._grips[request.id] = (request, running.started_at, self.clock, length)
-        return known[3]
+        known = self._grips.get(running.request.id)
+        if known is not None and known[0] is running.request and known[1] == (running.started_at, self.clock):
+            return known[2]
+        length = self._length(running.request, running.attained_seconds(self.clock)) * HYSTERESIS
+        self._grips[running.request.id] = (running.request, (running.started_at, self.clock), length)
+        return length
 
     def _length(self, request: Request, attained: float) -> float:
         """Seconds of work per completion, times devices where work can be interleaved, eased by waiting."""
@@ -67,16 +68,23 @@ class ShortestPredicted(Policy):
 
 
 def seconds_per_completion(durations: tuple[float, ...], attained: float) -> float:
-    """The inverse of the Gittins index of work that ends after one of `durations` (ascending, equally likely)."""
-    left = [duration - attained for duration in durations if duration > attained]
+    """The inverse of the Gittins index of work that ends after one of `durations` (ascending, equally likely).
+
+    A duration stands for an interval around it; of the interval in which `attained` lies, the rest counts.
+    """
+    passed = bisect_right(durations, attained)
+    left = [duration - attained for duration in durations[passed:]]
     if not left:
         return max(attained, 1.0)  # it outran all that was thought possible
-    best, spent, count = math.inf, 0.0, len(left)
-    for ended, seconds in enumerate(left, start=1):
-        spent += seconds
-        cost = (spent + (count - ended) * seconds) / ended
+    first = (durations[passed] - attained) / (durations[passed] - durations[passed - 1]) if passed else 0.5
+    best, total, chance, spent = math.inf, first + len(left) - 1.0, first, first * left[0]
+    for seconds in left:
+        if chance > first:
+            spent += seconds
+        cost = (spent + (total - chance) * seconds) / chance
         if cost < best:
             best = cost
+        chance += 1.0
     return best
 
 
