@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,13 @@ class Deployments(Resource):
 
     def delete(self, reference: int | str | Mapping) -> None:
         self._http.request("DELETE", f"{self.path}{self._id(reference)}/")
+
+
+def read_usage(http: Http, *, group: str, first: str | date | None, last: str | date | None) -> Record:
+    """What the team used between two days, both included."""
+    days = {"from": first, "to": last}
+    chosen = {name: str(day) for name, day in days.items() if day is not None}
+    return http.request("GET", "/api/v1/usage/", params={"group": group, **chosen})
 
 
 def require_success(job: Record) -> Record:

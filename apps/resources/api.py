@@ -1,8 +1,10 @@
-"""REST endpoints of the pool."""
+"""REST endpoints of the pool: what was promised, and what was used."""
 
+from django.conf import settings
 from django.urls import path
+from django.utils import timezone
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,8 +16,10 @@ from apps.core.errors import NotFound
 from apps.resources.models import Pool, Quota
 from apps.resources.nodes import default_pool
 from apps.resources.quotas import set_quota
+from apps.resources.reports import GROUPS, PERIODS, Report, make_report, read_question, sorted_rows
 from apps.resources.services import pool_overview
 from apps.resources.standing import Standing, TeamStanding, standings
+from apps.resources.usage import Sums
 
 
 class PoolSerializer(serializers.Serializer):
@@ -115,8 +119,96 @@ def _quota_row(standing: TeamStanding, row: Standing, pool: Pool) -> dict:
     }
 
 
+class SumsSerializer(serializers.Serializer):
+    """What was used, added up; costs in the site's currency."""
+
+    device_hours = serializers.FloatField()
+    busy_device_hours = serializers.FloatField()
+    storage_gb_months = serializers.FloatField()
+    network_out_bytes = serializers.IntegerField()
+    device_cost = serializers.FloatField()
+    idle_cost = serializers.FloatField()
+    storage_cost = serializers.FloatField()
+    network_cost = serializers.FloatField()
+    cost = serializers.FloatField()
+
+
+class UsageRowSerializer(SumsSerializer):
+    """`key` is an id, a day or a kind of device; "other" is storage and network, which are no person's and no job's."""
+
+    key = serializers.CharField()
+    name = serializers.CharField()
+
+
+class UsageSerializer(serializers.Serializer):
+    """`from` and `to` are the first and the last day, both included."""
+
+    to = serializers.DateField()
+    group = serializers.ChoiceField(choices=list(GROUPS))
+    currency = serializers.CharField()
+    total = SumsSerializer()
+    rows = UsageRowSerializer(many=True)
+
+    def get_fields(self) -> dict:
+        return {"from": serializers.DateField(), **super().get_fields()}  # a word of Python cannot be declared
+
+
+class UsageDetail(APIView):
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("group", enum=list(GROUPS)),
+            OpenApiParameter("period", enum=list(PERIODS)),
+            OpenApiParameter("from", description="first day, 2030-01-31"),
+            OpenApiParameter("to", description="last day, included"),
+            OpenApiParameter("team", description="administrators: an id, or all"),
+        ],
+        responses=UsageSerializer,
+    )
+    def get(self, request: Request) -> Response:
+        """What the team used in a period, this month unless given, and what it cost."""
+        require_team(request)
+        zone = timezone.get_default_timezone()
+        question = read_question(
+            request.query_params,
+            user=request.user,
+            team=request.team,
+            sees_all=False,
+            now=timezone.now(),
+            zone=zone,
+        )
+        return Response(UsageSerializer(_usage(make_report(question))).data)
+
+
+def _usage(report: Report) -> dict:
+    days = report.question.days
+    rows = [{"key": str(row.key), "name": row.label, **_sums(row.sums)} for row in sorted_rows(report, "")]
+    return {
+        "from": days[0],
+        "to": days[-1],
+        "group": report.question.group,
+        "currency": settings.LEPTON_CURRENCY,
+        "total": _sums(report.total),
+        "rows": rows,
+    }
+
+
+def _sums(sums: Sums) -> dict:
+    return {
+        "device_hours": sums.device_hours,
+        "busy_device_hours": sums.busy_hours,
+        "storage_gb_months": sums.gb_months,
+        "network_out_bytes": round(sums.sent_bytes),
+        "device_cost": sums.device_cost,
+        "idle_cost": sums.idle_cost,
+        "storage_cost": sums.storage_cost,
+        "network_cost": sums.network_cost,
+        "cost": sums.cost,
+    }
+
+
 api_urlpatterns = [
     path("pool/", PoolDetail.as_view(), name="api_pool"),
     path("quotas/", QuotaList.as_view(), name="api_quotas"),
     path("quotas/<slug:team_slug>/<str:resource>/", QuotaDetail.as_view(), name="api_quota"),
+    path("usage/", UsageDetail.as_view(), name="api_usage"),
 ]

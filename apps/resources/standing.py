@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Sum
-from django.db.models.functions import Now, TruncMonth
+from django.utils import timezone
 
 from apps.accounts.models import Team
 from apps.resources.accounting import device_seconds_this_month
 from apps.resources.models import Device, Pool, Quota, Share, StoredBytes, Traffic
 from apps.resources.nodes import nodes_in_pool
+from apps.resources.periods import month_of
 from apps.resources.quotas import PERSONAL, Promise, promises_of_teams, resources_of
 
 R = Quota.Resource
@@ -96,7 +97,8 @@ def _monthly_uses(pool: Pool, team_ids: Sequence[int]) -> dict[int, dict[str, in
     newest = StoredBytes.objects.filter(team__in=team_ids).order_by("team", "-day").distinct("team")
     for pk, kept in newest.values_list("team_id", "last_bytes"):
         uses[pk][R.STORAGE] = kept
-    sent = Traffic.objects.filter(team__in=team_ids, day__gte=TruncMonth(Now())).values_list("team_id")
+    first = month_of(timezone.now(), timezone.get_default_timezone()).start
+    sent = Traffic.objects.filter(team__in=team_ids, day__gte=timezone.localtime(first).date()).values_list("team_id")
     for pk, count in sent.annotate(n=Sum("sent_bytes")):
         uses[pk][R.EGRESS] = count
     return uses

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.resources.views import auction, policy, pool, quotas, simulator
+from apps.resources.views import auction, policy, pool, prices, quotas, simulator, usage
 
 app_name = "resources"
 urlpatterns = [
@@ -14,4 +14,7 @@ urlpatterns = [
     path("pool/policy/pools/<int:pool_id>/", policy.rename, name="rename_pool"),
     path("pool/policy/nodes/<int:node_id>/", policy.move, name="move_node"),
     path("pool/simulator/", simulator.simulator, name="simulator"),
+    path("pool/usage/", usage.usage, name="usage"),
+    path("pool/usage.csv", usage.export, name="usage_csv"),
+    path("pool/prices/", prices.prices, name="prices"),
 ]

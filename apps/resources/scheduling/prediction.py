@@ -190,9 +190,7 @@ class DurationModel:
     def _near(self, group: tuple[str, str, int], at: float) -> list[tuple[float, float]]:
         return nearest(self._siblings.get(group, []), at)
 
-    def _add_siblings(
-        self, weights: np.ndarray, features: Features, unfinished: Sequence[tuple[float, float]]
-    ) -> None:
+    def _add_siblings(self, weights: np.ndarray, features: Features, unfinished: Sequence[tuple[float, float]]) -> None:
         unrelated = weights.copy()
         for submitted_at, duration in self._near(features.group(), features.submitted_at):
             equal, alike = self._odds(submitted_at - features.submitted_at)
