@@ -177,6 +177,7 @@ def end_auction(*, pool: Pool, now: datetime) -> None:
 def place_bid(*, allocation: Allocation, bid: float, user: User | None) -> Allocation:
     """Offer `bid` credits for each device-hour. Nobody outside the team sees it. Raises Unprocessable (field `bid`),
     and Conflict when the work does not wait any more."""
+    bid = round(bid, 6)
     check_bid(team=allocation.team, pool=allocation.pool, bid=bid, devices=allocation.devices_asked,
               hours=_expected_hours(allocation))  # fmt: skip
     if not Allocation.objects.filter(pk=allocation.pk, status=S.PENDING).update(bid=bid):
