@@ -35,7 +35,7 @@ class Planner:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.settings: PolicySettings = snapshot.settings
-        self.policy = POLICIES[snapshot.settings.policy]()
+        self.policy = POLICIES[snapshot.settings.policy](snapshot.settings)
         self.pool = Pool(snapshot.nodes)
         self.claims: dict[int, Claim] = {}
         self.tickets: dict[int, Ticket] = {}

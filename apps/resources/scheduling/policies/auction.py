@@ -10,7 +10,7 @@ from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.policies.base import Market, Policy, Sale
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
-from apps.resources.scheduling.types import Request
+from apps.resources.scheduling.types import PolicySettings, Request
 
 # Running work is sent away only for a bid this many times its own.
 HYSTERESIS = 1.1
@@ -21,7 +21,8 @@ class Auction(Policy):
     can_preempt = True
     has_market = True
 
-    def __init__(self) -> None:
+    def __init__(self, settings: PolicySettings) -> None:
+        super().__init__(settings)
         self._winners: frozenset[int] = frozenset()
 
     def rank(self, request: Request, use: TeamUse) -> Rank:

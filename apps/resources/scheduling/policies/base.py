@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
-from apps.resources.scheduling.types import Request
+from apps.resources.scheduling.types import PolicySettings, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,9 @@ class Policy:
     can_preempt = False
     has_market = False
     team_key_at: int | None = None
+
+    def __init__(self, settings: PolicySettings) -> None:
+        self.settings = settings
 
     def rank(self, request: Request, use: TeamUse) -> Rank:
         raise NotImplementedError
