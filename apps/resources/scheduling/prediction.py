@@ -1,10 +1,10 @@
 """How long work will run, learned from work that has ended.
 
-A duration is predicted as a distribution over logarithmic bins. Histograms are kept at several levels of detail, from all
-work down to the same person's work of the same name and size, and each level is blended into the one above it by its
-hazards, with the weight of `PRIOR_JOBS` made-up jobs (a beta-Stacy process: Walker and Muliere, Annals of Statistics
-25, 1997; as hierarchical smoothing: MacKay and Bauman Peto, 1995). Recent work counts more, since people repeat what
-they just did (Tsafrir, Etsion and Feitelson, IEEE TPDS 18, 2007).
+A duration is predicted as a distribution over logarithmic bins. Histograms are kept at several levels of detail, from
+all work down to the same person's work of the same name and size, and each level is blended into the one above it by
+its hazards, with the weight of `PRIOR_JOBS` made-up jobs (a beta-Stacy process: Walker and Muliere, Annals of
+Statistics 25, 1997; as hierarchical smoothing: MacKay and Bauman Peto, 1995). Recent work counts more, since people
+repeat what they just did (Tsafrir, Etsion and Feitelson, IEEE TPDS 18, 2007).
 
 On top come siblings: work of the same person and size that was handed in around the same time, such as a sweep over
 hyper-parameters, often runs equally long. How often, by the time between the two, is learned as well. A sibling that

@@ -1,8 +1,9 @@
 """The cheapest running work to send away so that a gang really fits.
 
-The cost of a set is what its loss is to the policy, where the policy says, then the devices that it holds in all (each
-pays one checkpoint), then the number of victims, then how long they have run. On one node the set is exact for a single victim and greedy beyond; needless victims are put back at
-the end. Without a loss a node is passed over as soon as what is missing on it alone costs more than the best set so far.
+The cost of a set is its loss to the policy, where the policy says, then the devices that it holds in all (each pays one
+checkpoint), then the number of victims, then how long they have run. On one node the set is exact for a single victim
+and greedy beyond; needless victims are put back at the end. Without a loss a node is passed over as soon as what is
+missing on it alone costs more than the best set so far.
 """
 
 from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ model that learns as jobs end, unless the caller gives others.
 import math
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 
@@ -115,6 +115,7 @@ class Outcome:
 
 Predictor = Callable[[Job, float], Estimate | None]
 Observer = Callable[[float, Planner, Plan], None]
+Foreseer = Callable[[float, Planner], None]
 
 
 @dataclass(slots=True)
@@ -144,7 +145,8 @@ class _State:
 
 
 class Replay:
-    """Use `replay`. One run over one planner; `observe` is called after every decision, before its plan is applied."""
+    """One run over one planner. `before` is called ahead of every decision, `observe` after it, before its plan is
+    applied; neither may change the planner."""
 
     def __init__(
         self,
@@ -154,12 +156,14 @@ class Replay:
         policy: Policy | None = None,
         model: DurationModel | None = None,
         predict: Predictor | None = None,
+        before: Foreseer | None = None,
         observe: Observer | None = None,
     ) -> None:
         self._planner = Planner(snapshot, policy)
         self._cost = snapshot.settings.checkpoint_cost_seconds
         self._model = model if model is not None else DurationModel()
         self._predict = predict
+        self._before = before
         self._observe = observe
         self._states = {job.id: _State(job, job.features()) for job in jobs}
         self._active: dict[int, _State] = {}
@@ -167,7 +171,7 @@ class Replay:
         self._events: list[tuple[float, int, int, int]] = []  # time, 0 end or 1 arrival, job, execution
         self._executions: list[Execution] = []
         self._results: dict[int, Result] = {}
-        self._decisions = 0
+        self.decisions = 0
         self._has_news: set[tuple] = set()  # groups of siblings of whom one has ended since the last refresh
         self._refreshed_at = -math.inf
         self._decided_at = -math.inf
@@ -192,12 +196,25 @@ class Replay:
         self._active[state.job.id] = state
         insort(self._groups[state.features.group()], (state.job.submitted_at, state.job.id))
 
-    def run(self, now: float, until: float = math.inf) -> None:
-        """Go on to `until`, or to the last end."""
+    def run(
+        self,
+        now: float,
+        until: float = math.inf,
+        *,
+        awaited: Collection[int] | None = None,
+        most_decisions: int | None = None,
+    ) -> None:
+        """Go on to the last end; to `until`; until all `awaited` have started; or for so many decisions."""
+        for job_id in [claim.request.id for claim in self._planner.claims.values() if claim.leaving_for is not None]:
+            self._stop(self._states[job_id], now)
         self._decide(now)
         while self._events or self._planner.tickets:
             at = self._next_at()
             if at > until or at == math.inf:
+                return
+            if most_decisions is not None and self.decisions >= most_decisions:
+                return
+            if awaited is not None and all(self._states[job_id].first_started_at is not None for job_id in awaited):
                 return
             while self._events and self._events[0][0] <= at:
                 _, is_arrival, job_id, execution = heappop(self._events)
@@ -206,6 +223,11 @@ class Replay:
                 elif self._states[job_id].execution == execution:
                     self._end(self._states[job_id], at)
             self._decide(at)
+
+    def first_starts(self) -> dict[int, float]:
+        """When each job that was started got its first devices in this run."""
+        started = {job_id: state.first_started_at for job_id, state in self._states.items()}
+        return {job_id: at for job_id, at in started.items() if at is not None}
 
     def _next_at(self) -> float:
         """The next event, or the next beat of the policy's clock while anything waits."""
@@ -221,8 +243,10 @@ class Replay:
             self._refresh(now)
         self._decided_at = now
         while True:
+            if self._before is not None:
+                self._before(now, planner)
             plan = planner.decide(now)
-            self._decisions += 1
+            self.decisions += 1
             if self._observe is not None:
                 self._observe(now, planner, plan)
             for grant in plan.grants:
@@ -318,7 +342,7 @@ class Replay:
             results=results,
             executions=tuple(self._executions),
             utilisation=held / (span * capacity) if span and capacity else 0.0,
-            decisions=self._decisions,
+            decisions=self.decisions,
             teams=_by_team(results),
         )
 
@@ -332,6 +356,7 @@ def replay(
     policy: Policy | None = None,
     model: DurationModel | None = None,
     predict: Predictor | None = None,
+    before: Foreseer | None = None,
     observe: Observer | None = None,
     initial: Snapshot | None = None,
     until: float = math.inf,
@@ -341,12 +366,13 @@ def replay(
     Evicted work leaves at once, and holds its devices for `settings.checkpoint_cost_seconds` more when it resumes.
     `policy` stands in for the one that the settings name. `model` learns durations as jobs end (a fresh one by
     default); `predict` (job, attained seconds) gives estimates in its place. `initial` is a state to start from: the
-    jobs among its running and pending work are taken from there, and its nodes, teams and time count. `until` is when
-    to stop; jobs that have not ended by then have no result.
+    jobs among its running and pending work are taken from there, and its nodes, teams and time count. `before` (time,
+    planner) and `observe` (time, planner, plan) look on. `until` is when to stop; jobs that have not ended by then have
+    no result.
     """
     start = min((job.submitted_at for job in jobs), default=0.0)
     snapshot = initial or Snapshot(start, tuple(nodes), (), (), dict(teams or {}), settings)
-    run = Replay(snapshot, jobs, policy=policy, model=model, predict=predict, observe=observe)
+    run = Replay(snapshot, jobs, policy=policy, model=model, predict=predict, before=before, observe=observe)
     run.run(snapshot.now, until)
     return run.outcome(sum(node.device_count for node in snapshot.nodes))
 

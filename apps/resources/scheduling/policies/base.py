@@ -61,9 +61,6 @@ class Policy:
         self.settings = settings
         self.clock = 0.0
 
-    def __init__(self, settings: PolicySettings) -> None:
-        self.settings = settings
-
     def rank(self, request: Request, use: TeamUse) -> Rank:
         raise NotImplementedError
 
