@@ -5,7 +5,8 @@
 The trace is replayed through the planner. Every tenth job (`--every`) is given a forecast from a snapshot of that
 moment, which knows no duration of unfinished work and nothing of later submissions; other arrivals are drawn from the
 last day's. Ranges are widened by what became of earlier ones, as soon as their jobs have started, never before. Last
-line: the share of ranges that covered the start (between both ends, a second of rounding allowed), and the median width.
+line: the share of ranges that covered the start (between both ends, a second of rounding allowed), and the median
+width.
 """
 
 import argparse
@@ -99,9 +100,10 @@ def report(watcher: Forecaster, policy: str) -> None:
     )
     for name, of in (("started at once", wait <= 1.0), ("had to wait", wait > 1.0)):
         if of.any():
+            relative = np.median(width[of] / np.maximum(wait[of], 1.0))
             print(
-                f"{name:<16}{of.sum():>7} coverage {covered[of].mean():.3f}, median width {np.median(width[of]):,.0f} s,"
-                f" median width over wait {np.median(width[of] / np.maximum(wait[of], 1.0)):.2f}"
+                f"{name:<16}{of.sum():>7} coverage {covered[of].mean():.3f},"
+                f" median width {np.median(width[of]):,.0f} s, median width over wait {relative:.2f}"
             )
     print(f"forecast: coverage={covered.mean():.3f} median_width_seconds={np.median(width):.0f} policy={policy}")
 

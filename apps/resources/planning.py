@@ -380,11 +380,13 @@ def _apply_evictions(evictions: Sequence[Eviction]) -> None:
 def _note_waiting(waiting: Sequence[Waiting]) -> None:
     """Why each claim waits; rows that say so already are left alone."""
     for part in _in_batches(waiting):
-        wanted = {item.request_id: (_reason_of(item), item.place) for item in part}
-        rows = Allocation.objects.filter(pk__in=wanted, status=S.PENDING).only("reason", "place")
-        changed = [row for row in rows if (row.reason, row.place) != wanted[row.pk]]
-        for row in changed:
-            row.reason, row.place = wanted[row.pk]
+        items = {item.request_id: item for item in part}
+        changed = []
+        for row in Allocation.objects.filter(pk__in=items, status=S.PENDING).only("reason", "place", "bid"):
+            wanted = (_reason_of(items[row.pk], row), items[row.pk].place)
+            if (row.reason, row.place) != wanted:
+                row.reason, row.place = wanted
+                changed.append(row)
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE resources_allocation a SET reason = v.reason, place = v.place "
@@ -398,8 +400,11 @@ def _note_waiting(waiting: Sequence[Waiting]) -> None:
             )
 
 
-def _reason_of(waiting: Waiting) -> dict:
-    reason = waiting.reason
+def _reason_of(waiting: Waiting, row: Allocation) -> dict:
+    """Who was outbid hears so until the next sale, and not just that all devices are busy with what won."""
+    reason, last = waiting.reason, row.reason
+    if reason.code == "devices_busy" and last.get("code") == "outbid" and last["numbers"]["bid"] == row.bid:
+        return {**last, "holders": list(reason.holders)}
     return {
         "code": reason.code,
         "numbers": dict(reason.numbers),

@@ -3,6 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
+from apps.resources import simulator
 from apps.resources.budgets import note_budgets
 from apps.resources.storage_use import measure_storage as measure
 
@@ -17,3 +18,9 @@ def measure_storage() -> None:
 def watch_budgets() -> None:
     """Once a minute: note budgets that are nearly or wholly spent."""
     note_budgets(now=timezone.now())
+
+
+@shared_task
+def run_simulation(user_id: int, run_id: str) -> None:
+    """A replay that takes longer than a page may."""
+    simulator.run_simulation(user_id=user_id, run_id=run_id)

@@ -33,6 +33,7 @@ ROUGH_FACTOR = 3.0
 GRACE_SECONDS = 60.0
 MISSES_PER_SIDE = 0.075
 STEP = 0.3
+NARROWEST = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +55,27 @@ class Arrivals:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """By how much ranges are widened below and above, in logarithms; `learn` from every start that comes true."""
+    """By how much ranges are widened below and above, in logarithms; `learn` from every start that comes true.
 
-    below: float = 0.0
-    above: float = 0.0
+    What starts at once in every replay keeps its point: it would only make the ranges of the others look good.
+    """
+
+    below: float = NARROWEST
+    above: float = NARROWEST
 
     def widen(self, raw: StartRange, now: float) -> StartRange:
-        low = min(_stretch(raw.low_at - now, -self.below), raw.median_at - now)
-        high = max(_stretch(raw.high_at - now, self.above), raw.median_at - now)
-        return StartRange(now + max(0.0, low), raw.median_at, now + high)
+        if raw.high_at <= now:
+            return raw
+        low = max(0.0, _stretch(raw.low_at - now, -self.below))
+        return StartRange(now + low, raw.median_at, now + _stretch(raw.high_at - now, self.above))
 
     def learn(self, given: StartRange, started_at: float) -> "Calibration":
         """`given` is the range after widening."""
+        if given.low_at == given.high_at:
+            return self
         below = self.below + STEP * ((started_at < given.low_at) - MISSES_PER_SIDE)
         above = self.above + STEP * ((started_at > given.high_at) - MISSES_PER_SIDE)
-        return Calibration(max(0.0, below), max(0.0, above))
+        return Calibration(max(NARROWEST, below), max(NARROWEST, above))
 
 
 def forecast(

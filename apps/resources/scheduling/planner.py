@@ -45,6 +45,7 @@ class Planner:
         self.queue = Queue(self.policy.rank)
         self.starving = Queue(_rank_of_starving)
         self.victims: dict[int, set[int]] = {}  # by beneficiary: who was asked to leave for it
+        self.promised: set[int] = set()  # who waits and had others asked to leave for it
         self.version = 0
         self._shapes: dict[Demand, Shape] = {}
         self._waits: list[tuple[float, int]] = []
@@ -60,6 +61,8 @@ class Planner:
         if request.id in self.tickets:
             self.withdraw(request.id)
         self.version += 1
+        if request.is_promised:
+            self.promised.add(request.id)
         self.enqueue(request, self.queue)
         heappush(self._waits, (waiting_since(request), request.id))
         self.touch_victims(request.id)
@@ -68,6 +71,7 @@ class Planner:
         """Pending work was cancelled."""
         self.version += 1
         ticket = self.tickets.pop(request_id)
+        self.promised.discard(request_id)
         ticket.lane.line.queue.drop(ticket)
         self.touch_victims(request_id)
 

@@ -7,7 +7,7 @@ and for the room that is being freed for somebody.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,10 @@ class Round:
         self._is_guaranteed = False
         self._is_starving = False
         self._key: Callable[[Ticket], Rank] = planner.key
-        self._has_fed_starving = any(ticket.lane.line.queue is planner.starving for ticket in self._beneficiaries())
+        self._has_fed_starving = any(
+            ticket.lane.line.queue is planner.starving and ticket.request.id in planner.victims
+            for ticket in self._beneficiaries()
+        )
 
     def run(self) -> Outcome:
         self._keep_promises()
@@ -93,8 +96,12 @@ class Round:
         return self._settings.is_preemptive and self._policy.can_preempt and self._failures < SEARCHES
 
     def _beneficiaries(self) -> list[Ticket]:
-        tickets = self._planner.tickets
-        return [tickets[request_id] for request_id in sorted(self._planner.victims) if request_id in tickets]
+        """Whom others were asked to leave for; first those for whom all are gone."""
+        planner = self._planner
+        waiting = [
+            request_id for request_id in planner.promised.union(planner.victims) if request_id in planner.tickets
+        ]
+        return [planner.tickets[request_id] for request_id in sorted(waiting, key=lambda i: (i in planner.victims, i))]
 
     def _serve(self, lines: Iterable[Line]) -> None:
         """Serve the heads of all lines in order until none can start. What a team is granted moves only its own lines,
@@ -170,7 +177,8 @@ class Round:
         placements = self._pool.take(request.id, parts)
         line.queue.drop(ticket)
         del planner.tickets[request.id]
-        planner.start(Claim(request, placements, self._now))
+        planner.promised.discard(request.id)
+        planner.start(Claim(replace(request, is_promised=False), placements, self._now))
         planner.touch_victims(request.id)
         self._outcome.grants.append(Grant(request.id, placements, self._prices.get(request.id, 0.0)))
 
@@ -199,7 +207,7 @@ class Round:
             if parts is not None:
                 self._grant(ticket, line, parts)
                 continue
-            leaving = tuple(planner.claims[claim_id] for claim_id in sorted(planner.victims[request.id]))
+            leaving = tuple(planner.claims[claim_id] for claim_id in sorted(planner.victims.get(request.id, ())))
             found = self._search(ticket, _nobody, leaving).cheapest(line.shape)
             if found is not None:
                 self._promise(ticket, found, leaving)
@@ -310,7 +318,8 @@ class Round:
         for ticket in self._promised:
             line = ticket.lane.line
             self._ledger.charge(ticket.request, line.use, -1)
-            self._planner.enqueue(ticket.request, line.queue)
+            self._planner.promised.add(ticket.request.id)
+            self._planner.enqueue(replace(ticket.request, is_promised=True), line.queue)
             self._planner.unpark(ticket.request.team_id, ticket.request.user_id)
         self._pool.keep_nothing()
 

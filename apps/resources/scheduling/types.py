@@ -89,7 +89,8 @@ class Request:
 
     `attained_seconds` is how long earlier executions of the same work have run: what a checkpoint has saved. `bid` is
     the credits offered for one device-hour, 0 without a bid. `submitted_at` never changes over preemptions;
-    `waiting_since` is when the present wait began.
+    `waiting_since` is when the present wait began. `is_promised`: during it others were asked to leave for this
+    request; when they are gone nobody else takes their room.
     """
 
     id: int
@@ -103,6 +104,7 @@ class Request:
     estimate: Estimate | None = None
     attained_seconds: float = 0.0
     bid: float = 0.0
+    is_promised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

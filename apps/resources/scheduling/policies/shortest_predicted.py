@@ -24,7 +24,7 @@ from apps.resources.scheduling.types import Estimate, PolicySettings, Request
 AGEING_SECONDS = 4 * 86400.0
 CLASS_FACTOR = 4.0
 # Running work is sent away only for work with less than this part of its own index.
-HYSTERESIS = 1 / 3
+HYSTERESIS = 0.3
 # The 10th and the 90th percentile of a normal distribution lie so many standard deviations from its middle.
 _TENTH = 1.2816
 
@@ -36,10 +36,10 @@ class ShortestPredicted(Policy):
     can_preempt = True
     clock_seconds = 600.0
     takes_loosest = True
+    has_reservations = False  # but for the starving: a promise to one long gang would hold up many that are short
 
     def __init__(self, settings: PolicySettings) -> None:
         super().__init__(settings)
-        self.has_reservations = not settings.is_preemptive  # what can be sent away holds nobody up
         self._grips: dict[int, tuple[Request, tuple[float, float], float]] = {}
 
     def rank(self, request: Request, use: TeamUse) -> Rank:
