@@ -12,9 +12,10 @@ from rest_framework import serializers
 
 from apps.jobs.models import Job
 from apps.jobs.waiting import Waiting, help_for, holders_of, waiting_of
+from apps.resources.market import MOST_BID
 from apps.resources.models import Device
 from apps.resources.nodes import pool_named
-from apps.resources.refusals import MOST_BID, MOST_CORES, MOST_GB
+from apps.resources.refusals import MOST_CORES, MOST_GB
 from apps.resources.wanted import PRIORITIES, Wanted, wanted_of
 
 

@@ -187,9 +187,11 @@ def submit_compression(
 def _submit(*, team: Team, user: User | None, wanted: Wanted, **fields: Any) -> Job:
     fields["name"] = fields["name"][:80]
     job = Job(team=team, created_by=user, **fields)
+    wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
     check_submit(job=job, wanted=wanted, user=user)
-    terms = replace(wanted.terms, estimate=expected_duration(job, wanted).estimate)
-    job.allocation = request_allocation(team=team, user=user, demand=wanted.demand, terms=terms, pool=wanted.pool)
+    job.allocation = request_allocation(
+        team=team, user=user, demand=wanted.demand, terms=wanted.terms, pool=wanted.pool
+    )
     job.save()
     JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user)
     return job
@@ -207,7 +209,7 @@ def check_submit(*, job: Job, wanted: Wanted, user: User | None) -> None:
         check_may_start(job.team)
     require_job_quota(job.team, wanted.pool)
     _require_usable(job, wanted.demand)
-    check_terms(team=job.team, user=user, pool=wanted.pool, terms=wanted.terms)
+    check_terms(team=job.team, user=user, wanted=wanted)
     if refusal := find_refusal(team=job.team, user=user, wanted=wanted):
         raise refusal
 

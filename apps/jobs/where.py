@@ -9,9 +9,10 @@ from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Team, User
 from apps.core.errors import Unprocessable
+from apps.resources.market import MOST_BID
 from apps.resources.models import Allocation, Device, Pool, Share
 from apps.resources.nodes import largest_node, nodes_in_pool, pool_named
-from apps.resources.refusals import MOST_BID, MOST_CORES, MOST_GB, NOT_ALLOWED, may_prioritise
+from apps.resources.refusals import MOST_CORES, MOST_GB, NOT_ALLOWED, may_prioritise
 from apps.resources.scheduling import Priority
 from apps.resources.wanted import PRIORITIES, Wanted, in_words, written
 

@@ -9,10 +9,11 @@ from django.core.cache import cache
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apps.core.errors import DomainError
 from apps.resources.forecasting import Start, arrivals_in, forecast_start, request_for
 from apps.resources.models import Allocation, Pool
 from apps.resources.planning import take_snapshot
-from apps.resources.refusals import find_refusal
+from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Priority, Request, Snapshot, requests_that_would_help
 from apps.resources.wanted import Wanted, in_words, wanted_of, written
 
@@ -80,7 +81,7 @@ def _search(claim: Allocation) -> list[Help]:
     now = _start(claim, wanted, snapshots)
     found: dict[str, Help] = {}
     for code, changed in _changes(claim, wanted, snapshots[claim.pool_id]):
-        if now.is_now or code in found or find_refusal(team=claim.team, user=claim.user, wanted=changed):
+        if now.is_now or code in found or not _is_possible(claim, changed):
             continue
         start = _start(claim, changed, snapshots)
         if _is_sooner(start, now):
@@ -88,19 +89,26 @@ def _search(claim: Allocation) -> list[Help]:
     return sorted(found.values(), key=lambda item: item.start.latest)[:SHOWN]
 
 
+def _is_possible(claim: Allocation, changed: Wanted) -> bool:
+    """Whether somebody of the team could ask for this."""
+    try:
+        check_terms(team=claim.team, user=None, wanted=changed)
+    except DomainError:
+        return False
+    return find_refusal(team=claim.team, user=claim.user, wanted=changed) is None
+
+
 def _changes(claim: Allocation, wanted: Wanted, snapshot: Snapshot) -> Iterator[tuple[str, Wanted]]:
     """One thing otherwise at a time: what the engine proposes, and what it cannot know of."""
     code, numbers = claim.reason.get("code"), claim.reason.get("numbers", {})
-    team = snapshot.teams.get(claim.team_id)
-    if "price" in numbers and team is not None:  # a little above the price
-        bids = [float(f"{max(numbers['price'] * 1.05, numbers['price'] + 0.01):.3g}")]
-        yield from (("higher_bid", wanted.changed({"bid": bid})) for bid in bids if claim.bid < bid <= team.credits)
+    if "price" in numbers:  # a little above it
+        bid = float(f"{max(numbers['price'] * 1.05, numbers['price'] + 0.01):.3g}")
+        if bid > claim.bid:
+            yield "higher_bid", wanted.changed({"bid": bid})
     if any(request.id == claim.pk for request in snapshot.requests):
         for alternative in requests_that_would_help(snapshot, claim.pk):
             changed = _as_wanted(alternative.request, wanted)
-            if changed.demand.max_nodes == wanted.demand.max_nodes and (
-                alternative.code != "higher_bid" or (team is not None and changed.terms.bid <= team.credits)
-            ):
+            if changed.demand.max_nodes == wanted.demand.max_nodes:  # programs use one machine
                 yield alternative.code, changed
     if wanted.terms.priority < Priority.HIGH and snapshot.settings.policy == Pool.Policy.PRIORITY:
         yield "higher_priority", replace(wanted, terms=replace(wanted.terms, priority=wanted.terms.priority + 1))

@@ -1,6 +1,5 @@
 """What can never run, said before it waits: the same on the launch form, in the API and where a claim is made."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,18 +8,18 @@ from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Membership, Team, User
 from apps.core.errors import DomainError, Forbidden, Unprocessable
+from apps.resources.market import USUAL_HOURS, check_bid
 from apps.resources.models import Pool
 from apps.resources.planning import limits_from, node_states
 from apps.resources.quotas import promises_of
 from apps.resources.reasons import amount
 from apps.resources.scheduling import Demand, NodeState, Priority, Reason, Request, exceeds_limit, never_fits
 from apps.resources.scheduling import Team as PlannedTeam
-from apps.resources.wanted import Terms, Wanted
+from apps.resources.wanted import Wanted
 
 FIELDS = {"devices": "devices", "cpu": "cpu", "cpu_millicores": "cpu", "memory": "memory", "memory_bytes": "memory"}
 MOST_CORES, MOST_GB = 1_000_000, 1_000_000
 MOST = Demand(devices=10_000, cpu_millicores=MOST_CORES * 1000, memory_bytes=MOST_GB * 10**9)
-MOST_BID = 10**6
 NOT_ALLOWED = gettext_lazy("High priority is for owners and admins of the team. Choose normal, or ask one of them.")
 
 
@@ -46,29 +45,25 @@ def find_refusal(*, team: Team, user: User | None, wanted: Wanted) -> DomainErro
     return _too_large_for_any_node(demand, nodes)
 
 
-def check_terms(
-    *, team: Team, user: User | None, pool: Pool, terms: Terms, had_priority: int = Priority.NORMAL
-) -> None:
+def check_terms(*, team: Team, user: User | None, wanted: Wanted, had_priority: int = Priority.NORMAL) -> None:
     """Raises Unprocessable for senseless terms, and Forbidden for a class above `had_priority` that `user` may not
     give: high comes before every other team's work, so it takes an owner or admin, who answers for the team."""
+    terms, pool = wanted.terms, wanted.pool
     if terms.priority not in list(Priority):
         raise Unprocessable(
             _("Choose one of the priorities low, normal and high."), code="unknown_priority", field="priority"
         )
     if terms.priority > max(had_priority, Priority.NORMAL) and user is not None and not may_prioritise(team, user):
         raise Forbidden(str(NOT_ALLOWED), code="priority_not_allowed", field="priority")
-    if not math.isfinite(terms.bid) or not 0 <= terms.bid <= MOST_BID:
-        raise Unprocessable(
-            _("A bid is a number of credits from 0 to %(most)s.") % {"most": f"{MOST_BID:,}"},
-            code="out_of_range",
-            field="bid",
-        )
     if terms.bid and pool.policy != Pool.Policy.AUCTION:
         raise Unprocessable(
             _("The pool %(pool)s is not shared by auction. Leave the bid out.") % {"pool": pool},
             code="no_auction",
             field="bid",
         )
+    if terms.bid:
+        hours = terms.estimate.median_seconds / 3600 if terms.estimate else USUAL_HOURS
+        check_bid(team=team, pool=pool, bid=terms.bid, devices=wanted.demand.devices, hours=hours)
 
 
 def may_prioritise(team: Team, user: User) -> bool:

@@ -28,7 +28,7 @@ def request_allocation(
     """Ask for hardware. Raises Unprocessable (too_large_for_any_node, too_large_for_pool, kind_missing, exceeds_limit)
     when it could never be given, with the `field` to change; and what `check_terms` raises."""
     wanted = Wanted(pool or default_pool(), demand, terms)
-    check_terms(team=team, user=user, pool=wanted.pool, terms=terms)
+    check_terms(team=team, user=user, wanted=wanted)
     return _make_claim(team=team, user=user, wanted=wanted)
 
 
@@ -39,7 +39,7 @@ def change_claim(*, allocation: Allocation, wanted: Wanted, user: User | None) -
     row = Allocation.objects.select_for_update().get(pk=allocation.pk)
     if row.status != Allocation.Status.PENDING:
         raise Conflict(_("It does not wait any more, so nothing was changed."), code="not_waiting")
-    check_terms(team=row.team, user=user, pool=wanted.pool, terms=wanted.terms, had_priority=row.priority)
+    check_terms(team=row.team, user=user, wanted=wanted, had_priority=row.priority)
     changed = _make_claim(team=row.team, user=row.user, wanted=wanted)
     kept = {name: getattr(row, name) for name in ("submitted_at", "requested_at", "attained_seconds", "leave_code")}
     Allocation.objects.filter(pk=changed.pk).update(**kept)

@@ -100,7 +100,7 @@ def test_high_priority_is_for_owners_and_admins(owner, member):
 @pytest.mark.parametrize(
     ("policy", "bid", "code"),
     [("fifo", 1.0, "no_auction"), ("auction", -1.0, "out_of_range"), ("auction", float("nan"), "out_of_range"),
-     ("auction", 1e9, "out_of_range")],
+     ("auction", 1e12, "out_of_range"), ("auction", 5.0, "too_few_credits")],
 )  # fmt: skip
 def test_a_bid_is_a_number_of_credits_in_a_pool_that_is_auctioned(member, policy, bid, code):
     Pool.objects.filter(pk=default_pool().pk).update(policy=policy)
