@@ -64,6 +64,9 @@ def _until_one_waits() -> None:
     question = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with connection.cursor() as cursor:
         while time.monotonic() < deadline:
+            cursor.execute(
+                "SELECT pg_stat_clear_snapshot()"
+            )  # else connections younger than the first look stay unseen
             cursor.execute(question)
             if cursor.fetchone()[0]:
                 return
