@@ -41,7 +41,7 @@ def claim_job(*, job_id: int, node: Node) -> Job | None:
     with transaction.atomic():
         waiting = Job.objects.filter(pk=job_id, status=S.QUEUED, cancel_requested_at=None)
         job = waiting.select_for_update().first()
-        if job is None or not lock_grant(allocation_id=job.allocation_id, node=node):
+        if job is None or not lock_grant(allocation_id=job.allocation_id, node=node, is_to_stay=True):
             return None
         waiting.update(status=S.STARTING, attempt=F("attempt") + 1, node=node, lease_expires_at=_new_lease())
         job.refresh_from_db()

@@ -152,32 +152,41 @@ def pool_overview(team: Team) -> dict:
 
 
 def reclaim_unclaimed(*, after_seconds: float) -> int:
-    """Grants on nodes that went away before they started anything go back to the queue; returns how many."""
-    stale = (
-        Allocation.objects.filter(
-            status=Allocation.Status.GRANTED,
-            granted_at__lt=Now() - timedelta(seconds=after_seconds),
-            job__status="queued",
-        )
-        .exclude(node__in=online_nodes())
-        .select_related("node")
+    """Grants that nobody has started on go back to the queue, where their node went away or they were asked to leave;
+    returns how many."""
+    unclaimed = Allocation.objects.filter(status=Allocation.Status.GRANTED, job__status="queued")
+    is_old = Q(granted_at__lt=Now() - timedelta(seconds=after_seconds))
+    gone = unclaimed.filter(is_old).exclude(node__in=online_nodes())
+    asked_to_leave = unclaimed.filter(leave_requested_at__isnull=False)
+    stale = {allocation.pk: allocation for rows in (gone, asked_to_leave) for allocation in rows.select_related("node")}
+    return sum(_take_back(allocation) for allocation in stale.values())
+
+
+@transaction.atomic
+def _take_back(allocation: Allocation) -> bool:
+    if not lock_grant(allocation_id=allocation.pk, node=allocation.node):
+        return False
+    row = Allocation.objects.filter(pk=allocation.pk, job__status="queued")  # read under the lock
+    if not row.exists():
+        return False
+    give_back(allocation)
+    row.update(
+        status=Allocation.Status.PENDING,
+        node=None,
+        granted_at=None,
+        leave_requested_at=None,
+        leave_code="",
+        leaving_for=None,
     )
-    count = 0
-    for allocation in stale:
-        with transaction.atomic():
-            if not lock_grant(allocation_id=allocation.pk, node=allocation.node):
-                continue
-            row = Allocation.objects.filter(pk=allocation.pk, job__status="queued")  # read under the lock
-            if row.exists():
-                give_back(allocation)
-                row.update(
-                    status=Allocation.Status.PENDING, node=None, granted_at=None, leave_requested_at=None, leave_code=""
-                )
-                count += 1
-    return count
+    return True
 
 
-def lock_grant(*, allocation_id: int | None, node: Node) -> bool:
-    """Whether `node` holds the grant; until the transaction around this ends, nobody takes it back or releases it."""
+def lock_grant(*, allocation_id: int | None, node: Node, is_to_stay: bool = False) -> bool:
+    """Whether `node` holds the grant; until the transaction around this ends, nobody takes it back or releases it.
+
+    With `is_to_stay` a grant that was asked to leave does not count: what has not begun need not begin.
+    """
     granted = Allocation.objects.filter(pk=allocation_id, status=Allocation.Status.GRANTED, node=node)
+    if is_to_stay:
+        granted = granted.filter(leave_requested_at=None)
     return granted.select_for_update().first() is not None

@@ -1,6 +1,12 @@
-"""Pure scheduling: no ORM, no clock, no logging. `plan(snapshot)` decides; services apply it."""
+"""Pure scheduling: no ORM, no clock, no logging, no randomness. `plan(snapshot)` decides; services apply it.
 
+`Planner` is the same decision for those who decide again and again: it is told what changes.
+"""
+
+from apps.resources.scheduling.feasibility import exceeds_limit, never_fits
 from apps.resources.scheduling.plan import plan
+from apps.resources.scheduling.planner import Planner
+from apps.resources.scheduling.policies import POLICIES, Policy
 from apps.resources.scheduling.types import (
     Demand,
     Estimate,
@@ -22,6 +28,7 @@ from apps.resources.scheduling.types import (
 )
 
 __all__ = [
+    "POLICIES",
     "Demand",
     "Estimate",
     "Eviction",
@@ -30,6 +37,8 @@ __all__ = [
     "NodeState",
     "Placement",
     "Plan",
+    "Planner",
+    "Policy",
     "PolicySettings",
     "Priority",
     "Reason",
@@ -39,5 +48,7 @@ __all__ = [
     "Snapshot",
     "Team",
     "Waiting",
+    "exceeds_limit",
+    "never_fits",
     "plan",
 ]

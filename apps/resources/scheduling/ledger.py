@@ -1,0 +1,195 @@
+"""What every team and person holds, what they may still take, and what has been promised to others."""
+
+from collections.abc import Mapping
+
+from apps.resources.scheduling.types import Demand, Limits, Request, Team
+
+Amounts = tuple[int, int, int]  # devices, thousandths of a core, bytes
+
+RESOURCES = ("devices", "cpu_millicores", "memory_bytes")
+NO_LIMITS = Limits()
+
+
+def amounts_of(demand: Demand) -> Amounts:
+    return demand.devices, demand.cpu_millicores, demand.memory_bytes
+
+
+def limits_of(limits: Limits) -> tuple[int | None, ...]:
+    return limits.devices, limits.cpu_millicores, limits.memory_bytes, limits.jobs
+
+
+class Use:
+    """What somebody holds: devices, CPU, memory, and how many claims."""
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held = [0, 0, 0, 0]
+
+    def add(self, asked: Amounts, sign: int) -> None:
+        held = self.held
+        held[0] += sign * asked[0]
+        held[1] += sign * asked[1]
+        held[2] += sign * asked[2]
+        held[3] += sign
+
+    def first_over(self, asked: Amounts, limits: Limits) -> str | None:
+        """The first resource of which `asked` would be too much on top of what is held; one not asked for never is."""
+        held = self.held
+        if limits.devices is not None and asked[0] and held[0] + asked[0] > limits.devices:
+            return "devices"
+        if limits.cpu_millicores is not None and asked[1] and held[1] + asked[1] > limits.cpu_millicores:
+            return "cpu_millicores"
+        if limits.memory_bytes is not None and asked[2] and held[2] + asked[2] > limits.memory_bytes:
+            return "memory_bytes"
+        if limits.jobs is not None and held[3] + 1 > limits.jobs:
+            return "jobs"
+        return None
+
+
+class TeamUse(Use):
+    """A team, with what it holds; `locked` is the part that cannot be preempted, `leaving` what was asked to leave."""
+
+    __slots__ = ("team", "guaranteed", "locked", "leaving", "users", "key", "has_limit", "has_user_limit")
+
+    def __init__(self, team: Team) -> None:
+        super().__init__()
+        self.locked = [0, 0, 0]
+        self.leaving = [0, 0, 0]
+        self.users: dict[int, Use] = {}
+        self.become(team)
+
+    def become(self, team: Team) -> None:
+        self.team = team
+        granted = team.guaranteed
+        self.guaranteed: Amounts = (granted.devices, granted.cpu_millicores, granted.memory_bytes)
+        self.has_limit = team.limit != NO_LIMITS
+        self.has_user_limit = team.user_limit != NO_LIMITS
+        self.key: float | None = None
+
+    def user(self, user_id: int) -> Use:
+        use = self.users.get(user_id)
+        if use is None:
+            use = self.users[user_id] = Use()
+        return use
+
+    def change_leaving(self, request: Request, sign: int) -> None:
+        """Running work of the team was asked to leave (1), or is gone (-1)."""
+        for of_this, amount in enumerate(amounts_of(request.demand)):
+            self.leaving[of_this] += sign * amount
+
+    def refusal(self, request_devices: int) -> str | None:
+        """hours_spent or budget_spent, if the team may start nothing. Work without devices spends no device time."""
+        team = self.team
+        if request_devices and team.device_seconds_left is not None and team.device_seconds_left <= 0:
+            return "hours_spent"
+        return "budget_spent" if team.is_budget_spent else None
+
+    def is_inside(self, asked: Amounts) -> bool:
+        """Whether `asked` on top of what is held stays inside the guarantee.
+
+        It must cover the resource that the work is about: devices, or CPU for light work. What a guarantee does not
+        name (0) goes along.
+        """
+        guaranteed, held = self.guaranteed, self.held
+        if not guaranteed[0 if asked[0] else 1]:
+            return False
+        for of_this in (0, 1, 2):
+            if guaranteed[of_this] and asked[of_this] and held[of_this] + asked[of_this] > guaranteed[of_this]:
+                return False
+        return True
+
+    def may_lose(self, asked: Amounts, already: Amounts | list[int] = (0, 0, 0)) -> bool:
+        """Whether the team still has its guarantee, or all that it is now below, when work of this size is gone."""
+        for of_this in (0, 1, 2):
+            if asked[of_this] and self.guaranteed[of_this]:
+                left = self.held[of_this] - self.leaving[of_this] - already[of_this] - asked[of_this]
+                if left < self.guaranteed[of_this]:
+                    return False
+        return True
+
+    def borrowed(self) -> Amounts:
+        """What the team holds beyond its guarantee."""
+        held, guaranteed = self.held, self.guaranteed
+        return (
+            max(0, held[0] - guaranteed[0]),
+            max(0, held[1] - guaranteed[1]),
+            max(0, held[2] - guaranteed[2]),
+        )
+
+
+class Ledger:
+    """All teams. `promised` is, per resource, the sum over teams of the larger of guarantee and locked work: work that
+    cannot be preempted may start as long as that fits into the pool, so that no guarantee can be blocked by it."""
+
+    def __init__(self, teams: Mapping[int, Team], capacity: Amounts) -> None:
+        self.capacity = capacity
+        self.uses: dict[int, TeamUse] = {}
+        self.promised = [0, 0, 0]
+        self.has_guarantees = False
+        for team_id in sorted(teams):
+            self.change_team(teams[team_id])
+
+    def of(self, team_id: int) -> TeamUse:
+        use = self.uses.get(team_id)
+        if use is None:
+            use = self.uses[team_id] = TeamUse(Team(team_id))
+        return use
+
+    def change_capacity(self, capacity: Amounts) -> None:
+        self.capacity = capacity
+        for use in self.uses.values():
+            use.key = None
+
+    def change_team(self, team: Team) -> None:
+        use = self.uses.get(team.id)
+        if use is None:
+            self.uses[team.id] = TeamUse(team)
+        else:
+            use.become(team)
+        self.has_guarantees = any(any(use.guaranteed) for use in self.uses.values())
+        for of_this in (0, 1, 2):
+            self.promised[of_this] = sum(
+                max(use.guaranteed[of_this], use.locked[of_this]) for use in self.uses.values()
+            )
+
+    def charge(self, request: Request, use: TeamUse, sign: int = 1) -> None:
+        """Add what `request` asks for to what its team and its person hold; -1 takes it away again."""
+        asked = amounts_of(request.demand)
+        use.add(asked, sign)
+        use.key = None
+        use.user(request.user_id).add(asked, sign)
+        if not request.is_preemptible:
+            for of_this in (0, 1, 2):
+                before = max(use.guaranteed[of_this], use.locked[of_this])
+                use.locked[of_this] += sign * asked[of_this]
+                self.promised[of_this] += max(use.guaranteed[of_this], use.locked[of_this]) - before
+
+    def may_lock(self, use: TeamUse, asked: Amounts) -> bool:
+        """Whether work that cannot be preempted leaves enough for everybody's guarantee, in each resource."""
+        if not self.has_guarantees:
+            return True
+        for of_this in (0, 1, 2):
+            before = max(use.guaranteed[of_this], use.locked[of_this])
+            more = max(use.guaranteed[of_this], use.locked[of_this] + asked[of_this]) - before
+            if more > 0 and self.promised[of_this] + more > self.capacity[of_this]:
+                return False
+        return True
+
+
+def limit_reached(use: TeamUse, request: Request) -> tuple[str, dict[str, int | str]] | None:
+    """Which promise to others keeps `request` from starting however much is free: a reason's code and numbers."""
+    refusal = use.refusal(request.demand.devices)
+    if refusal is not None:
+        return refusal, {}
+    asked = amounts_of(request.demand)
+    for code, of_whom, limits in (
+        ("team_limit", use, use.team.limit),
+        ("user_limit", use.user(request.user_id), use.team.user_limit),
+    ):
+        resource = of_whom.first_over(asked, limits)
+        if resource is not None:
+            at = (*RESOURCES, "jobs").index(resource)
+            numbers = {"asks": (*asked, 1)[at], "limit": limits_of(limits)[at], "in_use": of_whom.held[at]}
+            return code, {"resource": resource, **numbers}
+    return None

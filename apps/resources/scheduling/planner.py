@@ -1,0 +1,238 @@
+"""The pool, its teams and its queue, kept from one plan to the next so that a plan costs what has changed.
+
+`plan(snapshot)` is a planner that decides once. A planner that is told every change says the same as a fresh plan.
+"""
+
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+from apps.resources.scheduling.ledger import Ledger, TeamUse
+from apps.resources.scheduling.policies import POLICIES
+from apps.resources.scheduling.pool import Node, Pool, Shape
+from apps.resources.scheduling.queue import Queue, Rank, Ticket
+from apps.resources.scheduling.reasons import WaitingList
+from apps.resources.scheduling.reservations import Claim, Timeline
+from apps.resources.scheduling.rounds import Round
+from apps.resources.scheduling.types import (
+    Demand,
+    NodeState,
+    Plan,
+    PolicySettings,
+    Request,
+    Running,
+    Snapshot,
+    Team,
+)
+
+
+class Planner:
+    """Tell it what changes, then ask it to `decide`. The time given to it must not go backwards.
+
+    `decide` takes its own grants for started and its own evictions for announced. When evicted work is gone, tell
+    `finish`, and `submit` it again if it is to go on. Unknown ids raise KeyError.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.settings: PolicySettings = snapshot.settings
+        self.policy = POLICIES[snapshot.settings.policy]()
+        self.pool = Pool(snapshot.nodes)
+        self.claims: dict[int, Claim] = {}
+        self.tickets: dict[int, Ticket] = {}
+        self.ledger = Ledger(snapshot.teams, (0, 0, 0))
+        self.timeline = Timeline(self.pool, self.claims, self.is_awaited)
+        self.queue = Queue(self.policy.rank)
+        self.starving = Queue(_rank_of_starving)
+        self.victims: dict[int, set[int]] = {}  # by beneficiary: who was asked to leave for it
+        self.version = 0
+        self._shapes: dict[Demand, Shape] = {}
+        self._waits: list[tuple[float, int]] = []
+        for running in snapshot.running:
+            self._adopt(running)
+        self.ledger.change_capacity(self.pool.capacity())
+        for request in snapshot.requests:
+            self.submit(request)
+
+    def submit(self, request: Request) -> None:
+        """Add pending work; a request with the same id is replaced."""
+        if request.id in self.tickets:
+            self.withdraw(request.id)
+        self.version += 1
+        self.enqueue(request, self.queue)
+        heappush(self._waits, (waiting_since(request), request.id))
+        self.touch_victims(request.id)
+
+    def withdraw(self, request_id: int) -> None:
+        """Pending work was cancelled."""
+        self.version += 1
+        ticket = self.tickets.pop(request_id)
+        ticket.lane.line.queue.drop(ticket)
+        self.touch_victims(request_id)
+
+    def finish(self, request_id: int) -> None:
+        """Running work is gone, for whatever reason, and has given its devices back."""
+        self.version += 1
+        claim = self.claims[request_id]
+        self.pool.give_back(request_id, claim.placements)
+        self._touch(claim)
+        if any(not node.is_open for node in self._nodes_of(claim)):
+            self.ledger.change_capacity(self.pool.capacity())
+        del self.claims[request_id]
+        request = claim.request
+        use = self.ledger.of(request.team_id)
+        self.ledger.charge(request, use, -1)
+        self.unpark(request.team_id, request.user_id)
+        if claim.leaving_for is not None:
+            use.change_leaving(request, -1)
+            self._forget_victim(claim)
+
+    def leave(self, request_id: int, for_request_id: int = 0) -> None:
+        """Running work was asked to leave: for a request, or 0 for nobody in particular (drained, cancelled)."""
+        self.version += 1
+        claim = self.claims[request_id]
+        if claim.leaving_for is None:
+            self.ledger.of(claim.request.team_id).change_leaving(claim.request, 1)
+        else:
+            self._forget_victim(claim)
+        claim.leaving_for = for_request_id
+        self.victims.setdefault(for_request_id, set()).add(request_id)
+        self._touch(claim)
+
+    def change_node(self, state: NodeState) -> None:
+        """A node is new, or opened, closed or changed; `state` says what is free on it now."""
+        self.version += 1
+        self.pool.change(state)
+        self.ledger.change_capacity(self.pool.capacity())
+
+    def remove_node(self, node_id: int) -> None:
+        """A node is gone for good. What ran on it is to be finished by the caller."""
+        self.version += 1
+        self.pool.remove(node_id)
+        self.ledger.change_capacity(self.pool.capacity())
+
+    def change_team(self, team: Team) -> None:
+        """A team is new, or its promises, limits or past use changed: its queue is sorted anew."""
+        self.version += 1
+        self.ledger.change_team(team)
+        for user_id in self.ledger.of(team.id).users:
+            self.unpark(team.id, user_id)
+        self._requeue(ticket for ticket in self.tickets.values() if ticket.request.team_id == team.id)
+
+    def decide(self, now: float) -> Plan:
+        """Give every pending request a grant or a reason to wait, as of `now`."""
+        self.version += 1
+        self._age(now)
+        outcome = Round(self, now).run()
+        return Plan(
+            grants=tuple(outcome.grants),
+            waiting=WaitingList(self, outcome),
+            evictions=tuple(outcome.evictions),
+            clearing_price=outcome.clearing_price,
+        )
+
+    def snapshot(self, now: float) -> Snapshot:
+        """The same state as plain values."""
+        return Snapshot(
+            now=now,
+            nodes=tuple(node.state() for _, node in sorted(self.pool.nodes.items())),
+            requests=tuple(ticket.request for _, ticket in sorted(self.tickets.items())),
+            running=tuple(
+                Running(claim.request, claim.placements, claim.started_at, claim.leaving_for)
+                for _, claim in sorted(self.claims.items())
+            ),
+            teams={team_id: use.team for team_id, use in self.ledger.uses.items()},
+            settings=self.settings,
+        )
+
+    def order(self, ticket: Ticket) -> tuple[bool, Rank, int]:
+        """Where a ticket stands among all that wait: the starving first, then by the policy."""
+        line = ticket.lane.line
+        is_starving = line.queue is self.starving
+        return not is_starving, ticket.rank if is_starving else self.key(ticket), ticket.request.id
+
+    def key(self, ticket: Ticket) -> Rank:
+        """A ticket's rank among those of all teams, as much as each team holds now."""
+        at, use = self.policy.team_key_at, ticket.lane.line.use
+        if at is None:
+            return ticket.rank
+        if use.key is None:
+            use.key = self.policy.team_key(use, self.ledger.capacity)
+        return (*ticket.rank[:at], use.key, *ticket.rank[at:])
+
+    def shape_of(self, demand: Demand) -> Shape:
+        shape = self._shapes.get(demand)
+        if shape is None:
+            shape = self._shapes[demand] = Shape(demand, len(self._shapes))
+        return shape
+
+    def enqueue(self, request: Request, queue: Queue) -> None:
+        use = self.ledger.of(request.team_id)
+        self.tickets[request.id] = queue.add(request, use, self.shape_of(request.demand))
+
+    def start(self, claim: Claim) -> None:
+        """Charge granted work whose devices are already taken."""
+        request = claim.request
+        self.claims[request.id] = claim
+        self.ledger.charge(request, self.ledger.of(request.team_id))
+        self._touch(claim)
+
+    def touch_victims(self, request_id: int) -> None:
+        """A beneficiary waits no longer, or again: its victims' room comes free for all, or for it alone."""
+        for claim_id in self.victims.get(request_id, ()):
+            self._touch(self.claims[claim_id])
+
+    def is_awaited(self, request_id: int) -> bool:
+        return request_id in self.tickets
+
+    def _adopt(self, running: Running) -> None:
+        claim = Claim(running.request, running.placements, running.started_at)
+        for placement in running.placements:
+            node = self.pool.nodes.get(placement.node_id)
+            if node is not None:
+                node.claims[running.request.id] = placement
+        self.start(claim)
+        if running.leaving_for is not None:
+            self.leave(running.request.id, running.leaving_for)
+
+    def _nodes_of(self, claim: Claim) -> list[Node]:
+        nodes = (self.pool.nodes.get(placement.node_id) for placement in claim.placements)
+        return [node for node in nodes if node is not None]
+
+    def _touch(self, claim: Claim) -> None:
+        for placement in claim.placements:
+            self.timeline.touch(placement.node_id)
+
+    def _forget_victim(self, claim: Claim) -> None:
+        victims = self.victims.get(claim.leaving_for)
+        if victims is not None:
+            victims.discard(claim.request.id)
+            if not victims:
+                del self.victims[claim.leaving_for]
+
+    def unpark(self, team_id: int, user_id: int) -> None:
+        """A person holds less than before, or may hold more: look at what they wait for again."""
+        self.queue.unpark(team_id, user_id)
+        self.starving.unpark(team_id, user_id)
+
+    def _age(self, now: float) -> None:
+        """Move what has waited too long into the queue of the starving."""
+        while self._waits and self._waits[0][0] + self.settings.starvation_seconds <= now:
+            since, request_id = heappop(self._waits)
+            ticket = self.tickets.get(request_id)
+            if ticket is None or waiting_since(ticket.request) != since or ticket.lane.line.queue is self.starving:
+                continue
+            self.queue.drop(ticket)
+            self.enqueue(ticket.request, self.starving)
+
+    def _requeue(self, tickets: Iterable[Ticket]) -> None:
+        for ticket in list(tickets):
+            queue = ticket.lane.line.queue
+            queue.drop(ticket)
+            self.enqueue(ticket.request, queue)
+
+
+def waiting_since(request: Request) -> float:
+    return request.submitted_at if request.waiting_since is None else request.waiting_since
+
+
+def _rank_of_starving(request: Request, use: TeamUse) -> Rank:
+    return (waiting_since(request),)

@@ -1,0 +1,40 @@
+"""Dominant resource fairness: the team with the smallest weighted dominant share of what it borrowed comes first.
+
+Progressive filling as in Ghodsi et al., Dominant Resource Fairness (NSDI 2011), section 4, with weights (4.3), over
+devices, CPU and memory. Without guarantees all that a team holds is borrowed and this is DRF itself; with them it is
+the over-quota share of Kueue's cohorts and NVIDIA KAI. Within a team: the class, then first come.
+"""
+
+from apps.resources.scheduling.ledger import Amounts, TeamUse, amounts_of
+from apps.resources.scheduling.policies.base import Policy, borrowed_share
+from apps.resources.scheduling.queue import Rank
+from apps.resources.scheduling.reservations import Claim
+from apps.resources.scheduling.types import Request
+
+
+class FairShare(Policy):
+    name = "fair_share"
+    can_preempt = True
+    team_key_at = 0
+
+    def rank(self, request: Request, use: TeamUse) -> Rank:
+        return (-float(request.priority), request.submitted_at)
+
+    def team_key(self, use: TeamUse, capacity: Amounts) -> float:
+        return borrowed_share(use.borrowed(), use.team.weight, capacity)
+
+    def claim(self, request: Request, use: TeamUse, capacity: Amounts) -> float:
+        """The asker's share once it has what it asks for."""
+        return _share_with(use, amounts_of(request.demand), 1, capacity)
+
+    def grip(self, running: Claim, use: TeamUse, capacity: Amounts, now: float) -> float:
+        """The holder's share once it has lost this work: an exchange never turns the order of two teams around."""
+        return _share_with(use, amounts_of(running.request.demand), -1, capacity)
+
+
+def _share_with(use: TeamUse, more: Amounts, sign: int, capacity: Amounts) -> float:
+    held = [
+        max(0, use.held[of_this] - use.leaving[of_this] + sign * more[of_this] - use.guaranteed[of_this])
+        for of_this in (0, 1, 2)
+    ]
+    return borrowed_share((held[0], held[1], held[2]), use.team.weight, capacity)

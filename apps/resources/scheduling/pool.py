@@ -1,0 +1,436 @@
+"""The nodes as a plan is being made: what is free where, and the best place for a demand.
+
+Open nodes stand on shelves by device kind and number of free devices, so that a place is found without looking at every
+node. Nodes on which room is kept for somebody are taken off the shelves for the length of one plan (`Pool.keep`).
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
+from itertools import chain
+
+from apps.resources.scheduling.types import Demand, NodeState, Placement
+
+Part = tuple["Node", int, int, int]  # node, devices, thousandths of a core, bytes: a piece of a placement
+
+
+class Node:
+    """A machine, with what is free on it at the moment. `claims` are the placements on it by request."""
+
+    __slots__ = (
+        "id",
+        "name",
+        "kind",
+        "size",
+        "free",
+        "cpu",
+        "memory",
+        "total_cpu",
+        "total_memory",
+        "is_open",
+        "claims",
+        "kept",
+        "shelf",
+    )
+
+    def __init__(self, state: NodeState) -> None:
+        self.id = state.id
+        self.claims: dict[int, Placement] = {}
+        self.kept: list[Kept] = []
+        self.shelf: list[int] | None = None
+        self.become(state)
+
+    def become(self, state: NodeState) -> None:
+        """Take over what the caller says of this node; claims stay."""
+        self.name = state.name
+        self.kind = state.device_kind
+        self.size = state.device_count
+        self.free = sorted(state.free_devices)
+        self.cpu = state.free_cpu_millicores
+        self.memory = state.free_memory_bytes
+        self.total_cpu = state.cpu_millicores
+        self.total_memory = state.memory_bytes
+        self.is_open = state.is_open
+
+    def state(self) -> NodeState:
+        return NodeState(
+            id=self.id,
+            name=self.name,
+            device_kind=self.kind,
+            device_count=self.size,
+            free_devices=tuple(self.free),
+            cpu_millicores=self.total_cpu,
+            free_cpu_millicores=self.cpu,
+            memory_bytes=self.total_memory,
+            free_memory_bytes=self.memory,
+            is_open=self.is_open,
+        )
+
+    def available(self, is_short: bool) -> tuple[int, int, int]:
+        """Devices, CPU and memory that are free and kept for nobody.
+
+        `is_short`: the asker ends before the reservation begins, and may use what is kept for it until then.
+        """
+        devices, cpu, memory = len(self.free), self.cpu, self.memory
+        for kept in self.kept:
+            if not (kept.is_timed and is_short):
+                devices -= kept.devices
+                cpu -= kept.cpu
+                memory -= kept.memory
+        return devices, cpu, memory
+
+    def usable_devices(self, shape: "Shape", is_short: bool = False) -> int:
+        """How many of a gang's devices this node could take, with the CPU and memory that go with them."""
+        devices, cpu, memory = self.available(is_short)
+        if shape.cpu_each:
+            devices = min(devices, cpu // shape.cpu_each)
+        if shape.memory_each:
+            devices = min(devices, memory // shape.memory_each)
+        return max(devices, 0)
+
+
+class Kept:
+    """Free room of one node that is kept for a request. A timed one begins later: short work may use it till then."""
+
+    __slots__ = ("devices", "cpu", "memory", "is_timed")
+
+    def __init__(self, devices: int, cpu: int, memory: int, is_timed: bool) -> None:
+        self.devices = devices
+        self.cpu = cpu
+        self.memory = memory
+        self.is_timed = is_timed
+
+
+class Shape:
+    """A demand, with what is worked out of it once. Requests with equal demands share one."""
+
+    __slots__ = ("demand", "devices", "cpu", "memory", "kind", "cpu_each", "memory_each", "number", "needed", "version")
+
+    def __init__(self, demand: Demand, number: int = 0) -> None:
+        self.demand = demand
+        self.devices = demand.devices
+        self.cpu = demand.cpu_millicores
+        self.memory = demand.memory_bytes
+        self.kind = demand.device_kind
+        self.cpu_each = -(-self.cpu // self.devices) if self.devices else 0
+        self.memory_each = -(-self.memory // self.devices) if self.devices else 0
+        self.number = number
+        self.needed: tuple[int, tuple[str, ...]] = (0, ())
+        self.version = -1
+
+    def split(self, shares: Iterable[tuple[Node, int]]) -> list[Part]:
+        """Share CPU and memory out over the nodes in proportion to the devices; the parts add up exactly."""
+        parts, seen = [], 0
+        for node, devices in shares:
+            before, seen = seen, seen + devices
+            cpu = self.cpu * seen // self.devices - self.cpu * before // self.devices
+            memory = self.memory * seen // self.devices - self.memory * before // self.devices
+            parts.append((node, devices, cpu, memory))
+        return parts
+
+
+class _Shelves:
+    """The nodes of one kind by their number of free devices, ids ascending; wholly free ones stand apart."""
+
+    __slots__ = ("used", "whole")
+
+    def __init__(self, largest: int) -> None:
+        self.used: list[list[int]] = [[] for _ in range(largest + 1)]
+        self.whole: list[list[int]] = [[] for _ in range(largest + 1)]
+
+
+class Pool:
+    """All nodes. `version` changes with the set of open nodes and their sizes."""
+
+    def __init__(self, states: Iterable[NodeState]) -> None:
+        self.nodes = {state.id: Node(state) for state in sorted(states, key=lambda state: state.id)}
+        self.version = 0
+        self._kept_nodes: dict[int, Node] = {}
+        self._roomiest: list[tuple[int, int]] = []
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.version += 1
+        self._gang_parts: dict[tuple[int, str], tuple[int, int]] = {}
+        self.open_nodes = [node for _, node in sorted(self.nodes.items()) if node.is_open]
+        largest: dict[str, int] = {}
+        for node in self.nodes.values():
+            largest[node.kind] = max(largest.get(node.kind, 0), node.size, len(node.free))
+        self._shelves = {kind: _Shelves(size) for kind, size in sorted(largest.items())}
+        for node in self.nodes.values():
+            node.shelf = None
+            self._file(node)
+        self._roomiest = [(-node.cpu, node.id) for node in self.open_nodes]
+        heapify(self._roomiest)
+
+    def change(self, state: NodeState) -> None:
+        """Add a node, or take over what the caller now says of it."""
+        node = self.nodes.get(state.id)
+        if node is None:
+            self.nodes[state.id] = Node(state)
+        else:
+            node.become(state)
+        self._arrange()
+
+    def remove(self, node_id: int) -> None:
+        del self.nodes[node_id]
+        self._arrange()
+
+    def capacity(self) -> tuple[int, int, int]:
+        """Devices, CPU and memory of the open nodes, and what work on closed nodes still holds."""
+        devices = sum(node.size for node in self.open_nodes)
+        cpu = sum(node.total_cpu for node in self.open_nodes)
+        memory = sum(node.total_memory for node in self.open_nodes)
+        for node in self.nodes.values():
+            if not node.is_open:
+                devices += sum(len(claim.device_ids) for claim in node.claims.values())
+                cpu += sum(claim.cpu_millicores for claim in node.claims.values())
+                memory += sum(claim.memory_bytes for claim in node.claims.values())
+        return devices, cpu, memory
+
+    def _file(self, node: Node) -> None:
+        shelf = None
+        free = len(node.free)
+        if free and node.is_open and not node.kept:
+            shelves = self._shelves[node.kind]
+            shelf = (shelves.whole if free == node.size else shelves.used)[free]
+        if shelf is node.shelf:
+            return
+        if node.shelf is not None:
+            del node.shelf[bisect_left(node.shelf, node.id)]
+        if shelf is not None:
+            insort(shelf, node.id)
+        node.shelf = shelf
+
+    def take(self, request_id: int, parts: Iterable[Part]) -> tuple[Placement, ...]:
+        """Give out the lowest free device ids of each node."""
+        placements = []
+        for node, devices, cpu, memory in parts:
+            placement = Placement(node.id, tuple(node.free[:devices]), cpu, memory)
+            del node.free[:devices]
+            node.cpu -= cpu
+            node.memory -= memory
+            node.claims[request_id] = placement
+            self._file(node)
+            placements.append(placement)
+        return tuple(placements)
+
+    def give_back(self, request_id: int, placements: Iterable[Placement]) -> None:
+        for placement in placements:
+            node = self.nodes.get(placement.node_id)
+            if node is None or node.claims.pop(request_id, None) is None:
+                continue
+            if placement.device_ids:
+                node.free.extend(placement.device_ids)
+                node.free.sort()
+                self._file(node)
+            node.cpu += placement.cpu_millicores
+            node.memory += placement.memory_bytes
+            if node.is_open:
+                heappush(self._roomiest, (-node.cpu, node.id))
+
+    def keep(self, node: Node, kept: Kept) -> None:
+        node.kept.append(kept)
+        self._kept_nodes[node.id] = node
+        self._file(node)
+
+    def keep_nothing(self) -> None:
+        """The plan is made: every node goes back to its shelf."""
+        for node in self._kept_nodes.values():
+            node.kept.clear()
+            self._file(node)
+        self._kept_nodes.clear()
+
+    def nodes_needed(self, shape: Shape) -> tuple[int, tuple[str, ...]]:
+        """The fewest nodes of one kind that could hold the shape were they empty, and the kinds that can do with so
+        few. (0, ()): it fits nowhere, however long it waits."""
+        if shape.version != self.version:
+            shape.needed = fewest_nodes(shape, self.open_nodes)
+            shape.version = self.version
+        return shape.needed
+
+    def find(self, shape: Shape, is_short: bool = False) -> list[Part] | None:
+        """The best place for `shape` in what is free now and kept for nobody; None if there is none.
+
+        One node: best fit, nodes in use before empty ones. Several: empty nodes first, the remainder best fit. Light
+        work: the node with the most free CPU. Ties go to the lowest id.
+        """
+        needed, kinds = self.nodes_needed(shape)
+        if not needed:
+            return None
+        if not shape.devices:
+            return self._find_roomiest(shape, is_short)
+        for kind in kinds if needed > 1 else (None,):
+            if kind is not None:
+                parts = self._find_gang(shape, needed, kind, is_short)
+                if parts is not None:
+                    return parts
+                continue
+            node = self._best_fit(shape, shape.devices, shape.cpu, shape.memory, kinds, is_short)
+            return None if node is None else [(node, shape.devices, shape.cpu, shape.memory)]
+        return None
+
+    def _best_fit(
+        self, shape: Shape, devices: int, cpu: int, memory: int, kinds: tuple[str, ...], is_short: bool, but=()
+    ) -> Node | None:
+        best: tuple[bool, int, int] | None = None
+        for kind in kinds:
+            shelves = self._shelves[kind]
+            found = self._first_fit(shelves.used, devices, cpu, memory, but)
+            key = found and (False, *found)
+            if key is None:
+                found = self._first_fit(shelves.whole, devices, cpu, memory, but)
+                key = found and (True, *found)
+            if key is not None and (best is None or key < best):
+                best = key
+        if best is not None:
+            return self.nodes[best[2]]
+        return self._best_fit_kept(devices, cpu, memory, kinds, is_short, but)
+
+    def _first_fit(self, shelves: list[list[int]], devices: int, cpu: int, memory: int, but) -> tuple[int, int] | None:
+        nodes = self.nodes
+        for free in range(devices, len(shelves)):
+            for node_id in shelves[free]:
+                node = nodes[node_id]
+                if node.cpu >= cpu and node.memory >= memory and node_id not in but:
+                    return free, node_id
+        return None
+
+    def _best_fit_kept(
+        self, devices: int, cpu: int, memory: int, kinds: tuple[str, ...], is_short: bool, but
+    ) -> Node | None:
+        best, best_key = None, None
+        for node in self._kept_nodes.values():
+            if node.kind not in kinds or not node.is_open or node.id in but:
+                continue
+            free, free_cpu, free_memory = node.available(is_short)
+            key = (free, node.id)
+            if free >= devices and free_cpu >= cpu and free_memory >= memory and (best is None or key < best_key):
+                best, best_key = node, key
+        return best
+
+    def _find_roomiest(self, shape: Shape, is_short: bool) -> list[Part] | None:
+        heap, nodes, passed = self._roomiest, self.nodes, []
+        if len(heap) > 4 * len(nodes) + 64:
+            heap[:] = [(-node.cpu, node.id) for node in self.open_nodes]
+            heapify(heap)
+        found, last = None, None
+        while heap:
+            entry = heap[0]
+            node = nodes.get(entry[1])
+            if node is None or not node.is_open or entry == last or -entry[0] < node.cpu:
+                heappop(heap)  # closed, a double, or a newer entry of this node stands elsewhere
+                continue
+            if -entry[0] > node.cpu:
+                heappop(heap)
+                heappush(heap, (-node.cpu, node.id))
+                continue
+            if node.cpu < shape.cpu:
+                break
+            last = entry
+            _, cpu, memory = node.available(is_short)
+            if cpu >= shape.cpu and memory >= shape.memory and shape.kind in ("", node.kind):
+                found = [(node, 0, shape.cpu, shape.memory)]
+                break
+            passed.append(heappop(heap))
+        for entry in passed:
+            heappush(heap, entry)
+        return found
+
+    def _find_gang(self, shape: Shape, needed: int, kind: str, is_short: bool) -> list[Part] | None:
+        roomiest = self._with_most_room(shape, needed, kind, is_short)
+        if sum(usable for usable, _ in roomiest) < shape.devices or len(roomiest) < needed:
+            return None
+        first = [(self.nodes[node_id], usable) for usable, node_id in roomiest[: needed - 1]]
+        rest = shape.devices - sum(devices for _, devices in first)
+        chosen = {node.id for node, _ in first}
+        last = self._best_fit(
+            shape, rest, shape.cpu_each * rest, shape.memory_each * rest, (kind,), is_short, but=chosen
+        )
+        return shape.split([*first, (last, rest)])
+
+    def _with_most_room(self, shape: Shape, count: int, kind: str, is_short: bool) -> list[tuple[int, int]]:
+        """The `count` nodes that could take the most of the gang, as (devices, node id), most first."""
+        found: list[tuple[int, int]] = []
+        for node in self._kept_nodes.values():
+            if node.kind == kind and node.is_open and (usable := node.usable_devices(shape, is_short)):
+                found.append((usable, node.id))
+        shelves = self._shelves[kind]
+        for free in range(len(shelves.whole) - 1, 0, -1):
+            found.sort(key=lambda entry: (-entry[0], entry[1]))
+            del found[count:]
+            if len(found) == count and found[-1][0] > free:
+                break
+            full = 0
+            for node_id in chain(shelves.whole[free], shelves.used[free]):
+                usable = self.nodes[node_id].usable_devices(shape)
+                if usable:
+                    found.append((usable, node_id))
+                    full += usable == free
+                    if full == count:
+                        break
+        found.sort(key=lambda entry: (-entry[0], entry[1]))
+        return found[:count]
+
+    def gang_parts(self, shape: Shape, needed: int, kind: str) -> tuple[int, int]:
+        """Devices on each of the first `needed` - 1 nodes, and on the last: whole nodes and a remainder."""
+        key = (shape.number, kind)
+        parts = self._gang_parts.get(key)
+        if parts is None:
+            sizes = sorted((empty_devices(shape, node) for node in self.open_nodes if node.kind == kind), reverse=True)
+            each = sizes[needed - 2]
+            rest = shape.devices - each * (needed - 1)
+            if rest > sizes[needed - 1]:  # nodes of several sizes: share evenly
+                each = -(-shape.devices // needed)
+                rest = shape.devices - each * (needed - 1)
+            parts = self._gang_parts[key] = (each, rest)
+        return parts
+
+    def by_room(self, shape: Shape) -> list[Node]:
+        """Open nodes that could hold work of this shape and are reserved for nobody, most free devices first."""
+        _, kinds = self.nodes_needed(shape)
+        fitting = [
+            node for node in self.open_nodes if node.kind in kinds and not any(kept.is_timed for kept in node.kept)
+        ]
+        return sorted(fitting, key=lambda node: -len(node.free))
+
+
+def empty_devices(shape: Shape, node: Node) -> int:
+    """How many of a gang's devices the node could take if it were empty."""
+    usable = node.size
+    if shape.cpu_each:
+        usable = min(usable, node.total_cpu // shape.cpu_each)
+    if shape.memory_each:
+        usable = min(usable, node.total_memory // shape.memory_each)
+    return usable
+
+
+def fewest_nodes(shape: Shape, nodes: Iterable[Node]) -> tuple[int, tuple[str, ...]]:
+    """How many of `nodes`, all of one kind and empty, the shape needs at least, and of which kinds; (0, ()) if none."""
+    sizes: dict[str, list[int]] = {}
+    for node in nodes:
+        if shape.kind not in ("", node.kind):
+            continue
+        if not shape.devices:
+            if node.total_cpu >= shape.cpu and node.total_memory >= shape.memory:
+                sizes.setdefault(node.kind, []).append(1)
+            continue
+        usable = empty_devices(shape, node)
+        whole_fits = node.size >= shape.devices and node.total_cpu >= shape.cpu and node.total_memory >= shape.memory
+        sizes.setdefault(node.kind, []).append(shape.devices if whole_fits else usable)
+    counts = {}
+    for kind, usable in sizes.items():
+        count = _how_many(usable, max(shape.devices, 1), shape.demand.max_nodes)
+        if count:
+            counts[kind] = count
+    fewest = min(counts.values(), default=0)
+    return fewest, tuple(sorted(kind for kind, count in counts.items() if count == fewest))
+
+
+def _how_many(usable: list[int], devices: int, most: int | None) -> int:
+    """How many of the largest it takes to hold `devices`; 0 if they do not, or it takes more than `most`."""
+    for count, size in enumerate(sorted(usable, reverse=True), start=1):
+        devices -= size
+        if devices <= 0:
+            return 0 if most is not None and count > most else count
+    return 0

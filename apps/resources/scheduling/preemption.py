@@ -1,0 +1,186 @@
+"""The cheapest running work to send away so that a gang really fits.
+
+The cost of a set is the devices that it holds in all (each pays one checkpoint), then the number of victims, then how
+long they have run. On one node the set is exact for a single victim and greedy beyond; needless victims are put back at
+the end. A node is passed over as soon as what is missing on it alone costs more than the best set so far.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from apps.resources.scheduling.ledger import TeamUse, amounts_of
+from apps.resources.scheduling.pool import Node, Part, Pool, Shape
+from apps.resources.scheduling.reservations import Claim
+
+Cost = tuple[int, int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Displacement:
+    """Who is to leave, and the place that is free for the beneficiary then."""
+
+    victims: tuple[Claim, ...]
+    parts: tuple[Part, ...]
+
+
+class Search:
+    """One beneficiary's search. `may_take` says whose work may be sent away for it; `leaving` goes anyway."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        claims: dict[int, Claim],
+        team_of: Callable[[int], TeamUse],
+        may_take: Callable[[Claim], bool],
+        asker_team_id: int,
+        leaving: tuple[Claim, ...] = (),
+    ) -> None:
+        self._pool = pool
+        self._claims = claims
+        self._team_of = team_of
+        self._may_take = may_take
+        self._asker_team_id = asker_team_id
+        self._leaving = leaving
+        self._is_victim: dict[int, bool] = {}
+
+    def cheapest(self, shape: Shape) -> Displacement | None:
+        needed, kinds = self._pool.nodes_needed(shape)
+        if not needed:
+            return None
+        if needed == 1:
+            return self._on_one_node(shape)
+        options = [option for kind in kinds if (option := self._on_several(shape, needed, kind)) is not None]
+        return min(options, key=lambda option: self._cost(option.victims), default=None)
+
+    def _on_one_node(self, shape: Shape) -> Displacement | None:
+        asked = (shape.devices, shape.cpu, shape.memory)
+        best, best_key = None, None
+        for node in self._pool.by_room(shape):
+            missing = self._missing(node, asked, self._leaving)[0]
+            if best_key is not None and missing > best_key[0][0]:
+                break
+            victims = self._on_node(node, asked, self._leaving)
+            if victims is not None and (best is None or (self._cost(victims), node.id) < best_key):
+                best, best_key = Displacement(victims, ((node, *asked),)), (self._cost(victims), node.id)
+        return best
+
+    def _on_several(self, shape: Shape, needed: int, kind: str) -> Displacement | None:
+        each, rest = self._pool.gang_parts(shape, needed, kind)
+        nodes = [node for node in self._pool.by_room(shape) if node.kind == kind]
+        victims = self._leaving
+        shares: list[tuple[Node, int]] = []
+        for count, devices in ((needed - 1, each), (1, rest)):
+            taken = {node.id for node, _ in shares}
+            chosen = self._cheapest_nodes(shape, devices, count, [n for n in nodes if n.id not in taken], victims)
+            if chosen is None:
+                return None
+            victims, more = chosen
+            shares += [(node, devices) for node in more]
+        parts = tuple(shape.split(shares))
+        victims = tuple(claim for claim in victims if claim not in self._leaving)
+        return Displacement(self._without_needless(victims, parts, self._leaving), parts)
+
+    def _cheapest_nodes(
+        self, shape: Shape, devices: int, count: int, nodes: list[Node], victims: tuple[Claim, ...]
+    ) -> tuple[tuple[Claim, ...], list[Node]] | None:
+        """`count` nodes, each with room for `devices` once all victims are gone, the cheapest first."""
+        asked = (devices, shape.cpu_each * devices, shape.memory_each * devices)
+        costs = []
+        for node in nodes:
+            on_node = self._on_node(node, asked, victims)
+            if on_node is not None:
+                costs.append((self._cost(on_node), node.id, node))
+        chosen: list[Node] = []
+        for _, _, node in sorted(costs, key=lambda entry: entry[:2]):
+            on_node = self._on_node(node, asked, victims)  # earlier victims may have freed this node too
+            if on_node is not None:
+                victims += tuple(claim for claim in on_node if claim not in victims)
+                chosen.append(node)
+                if len(chosen) == count:
+                    return victims, chosen
+        return None
+
+    def _on_node(self, node: Node, asked: tuple[int, int, int], given: tuple[Claim, ...]) -> tuple[Claim, ...] | None:
+        """The victims on `node` that make room for `asked`, next to those given; None if all together do not."""
+        missing = self._missing(node, asked, given)
+        if max(missing) <= 0:
+            return ()
+        options = [
+            claim
+            for claim_id in sorted(node.claims)
+            if self._eligible(claim := self._claims[claim_id]) and claim not in given
+        ]
+        single = [
+            claim for claim in options if max(self._less(missing, node, claim)) <= 0 and self._spares([*given, claim])
+        ]
+        if single:
+            return (min(single, key=lambda claim: (self._cost((claim,)), claim.request.id)),)
+        options.sort(key=lambda claim: (-self._gain(node, claim), -claim.started_at, claim.request.id))
+        chosen: list[Claim] = []
+        for claim in options:
+            if self._spares([*given, *chosen, claim]):
+                chosen.append(claim)
+                missing = self._less(missing, node, claim)
+                if max(missing) <= 0:
+                    return self._without_needless(tuple(chosen), ((node, *asked),), given)
+        return None
+
+    def _gain(self, node: Node, claim: Claim) -> float:
+        """What this node gets of the devices (for light work, the cores) that the claim gives up in all."""
+        demand = claim.request.demand
+        here = node.claims[claim.request.id]
+        if demand.devices:
+            return len(here.device_ids) / demand.devices
+        return here.cpu_millicores / max(demand.cpu_millicores, 1)
+
+    def _missing(self, node: Node, asked: tuple[int, int, int], gone: tuple[Claim, ...]) -> tuple[int, int, int]:
+        free, cpu, memory = node.available(is_short=False)
+        missing = (asked[0] - free, asked[1] - cpu, asked[2] - memory)
+        for claim in gone:
+            if claim.request.id in node.claims:
+                missing = self._less(missing, node, claim)
+        return missing
+
+    def _less(self, missing: tuple[int, int, int], node: Node, claim: Claim) -> tuple[int, int, int]:
+        here = node.claims[claim.request.id]
+        return (
+            missing[0] - len(here.device_ids),
+            missing[1] - here.cpu_millicores,
+            missing[2] - here.memory_bytes,
+        )
+
+    def _without_needless(
+        self, victims: tuple[Claim, ...], parts: tuple[Part, ...], given: tuple[Claim, ...] = ()
+    ) -> tuple[Claim, ...]:
+        """Put back, the dearest first, everyone without whose leaving the gang fits as well."""
+        for claim in sorted(victims, key=lambda claim: (self._cost((claim,)), claim.request.id), reverse=True):
+            others = tuple(other for other in victims if other is not claim)
+            if all(max(self._missing(node, tuple(asked), given + others)) <= 0 for node, *asked in parts):
+                victims = others
+        return victims
+
+    def _eligible(self, claim: Claim) -> bool:
+        known = self._is_victim.get(claim.request.id)
+        if known is None:
+            known = self._is_victim[claim.request.id] = self._may_take(claim)
+        return known
+
+    def _spares(self, victims: list[Claim]) -> bool:
+        """Whether every team but the asker's own keeps its guarantee when all these are gone."""
+        lost: dict[int, list[int]] = {}
+        for claim in victims:
+            team_id = claim.request.team_id
+            if team_id == self._asker_team_id:
+                continue
+            already = lost.setdefault(team_id, [0, 0, 0])
+            asked = amounts_of(claim.request.demand)
+            if not self._team_of(team_id).may_lose(asked, already):
+                return False
+            for of_this in (0, 1, 2):
+                already[of_this] += asked[of_this]
+        return True
+
+    @staticmethod
+    def _cost(victims: tuple[Claim, ...]) -> Cost:
+        devices = sum(claim.request.demand.devices for claim in victims)
+        return devices, len(victims), -sum(claim.started_at for claim in victims)

@@ -1,0 +1,157 @@
+"""Pending work in order, grouped so that what cannot start is passed over at once.
+
+A *line* is one team's requests of one demand, preemptible or not. Where the head of a line does not fit, nothing behind
+it does, so that a plan looks at a few hundred lines and not at a hundred thousand requests. Within a line a *lane* is
+what differs in who asks (where the team limits persons) and in how long it will run, rounded up.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
+from itertools import count
+
+from apps.resources.scheduling.ledger import TeamUse
+from apps.resources.scheduling.pool import Shape
+from apps.resources.scheduling.types import Request
+
+Rank = tuple[float, ...]
+
+# Work without an estimate is taken to run as long as this, so that it is never let in before a reservation on a guess.
+UNKNOWN_SECONDS = 7 * 86400.0
+# Durations of pending work are rounded up to a power of this, so that requests can share a lane.
+STEP = math.sqrt(2.0)
+_LOG_STEP = math.log(STEP)
+
+
+def expected_seconds(request: Request) -> float:
+    """How long the next execution of `request` will take at the high end of its estimate."""
+    if request.estimate is None:
+        return UNKNOWN_SECONDS
+    left = request.estimate.high_seconds - request.attained_seconds
+    return left if left > 0 else UNKNOWN_SECONDS  # it outran its estimate: nothing is known any more
+
+
+def rounded_seconds(request: Request) -> float:
+    """`expected_seconds`, up to the next power of `STEP`: at most 1.42 times as long."""
+    seconds = max(expected_seconds(request), 1.0)
+    return STEP ** math.ceil(math.log(seconds) / _LOG_STEP - 1e-9)
+
+
+class Ticket:
+    """A place in the queue. A ticket that is not live was granted, withdrawn, or is set aside."""
+
+    __slots__ = ("request", "rank", "lane", "is_live")
+
+    def __init__(self, request: Request, rank: Rank, lane: "Lane") -> None:
+        self.request = request
+        self.rank = rank
+        self.lane = lane
+        self.is_live = True
+
+
+class Lane:
+    __slots__ = ("line", "user_id", "seconds", "heap", "is_parked")
+
+    def __init__(self, line: "Line", user_id: int, seconds: float) -> None:
+        self.line = line
+        self.user_id = user_id
+        self.seconds = seconds
+        self.heap: list[tuple[Rank, int, int, Ticket]] = []
+        self.is_parked = False
+
+    def head(self) -> Ticket | None:
+        heap = self.heap
+        while heap:
+            ticket = heap[0][3]
+            if ticket.is_live:
+                return ticket
+            heappop(heap)
+        return None
+
+
+class Line:
+    __slots__ = ("queue", "use", "shape", "is_preemptible", "lanes", "heads", "shortest")
+
+    def __init__(self, queue: "Queue", use: TeamUse, shape: Shape, is_preemptible: bool) -> None:
+        self.queue = queue
+        self.use = use
+        self.shape = shape
+        self.is_preemptible = is_preemptible
+        self.lanes: dict[tuple[int, float], Lane] = {}
+        self.heads: list[tuple[Rank, int, int, Ticket]] = []
+        self.shortest = math.inf  # no lane is shorter than this
+
+    def head(self) -> Ticket | None:
+        """The best ticket of all lanes that are not parked."""
+        heads = self.heads
+        while heads:
+            ticket = heads[0][3]
+            if ticket.is_live and not ticket.lane.is_parked:
+                return ticket
+            heappop(heads)
+        return None
+
+    def short_head(self, longest: float) -> Ticket | None:
+        """The best ticket of the lanes that run no longer than `longest` seconds."""
+        if self.shortest > longest:
+            return None
+        best, best_key = None, None
+        for lane in self.lanes.values():
+            if lane.seconds <= longest and not lane.is_parked:
+                ticket = lane.head()
+                if ticket is not None:
+                    key = (ticket.rank, ticket.request.id)
+                    if best is None or key < best_key:
+                        best, best_key = ticket, key
+        return best
+
+
+class Queue:
+    """Lines under one way to rank. Every ticket that is live stands behind its lane's head or in its line's heads."""
+
+    def __init__(self, rank: Callable[[Request, TeamUse], Rank]) -> None:
+        self._rank = rank
+        self._lines: dict[tuple[int, int, bool], Line] = {}
+        self._numbers = count()
+        self._parked: dict[tuple[int, int], list[Lane]] = {}
+
+    def lines(self) -> Iterator[Line]:
+        return iter(self._lines.values())
+
+    def add(self, request: Request, use: TeamUse, shape: Shape) -> Ticket:
+        key = (request.team_id, shape.number, request.is_preemptible)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(self, use, shape, request.is_preemptible)
+        seconds = rounded_seconds(request)
+        user_id = request.user_id if use.has_user_limit else 0
+        lane = line.lanes.get((user_id, seconds))
+        if lane is None:
+            lane = line.lanes[user_id, seconds] = Lane(line, user_id, seconds)
+        line.shortest = min(line.shortest, seconds)
+        ticket = Ticket(request, self._rank(request, use), lane)
+        entry = (ticket.rank, request.id, next(self._numbers), ticket)
+        heappush(lane.heap, entry)
+        if lane.head() is ticket and not lane.is_parked:
+            heappush(line.heads, entry)
+        return ticket
+
+    def drop(self, ticket: Ticket) -> None:
+        """Granted, withdrawn or set aside: the next of its lane moves up."""
+        ticket.is_live = False
+        self._offer(ticket.lane)
+
+    def park(self, lane: Lane) -> None:
+        """The lane's person is at a limit: pass over it until `unpark`."""
+        lane.is_parked = True
+        self._parked.setdefault((lane.line.use.team.id, lane.user_id), []).append(lane)
+
+    def unpark(self, team_id: int, user_id: int) -> None:
+        for lane in self._parked.pop((team_id, user_id), ()):
+            lane.is_parked = False
+            self._offer(lane)
+
+    def _offer(self, lane: Lane) -> None:
+        ticket = lane.head()
+        if ticket is not None and not lane.is_parked:
+            heappush(lane.line.heads, (ticket.rank, ticket.request.id, next(self._numbers), ticket))

@@ -1,0 +1,181 @@
+"""When room will be free: the expected ends of running work, and the earliest start of a request that has to wait.
+
+EASY backfill (Lifka, The ANL/IBM SP scheduling system, 1995): the first request that must wait is promised the earliest
+start that the estimates allow, and others may start only if they do not delay it. Here the promise names nodes, so that
+work on any other node cannot delay it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from apps.resources.scheduling.pool import Kept, Node, Part, Pool, Shape
+from apps.resources.scheduling.queue import expected_seconds
+from apps.resources.scheduling.types import Placement, Request
+
+# How many of the nodes that are free soonest are looked at exactly, CPU and memory included.
+_CANDIDATES = 16
+
+
+class Claim:
+    """Running work. `ends_at` is when it will be gone at the high end of its estimate."""
+
+    __slots__ = ("request", "placements", "started_at", "leaving_for", "ends_at")
+
+    def __init__(self, request: Request, placements: tuple[Placement, ...], started_at: float) -> None:
+        self.request = request
+        self.placements = placements
+        self.started_at = started_at
+        self.leaving_for: int | None = None
+        self.ends_at = started_at + expected_seconds(request)
+
+    def attained_seconds(self, now: float) -> float:
+        """What all executions so far have run."""
+        return self.request.attained_seconds + max(0.0, now - self.started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Room that will be free for a request at `starts_at`."""
+
+    parts: tuple[Part, ...]
+    starts_at: float
+
+
+class Timeline:
+    """For each node, when how many of its devices will be free. Rows are renewed only for nodes that changed.
+
+    `is_awaited` says whether a request, for which work was asked to leave, still waits.
+    """
+
+    def __init__(self, pool: Pool, claims: dict[int, Claim], is_awaited: Callable[[int], bool]) -> None:
+        self._pool = pool
+        self._claims = claims
+        self._is_awaited = is_awaited
+        self._version = -1
+        self._stale: set[int] = set()
+
+    def touch(self, node_id: int) -> None:
+        self._stale.add(node_id)
+
+    def _renew(self) -> None:
+        pool = self._pool
+        if self._version != pool.version:
+            self._version = pool.version
+            self._nodes = pool.open_nodes
+            self._rows = {node.id: row for row, node in enumerate(self._nodes)}
+            largest = max((node.size for node in self._nodes), default=0)
+            self._free_at = np.full((len(self._nodes), largest + 1), math.inf)
+            self._of_kind = {
+                kind: np.array([row for row, node in enumerate(self._nodes) if node.kind == kind], dtype=np.intp)
+                for kind in {node.kind for node in self._nodes}
+            }
+            self._stale = set(self._rows)
+        for node_id in self._stale:
+            row = self._rows.get(node_id)
+            if row is not None:
+                self._free_at[row] = self._row(self._nodes[row], self._free_at.shape[1])
+        self._stale.clear()
+
+    def _row(self, node: Node, width: int) -> list[float]:
+        times = [-math.inf] * (len(node.free) + 1)
+        for ends_at, placement in self._ends(node):
+            times += [ends_at] * len(placement.device_ids)
+        return (times + [math.inf] * width)[:width]
+
+    def _ends(self, node: Node) -> list[tuple[float, Placement]]:
+        """What runs on the node, the soonest gone first."""
+        ends = [(self.ends_at(self._claims[claim_id]), claim_id) for claim_id in node.claims]
+        ends.sort()
+        return [(ends_at, node.claims[claim_id]) for ends_at, claim_id in ends]
+
+    def ends_at(self, claim: Claim) -> float:
+        """When the room that work holds comes free for others: any moment if it leaves for nobody, and not in sight if
+        it leaves for a request that waits."""
+        if claim.leaving_for is None:
+            return claim.ends_at
+        return math.inf if self._is_awaited(claim.leaving_for) else -math.inf
+
+    def reserve(self, shape: Shape, now: float) -> Reservation | None:
+        """The earliest start that the estimates allow; None if no set of open nodes will ever do."""
+        needed, kinds = self._pool.nodes_needed(shape)
+        if not needed:
+            return None
+        self._renew()
+        if not shape.devices:
+            found = self._soonest_light(shape, kinds, now)
+        else:
+            found = min(
+                (option for kind in kinds if (option := self._soonest_of_kind(shape, needed, kind, now)) is not None),
+                key=lambda option: option.starts_at,
+                default=None,
+            )
+        return found
+
+    def _soonest_light(self, shape: Shape, kinds: tuple[str, ...], now: float) -> Reservation | None:
+        nodes = [node for node in self._nodes if node.kind in kinds]
+        nodes.sort(key=lambda node: (-node.cpu, node.id))
+        return self._soonest([(node, 0) for node in nodes[:_CANDIDATES]], shape, now)
+
+    def _soonest_of_kind(self, shape: Shape, needed: int, kind: str, now: float) -> Reservation | None:
+        rows = self._of_kind[kind]
+        if needed == 1:
+            column = self._free_at[rows, shape.devices]
+            return self._soonest([(self._nodes[rows[row]], shape.devices) for row in _smallest(column)], shape, now)
+        each, rest = self._pool.gang_parts(shape, needed, kind)
+        return self._soonest_gang(shape, needed, rows, each, rest, now)
+
+    def _soonest_gang(
+        self, shape: Shape, needed: int, rows: np.ndarray, each: int, rest: int, now: float
+    ) -> Reservation | None:
+        first = [rows[row] for row in _smallest(self._free_at[rows, each], needed - 1)]
+        others = np.setdiff1d(rows, first)
+        last = others[_smallest(self._free_at[others, rest], 1)]
+        shares = [*((self._nodes[row], each) for row in first), *((self._nodes[row], rest) for row in last)]
+        if len(shares) < needed:
+            return None
+        parts = shape.split(shares)
+        starts_at = max(self._ready_at(*part) for part in parts)
+        return None if starts_at == math.inf else Reservation(tuple(parts), max(starts_at, now))
+
+    def _soonest(self, shares: list[tuple[Node, int]], shape: Shape, now: float) -> Reservation | None:
+        best, best_key = None, (math.inf, 0)
+        for node, devices in shares:
+            part = (node, devices, shape.cpu, shape.memory)
+            ready_at = max(self._ready_at(*part), now)
+            if ready_at < math.inf and (best is None or (ready_at, node.id) < best_key):
+                best, best_key = part, (ready_at, node.id)
+        return None if best is None else Reservation((best,), best_key[0])
+
+    def _ready_at(self, node: Node, devices: int, cpu: int, memory: int) -> float:
+        free, free_cpu, free_memory = node.available(is_short=False)
+        if free >= devices and free_cpu >= cpu and free_memory >= memory:
+            return -math.inf
+        for ends_at, placement in self._ends(node):
+            free += len(placement.device_ids)
+            free_cpu += placement.cpu_millicores
+            free_memory += placement.memory_bytes
+            if free >= devices and free_cpu >= cpu and free_memory >= memory:
+                return ends_at
+        return math.inf
+
+    def keep_for(self, reservation: Reservation, is_timed: bool) -> None:
+        """Keep what is free now and will not come free of itself by the time the reservation begins."""
+        for node, devices, cpu, memory in reservation.parts:
+            for ends_at, placement in self._ends(node):
+                if ends_at <= reservation.starts_at:
+                    devices -= len(placement.device_ids)
+                    cpu -= placement.cpu_millicores
+                    memory -= placement.memory_bytes
+            self._pool.keep(node, Kept(max(0, devices), max(0, cpu), max(0, memory), is_timed))
+
+
+def _smallest(times: np.ndarray, count: int = _CANDIDATES) -> list[int]:
+    """The indices of the `count` smallest, ascending; equal ones by index."""
+    if len(times) <= count:
+        return np.argsort(times, kind="stable").tolist()
+    bound = np.partition(times, count - 1)[count - 1]
+    below = np.flatnonzero(times <= bound)
+    return below[np.argsort(times[below], kind="stable")][:count].tolist()
