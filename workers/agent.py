@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connection
 from django.utils.translation import gettext as _
 
 from apps.jobs.attempts import claim_job, requeue_job
@@ -89,6 +89,7 @@ class Agent:
             close_old_connections()
             self.wake.wait(LOOK_SECONDS)
             self.wake.clear()
+        connection.close()
 
     def _look(self, node: Node) -> None:
         if time.monotonic() - self.looked_for_orphans_at >= ORPHANS_EVERY_SECONDS:

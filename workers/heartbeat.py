@@ -88,13 +88,14 @@ class Heartbeat:
             try:
                 if refusal := self.beat():
                     self.on_refused(refusal)
-                    return
+                    break
             except DatabaseError as error:
                 logger.warning("the database does not answer: %s", error)
             except Exception:
                 logger.exception("the heartbeat goes on after an error")
             close_old_connections()
             self.stopping.wait(max(0.0, BEAT_SECONDS - (time.monotonic() - began)))
+        connection.close()
 
     def beat(self) -> str:
         """One beat; returns why this agent must leave, "" while it may stay."""
