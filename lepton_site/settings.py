@@ -38,6 +38,7 @@ LEPTON_MAX_UPLOAD_BYTES = int(env("LEPTON_MAX_UPLOAD_BYTES", str(50 * 10**9)))
 LEPTON_UPLOAD_CHUNK_BYTES = int(env("LEPTON_UPLOAD_CHUNK_BYTES", str(8 * 2**20)))
 LEPTON_MAX_PREDICT_BYTES = int(env("LEPTON_MAX_PREDICT_BYTES", str(20 * 2**20)))
 LEPTON_LEASE_SECONDS = int(env("LEPTON_LEASE_SECONDS", "60"))
+LEPTON_CURRENCY = env("LEPTON_CURRENCY", "€")
 LEPTON_BASE_URL = env("LEPTON_BASE_URL", "http://127.0.0.1:8000")
 
 DEBUG = env_bool("LEPTON_DEBUG")
@@ -143,7 +144,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
-TIME_ZONE = "UTC"
+TIME_ZONE = env("LEPTON_TIME_ZONE", "UTC")
 USE_I18N = True
 USE_TZ = True
 
@@ -228,6 +229,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "apps.jobs.tasks.tick", "schedule": 5.0, "options": {"expires": 5}},
     "sweep_storage": {"task": "apps.jobs.tasks.sweep_storage", "schedule": 86400.0, "options": {"expires": 3600}},
+    "measure_storage": {"task": "apps.resources.tasks.measure_storage", "schedule": 900.0, "options": {"expires": 300}},
+    "watch_budgets": {"task": "apps.resources.tasks.watch_budgets", "schedule": 60.0, "options": {"expires": 60}},
     "sweep": {"task": "apps.datasets.tasks.sweep_uploads", "schedule": 3600.0, "options": {"expires": 600}},
 }
 

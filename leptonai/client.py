@@ -1,6 +1,7 @@
 """The client: one site, one team."""
 
 import os
+from datetime import date
 from typing import Any
 from urllib.parse import quote
 
@@ -8,14 +9,16 @@ import httpx
 
 from leptonai.errors import AuthenticationError
 from leptonai.model import Model
-from leptonai.resources import Datasets, Deployments, Jobs, Models, Nodes
+from leptonai.records import Record
+from leptonai.resources import Datasets, Deployments, Jobs, Models, Nodes, read_usage
 from leptonai.transport import Http
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"
 
 
 class Client:
-    """`client.datasets`, `client.jobs`, `client.models`, `client.deployments`, `client.nodes`, `client.load_model`.
+    """`client.datasets`, `client.jobs`, `client.models`, `client.deployments`, `client.nodes`,
+    `client.usage` and `client.load_model`.
 
     `api_key` comes from LEPTON_API_KEY and `base_url` from LEPTON_BASE_URL where they are not given; `timeout` is in
     seconds per request; `transport` is an httpx transport, for tests. Raises AuthenticationError without a key.
@@ -50,6 +53,14 @@ class Client:
         Raises NotFoundError when nothing of that name is deployed for your team.
         """
         return Model(self._http, quote(name, safe=""), self._http.request("GET", f"/v1/models/{quote(name, safe='')}"))
+
+    def usage(self, *, group: str = "day", first: str | date | None = None, last: str | date | None = None) -> Record:
+        """What the team used from the day `first` to the day `last`, and what it cost; this month unless given.
+
+        `group` is day, user, job or kind (of device). `total` and each of `rows` have device_hours, busy_device_hours,
+        storage_gb_months, network_out_bytes and cost.
+        """
+        return read_usage(self._http, group=group, first=first, last=last)
 
     def close(self) -> None:
         self._http.close()

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -259,6 +260,13 @@ class Nodes(Resource):
 
     def _change(self, reference: str | Mapping, verb: str) -> Record:
         return self._http.request("POST", f"{self.path}{self._id(reference)}/{verb}/", json={})
+
+
+def read_usage(http: Http, *, group: str, first: str | date | None, last: str | date | None) -> Record:
+    """What the team used between two days, both included."""
+    days = {"from": first, "to": last}
+    chosen = {name: str(day) for name, day in days.items() if day is not None}
+    return http.request("GET", "/api/v1/usage/", params={"group": group, **chosen})
 
 
 def require_success(job: Record) -> Record:

@@ -21,8 +21,10 @@ from django.utils.translation import gettext as _
 from apps.core.errors import DomainError
 from apps.jobs import attempts
 from apps.jobs.models import Job
+from apps.resources.accounting import add_busy_time
 from apps.resources.models import Allocation
 from workers import artifacts
+from workers.busy import BusyMeter
 from workers.contract import EVENTS_FILE, EXIT_FAILED, EXIT_STOPPED, OUTPUT_FOLDER, read_events, write_spec
 from workers.launcher import end_tree, launch, log_tail
 from workers.tokens import program_token
@@ -85,6 +87,8 @@ class Runner:
         self.asked_to_stop = False
         self.is_cancelled = False
         self.leave_code = ""
+        self.allocation_id = job.allocation_id  # a claim is of one attempt, so it fences too
+        self.busy_seconds = 0.0
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self._on_term)
@@ -136,16 +140,34 @@ class Runner:
     def _follow(self, process: subprocess.Popen) -> int:
         """Until the program has ended; returns its exit code."""
         deadline = None
+        meter = self._busy_meter()
         while process.poll() is None:
             self.lease.keep()
             self._apply_events()
+            self._add_busy(meter.sample(process.pid, now=time.monotonic()))
             if deadline is None and self._must_stop():
                 process.send_signal(signal.SIGTERM)
                 deadline = time.monotonic() + GRACE_SECONDS
             if deadline and time.monotonic() > deadline:
                 end_tree(self.token, grace_seconds=0)
             time.sleep(POLL_SECONDS)
+        self._add_busy(meter.finish(now=time.monotonic()))
         return process.returncode
+
+    def _busy_meter(self) -> BusyMeter:
+        held = self.job.allocation.devices.filter(node=self.job.node).values_list("kind", "index")
+        return BusyMeter(list(held), artifacts.threads(self.job), now=time.monotonic())
+
+    def _add_busy(self, seconds: float) -> None:
+        """Write down how long the devices were at work; what cannot be written now is added to the next."""
+        self.busy_seconds += seconds
+        if not self.busy_seconds:
+            return
+        try:
+            add_busy_time(allocation_id=self.allocation_id, device_seconds=self.busy_seconds)
+            self.busy_seconds = 0.0
+        except AWAY as error:
+            self.lease.tolerate(error)
 
     def _must_stop(self) -> bool:
         try:

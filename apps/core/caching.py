@@ -2,7 +2,11 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
+
+from django.core.cache import cache
+from redis.exceptions import RedisError
 
 
 class JsonSerializer:
@@ -15,3 +19,11 @@ class JsonSerializer:
         """None for what somebody else has written."""
         with contextlib.suppress(ValueError):
             return json.loads(data)
+
+
+def remembered(key: str, make: Callable[[], Any], *, seconds: int) -> Any:
+    """What `make` gave, at most so old. Without the cache's server it is made each time: no page is lost for it."""
+    try:
+        return cache.get_or_set(key, make, seconds)
+    except RedisError:
+        return make()

@@ -7,13 +7,13 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import Team
 from apps.datasets.models import Dataset, DatasetVersion
-from apps.datasets.services import storage_bytes, storage_limit
 from apps.deployments.models import Deployment
 from apps.deployments.services import state_of, with_replicas
 from apps.jobs.models import Job
 from apps.registry.figures import headline
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.services import pool_overview
+from apps.resources.storage_use import storage_bytes_lately, storage_limit
 
 MAX_ACTIVE_JOBS = 12
 MAX_ROWS = 5
@@ -26,7 +26,7 @@ def gather(team: Team) -> dict:
     steps = main_path(team, active)
     return {
         "pool": pool_overview(team),
-        "storage_bytes": storage_bytes(team),
+        "storage_bytes": storage_bytes_lately(team),
         "storage_limit": storage_limit(team),
         "active_jobs": active[:MAX_ACTIVE_JOBS],
         "running_count": sum(job.status in Job.ACTIVE for job in active),

@@ -33,6 +33,7 @@ from apps.datasets.serializers import (
     VersionInput,
     VersionOutput,
 )
+from apps.resources.metering import metered
 
 
 class UploadList(generics.ListAPIView):
@@ -173,7 +174,7 @@ class VersionFile(APIView):
         version = find_version(request, pk, number)
         if name not in version.frozen_files:
             raise NotFound(_("There is no such file in this version."))
-        return blob_response(request, version.frozen_files[name]["sha256"], name)
+        return metered(request, blob_response(request, version.frozen_files[name]["sha256"], name))
 
 
 def checked(serializer) -> dict:

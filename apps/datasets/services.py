@@ -9,20 +9,19 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max, Sum
+from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import Team, User
 from apps.core.doorbell import ring
-from apps.core.errors import Conflict, DomainError, QuotaExceeded, StorageFull, TooLarge, Unprocessable
+from apps.core.errors import Conflict, DomainError, StorageFull, TooLarge, Unprocessable
 from apps.core.storage import free_bytes, put_file, sha256_of
 from apps.core.templatetags.lepton import in_bytes
 from apps.datasets import chunks
 from apps.datasets.models import Dataset, DatasetVersion, Upload, VersionFile
 from apps.datasets.names import MAX_DATASET_NAME_LENGTH, clean_dataset_name, clean_upload_name
-from apps.resources.models import Quota
-from apps.resources.quotas import limit_of
+from apps.resources.storage_use import check_storage
 from workers.contract import SPLITS
 
 UPLOAD_KEPT_HOURS = 48
@@ -49,6 +48,7 @@ def create_upload(*, team: Team, user: User | None, name: str, size_bytes: int, 
         )
     _check_size(team, cleaned, size_bytes)
     with transaction.atomic():
+        check_storage(team, size_bytes)
         upload = Upload.objects.create(
             team=team, created_by=user, name=cleaned, size_bytes=size_bytes, sha256=sha256.lower()
         )
@@ -78,40 +78,6 @@ def _check_size(team: Team, name: str, size_bytes: int) -> None:
             % {**said, "free": in_bytes(free)},
             details={"size_bytes": size_bytes, "free_bytes": free},
         )
-    _check_quota(team, size_bytes)
-
-
-def _check_quota(team: Team, size_bytes: int) -> None:
-    limit = storage_limit(team)
-    if limit is None:
-        return
-    used = storage_bytes(team)
-    if used + size_bytes > limit:
-        raise QuotaExceeded(
-            _(
-                "This needs %(asked)s. Your team uses %(used)s of its %(limit)s of storage. "
-                "Delete data that you no longer need, or ask an administrator for more."
-            )
-            % {"asked": in_bytes(size_bytes), "used": in_bytes(used), "limit": in_bytes(limit)},
-            details={"asked_bytes": size_bytes, "used_bytes": used, "limit_bytes": limit},
-        )
-
-
-def storage_limit(team: Team) -> int | None:
-    """The team's storage quota in bytes; None where there is none."""
-    return limit_of(team, Quota.Resource.STORAGE)
-
-
-def storage_bytes(team: Team) -> int:
-    """What the team's data takes: uploads under way as announced, every stored file once, and the frozen data."""
-    waiting = Upload.objects.filter(team=team).exclude(sha256__in=_stored_files(team).values("sha256"))
-    stored = _stored_files(team).values("sha256", "size_bytes").distinct()
-    frozen = DatasetVersion.objects.filter(dataset__team=team).values("content_hash", "size_bytes").distinct()
-    return sum(rows.aggregate(n=Sum("size_bytes"))["n"] or 0 for rows in (waiting, stored, frozen))
-
-
-def _stored_files(team: Team):
-    return VersionFile.objects.filter(version__dataset__team=team)
 
 
 def append_chunk(*, upload: Upload, offset: int, body: bytes) -> Upload:

@@ -21,6 +21,8 @@ from apps.datasets.api import find_sources
 from apps.datasets.forms import DatasetForm, VersionForm
 from apps.datasets.models import Dataset, DatasetVersion, Upload
 from apps.datasets.texts import upload_texts
+from apps.resources.metering import metered
+from apps.resources.storage_use import storage_bytes, storage_limit
 
 PER_PAGE = 50
 MAX_UNFINISHED = 20
@@ -34,8 +36,8 @@ def list_datasets(request: HttpRequest) -> HttpResponse:
     if wanted:
         datasets = datasets.filter(name__icontains=wanted.replace("\0", ""))
     page = Paginator(datasets, PER_PAGE).get_page(request.GET.get("page"))
-    limit = services.storage_limit(request.team) if request.team else None
-    used = services.storage_bytes(request.team) if request.team else 0
+    limit = storage_limit(request.team) if request.team else None
+    used = storage_bytes(request.team) if request.team else 0
     context = {"page": page, "wanted": wanted, "used_bytes": used, "limit_bytes": limit}
     return render(request, "datasets/list.html", context)
 
@@ -199,7 +201,7 @@ def thumbnail(request: HttpRequest, pk: int, number: int, sha256: str) -> HttpRe
     outputs = _find_version(request, pk, number).outputs
     if not any(name.startswith("thumbs/") and file["sha256"] == sha256 for name, file in outputs.items()):
         raise NotFound(_("There is no such image in this version."))
-    return blob_response(request, sha256, f"{sha256[:12]}.png", "image/png", inline=True)
+    return metered(request, blob_response(request, sha256, f"{sha256[:12]}.png", "image/png", inline=True))
 
 
 @require_GET
@@ -208,7 +210,7 @@ def download(request: HttpRequest, pk: int, number: int, name: str) -> HttpRespo
     if name not in ("data.zip", "data.csv") or name not in version.outputs:
         raise NotFound(_("There is no such file in this version."))
     filename = f"{slugify(version.dataset.name) or 'data'}-v{number}.{name.rpartition('.')[2]}"
-    return blob_response(request, version.outputs[name]["sha256"], filename)
+    return metered(request, blob_response(request, version.outputs[name]["sha256"], filename))
 
 
 def _find_version(request: HttpRequest, pk: int, number: int) -> DatasetVersion:

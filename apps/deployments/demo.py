@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from apps.core.errors import DomainError, TooLarge, TooManyRequests, Unprocessable
+from apps.core.errors import DomainError, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
 from apps.core.storage import open_blob
 from apps.deployments.connections import ask_any
 from apps.deployments.endpoints import endpoint_of
@@ -21,6 +21,7 @@ from apps.deployments.forms import RowForm, plain_number
 from apps.deployments.models import Deployment
 from apps.deployments.services import state_of, with_replicas
 from apps.registry.models import ModelVersion
+from apps.resources.metering import METER, PREDICTION, check_egress
 from workers.contract import IMAGE_CLASSIFICATION
 from workers.inference.framing import JSON, RAW, SAMPLE, Frame, Question
 
@@ -43,12 +44,13 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
         return render(request, "deployments/demo.html", context)
     limit_rate(request)
     try:
+        _check_egress(deployment)
         context |= _predict_image(request, deployment) if is_image else _predict_row(request, deployment)
         status = 200
     except DomainError as error:
         context, status = {**context, "error": error}, error.status
         context.setdefault("form", None if is_image else _row_form(deployment, request.POST))
-    return _answer(request, context, status)
+    return _metered(deployment, _answer(request, context, status))
 
 
 def _answer(request: HttpRequest, context: dict[str, Any], status: int) -> HttpResponse:
@@ -56,6 +58,19 @@ def _answer(request: HttpRequest, context: dict[str, Any], status: int) -> HttpR
     template = "deployments/_result.html" if request.htmx else "deployments/demo.html"
     response = render(request, template, context, status=status)
     response["HX-Retarget"], response["HX-Reswap"] = "#result", "outerHTML"
+    return response
+
+
+def _check_egress(deployment: Deployment) -> None:
+    """Strangers are told that nothing is answered, and not how much the team has sent. Raises QuotaExceeded."""
+    try:
+        check_egress(deployment.team_id)
+    except QuotaExceeded as error:
+        raise QuotaExceeded(_("This demo has answered as much as it may this month. Come back next month.")) from error
+
+
+def _metered(deployment: Deployment, response: HttpResponse) -> HttpResponse:
+    METER.add(deployment.team_id, PREDICTION, len(response.content))
     return response
 
 

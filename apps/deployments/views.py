@@ -27,6 +27,7 @@ from apps.deployments.services import (
     with_replicas,
 )
 from apps.registry.models import ModelVersion
+from apps.resources.metering import metered
 from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 
 SHOWN_REPLICAS = 8
@@ -149,4 +150,4 @@ def sample(request: HttpRequest, pk: int) -> HttpResponseBase:
     deployment = get_object_or_404(deployments_of(request), pk=pk)
     name = snippets.sample_name(deployment)
     artifact = get_object_or_404(deployment.version.artifacts, name=name)
-    return blob_response(request, artifact.sha256, name)
+    return metered(request, blob_response(request, artifact.sha256, name))

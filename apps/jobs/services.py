@@ -13,6 +13,7 @@ from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job, JobEvent
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
+from apps.resources.budgets import check_may_start
 from apps.resources.models import Quota, Share
 from apps.resources.nodes import default_pool
 from apps.resources.quotas import limit_of, share_of
@@ -171,6 +172,8 @@ def submit_compression(
 
 
 def _submit(*, team: Team, user: User | None, demand: Demand, terms: Terms = USUAL_TERMS, **fields: Any) -> Job:
+    if fields["kind"] != Job.Kind.PREPARE:  # a check belongs to its upload, which was let in
+        check_may_start(team)
     _require_job_quota(team)
     allocation = request_allocation(team=team, user=user, demand=demand, terms=terms)
     fields["name"] = fields["name"][:80]

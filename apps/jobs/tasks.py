@@ -14,9 +14,10 @@ from apps.jobs.attempts import end_cancelled, reap_lost_jobs
 from apps.jobs.models import Job
 from apps.jobs.services import submit_prepare
 from apps.jobs.sweeping import sweep_blobs
+from apps.resources.market import charge_running, give_credits
 from apps.resources.models import Pool
 from apps.resources.nodes import default_pool
-from apps.resources.planning import schedule_pool
+from apps.resources.planning import database_time, schedule_pool
 from apps.resources.services import reclaim_unclaimed
 
 TICK_SECONDS = 5
@@ -46,7 +47,16 @@ def tick() -> None:
     for job in Job.objects.filter(status=Job.Status.QUEUED, cancel_requested_at__isnull=False):
         end_cancelled(job=job, attempt=job.attempt)
     submit_unchecked()
+    settle_auctions()
     schedule()
+
+
+def settle_auctions() -> None:
+    """Credits for a period that has begun, and charges for what has run."""
+    for pool in Pool.objects.filter(policy=Pool.Policy.AUCTION):
+        now = database_time()
+        give_credits(pool=pool, now=now)
+        charge_running(pool=pool, now=now)
 
 
 def submit_unchecked() -> None:

@@ -16,6 +16,7 @@ from apps.accounts.access import require_write
 from apps.core.errors import DomainError
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
+from apps.core.spreadsheets import harmless
 from apps.datasets.models import DatasetVersion
 from apps.jobs import curves, measurements, results
 from apps.jobs.forms import LaunchForm, values_of_job
@@ -25,6 +26,7 @@ from apps.jobs.remedies import BLAME, find_remedy
 from apps.jobs.services import cancel_job, submit_compression, submit_training
 from apps.jobs.timeline import state_line
 from apps.registry.models import ModelVersion, RegisteredModel
+from apps.resources.metering import metered
 from apps.resources.services import pool_overview
 from workers.training.hyperparameters import PRESETS
 
@@ -92,15 +94,10 @@ def export(request: HttpRequest) -> HttpResponse:
     for job in filter_jobs(jobs_of(request), request.GET, request.user).iterator():
         times = [moment.isoformat() if moment else "" for moment in (job.created_at, job.started_at, job.finished_at)]
         writer.writerow(
-            [job.pk, _harmless(job.name), job.kind, job.status, _harmless(str(job.dataset_version or ""))]
-            + [_harmless(str(job.created_by or "")), *times]
+            [job.pk, harmless(job.name), job.kind, job.status, harmless(str(job.dataset_version or ""))]
+            + [harmless(str(job.created_by or "")), *times]
         )
     return response
-
-
-def _harmless(text: str) -> str:
-    """A spreadsheet would run a cell that begins like a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 # The launch form
@@ -261,7 +258,8 @@ def output(request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
     if name not in job.outputs:
         raise Http404
     is_picture = name.endswith(".png")
-    return blob_response(request, job.outputs[name]["sha256"], name.rsplit("/", 1)[-1], inline=is_picture)
+    file = blob_response(request, job.outputs[name]["sha256"], name.rsplit("/", 1)[-1], inline=is_picture)
+    return metered(request, file)
 
 
 @require_POST

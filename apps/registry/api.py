@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from apps.core.files import blob_response
 from apps.registry.models import Artifact, ModelVersion, RegisteredModel
+from apps.resources.metering import metered
 
 
 class FileSerializer(serializers.ModelSerializer):
@@ -116,7 +117,7 @@ class VersionFile(APIView):
         """Download one file of the version."""
         artifacts = Artifact.objects.filter(version__model__team=request.team)
         artifact = get_object_or_404(artifacts, version__model=pk, version__number=number, name=name)
-        return blob_response(request, artifact.sha256, name.rsplit("/", 1)[-1])
+        return metered(request, blob_response(request, artifact.sha256, name.rsplit("/", 1)[-1]))
 
 
 api_urlpatterns = [

@@ -11,6 +11,7 @@ from apps.core.templatetags.lepton import in_bytes
 from apps.registry.bundles import zip_blobs
 from apps.registry.figures import Difference, compare, figures, headline
 from apps.registry.models import ModelVersion, RegisteredModel
+from apps.resources.metering import metered
 
 
 def versions_of(request: HttpRequest) -> QuerySet[ModelVersion]:
@@ -86,7 +87,7 @@ def file(request: HttpRequest, pk: int, number: int, name: str) -> HttpResponseB
     """One file of a version."""
     found = get_object_or_404(versions_of(request), model=pk, number=number)
     artifact = get_object_or_404(found.artifacts, name=name)
-    return blob_response(request, artifact.sha256, name.rsplit("/", 1)[-1])
+    return metered(request, blob_response(request, artifact.sha256, name.rsplit("/", 1)[-1]))
 
 
 @require_GET
@@ -101,4 +102,4 @@ def bundle(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
     name = slugify(found.model.name) or "model"
     response["Content-Disposition"] = f'attachment; filename="{name}-v{found.number}.zip"'
     response["X-Content-Type-Options"] = "nosniff"
-    return response
+    return metered(request, response, size_bytes=found.size_bytes)

@@ -81,12 +81,16 @@ class CreditEntryAdmin(LookingOnly):
 
 
 @admin.register(Price)
-class PriceAdmin(admin.ModelAdmin):
+class PriceAdmin(LookingOnly):
+    """Changed on the page Prices and budgets, which notes who did."""
+
     list_display = ("item", "device_name", "amount")
 
 
 @admin.register(Budget)
-class BudgetAdmin(admin.ModelAdmin):
+class BudgetAdmin(LookingOnly):
+    """Changed on the page Prices and budgets, which notes who did."""
+
     list_display = ("team", "amount_per_month")
 
 

@@ -1,24 +1,26 @@
-"""REST endpoints of the pool and its machines."""
+"""REST endpoints of the pool: what was promised, and what was used."""
 
-import psutil
-from django.shortcuts import get_object_or_404
+from django.conf import settings
 from django.urls import path
-from drf_spectacular.utils import extend_schema
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.generics import ListAPIView
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import AnonRateThrottle
 from rest_framework.views import APIView
 
 from apps.accounts.access import require_administrator, require_team
-from apps.core.version import code_version
-from apps.resources import nodes
-from apps.resources.joining import NAME_LENGTH, TOKEN_LIFETIME, create_join_token, join_command, join_node
-from apps.resources.machines import Machine, look_at
-from apps.resources.models import Node, Pool
+from apps.accounts.models import Team
+from apps.core.errors import NotFound
+from apps.resources.models import Pool, Quota
+from apps.resources.nodes import default_pool
+from apps.resources.nodes_api import node_urlpatterns
+from apps.resources.quotas import set_quota
+from apps.resources.reports import GROUPS, PERIODS, Report, make_report, read_question, sorted_rows
 from apps.resources.services import pool_overview
+from apps.resources.standing import Standing, TeamStanding, standings
+from apps.resources.usage import Sums
 
 
 class PoolSerializer(serializers.Serializer):
@@ -43,190 +45,172 @@ class PoolDetail(APIView):
         return Response(PoolSerializer(pool_overview(request.team)).data)
 
 
-class NodeDeviceSerializer(serializers.Serializer):
-    """A device; `state` is free, mine (your team's), held (another's), cordoned or offline."""
+class PromiseInput(serializers.Serializer):
+    """Devices and jobs in pieces, CPU in thousandths of a core, memory, storage and egress in bytes, device time in
+    seconds; egress and device time per calendar month. A limit of null is unlimited."""
 
-    kind = serializers.CharField(source="device.kind")
-    index = serializers.IntegerField(source="device.index")
-    name = serializers.CharField(source="device.name")
-    memory_bytes = serializers.IntegerField(source="device.memory_bytes")
-    memory_used_bytes = serializers.IntegerField(source="device.memory_used_bytes")
-    busy_fraction = serializers.FloatField(source="device.busy_fraction")
-    temperature = serializers.FloatField(allow_null=True)
-    state = serializers.CharField()
-    job = serializers.SerializerMethodField(help_text="The id of your team's job that holds it, else null.")
-
-    def get_job(self, slot) -> int | None:
-        return (slot.holder and slot.holder.job_id) or None
+    guaranteed = serializers.IntegerField(required=False, default=0)
+    limit = serializers.IntegerField(required=False, allow_null=True, default=None)
+    user_limit = serializers.IntegerField(required=False, allow_null=True, default=None)
+    pool = serializers.CharField(required=False, default="default")
 
 
-class ProblemSerializer(serializers.Serializer):
-    """What is wrong with a machine, and what to do about it."""
+class QuotaSerializer(serializers.Serializer):
+    """What a team was promised of one resource, and what it uses."""
 
-    code = serializers.CharField()
-    message = serializers.CharField()
-    action = serializers.CharField()
-    is_serious = serializers.BooleanField()
-
-
-class NodeSerializer(serializers.Serializer):
-    """A machine; `state` is online, offline, cordoned, draining, drained or removed. `id` is its name.
-
-    `left_on_it` counts jobs and replicas that are still on it.
-    """
-
-    id = serializers.CharField(source="node.name")
-    name = serializers.CharField(source="node.name")
-    pool = serializers.CharField(source="node.pool.name")
-    state = serializers.CharField()
-    devices = NodeDeviceSerializer(many=True, source="slots")
-    cpu_millicores = serializers.IntegerField(source="node.cpu_millicores")
-    cpu_held_millicores = serializers.IntegerField(source="node.cpu_held_millicores")
-    memory_bytes = serializers.IntegerField(source="node.memory_bytes")
-    memory_held_bytes = serializers.IntegerField(source="node.memory_held_bytes")
-    storage_bytes = serializers.IntegerField(source="node.storage_bytes")
-    storage_free_bytes = serializers.IntegerField(source="node.storage_free_bytes")
-    network_in_bytes_per_second = serializers.FloatField(source="node.network_in_bytes_per_second")
-    network_out_bytes_per_second = serializers.FloatField(source="node.network_out_bytes_per_second")
-    version = serializers.CharField(source="node.health.version", default="")
-    last_beat_at = serializers.DateTimeField(source="node.last_beat_at", allow_null=True)
-    left_on_it = serializers.IntegerField(source="has_left")
-    problems = ProblemSerializer(many=True)
-    notes = serializers.ListField(child=serializers.CharField())
+    team = serializers.SlugField()
+    pool = serializers.SlugField()
+    resource = serializers.ChoiceField(choices=Quota.Resource.choices)
+    guaranteed = serializers.IntegerField()
+    limit = serializers.IntegerField(allow_null=True)
+    user_limit = serializers.IntegerField(allow_null=True)
+    used = serializers.IntegerField()
+    left = serializers.IntegerField(allow_null=True)
 
 
-class AddNodeSerializer(serializers.Serializer):
-    """Without a pool the machine joins the default one."""
-
-    name = serializers.CharField(max_length=NAME_LENGTH)
-    pool = serializers.SlugRelatedField("name", queryset=Pool.objects.all(), required=False)
+class QuotaListSerializer(serializers.Serializer):
+    results = QuotaSerializer(many=True)
 
 
-class JoinCommandSerializer(serializers.Serializer):
-    """Run `command` on the machine; it works once."""
-
-    name = serializers.CharField()
-    command = serializers.CharField()
-    valid_seconds = serializers.IntegerField()
-
-
-class JoinSerializer(serializers.Serializer):
-    token = serializers.CharField(max_length=100)
-    name = serializers.CharField(max_length=NAME_LENGTH)
-    machine_id = serializers.RegexField(r"^[0-9a-f]{32}$")
-
-
-class JoinedSerializer(serializers.Serializer):
-    """What the machine works with, as variables of its environment, and the version that the site runs."""
-
-    settings = serializers.DictField(child=serializers.CharField())
-    version = serializers.CharField()
-
-
-def seen_by(request: Request, name: str) -> Machine:
-    """The machine of that name as the person may see it; 404 without one, or where it was removed."""
-    return seen_now(request, get_object_or_404(nodes.nodes_in_pool(), name=name))
-
-
-def seen_now(request: Request, node: Node) -> Machine:
-    return look_at(Node.objects.filter(pk=node.pk), team=request.team, sees_all=request.user.is_superuser)[0]
-
-
-class Nodes(ListAPIView):
-    serializer_class = NodeSerializer
-
-    def get_queryset(self):
-        found = nodes.nodes_in_pool()
-        name = self.request.query_params.get("name")
-        return look_at(
-            found.filter(name=name) if name else found,
-            team=self.request.team,
-            sees_all=self.request.user.is_superuser,
-        )
-
-    @extend_schema(summary="The machines of the pool", responses=NodeSerializer(many=True))
+class QuotaList(APIView):
+    @extend_schema(responses=QuotaListSerializer)
     def get(self, request: Request) -> Response:
+        """What the team was promised of every pool beside what it uses; administrators see all teams."""
         require_team(request)
-        return self.list(request)
+        teams = Team.objects.order_by("slug") if request.user.is_superuser else [request.team]
+        rows = [
+            _quota_row(standing, row, pool)
+            for pool in Pool.objects.order_by("id")
+            for standing in standings(pool, teams)
+            for row in standing.rows
+        ]
+        return Response({"results": rows})
 
-    @extend_schema(request=AddNodeSerializer, responses={201: JoinCommandSerializer})
-    def post(self, request: Request) -> Response:
-        """The command by which a machine joins the pool (administrators)."""
+
+class QuotaDetail(APIView):
+    @extend_schema(request=PromiseInput, responses=QuotaSerializer)
+    def put(self, request: Request, team_slug: str, resource: str) -> Response:
+        """Promise a team a resource. Administrators only."""
+        team = Team.objects.filter(slug=team_slug).first()
+        if team is None or not (request.user.is_superuser or team == request.team):
+            raise NotFound(_("There is no team of this name."))
         require_administrator(request)
-        form = AddNodeSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        name = form.validated_data["name"]
-        token = create_join_token(user=request.user, **form.validated_data)
-        command = join_command(request.build_absolute_uri("/").rstrip("/"), name, token)
-        valid_seconds = int(TOKEN_LIFETIME.total_seconds())
-        answer = {"name": name, "command": command, "valid_seconds": valid_seconds}
-        return Response(JoinCommandSerializer(answer).data, status=201)
+        promised = PromiseInput(data=request.data)
+        promised.is_valid(raise_exception=True)
+        values = dict(promised.validated_data)
+        name = values.pop("pool")
+        pool = next((pool for pool in [default_pool(), *Pool.objects.all()] if pool.name == name), None)
+        if pool is None:
+            raise NotFound(_("There is no pool of this name."), field="pool")
+        set_quota(team=team, pool=pool, resource=resource, user=request.user, **values)
+        standing = standings(pool, [team])[0]
+        return Response(_quota_row(standing, standing.of(resource), pool))
 
 
-class NodeDetail(APIView):
-    @extend_schema(responses=NodeSerializer)
-    def get(self, request: Request, name: str) -> Response:
-        """One machine, its devices, and what is wrong with it."""
-        require_team(request)
-        return Response(NodeSerializer(seen_by(request, name)).data)
-
-
-class ChangeNode(APIView):
-    VERBS = {
-        "cordon": nodes.cordon_node,
-        "open": nodes.uncordon_node,
-        "drain": nodes.drain_node,
-        "remove": nodes.remove_node,
+def _quota_row(standing: TeamStanding, row: Standing, pool: Pool) -> dict:
+    return {
+        "team": standing.team.slug,
+        "pool": pool.name,
+        "resource": row.resource,
+        "guaranteed": row.promise.guaranteed,
+        "limit": row.promise.limit,
+        "user_limit": row.promise.user_limit,
+        "used": row.used,
+        "left": row.left,
     }
-    verb = ""
-
-    @extend_schema(request=None, responses=NodeSerializer)
-    def post(self, request: Request, name: str) -> Response:
-        """Cordon, open again, drain or remove a machine (administrators)."""
-        require_administrator(request)
-        node = seen_by(request, name).node
-        self.VERBS[self.verb](node=node, user=request.user)
-        return Response(NodeSerializer(seen_now(request, node)).data)
 
 
-class JoinThrottle(AnonRateThrottle):
-    """By the address of the connection: a header would let anybody claim another one for every try."""
+class SumsSerializer(serializers.Serializer):
+    """What was used, added up; costs in the site's currency."""
 
-    rate = "30/min"
-
-    def get_ident(self, request: Request) -> str:
-        return request.META.get("REMOTE_ADDR", "")
-
-
-class Join(APIView):
-    """The token is the login."""
-
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
-    throttle_classes = (JoinThrottle,)
-
-    @extend_schema(request=JoinSerializer, responses=JoinedSerializer, auth=[])
-    def post(self, request: Request) -> Response:
-        """What a machine works with, in exchange for the token that an administrator made for it."""
-        form = JoinSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        settings = join_node(**form.validated_data, is_same_host=is_same_host(request))
-        return Response({"settings": settings, "version": code_version()}, headers={"Cache-Control": "no-store"})
+    device_hours = serializers.FloatField()
+    busy_device_hours = serializers.FloatField()
+    storage_gb_months = serializers.FloatField()
+    network_out_bytes = serializers.IntegerField()
+    device_cost = serializers.FloatField()
+    idle_cost = serializers.FloatField()
+    storage_cost = serializers.FloatField()
+    network_cost = serializers.FloatField()
+    cost = serializers.FloatField()
 
 
-def is_same_host(request: Request) -> bool:
-    """Whether the connection comes from an address of this host."""
-    own = {address.address for found in psutil.net_if_addrs().values() for address in found}
-    return request.META.get("REMOTE_ADDR", "") in own
+class UsageRowSerializer(SumsSerializer):
+    """`key` is an id, a day or a kind of device; "other" is storage and network, which are no person's and no job's."""
+
+    key = serializers.CharField()
+    name = serializers.CharField()
+
+
+class UsageSerializer(serializers.Serializer):
+    """`from` and `to` are the first and the last day, both included."""
+
+    to = serializers.DateField()
+    group = serializers.ChoiceField(choices=list(GROUPS))
+    currency = serializers.CharField()
+    total = SumsSerializer()
+    rows = UsageRowSerializer(many=True)
+
+    def get_fields(self) -> dict:
+        return {"from": serializers.DateField(), **super().get_fields()}  # a word of Python cannot be declared
+
+
+class UsageDetail(APIView):
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("group", enum=list(GROUPS)),
+            OpenApiParameter("period", enum=list(PERIODS)),
+            OpenApiParameter("from", description="first day, 2030-01-31"),
+            OpenApiParameter("to", description="last day, included"),
+            OpenApiParameter("team", description="administrators: an id, or all"),
+        ],
+        responses=UsageSerializer,
+    )
+    def get(self, request: Request) -> Response:
+        """What the team used in a period, this month unless given, and what it cost."""
+        require_team(request)
+        zone = timezone.get_default_timezone()
+        question = read_question(
+            request.query_params,
+            user=request.user,
+            team=request.team,
+            sees_all=False,
+            now=timezone.now(),
+            zone=zone,
+        )
+        return Response(UsageSerializer(_usage(make_report(question))).data)
+
+
+def _usage(report: Report) -> dict:
+    days = report.question.days
+    rows = [{"key": str(row.key), "name": row.label, **_sums(row.sums)} for row in sorted_rows(report, "")]
+    return {
+        "from": days[0],
+        "to": days[-1],
+        "group": report.question.group,
+        "currency": settings.LEPTON_CURRENCY,
+        "total": _sums(report.total),
+        "rows": rows,
+    }
+
+
+def _sums(sums: Sums) -> dict:
+    return {
+        "device_hours": sums.device_hours,
+        "busy_device_hours": sums.busy_hours,
+        "storage_gb_months": sums.gb_months,
+        "network_out_bytes": round(sums.sent_bytes),
+        "device_cost": sums.device_cost,
+        "idle_cost": sums.idle_cost,
+        "storage_cost": sums.storage_cost,
+        "network_cost": sums.network_cost,
+        "cost": sums.cost,
+    }
 
 
 api_urlpatterns = [
     path("pool/", PoolDetail.as_view(), name="api_pool"),
-    path("nodes/", Nodes.as_view(), name="api_nodes"),
-    path("nodes/join/", Join.as_view(), name="api_node_join"),
-    path("nodes/<slug:name>/", NodeDetail.as_view(), name="api_node"),
-    *(
-        path(f"nodes/<slug:name>/{verb}/", ChangeNode.as_view(verb=verb), name=f"api_node_{verb}")
-        for verb in ChangeNode.VERBS
-    ),
+    path("quotas/", QuotaList.as_view(), name="api_quotas"),
+    path("quotas/<slug:team_slug>/<str:resource>/", QuotaDetail.as_view(), name="api_quota"),
+    path("usage/", UsageDetail.as_view(), name="api_usage"),
+    *node_urlpatterns,
 ]

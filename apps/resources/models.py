@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Team
@@ -146,7 +147,10 @@ class Share(models.Model):
 
 
 class CreditEntry(models.Model):
-    """A line of a team's credit account: what it was given, and what its work was charged."""
+    """A line of a team's credit account: what it was given, and what its work was charged, as a negative amount.
+
+    A claim has one line, which grows while it runs; `at` says until when it is paid.
+    """
 
     class Kind(models.TextChoices):
         GIVEN = "given", _("Given for the period")
@@ -158,7 +162,7 @@ class CreditEntry(models.Model):
     amount = models.FloatField()
     allocation = models.ForeignKey("Allocation", null=True, on_delete=models.SET_NULL, related_name="credit_entries")
     note = models.CharField(max_length=200, blank=True)
-    at = models.DateTimeField(auto_now_add=True)
+    at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         ordering = ["-id"]

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from apps.core.doorbell import ring
 from apps.resources.accounting import device_seconds_this_month, recent_device_seconds, teams_over_budget
-from apps.resources.models import Allocation, ClearingPrice, Device, Node, Placement, Pool, Quota, Share
+from apps.resources.models import Allocation, ClearingPrice, Device, Node, Pool, Quota, Share
 from apps.resources.nodes import nodes_in_pool, open_nodes
 from apps.resources.reasons import explain
 from apps.resources.scheduling import (
@@ -316,19 +316,23 @@ def _write_grants(grants: Sequence[Grant], locked: _Locked) -> None:
             "FROM unnest(%s::bigint[], %s::bigint[]) AS v(id, claim) WHERE d.id = v.id",
             [[pk for pk, _claim in pairs], [claim for _pk, claim in pairs]],
         )
+        _write_placements(cursor, grants)
         _write_node_counters(cursor, grants)
-    Placement.objects.bulk_create(
-        Placement(
-            allocation_id=grant.request_id,
-            node_id=part.node_id,
-            cpu_millicores=part.cpu_millicores,
-            memory_bytes=part.memory_bytes,
-        )
-        for grant in grants
-        for part in grant.placements
+        _write_share_counters(cursor, list(locked.shares.values()))
+
+
+def _write_placements(cursor, grants: Sequence[Grant]) -> None:
+    parts = [(grant.request_id, part) for grant in grants for part in grant.placements]
+    cursor.execute(
+        "INSERT INTO resources_placement (allocation_id, node_id, cpu_millicores, memory_bytes) "
+        "SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::bigint[])",
+        [
+            [claim for claim, _part in parts],
+            [part.node_id for _claim, part in parts],
+            [part.cpu_millicores for _claim, part in parts],
+            [part.memory_bytes for _claim, part in parts],
+        ],
     )
-    fields = ["held_devices", "held_cpu_millicores", "held_memory_bytes", "held_jobs"]
-    Share.objects.bulk_update(locked.shares.values(), fields)
 
 
 def _write_node_counters(cursor, grants: Sequence[Grant]) -> None:
@@ -347,6 +351,22 @@ def _write_node_counters(cursor, grants: Sequence[Grant]) -> None:
     )
 
 
+def _write_share_counters(cursor, shares: Sequence[Share]) -> None:
+    cursor.execute(
+        "UPDATE resources_share s SET held_devices = v.devices, held_cpu_millicores = v.cpu, "
+        "held_memory_bytes = v.memory, held_jobs = v.jobs "
+        "FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::int[]) "
+        "AS v(id, devices, cpu, memory, jobs) WHERE s.id = v.id",
+        [
+            [share.pk for share in shares],
+            [share.held_devices for share in shares],
+            [share.held_cpu_millicores for share in shares],
+            [share.held_memory_bytes for share in shares],
+            [share.held_jobs for share in shares],
+        ],
+    )
+
+
 @transaction.atomic
 def _apply_evictions(evictions: Sequence[Eviction]) -> None:
     """Ask running work to write a checkpoint and leave; asking twice changes nothing."""
@@ -360,11 +380,13 @@ def _apply_evictions(evictions: Sequence[Eviction]) -> None:
 def _note_waiting(waiting: Sequence[Waiting]) -> None:
     """Why each claim waits; rows that say so already are left alone."""
     for part in _in_batches(waiting):
-        wanted = {item.request_id: (_reason_of(item), item.place) for item in part}
-        rows = Allocation.objects.filter(pk__in=wanted, status=S.PENDING).only("reason", "place")
-        changed = [row for row in rows if (row.reason, row.place) != wanted[row.pk]]
-        for row in changed:
-            row.reason, row.place = wanted[row.pk]
+        items = {item.request_id: item for item in part}
+        changed = []
+        for row in Allocation.objects.filter(pk__in=items, status=S.PENDING).only("reason", "place", "bid"):
+            wanted = (_reason_of(items[row.pk], row), items[row.pk].place)
+            if (row.reason, row.place) != wanted:
+                row.reason, row.place = wanted
+                changed.append(row)
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE resources_allocation a SET reason = v.reason, place = v.place "
@@ -378,8 +400,11 @@ def _note_waiting(waiting: Sequence[Waiting]) -> None:
             )
 
 
-def _reason_of(waiting: Waiting) -> dict:
-    reason = waiting.reason
+def _reason_of(waiting: Waiting, row: Allocation) -> dict:
+    """Who was outbid hears so until the next sale, and not just that all devices are busy with what won."""
+    reason, last = waiting.reason, row.reason
+    if reason.code == "devices_busy" and last.get("code") == "outbid" and last["numbers"]["bid"] == row.bid:
+        return {**last, "holders": list(reason.holders)}
     return {
         "code": reason.code,
         "numbers": dict(reason.numbers),

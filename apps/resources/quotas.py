@@ -1,6 +1,7 @@
 """What teams may use: the rows of Quota as one answer, and the one way to change them."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -14,6 +15,9 @@ from apps.resources.models import Pool, Quota, Share
 from apps.resources.nodes import default_pool
 
 R = Quota.Resource
+LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000
+PERSONAL = (R.DEVICES, R.CPU, R.MEMORY, R.JOBS)
+SITE_WIDE = (R.STORAGE, R.EGRESS)  # promised once, in the default pool
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,22 @@ class Promise:
 
 def promises_of(team: Team | int, pool: Pool | None = None) -> Mapping[str, Promise]:
     """Resource -> what `team` was promised of it; every resource is there."""
-    rows = Quota.objects.filter(team=team, pool=pool or default_pool())
-    found = {row.resource: Promise(row.guaranteed, row.limit, row.user_limit) for row in rows}
-    return {resource: found.get(resource, Promise()) for resource in R.values}
+    pk = team if isinstance(team, int) else team.pk
+    return promises_of_teams(pool or default_pool(), [pk])[pk]
+
+
+def promises_of_teams(pool: Pool, team_ids: Iterable[int]) -> Mapping[int, Mapping[str, Promise]]:
+    """Team id -> resource -> what it was promised; every team and every resource is there."""
+    ids = list(team_ids)
+    found: dict[int, dict[str, Promise]] = defaultdict(dict)
+    for row in Quota.objects.filter(pool=pool, team__in=ids):
+        found[row.team_id][row.resource] = Promise(row.guaranteed, row.limit, row.user_limit)
+    return {pk: {resource: found[pk].get(resource, Promise()) for resource in R.values} for pk in ids}
+
+
+def resources_of(pool: Pool) -> tuple[str, ...]:
+    """What is promised in this pool. Storage and network are the site's: they stand with the default pool."""
+    return tuple(name for name in R.values if name not in SITE_WIDE or pool == default_pool())
 
 
 def limit_of(team: Team | int, resource: str, pool: Pool | None = None) -> int | None:
@@ -58,7 +75,7 @@ def set_quota(
 
     Raises Unprocessable (with `field`) where a guarantee is above the limit, or cannot be given.
     """
-    _check(resource, guaranteed, limit, user_limit)
+    _check(pool, resource, guaranteed, limit, user_limit)
     values = {"guaranteed": guaranteed, "limit": limit, "user_limit": user_limit}
     quota, _created = Quota.objects.update_or_create(team=team, pool=pool, resource=resource, defaults=values)
     share_of(team, pool)
@@ -68,10 +85,10 @@ def set_quota(
     return quota
 
 
-def _check(resource: str, guaranteed: int, limit: int | None, user_limit: int | None) -> None:
-    if resource not in R.values:
-        known = ", ".join(R.values)
-        message = _('There is no resource "%(resource)s". Choose one of: %(known)s.')
+def _check(pool: Pool, resource: str, guaranteed: int, limit: int | None, user_limit: int | None) -> None:
+    if resource not in resources_of(pool):
+        known = ", ".join(resources_of(pool))
+        message = _('This pool promises no "%(resource)s". Choose one of: %(known)s.')
         raise Unprocessable(message % {"resource": resource, "known": known}, code="unknown_resource", field="resource")
     for field, value in {"guaranteed": guaranteed, "limit": limit, "user_limit": user_limit}.items():
         if value is not None and not 0 <= value < 2**62:
@@ -79,6 +96,12 @@ def _check(resource: str, guaranteed: int, limit: int | None, user_limit: int | 
     if guaranteed and resource not in Quota.GUARANTEED:
         raise Unprocessable(
             _("Only devices, CPU and memory can be guaranteed."), code="not_guaranteeable", field="guaranteed"
+        )
+    if user_limit is not None and resource not in PERSONAL:
+        raise Unprocessable(
+            _("Only devices, CPU, memory and jobs can be limited for each person."),
+            code="not_personal",
+            field="user_limit",
         )
     if limit is not None and guaranteed > limit:
         raise Unprocessable(
@@ -91,8 +114,10 @@ def _check(resource: str, guaranteed: int, limit: int | None, user_limit: int | 
 @transaction.atomic
 def set_weight(*, team: Team, pool: Pool, weight: float, user: User | None) -> Share:
     """How large the team's part is of what nobody was guaranteed, beside the others'. Raises Unprocessable."""
-    if not 0 < weight <= 1000:
-        raise Unprocessable(_("A weight is more than 0 and at most 1000."), code="out_of_range", field="weight")
+    if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+        words = {"least": LEAST_WEIGHT, "most": MOST_WEIGHT}
+        message = _("A weight lies between %(least)g and %(most)g.") % words
+        raise Unprocessable(message, code="out_of_range", field="weight")
     share = share_of(team, pool)
     Share.objects.filter(pk=share.pk).update(weight=weight)
     share.refresh_from_db()

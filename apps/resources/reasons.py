@@ -89,7 +89,7 @@ def _being_freed(numbers: Mapping) -> str:
 
 
 def _outbid(numbers: Mapping) -> str:
-    return _("It bids %(bid)g credits for a device-hour; the price is %(price)g at the moment.") % {
+    return _("It bids %(bid)g credits for a device-hour and was outbid; more than %(price)g would have won.") % {
         "bid": numbers.get("bid", 0),
         "price": numbers.get("price", 0),
     }

@@ -13,6 +13,7 @@ from apps.accounts.models import Team, User
 from apps.core.doorbell import ring
 from apps.core.errors import Unprocessable
 from apps.resources.accounting import record_usage
+from apps.resources.market import charge
 from apps.resources.models import Allocation, Device, Node, Pool, Quota, Share
 from apps.resources.nodes import default_pool, largest_node, nodes_in_pool, online_nodes
 from apps.resources.quotas import promises_of, share_of
@@ -91,6 +92,7 @@ def release_allocation(*, allocation: Allocation) -> None:
     if row.status == Allocation.Status.GRANTED:
         record_usage(row)
         give_back(row)
+        charge(allocation=row)
     row.status, row.released_at = Allocation.Status.RELEASED, timezone.now()
     row.save(update_fields=["status", "released_at"])
     ring("apps.jobs.tasks.schedule")

@@ -51,6 +51,11 @@
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
   });
 
+  // Leaves an editor that opened in place, as its Cancel does.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") event.target.closest("form")?.querySelector("[data-escape]")?.click();
+  });
+
   let isOffline = false;
   const tellOffline = () => {
     if (isOffline) return;

@@ -6,6 +6,8 @@ import redis
 from django.conf import settings
 from django.core.cache import cache
 
+from apps.core.caching import remembered
+
 
 class Exploit:
     def __reduce__(self):
@@ -24,3 +26,16 @@ def test_a_pickle_in_the_cache_is_never_run():
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.set(cache.make_key("reaper"), pickle.dumps(Exploit()))
     assert cache.get("reaper") is None
+
+
+def test_what_is_remembered_is_made_once_and_without_the_server_each_time(settings):
+    made = []
+
+    def make() -> list:
+        made.append(1)
+        return []
+
+    assert [remembered("empty", make, seconds=60) for _ in range(3)] == [[], [], []] and len(made) == 1
+    away = settings.CACHES["default"] | {"LOCATION": "redis://127.0.0.1:9/0"}
+    settings.CACHES = {"default": away}
+    assert [remembered("empty", make, seconds=60) for _ in range(2)] == [[], []] and len(made) == 3

@@ -11,6 +11,7 @@ from tests.stack import Stack
 WIDTHS = (1440, 390)
 ADDRESSES = (
     *("/", "/data/", "/data/upload/", "/jobs/", "/models/", "/deployments/", "/pool/"),
+    *("/pool/usage/", "/pool/usage/?group=day&measure=cost&period=90d", "/pool/prices/"),
     *("/team/", "/team/audit/", "/keys/", "/password/", "/docs/"),
 )
 

@@ -131,4 +131,4 @@ def test_many_jobs_cost_no_more_questions_to_the_database_than_few(owner, team):
     fill(team, range(2))
     few = queries_of_home(owner)
     fill(team, range(2, 12))
-    assert queries_of_home(owner) == few
+    assert queries_of_home(owner) <= few

@@ -10,6 +10,9 @@ from django.urls import reverse
 from apps.deployments.demo import RATE
 from apps.deployments.forms import RowForm
 from apps.deployments.models import Deployment, Replica
+from apps.resources.metering import METER
+from apps.resources.nodes import default_pool
+from apps.resources.quotas import set_quota
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
 from tests.inference.models import image_model, png, table_model
@@ -192,3 +195,21 @@ def test_forged_forms_are_refused(shades):
 def test_yes_and_no_are_shown_however_the_data_wrote_them(value, shown):
     columns = [{"name": "smoker", "type": "boolean", "default": False}]
     assert RowForm.example(columns, {"smoker": value}) == {"column_0": shown}
+
+
+def test_answers_count_for_the_team_whoever_asks(shades, visitor):
+    publish(shades)
+    METER.take()
+    answer = visitor.post(url(shades), {"sample": "1"})
+    assert METER.take() == {(shades.team_id, "prediction"): len(answer.content)}
+    visitor.get(url(shades))
+    assert not METER.take()
+
+
+def test_a_team_that_has_sent_its_quota_answers_no_more(shades, visitor):
+    publish(shades)
+    set_quota(team=shades.team, pool=default_pool(), resource="egress", limit=0, user=None)
+    refused = visitor.post(url(shades), {"sample": "1"})
+    page = refused.content.decode()
+    assert refused.status_code == 403 and "as much as it may this month" in page
+    assert "0 B" not in page, "the team's numbers are its own"

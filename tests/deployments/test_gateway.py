@@ -14,6 +14,9 @@ from apps.accounts.models import ApiKey
 from apps.accounts.services import revoke_api_key
 from apps.deployments.connections import MAX_IN_FLIGHT
 from apps.deployments.models import Deployment, Replica
+from apps.resources.metering import METER
+from apps.resources.nodes import default_pool
+from apps.resources.quotas import set_quota
 from lepton_site.gateway import CACHE_SECONDS, BodyLimit, Gateway
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
@@ -322,3 +325,30 @@ def test_memory_for_a_body_is_held_until_it_is_answered(site, owner, shades, mon
 
     assert sorted(response.status_code for response in site.runner.run(both())) == [200, 429]
     assert site("POST", PREDICT, owner.secret, content=png(0)).status_code == 200
+
+
+def test_every_answer_counts_for_the_keys_team(site, owner, shades):
+    METER.take()
+    answers = [site("POST", PREDICT, owner.secret, content=png()), site("GET", "/v1/models/shades", owner.secret)]
+    assert METER.take() == {(owner.team.pk, "prediction"): sum(len(answer.content) for answer in answers)}
+
+
+def test_a_team_that_has_sent_its_quota_is_refused_within_a_second(site, owner, shades):
+    set_quota(team=owner.team, pool=default_pool(), resource="egress", limit=10, user=None)
+    assert site("POST", PREDICT, owner.secret, content=png()).status_code == 200
+    METER.flush()
+    time.sleep(CACHE_SECONDS)
+    refused = site("POST", PREDICT, owner.secret, content=png())
+    assert code(refused) == (403, "quota_exceeded")
+    details = refused.json()["error"]["details"]
+    assert details["limit_bytes"] == 10 and details["used_bytes"] > 10
+
+
+def test_while_key_and_endpoint_are_cached_a_prediction_asks_the_database_nothing(site, owner, shades, monkeypatch):
+    set_quota(team=owner.team, pool=default_pool(), resource="egress", limit=10**9, user=None)
+    asked = []
+    monkeypatch.setattr("lepton_site.gateway.check_egress", asked.append)
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)  # nothing expires
+    for _number in range(5):
+        assert site("POST", PREDICT, owner.secret, content=png()).status_code == 200
+    assert asked == [owner.team.pk]

@@ -3,6 +3,7 @@
 `Planner` is the same decision for those who decide again and again: it is told what changes.
 """
 
+from apps.resources.scheduling.alternatives import Alternative, requests_that_would_help
 from apps.resources.scheduling.feasibility import exceeds_limit, never_fits
 from apps.resources.scheduling.plan import plan
 from apps.resources.scheduling.planner import Planner
@@ -29,6 +30,7 @@ from apps.resources.scheduling.types import (
 
 __all__ = [
     "POLICIES",
+    "Alternative",
     "Demand",
     "Estimate",
     "Eviction",
@@ -51,4 +53,5 @@ __all__ = [
     "exceeds_limit",
     "never_fits",
     "plan",
+    "requests_that_would_help",
 ]

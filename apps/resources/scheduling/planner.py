@@ -6,8 +6,9 @@
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
-from apps.resources.scheduling.ledger import Ledger, TeamUse
-from apps.resources.scheduling.policies import POLICIES
+from apps.resources.scheduling.ledger import Ledger, TeamUse, amounts_of, limit_reached
+from apps.resources.scheduling.policies import POLICIES, Policy
+from apps.resources.scheduling.policies.base import Market, Sale
 from apps.resources.scheduling.pool import Node, Pool, Shape
 from apps.resources.scheduling.queue import Queue, Rank, Ticket
 from apps.resources.scheduling.reasons import WaitingList
@@ -32,9 +33,10 @@ class Planner:
     `finish`, and `submit` it again if it is to go on. Unknown ids raise KeyError.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, policy: Policy | None = None) -> None:
+        """`policy` takes the place of the one that the settings name."""
         self.settings: PolicySettings = snapshot.settings
-        self.policy = POLICIES[snapshot.settings.policy]()
+        self.policy = policy or POLICIES[snapshot.settings.policy](snapshot.settings)
         self.pool = Pool(snapshot.nodes)
         self.claims: dict[int, Claim] = {}
         self.tickets: dict[int, Ticket] = {}
@@ -43,9 +45,11 @@ class Planner:
         self.queue = Queue(self.policy.rank)
         self.starving = Queue(_rank_of_starving)
         self.victims: dict[int, set[int]] = {}  # by beneficiary: who was asked to leave for it
+        self.promised: set[int] = set()  # who waits and had others asked to leave for it
         self.version = 0
         self._shapes: dict[Demand, Shape] = {}
         self._waits: list[tuple[float, int]] = []
+        self._set_clock(snapshot.now)
         for running in snapshot.running:
             self._adopt(running)
         self.ledger.change_capacity(self.pool.capacity())
@@ -57,6 +61,8 @@ class Planner:
         if request.id in self.tickets:
             self.withdraw(request.id)
         self.version += 1
+        if request.is_promised:
+            self.promised.add(request.id)
         self.enqueue(request, self.queue)
         heappush(self._waits, (waiting_since(request), request.id))
         self.touch_victims(request.id)
@@ -65,8 +71,21 @@ class Planner:
         """Pending work was cancelled."""
         self.version += 1
         ticket = self.tickets.pop(request_id)
+        self.promised.discard(request_id)
         ticket.lane.line.queue.drop(ticket)
         self.touch_victims(request_id)
+
+    def revise(self, request: Request) -> None:
+        """More is known of waiting or running work, such as a better estimate; what it asks for is the same."""
+        claim = self.claims.get(request.id)
+        if claim is None:
+            queue = self.tickets[request.id].lane.line.queue
+            queue.drop(self.tickets[request.id])
+            self.enqueue(request, queue)
+        else:
+            claim.revise(request)
+            self._touch(claim)
+        self.version += 1
 
     def finish(self, request_id: int) -> None:
         """Running work is gone, for whatever reason, and has given its devices back."""
@@ -74,6 +93,7 @@ class Planner:
         claim = self.claims[request_id]
         self.pool.give_back(request_id, claim.placements)
         self._touch(claim)
+        self._count_loose(claim, -1)
         if any(not node.is_open for node in self._nodes_of(claim)):
             self.ledger.change_capacity(self.pool.capacity())
         del self.claims[request_id]
@@ -121,12 +141,15 @@ class Planner:
         """Give every pending request a grant or a reason to wait, as of `now`."""
         self.version += 1
         self._age(now)
-        outcome = Round(self, now).run()
+        if self._set_clock(now):
+            self._requeue(ticket for ticket in self.tickets.values() if ticket.lane.line.queue is self.queue)
+        sale = self._sell() if self.policy.has_market else None
+        outcome = Round(self, now, sale).run()
         return Plan(
             grants=tuple(outcome.grants),
             waiting=WaitingList(self, outcome),
             evictions=tuple(outcome.evictions),
-            clearing_price=outcome.clearing_price,
+            clearing_price=sale and sale.clearing_price,
         )
 
     def snapshot(self, now: float) -> Snapshot:
@@ -174,6 +197,7 @@ class Planner:
         self.claims[request.id] = claim
         self.ledger.charge(request, self.ledger.of(request.team_id))
         self._touch(claim)
+        self._count_loose(claim, 1)
 
     def touch_victims(self, request_id: int) -> None:
         """A beneficiary waits no longer, or again: its victims' room comes free for all, or for it alone."""
@@ -197,6 +221,12 @@ class Planner:
         nodes = (self.pool.nodes.get(placement.node_id) for placement in claim.placements)
         return [node for node in nodes if node is not None]
 
+    def _count_loose(self, claim: Claim, sign: int) -> None:
+        if claim.request.is_preemptible:
+            for placement in claim.placements:
+                if placement.node_id in self.pool.nodes:
+                    self.pool.nodes[placement.node_id].loose_devices += sign * len(placement.device_ids)
+
     def _touch(self, claim: Claim) -> None:
         for placement in claim.placements:
             self.timeline.touch(placement.node_id)
@@ -213,6 +243,14 @@ class Planner:
         self.queue.unpark(team_id, user_id)
         self.starving.unpark(team_id, user_id)
 
+    def _set_clock(self, now: float) -> bool:
+        """Whether the policy's clock has moved on."""
+        step = self.policy.clock_seconds
+        if step is None or now // step * step == self.policy.clock:
+            return False
+        self.policy.clock = now // step * step
+        return True
+
     def _age(self, now: float) -> None:
         """Move what has waited too long into the queue of the starving."""
         while self._waits and self._waits[0][0] + self.settings.starvation_seconds <= now:
@@ -222,6 +260,27 @@ class Planner:
                 continue
             self.queue.drop(ticket)
             self.enqueue(ticket.request, self.starving)
+
+    def _sell(self) -> Sale:
+        """Hold the policy's market over what is free, less what comes before any bid; then sort the queue anew."""
+        for_sale: dict[str, int] = {}
+        for node in self.pool.open_nodes:
+            for_sale[node.kind] = for_sale.get(node.kind, 0) + len(node.free)
+        bidders = []
+        for _, ticket in sorted(self.tickets.items()):
+            line, request = ticket.lane.line, ticket.request
+            devices = request.demand.devices
+            if not devices or limit_reached(line.use, request) is not None:
+                continue
+            if line.queue is self.starving or line.use.is_inside(amounts_of(request.demand)):
+                fitting = [kind for kind in line.shape.kinds_of(for_sale) if for_sale[kind] >= devices]
+                if fitting:
+                    for_sale[max(fitting, key=lambda kind: (for_sale[kind], kind))] -= devices
+            else:
+                bidders.append(request)
+        sale = self.policy.sell(Market(bidders, for_sale, self.ledger.of))
+        self._requeue(ticket for ticket in self.tickets.values() if ticket.lane.line.queue is self.queue)
+        return sale
 
     def _requeue(self, tickets: Iterable[Ticket]) -> None:
         for ticket in list(tickets):

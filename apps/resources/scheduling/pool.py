@@ -5,7 +5,7 @@ node. Nodes on which room is kept for somebody are taken off the shelves for the
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import chain
 
@@ -15,7 +15,10 @@ Part = tuple["Node", int, int, int]  # node, devices, thousandths of a core, byt
 
 
 class Node:
-    """A machine, with what is free on it at the moment. `claims` are the placements on it by request."""
+    """A machine, with what is free on it at the moment. `claims` are the placements on it by request.
+
+    `loose_devices` is how many devices are held by work that may be preempted.
+    """
 
     __slots__ = (
         "id",
@@ -30,6 +33,7 @@ class Node:
         "is_open",
         "claims",
         "kept",
+        "loose_devices",
         "shelf",
     )
 
@@ -37,6 +41,7 @@ class Node:
         self.id = state.id
         self.claims: dict[int, Placement] = {}
         self.kept: list[Kept] = []
+        self.loose_devices = 0
         self.shelf: list[int] | None = None
         self.become(state)
 
@@ -117,6 +122,10 @@ class Shape:
         self.number = number
         self.needed: tuple[int, tuple[str, ...]] = (0, ())
         self.version = -1
+
+    def kinds_of(self, kinds: Iterable[str]) -> list[str]:
+        """Those of `kinds` that would do."""
+        return [kind for kind in kinds if self.kind in ("", kind)]
 
     def split(self, shares: Iterable[tuple[Node, int]]) -> list[Part]:
         """Share CPU and memory out over the nodes in proportion to the devices; the parts add up exactly."""
@@ -386,13 +395,19 @@ class Pool:
             parts = self._gang_parts[key] = (each, rest)
         return parts
 
-    def by_room(self, shape: Shape) -> list[Node]:
-        """Open nodes that could hold work of this shape and are reserved for nobody, most free devices first."""
-        _, kinds = self.nodes_needed(shape)
-        fitting = [
-            node for node in self.open_nodes if node.kind in kinds and not any(kept.is_timed for kept in node.kept)
-        ]
-        return sorted(fitting, key=lambda node: -len(node.free))
+    def by_room(self, kinds: tuple[str, ...]) -> Iterator[Node]:
+        """Open nodes of these kinds that are reserved for nobody, those with the most free devices first."""
+        nodes = self.nodes
+        kept = [node for node in self._kept_nodes.values() if not any(kept.is_timed for kept in node.kept)]
+        yield from sorted((node for node in kept if node.kind in kinds and node.is_open), key=lambda node: node.id)
+        for free in range(max(len(self._shelves[kind].used) for kind in kinds) - 1, 0, -1):
+            for kind in kinds:
+                shelves = self._shelves[kind]
+                if free < len(shelves.used):
+                    yield from [nodes[node_id] for node_id in chain(shelves.whole[free], shelves.used[free])]
+        for node in self.open_nodes:
+            if not node.free and not node.kept and node.kind in kinds:
+                yield node
 
 
 def empty_devices(shape: Shape, node: Node) -> int:

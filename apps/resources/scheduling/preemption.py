@@ -1,18 +1,23 @@
 """The cheapest running work to send away so that a gang really fits.
 
-The cost of a set is the devices that it holds in all (each pays one checkpoint), then the number of victims, then how
-long they have run. On one node the set is exact for a single victim and greedy beyond; needless victims are put back at
-the end. A node is passed over as soon as what is missing on it alone costs more than the best set so far.
+The cost of a set is its loss to the policy, where the policy says, then the devices that it holds in all (each pays one
+checkpoint), then the number of victims, then how long they have run. On one node the set is exact for a single victim
+and greedy beyond; needless victims are put back at the end. Without a loss a node is passed over as soon as what is
+missing on it alone costs more than the best set so far.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from apps.resources.scheduling.ledger import TeamUse, amounts_of
 from apps.resources.scheduling.pool import Node, Part, Pool, Shape
 from apps.resources.scheduling.reservations import Claim
 
-Cost = tuple[int, int, float]
+# How many nodes a search looks at, and four more for each that the gang needs: it is complete in pools of this size.
+LOOKED_AT = 64
+
+Cost = tuple[float, int, int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Search:
         may_take: Callable[[Claim], bool],
         asker_team_id: int,
         leaving: tuple[Claim, ...] = (),
+        loss: Callable[[Claim], float] | None = None,
     ) -> None:
         self._pool = pool
         self._claims = claims
@@ -41,6 +47,7 @@ class Search:
         self._may_take = may_take
         self._asker_team_id = asker_team_id
         self._leaving = leaving
+        self._loss = loss
         self._is_victim: dict[int, bool] = {}
 
     def cheapest(self, shape: Shape) -> Displacement | None:
@@ -48,28 +55,37 @@ class Search:
         if not needed:
             return None
         if needed == 1:
-            return self._on_one_node(shape)
+            return self._on_one_node(shape, kinds)
         options = [option for kind in kinds if (option := self._on_several(shape, needed, kind)) is not None]
         return min(options, key=lambda option: self._cost(option.victims), default=None)
 
-    def _on_one_node(self, shape: Shape) -> Displacement | None:
+    def _on_one_node(self, shape: Shape, kinds: tuple[str, ...]) -> Displacement | None:
         asked = (shape.devices, shape.cpu, shape.memory)
-        best, best_key = None, None
-        for node in self._pool.by_room(shape):
-            missing = self._missing(node, asked, self._leaving)[0]
-            if best_key is not None and missing > best_key[0][0]:
-                break
+        best, best_key, looked_at = None, None, 0
+        for node in self._pool.by_room(kinds):
+            missing = self._missing(node, asked, self._leaving)
+            if missing[0] > node.loose_devices:
+                continue
+            if best_key is not None and self._loss is None and missing[0] > best_key[0][1]:
+                if len(node.free):
+                    continue
+                break  # all that come now have no device free
+            looked_at += 1
             victims = self._on_node(node, asked, self._leaving)
             if victims is not None and (best is None or (self._cost(victims), node.id) < best_key):
                 best, best_key = Displacement(victims, ((node, *asked),)), (self._cost(victims), node.id)
+                if best_key[0][:2] <= (0.0, max(missing[0], 0)):
+                    break
+            if looked_at == LOOKED_AT:
+                break
         return best
 
     def _on_several(self, shape: Shape, needed: int, kind: str) -> Displacement | None:
         each, rest = self._pool.gang_parts(shape, needed, kind)
-        nodes = [node for node in self._pool.by_room(shape) if node.kind == kind]
+        nodes = list(islice(self._able(min(each, rest), kind), LOOKED_AT + 4 * needed))
         victims = self._leaving
         shares: list[tuple[Node, int]] = []
-        for count, devices in ((needed - 1, each), (1, rest)):
+        for count, devices in ((needed, each),) if rest == each else ((needed - 1, each), (1, rest)):
             taken = {node.id for node, _ in shares}
             chosen = self._cheapest_nodes(shape, devices, count, [n for n in nodes if n.id not in taken], victims)
             if chosen is None:
@@ -79,6 +95,10 @@ class Search:
         parts = tuple(shape.split(shares))
         victims = tuple(claim for claim in victims if claim not in self._leaving)
         return Displacement(self._without_needless(victims, parts, self._leaving), parts)
+
+    def _able(self, devices: int, kind: str) -> Iterator[Node]:
+        """Nodes that have so many devices free, or held by work that may be preempted at all."""
+        return (node for node in self._pool.by_room((kind,)) if len(node.free) + node.loose_devices >= devices)
 
     def _cheapest_nodes(
         self, shape: Shape, devices: int, count: int, nodes: list[Node], victims: tuple[Claim, ...]
@@ -103,13 +123,15 @@ class Search:
     def _on_node(self, node: Node, asked: tuple[int, int, int], given: tuple[Claim, ...]) -> tuple[Claim, ...] | None:
         """The victims on `node` that make room for `asked`, next to those given; None if all together do not."""
         missing = self._missing(node, asked, given)
-        if max(missing) <= 0:
+        if missing[0] <= 0 and missing[1] <= 0 and missing[2] <= 0:
             return ()
         options = [
             claim
             for claim_id in sorted(node.claims)
             if self._eligible(claim := self._claims[claim_id]) and claim not in given
         ]
+        if sum(len(node.claims[claim.request.id].device_ids) for claim in options) < missing[0]:
+            return None
         single = [
             claim for claim in options if max(self._less(missing, node, claim)) <= 0 and self._spares([*given, claim])
         ]
@@ -170,7 +192,7 @@ class Search:
         lost: dict[int, list[int]] = {}
         for claim in victims:
             team_id = claim.request.team_id
-            if team_id == self._asker_team_id:
+            if team_id == self._asker_team_id or claim.leaving_for is not None:
                 continue
             already = lost.setdefault(team_id, [0, 0, 0])
             asked = amounts_of(claim.request.demand)
@@ -180,7 +202,7 @@ class Search:
                 already[of_this] += asked[of_this]
         return True
 
-    @staticmethod
-    def _cost(victims: tuple[Claim, ...]) -> Cost:
+    def _cost(self, victims: tuple[Claim, ...]) -> Cost:
+        loss = 0.0 if self._loss is None else sum(map(self._loss, victims))
         devices = sum(claim.request.demand.devices for claim in victims)
-        return devices, len(victims), -sum(claim.started_at for claim in victims)
+        return loss, devices, len(victims), -sum(claim.started_at for claim in victims)

@@ -82,6 +82,9 @@ class _Explainer:
             return Reason(*refusal)
         if request.id in self._outcome.being_freed:
             return Reason("being_freed", {"devices": self._outcome.being_freed[request.id]})
+        sale = self._outcome.sale
+        if sale is not None and request.id in sale.thresholds:
+            return Reason("outbid", {"price": sale.thresholds[request.id], "bid": request.bid})
         if shortage is None or not (
             request.is_preemptible or self._planner.ledger.may_lock(line.use, amounts_of(request.demand))
         ):

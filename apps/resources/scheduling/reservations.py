@@ -25,11 +25,14 @@ class Claim:
     __slots__ = ("request", "placements", "started_at", "leaving_for", "ends_at")
 
     def __init__(self, request: Request, placements: tuple[Placement, ...], started_at: float) -> None:
-        self.request = request
         self.placements = placements
         self.started_at = started_at
         self.leaving_for: int | None = None
-        self.ends_at = started_at + expected_seconds(request)
+        self.revise(request)
+
+    def revise(self, request: Request) -> None:
+        self.request = request
+        self.ends_at = self.started_at + expected_seconds(request)
 
     def attained_seconds(self, now: float) -> float:
         """What all executions so far have run."""

@@ -7,11 +7,12 @@ and for the room that is being freed for somebody.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING
 
 from apps.resources.scheduling.ledger import amounts_of, limit_reached
+from apps.resources.scheduling.policies.base import Sale
 from apps.resources.scheduling.pool import Kept, Part, Shape
 from apps.resources.scheduling.preemption import Displacement, Search
 from apps.resources.scheduling.queue import Line, Rank, Ticket
@@ -21,7 +22,11 @@ from apps.resources.scheduling.types import Eviction, Grant
 if TYPE_CHECKING:
     from apps.resources.scheduling.planner import Planner
 
-SHORT, NOBODY = "short", "nobody"  # for whom there is still room
+Entry = tuple[Rank, int, Ticket]
+
+
+# After so many searches in vain for worse-ranked work a plan stops asking: who comes later has a weaker claim.
+SEARCHES = 8
 
 
 @dataclass(slots=True)
@@ -33,82 +38,112 @@ class Outcome:
     being_freed: dict[int, int] = field(default_factory=dict)
     reserved_id: int | None = None
     reserved_at: float | None = None
-    clearing_price: float | None = None
+    sale: Sale | None = None
 
 
 class Round:
     """Decides once on a planner's state; afterwards grants count as started there and evictions as announced."""
 
-    def __init__(self, planner: "Planner", now: float) -> None:
+    def __init__(self, planner: "Planner", now: float, sale: Sale | None) -> None:
         self._planner = planner
         self._policy = planner.policy
         self._settings = planner.settings
         self._pool = planner.pool
         self._ledger = planner.ledger
         self._now = now
-        self._outcome = Outcome()
-        self._room: dict[int, str] = {}  # by shape: SHORT or NOBODY, once it did not fit
-        self._searched: set[int] = set()  # shapes for which this pass found nobody to send away
+        self._outcome = Outcome(sale=sale)
+        self._prices = sale.prices if sale is not None else {}
+        # Numbers of shapes: no room for anybody; none but for what ends before the reservation; nobody to send away
+        # in this pass; and both no room and nobody.
+        self._full: set[int] = set()
+        self._only_short: set[int] = set()
+        self._searched: set[int] = set()
+        self._closed: set[int] = set()
+        self._grips: dict[int, float] = {}
+        self._ripe: dict[int, bool] = {}  # by claim: whether it may be preempted at all
+        self._hopeless: dict[tuple[str, int], float] = {}  # by ground and shape: the best claim that found nobody
+        self._failures = 0
         self._longest = -math.inf  # what ends within this many seconds may use reserved room
         self._promised: list[Ticket] = []
         self._spoken_for: set[int] = set()  # claims whose room, once they have left, is promised already
         self._is_guaranteed = False
         self._is_starving = False
         self._key: Callable[[Ticket], Rank] = planner.key
-        self._has_fed_starving = any(ticket.lane.line.queue is planner.starving for ticket in self._beneficiaries())
+        self._has_fed_starving = any(
+            ticket.lane.line.queue is planner.starving and ticket.request.id in planner.victims
+            for ticket in self._beneficiaries()
+        )
 
     def run(self) -> Outcome:
         self._keep_promises()
-        for self._is_guaranteed in (True, False):
-            if self._is_guaranteed and not self._ledger.has_guarantees:
-                continue
-            for self._is_starving in (True, False):
-                queue = self._planner.starving if self._is_starving else self._planner.queue
-                self._searched.clear()
-                self._key = _own_rank if self._is_starving else self._planner.key
-                self._serve(queue.lines())
+        for is_guaranteed in (True, False) if self._ledger.has_guarantees else (False,):
+            for is_starving in (True, False):
+                self._pass(is_guaranteed, is_starving)
         self._close()
         return self._outcome
 
+    def _pass(self, is_guaranteed: bool, is_starving: bool) -> None:
+        self._is_guaranteed = is_guaranteed
+        self._is_starving = is_starving
+        if is_guaranteed or (self._settings.is_preemptive and (is_starving or self._may_outrank())):
+            self._searched.clear()
+            self._closed.clear()  # there may be other grounds now to send work away
+        self._key = _own_rank if is_starving else self._planner.key
+        queue = self._planner.starving if is_starving else self._planner.queue
+        self._serve(queue.lines())
+
+    def _may_outrank(self) -> bool:
+        return self._settings.is_preemptive and self._policy.can_preempt and self._failures < SEARCHES
+
     def _beneficiaries(self) -> list[Ticket]:
-        tickets = self._planner.tickets
-        return [tickets[request_id] for request_id in sorted(self._planner.victims) if request_id in tickets]
+        """Whom others were asked to leave for; first those for whom all are gone."""
+        planner = self._planner
+        waiting = [
+            request_id for request_id in planner.promised.union(planner.victims) if request_id in planner.tickets
+        ]
+        return [planner.tickets[request_id] for request_id in sorted(waiting, key=lambda i: (i in planner.victims, i))]
 
     def _serve(self, lines: Iterable[Line]) -> None:
-        heap: list[tuple[Rank, int, Line, Ticket]] = []
+        """Serve the heads of all lines in order until none can start. What a team is granted moves only its own lines,
+        so that each team's are sorted by rank alone, and teams by their best line and their share."""
+        by_team: dict[int, list[Entry]] = {}
         for line in lines:
-            if not self._is_guaranteed or line.use.is_inside(amounts_of(line.shape.demand)):
-                self._enter(heap, line)
-        heapify(heap)
-        while heap:
-            key, _, line, ticket = heap[0]
-            if ticket.is_live and self._key(ticket) > key:  # its team has got something meanwhile
-                heappop(heap)
-                self._push(heap, line)
+            if self._is_guaranteed and not line.use.is_inside(amounts_of(line.shape.demand)):
                 continue
-            heappop(heap)
-            if not ticket.is_live or self._attempt(ticket, line):
-                self._push(heap, line)
-
-    def _enter(self, heap: list, line: Line) -> None:
-        ticket = self._head(line)
-        if ticket is not None:
-            heap.append((self._key(ticket), ticket.request.id, line, ticket))
-
-    def _push(self, heap: list, line: Line) -> None:
-        ticket = self._head(line)
-        if ticket is not None:
-            heappush(heap, (self._key(ticket), ticket.request.id, line, ticket))
+            ticket = self._head(line)
+            if ticket is not None:
+                by_team.setdefault(line.use.team.id, []).append((ticket.rank, ticket.request.id, ticket))
+        order = []
+        for heads in by_team.values():
+            heapify(heads)
+            order.append((self._key(heads[0][2]), heads[0][1], heads))
+        heapify(order)
+        while order:
+            heads = order[0][2]
+            ticket = heads[0][2]
+            following = self._head(ticket.lane.line) if self._attempt(ticket, ticket.lane.line) else None
+            if following is not None:
+                heapreplace(heads, (following.rank, following.request.id, following))
+            else:
+                heappop(heads)
+            while heads and heads[0][2].lane.line.shape.number in self._closed:
+                heappop(heads)
+            if heads:
+                heapreplace(order, (self._key(heads[0][2]), heads[0][1], heads))
+            else:
+                heappop(order)
 
     def _head(self, line: Line) -> Ticket | None:
-        room = self._room.get(line.shape.number)
-        if room is None or line.shape.number not in self._searched:
-            return line.head()
-        return line.short_head(self._longest) if room is SHORT else None
+        number = line.shape.number
+        if number in self._closed:
+            return None
+        return line.short_head(self._longest) if number in self._only_short else line.head()
 
     def _attempt(self, ticket: Ticket, line: Line) -> bool:
         """Serve one head. Whether the line may have another that could start."""
         use, shape, request = line.use, line.shape, ticket.request
+        if shape.number in self._closed:
+            return False
         asked = amounts_of(request.demand)
         if self._is_guaranteed and not use.is_inside(asked):
             return False
@@ -120,33 +155,36 @@ class Round:
         if not request.is_preemptible and not self._ledger.may_lock(use, asked):
             return False
         is_short = ticket.lane.seconds <= self._longest
-        room = self._room.get(shape.number)
-        if room is None or (room is SHORT and is_short):
+        if shape.number not in self._full and (is_short or shape.number not in self._only_short):
             parts = self._pool.find(shape, is_short)
             if parts is not None:
                 self._grant(ticket, line, parts)
                 return True
             has_short = not is_short and self._longest > 0
-            self._room[shape.number] = SHORT if has_short else NOBODY
+            (self._only_short if has_short else self._full).add(shape.number)
         if shape.number not in self._searched:
             if self._make_room(ticket, line):
                 return True
             self._searched.add(shape.number)
             self._reserve(ticket, shape)
-        return self._room[shape.number] is SHORT
+        if shape.number in self._full:
+            self._closed.add(shape.number)
+            return False
+        return True
 
     def _grant(self, ticket: Ticket, line: Line, parts: list[Part]) -> None:
         planner, request = self._planner, ticket.request
         placements = self._pool.take(request.id, parts)
         line.queue.drop(ticket)
         del planner.tickets[request.id]
-        planner.start(Claim(request, placements, self._now))
+        planner.promised.discard(request.id)
+        planner.start(Claim(replace(request, is_promised=False), placements, self._now))
         planner.touch_victims(request.id)
-        self._outcome.grants.append(Grant(request.id, placements))
+        self._outcome.grants.append(Grant(request.id, placements, self._prices.get(request.id, 0.0)))
 
     def _reserve(self, ticket: Ticket, shape: Shape) -> None:
         """EASY: the first that must wait gets the earliest start, and nobody after it may delay that."""
-        if self._outcome.reserved_id is not None:
+        if self._outcome.reserved_id is not None or not (self._policy.has_reservations or self._is_starving):
             return
         reservation = self._planner.timeline.reserve(shape, self._now)
         if reservation is None:
@@ -169,7 +207,7 @@ class Round:
             if parts is not None:
                 self._grant(ticket, line, parts)
                 continue
-            leaving = tuple(planner.claims[claim_id] for claim_id in sorted(planner.victims[request.id]))
+            leaving = tuple(planner.claims[claim_id] for claim_id in sorted(planner.victims.get(request.id, ())))
             found = self._search(ticket, _nobody, leaving).cheapest(line.shape)
             if found is not None:
                 self._promise(ticket, found, leaving)
@@ -177,9 +215,14 @@ class Round:
     def _make_room(self, ticket: Ticket, line: Line) -> bool:
         """Promise the request room that is leaving for nobody, or send the cheapest set of others away for it."""
         coming = self._coming()
-        for code, may_take in self._grounds(ticket, line, bool(coming)):
+        for code, bar, may_take in self._grounds(ticket, line, bool(coming)):
+            search = (code, line.shape.number)
+            if bar >= self._hopeless.get(search, math.inf):
+                continue  # who had a better claim to as much has found nobody
             found = self._search(ticket, may_take, coming).cheapest(line.shape)
             if found is None:
+                self._hopeless[search] = bar
+                self._failures += code == "outranked"
                 continue
             for claim in found.victims:
                 self._planner.leave(claim.request.id, ticket.request.id)
@@ -200,39 +243,57 @@ class Round:
             if claim_id not in self._spoken_for
         )
 
-    def _grounds(self, ticket: Ticket, line: Line, has_coming: bool) -> Iterator[tuple[str, Callable[[Claim], bool]]]:
-        """Why others may have to leave for the request, the least contestable ground first."""
-        request, use, ledger = ticket.request, line.use, self._ledger
+    def _grounds(
+        self, ticket: Ticket, line: Line, has_coming: bool
+    ) -> Iterator[tuple[str, float, Callable[[Claim], bool]]]:
+        """Why others may have to leave for the request, the least contestable ground first: its code, how bad the
+        request's claim is (the worse, the fewer it may send away), and who may be sent away."""
+        request, ledger = ticket.request, self._ledger
         if has_coming:
-            yield "", _nobody
+            yield "", 0.0, _nobody
         if self._is_guaranteed:
-            yield "reclaimed", lambda claim: self._may_go(claim) and claim.request.team_id != request.team_id
+            yield "reclaimed", 0.0, lambda claim: claim.request.team_id != request.team_id and self._may_go(claim)
         if not self._settings.is_preemptive:
             return
         if self._is_starving and not self._has_fed_starving:
-            yield "starving", lambda claim: self._may_go(claim) and claim.request.submitted_at > request.submitted_at
-        if self._policy.can_preempt:
-            bar = self._policy.claim(request, use, ledger.capacity)
-            yield (
-                "outranked",
-                lambda claim: (
-                    self._may_go(claim)
-                    and bar < self._policy.grip(claim, ledger.of(claim.request.team_id), ledger.capacity, self._now)
-                ),
-            )
+            since = request.submitted_at
+            yield "starving", since, lambda claim: claim.request.submitted_at > since and self._may_go(claim)
+        if self._may_outrank():
+            bar = self._policy.claim(request, line.use, ledger.capacity)
+            teams = {
+                team_id
+                for team_id, use in ledger.uses.items()
+                if bar < self._policy.tightest_grip(use, ledger.capacity)
+            }
+            if teams:
+                yield (
+                    "outranked",
+                    bar,
+                    lambda claim: claim.request.team_id in teams and self._may_go(claim) and bar < self._grip(claim),
+                )
+
+    def _grip(self, claim: Claim) -> float:
+        grip = self._grips.get(claim.request.id)
+        if grip is None:
+            ledger = self._ledger
+            grip = self._policy.grip(claim, ledger.of(claim.request.team_id), ledger.capacity, self._now)
+            if self._policy.team_key_at is None:  # else it moves with what the team is granted
+                self._grips[claim.request.id] = grip
+        return grip
 
     def _may_go(self, claim: Claim) -> bool:
         """Whether running work has had the time that it was promised, and may be preempted at all."""
-        ran = self._now - claim.started_at
-        return (
-            claim.request.is_preemptible
-            and claim.leaving_for is None
-            and ran > 0
-            and ran >= self._settings.min_runtime_seconds
-        )
+        is_ripe = self._ripe.get(claim.request.id)
+        if is_ripe is None:
+            ran = self._now - claim.started_at
+            has_run = ran > 0 and ran >= self._settings.min_runtime_seconds
+            is_ripe = self._ripe[claim.request.id] = claim.request.is_preemptible and has_run
+        return is_ripe and claim.leaving_for is None
 
     def _search(self, ticket: Ticket, may_take: Callable[[Claim], bool], leaving: tuple[Claim, ...]) -> Search:
-        return Search(self._pool, self._planner.claims, self._ledger.of, may_take, ticket.request.team_id, leaving)
+        loss = (lambda claim: 1.0 / self._grip(claim)) if self._policy.takes_loosest else None
+        team_id = ticket.request.team_id
+        return Search(self._pool, self._planner.claims, self._ledger.of, may_take, team_id, leaving, loss)
 
     def _promise(self, ticket: Ticket, found: Displacement, leaving: tuple[Claim, ...]) -> None:
         """Keep the place for the request: what is free there now, beside what comes free as others leave."""
@@ -257,7 +318,8 @@ class Round:
         for ticket in self._promised:
             line = ticket.lane.line
             self._ledger.charge(ticket.request, line.use, -1)
-            self._planner.enqueue(ticket.request, line.queue)
+            self._planner.promised.add(ticket.request.id)
+            self._planner.enqueue(replace(ticket.request, is_promised=True), line.queue)
             self._planner.unpark(ticket.request.team_id, ticket.request.user_id)
         self._pool.keep_nothing()
 

@@ -53,11 +53,15 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How long work will run in all, from its first start: the median, and the range it falls in 8 times of 10."""
+    """How long work will run in all, from its first start: the median, and the range it falls in 8 times of 10.
+
+    `durations` are equally likely outcomes, ascending, where more is known than the three.
+    """
 
     low_seconds: float
     median_seconds: float
     high_seconds: float
+    durations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ class Request:
 
     `attained_seconds` is how long earlier executions of the same work have run: what a checkpoint has saved. `bid` is
     the credits offered for one device-hour, 0 without a bid. `submitted_at` never changes over preemptions;
-    `waiting_since` is when the present wait began.
+    `waiting_since` is when the present wait began. `is_promised`: during it others were asked to leave for this
+    request; when they are gone nobody else takes their room.
     """
 
     id: int
@@ -99,6 +104,7 @@ class Request:
     estimate: Estimate | None = None
     attained_seconds: float = 0.0
     bid: float = 0.0
+    is_promised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,31 @@
 """What a policy is: an order of work, and whether that order may send running work away."""
 
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
 from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
-from apps.resources.scheduling.types import Request
+from apps.resources.scheduling.types import PolicySettings, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What can be sold in one plan: who may start and asks for devices, and how many are for sale, by kind."""
+
+    bidders: Sequence[Request]
+    for_sale: Mapping[str, int]
+    use_of: Callable[[int], TeamUse]
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """Credits per device-hour: what winners pay, above what losers would have won, and the clearing price."""
+
+    prices: Mapping[int, float]
+    thresholds: Mapping[int, float]
+    clearing_price: float | None
 
 
 class Policy:
@@ -12,18 +34,32 @@ class Policy:
     A subclass declares:
 
     - `rank`: the order of waiting work. It may depend on whatever `Request` says (class, estimate, attained service,
-      bid) and on the team, but not on the clock, so that queues stay sorted. Ageing that is linear in the wait needs no
+      bid) and on the team, but not on the time, so that queues stay sorted. Ageing that is linear in the wait needs no
       clock: it is an offset of `submitted_at`. Equal ranks go by id.
+    - `clock_seconds`: for ranks that do depend on the time. `clock` is then the time, rounded down to a multiple of
+      this; when it moves on, the whole queue is sorted anew.
     - `team_key_at`: where in the rank the team's own share (`team_key`) is slid in; None if teams do not matter. Within
       a team the order is by `rank` alone. The share may grow as grants are made, and must not shrink by them.
     - `can_preempt`, `claim` and `grip`: waiting work may send running work away if its claim is strictly lower than the
       other's grip. To rule out ping-pong a policy must make sure that of two works, each with the other's place, not
       both claims are below the other's grip: by levels, or by a factor between claim and grip (hysteresis).
+    - `has_reservations`: whether the first that must wait is promised a start that nobody may delay (EASY).
+    - `takes_loosest`: the cheapest to send away is what has the highest grips, and not what holds the fewest devices.
+      Such work cannot send others away in its turn. Grips must be above 0.
+    - `has_market`, `sell`: a market is held at the start of each plan; ranks are asked for anew after it.
     """
 
     name = ""
     can_preempt = False
+    has_market = False
     team_key_at: int | None = None
+    clock_seconds: float | None = None
+    has_reservations = True
+    takes_loosest = False
+
+    def __init__(self, settings: PolicySettings) -> None:
+        self.settings = settings
+        self.clock = 0.0
 
     def rank(self, request: Request, use: TeamUse) -> Rank:
         raise NotImplementedError
@@ -39,6 +75,13 @@ class Policy:
         """How badly running work ranks against a claim; `use` is what its team holds, this work included."""
         raise NotImplementedError
 
+    def sell(self, market: Market) -> Sale:
+        raise NotImplementedError
+
+    def tightest_grip(self, use: TeamUse, capacity: Amounts) -> float:
+        """No work of this team has a grip above this: what needs not be asked one by one."""
+        return math.inf
+
 
 def borrowed_share(borrowed: Amounts, weight: float, capacity: Amounts) -> float:
     """The dominant share (Ghodsi et al., Dominant Resource Fairness, NSDI 2011) of what is borrowed, by weight."""
@@ -46,4 +89,4 @@ def borrowed_share(borrowed: Amounts, weight: float, capacity: Amounts) -> float
     for held, of in zip(borrowed, capacity, strict=True):
         if held and of:
             share = max(share, held / of)
-    return share / weight if weight > 0 else (float("inf") if share else 0.0)
+    return share / weight if weight > 0 else (math.inf if share else 0.0)

@@ -31,6 +31,9 @@ class FairShare(Policy):
         """The holder's share once it has lost this work: an exchange never turns the order of two teams around."""
         return _share_with(use, amounts_of(running.request.demand), -1, capacity)
 
+    def tightest_grip(self, use: TeamUse, capacity: Amounts) -> float:
+        return self.team_key(use, capacity)
+
 
 def _share_with(use: TeamUse, more: Amounts, sign: int, capacity: Amounts) -> float:
     held = [

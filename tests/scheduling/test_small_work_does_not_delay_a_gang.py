@@ -1,0 +1,49 @@
+"""The first that must wait is promised a start, and only what does not delay it goes before (EASY)."""
+
+import pytest
+
+from apps.resources.scheduling import Planner, PolicySettings, Snapshot
+from tests.scheduling.pools import node, request, runs_for
+
+POLICIES = ("fifo", "priority", "fair_share")
+
+
+def waiting_gang(policy: str) -> Planner:
+    """Two nodes of 8; half of one is held for 1,000 seconds more, and a gang of both nodes waits."""
+    rules = PolicySettings(policy, is_preemptive=False)
+    holder = request(1, 4, estimate=runs_for(1000.0))
+    planner = Planner(Snapshot(0.0, [node(1), node(2)], [holder], (), {}, rules))
+    planner.decide(0.0)
+    planner.submit(request(2, 16, at=1.0, nodes=None, estimate=runs_for(10.0)))
+    return planner
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_gang_is_told_when_it_starts(policy):
+    waiting = waiting_gang(policy).decide(10.0).waiting
+    assert [(one.request_id, one.starts_at) for one in waiting] == [(2, 1000.0)]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_ends_before_that_goes_first(policy):
+    planner = waiting_gang(policy)
+    planner.submit(request(3, 8, team=1, at=2.0, estimate=runs_for(600.0)))
+    assert [grant.request_id for grant in planner.decide(10.0).grants] == [3]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("estimate", (None, runs_for(5000.0)))
+def test_what_would_run_into_it_waits(policy, estimate):
+    planner = waiting_gang(policy)
+    planner.submit(request(3, 1, team=1, at=2.0, estimate=estimate))
+    decided = planner.decide(10.0)
+    assert not decided.grants
+    assert decided.waiting[1].reason.code == "behind"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_node_that_the_gang_does_not_need_is_free_for_all(policy):
+    planner = waiting_gang(policy)
+    planner.change_node(node(3, 2))
+    planner.submit(request(3, 2, team=1, at=2.0))
+    assert [grant.placements[0].node_id for grant in planner.decide(10.0).grants] == [3]
