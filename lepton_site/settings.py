@@ -1,4 +1,5 @@
-"""One settings file; every choice comes from the environment. docs/settings.md lists them all."""
+"""One settings file; every choice comes from the environment, or on a machine that joined from what its site told it.
+docs/settings.md lists them all."""
 
 import os
 from pathlib import Path
@@ -10,13 +11,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from lepton_site import embedded
+from lepton_site.joined import read_node_env
 from lepton_site.secret import load_or_make_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+JOINED: dict[str, str] = {}  # what the site told this machine when it joined
 
 
 def env(name: str, default: str = "") -> str:
-    return os.environ.get(name, default)
+    return os.environ.get(name, JOINED.get(name, default))
 
 
 def env_list(name: str, default: str) -> list[str]:
@@ -28,6 +31,7 @@ def env_bool(name: str, default: bool = False) -> bool:
 
 
 LEPTON_HOME = Path(env("LEPTON_HOME", str(BASE_DIR / ".lepton"))).resolve()
+JOINED |= read_node_env(LEPTON_HOME)
 LEPTON_STORAGE_URL = env("LEPTON_STORAGE_URL", f"file://{LEPTON_HOME}/storage")
 LEPTON_NODE_NAME = env("LEPTON_NODE_NAME", "local")
 LEPTON_MAX_UPLOAD_BYTES = int(env("LEPTON_MAX_UPLOAD_BYTES", str(50 * 10**9)))
@@ -103,9 +107,8 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": dj_database_url.parse(env("DATABASE_URL") or embedded.database_url(LEPTON_HOME), conn_health_checks=True)
-}
+DATABASE_URL = env("DATABASE_URL") or embedded.database_url(LEPTON_HOME)
+DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_health_checks=True)}
 # Under ASGI each request may come on a new thread, so connections are pooled per process, not kept per thread.
 DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
     "min_size": 1,

@@ -4,43 +4,55 @@ It is woken by Celery (workers.tasks) and looks for itself every second, so a lo
 """
 
 import logging
-import shutil
+import os
+import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connection
 from django.utils.translation import gettext as _
 
 from apps.jobs.attempts import claim_job, requeue_job
 from apps.jobs.models import Job
 from apps.resources.models import Node
-from apps.resources.nodes import BEAT_SECONDS, beat_node, register_node, retire_node
+from apps.resources.nodes import retire_node
 from workers import replicas
 from workers.artifacts import node_folder
-from workers.devices import machine_facts
+from workers.heartbeat import Heartbeat
 from workers.launcher import end_tree, find_by_token, launch
 from workers.tokens import program_token, runner_prefix, runner_token
 
 logger = logging.getLogger("lepton.agent")
 
 LOOK_SECONDS = 1.0
+ORPHANS_EVERY_SECONDS = 5.0
 STOP_GRACE_SECONDS = 30
 
 
+def _end_process() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 class Agent:
-    def __init__(self, name: str) -> None:
+    """`refusal` says why the node may not work any more, "" while it may; `end_process` is then called."""
+
+    def __init__(self, name: str, *, end_process: Callable[[], None] = _end_process) -> None:
         self.name = name
+        self.end_process = end_process
         self.folder = node_folder(name)
         self.wake = threading.Event()
         self.stopping = threading.Event()
-        self.node: Node | None = None
-        self.beaten_at = 0.0
+        self.refusal = ""
+        self.looked_for_orphans_at = float("-inf")
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.heartbeat = Heartbeat(name, self.folder, stopping=self.stopping, on_refused=self._leave)
         self.thread = threading.Thread(target=self._loop, name="agent", daemon=True)
 
     def start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.heartbeat.start()
         self.thread.start()
 
     def stop(self, *, with_work: bool) -> None:
@@ -48,18 +60,28 @@ class Agent:
         replicas; without it they live on and are adopted by the next agent."""
         self.stopping.set()
         self.wake.set()
-        self.thread.join(timeout=10)
-        if self.node is None:
+        for thread in (self.thread, self.heartbeat.thread):
+            thread.join(timeout=10)
+        node = self.heartbeat.node
+        if node is None:
             return
+        retire_node(node=node)  # first, so that no new work is sent here meanwhile
         if with_work:
             end_tree(runner_prefix(self.name), grace_seconds=STOP_GRACE_SECONDS)
-            replicas.stop_all(self.node)
-        retire_node(node=self.node)
+            replicas.stop_all(node)
+
+    def _leave(self, reason: str) -> None:
+        self.refusal = reason
+        self.stopping.set()
+        self.wake.set()
+        logger.warning("%s This agent ends its work and leaves.", reason)
+        self.end_process()
 
     def _loop(self) -> None:
         while not self.stopping.is_set():
             try:
-                self._look()
+                if self.heartbeat.node is not None:
+                    self._look(self.heartbeat.node)
             except DatabaseError as error:
                 logger.warning("the database does not answer: %s", error)
             except Exception:
@@ -67,19 +89,14 @@ class Agent:
             close_old_connections()
             self.wake.wait(LOOK_SECONDS)
             self.wake.clear()
+        connection.close()
 
-    def _look(self) -> None:
-        self._beat()
-        start_granted(self.node)
-        replicas.supervise(self.node)
-
-    def _beat(self) -> None:
-        if self.node is None:
-            self.node = register_node(name=self.name, facts=machine_facts(self.folder))
-        if time.monotonic() - self.beaten_at >= BEAT_SECONDS:
-            recover_orphans(self.node)
-            beat_node(node=self.node, storage_free_bytes=shutil.disk_usage(self.folder).free)
-            self.beaten_at = time.monotonic()
+    def _look(self, node: Node) -> None:
+        if time.monotonic() - self.looked_for_orphans_at >= ORPHANS_EVERY_SECONDS:
+            recover_orphans(node)
+            self.looked_for_orphans_at = time.monotonic()
+        start_granted(node)
+        replicas.supervise(node)
 
 
 def start_granted(node: Node) -> None:

@@ -8,6 +8,12 @@ from pathlib import Path
 
 import psutil
 
+NVIDIA_SECONDS = 5
+
+
+class DriverSilent(Exception):
+    """nvidia-smi is there and does not answer, or answers with an error; the message is what it said."""
+
 
 def machine_facts(home: Path) -> dict:
     """cpu_count, memory_bytes, storage_free_bytes, and devices: the accelerators, or the CPU where there are none."""
@@ -39,15 +45,26 @@ def cpu_name() -> str:
 
 
 def nvidia_devices() -> list[dict]:
+    try:
+        rows = ask_nvidia("index", "name", "memory.total")
+    except DriverSilent:
+        return []
+    return [_nvidia_device(*row) for row in rows]
+
+
+def ask_nvidia(*fields: str) -> list[list[str]]:
+    """One row of `fields` for each NVIDIA device; none where there is no driver. Raises DriverSilent."""
     if not shutil.which("nvidia-smi"):
         return []
-    query = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    query = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=NVIDIA_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DriverSilent(str(error)) from error
     if answer.returncode:
-        return []
-    return [_nvidia_device(line) for line in answer.stdout.strip().splitlines()]
+        raise DriverSilent((answer.stderr or answer.stdout).strip()[:200])
+    return [[part.strip() for part in line.split(",")] for line in answer.stdout.strip().splitlines()]
 
 
-def _nvidia_device(line: str) -> dict:
-    index, name, memory = (part.strip() for part in line.split(","))
+def _nvidia_device(index: str, name: str, memory: str) -> dict:
     return {"kind": "cuda", "index": int(index), "name": name, "memory_bytes": int(memory) * 2**20}

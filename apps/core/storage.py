@@ -43,6 +43,17 @@ def _locate(sha256: str) -> tuple[fsspec.AbstractFileSystem, str]:
     return filesystem, f"{root}/blobs/{sha256[:2]}/{sha256}"
 
 
+def check_reachable(url: str, *, may_make: bool = False) -> None:
+    """Raises an exception when the storage at `url` does not answer, or is a folder that is not there. `may_make`
+    makes the folder; where another machine's is meant to be mounted, that would only hide that it is not."""
+    filesystem, root = fsspec.core.url_to_fs(url)
+    is_there = filesystem.exists(root)
+    if not is_there and "file" in filesystem.protocol:
+        if not may_make:
+            raise FileNotFoundError(f"there is no folder {root}")
+        filesystem.makedirs(root, exist_ok=True)
+
+
 def put_file(path: Path) -> Blob:
     """Store the file at `path`. Storing the same bytes again costs nothing. Raises StorageFull."""
     sha256 = sha256_of(path)

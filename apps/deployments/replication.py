@@ -1,6 +1,6 @@
 """From what is wanted and what runs: what to start, what to stop, and what to call it all. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -59,15 +59,16 @@ class State:
         return self.status in (READY, FAILED, STOPPED)
 
 
-def plan_steps(wanted: Wanted, replicas: Sequence[Replica]) -> Steps:
+def plan_steps(wanted: Wanted, replicas: Sequence[Replica], leaving: Collection[int] = ()) -> Steps:
     """What brings `replicas` (all of one deployment, oldest first) nearer to what is wanted.
 
-    A replica of another version goes only when enough of the wanted version are ready, so that a change of version
-    leaves no gap; one that is not ready yet goes at once.
+    `leaving` are the ids of machines that replicas have to leave for others. A replica of another version, or on such a
+    machine, goes only when enough of the wanted version are ready elsewhere, so that a change leaves no gap; one that
+    is not ready yet goes at once.
     """
     live = [replica for replica in replicas if replica.status in Replica.LIVE]
-    ours = [replica for replica in live if replica.version_id == wanted.version_id]
-    others = [replica for replica in live if replica.version_id != wanted.version_id]
+    ours = [item for item in live if item.version_id == wanted.version_id and item.node_id not in leaving]
+    others = [replica for replica in live if replica not in ours]
     ready = [replica for replica in ours if replica.status == Replica.Status.READY]
     is_covered = len(ready) >= wanted.replicas
     surplus = sorted(ours, key=lambda replica: (replica.status != Replica.Status.READY, replica.pk))[wanted.replicas :]

@@ -15,7 +15,7 @@ from apps.deployments.models import Deployment, Replica
 from apps.deployments.replication import State, Wanted, describe, plan_steps
 from apps.registry.models import ModelVersion
 from apps.resources.models import Node
-from apps.resources.nodes import open_nodes
+from apps.resources.nodes import nodes_to_leave, open_nodes
 from workers.contract import TASKS
 
 MAX_REPLICAS = 8
@@ -100,9 +100,10 @@ def delete_deployment(*, deployment: Deployment, user: User | None) -> None:
 
 def reconcile() -> None:
     """Turn every deployment's wanted state into replica rows. Cheap where nothing is to do."""
+    leaving = nodes_to_leave()
     for deployment in with_replicas(Deployment.objects.all()):
         replicas = list(deployment.replicas.all())
-        if plan_steps(wanted_of(deployment), replicas):
+        if plan_steps(wanted_of(deployment), replicas, leaving):
             with transaction.atomic():
                 _reconcile_one(deployment.pk)
     for replica in Replica.objects.filter(status=Replica.Status.PENDING, node=None):
@@ -207,7 +208,7 @@ def _reconcile_one(deployment_id: int) -> None:
     deployment = Deployment.objects.select_for_update().filter(pk=deployment_id).first()
     if deployment is None:
         return
-    steps = plan_steps(wanted_of(deployment), list(deployment.replicas.order_by("id")))
+    steps = plan_steps(wanted_of(deployment), list(deployment.replicas.order_by("id")), nodes_to_leave())
     _stop(deployment.replicas.filter(pk__in=steps.stop))
     deployment.replicas.filter(pk__in=steps.forget).delete()
     for _number in range(steps.start):

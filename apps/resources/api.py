@@ -15,6 +15,7 @@ from apps.accounts.models import Team
 from apps.core.errors import NotFound
 from apps.resources.models import Pool, Quota
 from apps.resources.nodes import default_pool
+from apps.resources.nodes_api import node_urlpatterns
 from apps.resources.quotas import set_quota
 from apps.resources.reports import GROUPS, PERIODS, Report, make_report, read_question, sorted_rows
 from apps.resources.services import pool_overview
@@ -211,4 +212,5 @@ api_urlpatterns = [
     path("quotas/", QuotaList.as_view(), name="api_quotas"),
     path("quotas/<slug:team_slug>/<str:resource>/", QuotaDetail.as_view(), name="api_quota"),
     path("usage/", UsageDetail.as_view(), name="api_usage"),
+    *node_urlpatterns,
 ]

@@ -1,10 +1,11 @@
-"""Forms about what teams were promised, how a pool is shared, and what is bid."""
+"""Forms about what teams were promised, how a pool is shared, what is bid, and who joins."""
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from apps.resources.joining import NAME_LENGTH
 from apps.resources.models import Pool, Quota
 from apps.resources.quotas import PERSONAL
 from apps.resources.scheduling import POLICIES
@@ -150,3 +151,27 @@ class PoolNameForm(forms.Form):
 
 class BidForm(forms.Form):
     bid = forms.FloatField(label=gettext_lazy("Credits for a device-hour"), min_value=0, max_value=1_000_000_000)
+
+
+class AddNodeForm(forms.Form):
+    """A machine that is to join; the pool is asked for only where there are several."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name of the machine"),
+        max_length=NAME_LENGTH,
+        help_text=gettext_lazy(
+            "Small letters, digits and hyphens, such as gpu-2. It stands on every page that names the machine."
+        ),
+    )
+    pool = forms.ModelChoiceField(
+        Pool.objects.order_by("name"),
+        label=gettext_lazy("Pool"),
+        required=False,
+        empty_label=None,
+        to_field_name="name",
+    )
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if Pool.objects.count() < 2:
+            del self.fields["pool"]

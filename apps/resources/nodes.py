@@ -1,11 +1,12 @@
 """What machines do and what is done with them: they register, beat, leave; people cordon, drain and remove them."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import User
@@ -13,10 +14,12 @@ from apps.accounts.services import record_audit
 from apps.core.doorbell import ring
 from apps.core.errors import Conflict, NotFound
 from apps.resources.models import Allocation, Device, Node, Pool
+from workers.measuring import DeviceUse
 
 BEAT_SECONDS = 5
 MISSED_BEATS = 3
 OFFLINE_AFTER = timedelta(seconds=BEAT_SECONDS * MISSED_BEATS)
+SERVING = ("pending", "starting", "ready", "stopping")  # replicas that a machine still has to do with
 FACTS = ("cpu_count", "memory_bytes", "storage_bytes", "storage_free_bytes")
 
 
@@ -47,8 +50,40 @@ def open_nodes() -> QuerySet[Node]:
     return online_nodes().filter(is_cordoned=False, drain_requested_at=None)
 
 
+def nodes_to_leave() -> set[int]:
+    """Machines from which what serves has to move: they are emptied, were removed, or have been silent for as long as
+    it takes to give their jobs away. None while there is no other machine to go to: what serves there then stays."""
+    if not open_nodes().exists():
+        return set()
+    silent = Q(last_beat_at__lt=Now() - timedelta(seconds=settings.LEPTON_LEASE_SECONDS))
+    leaving = Node.objects.filter(Q(drain_requested_at__isnull=False) | Q(removed_at__isnull=False) | silent)
+    return set(leaving.values_list("pk", flat=True))
+
+
+def with_state(nodes: QuerySet[Node]) -> QuerySet[Node]:
+    """With what `state_of` reads: how long it has been silent, by the database's clock, and what is still on it."""
+    granted = Q(placements__allocation__status=Allocation.Status.GRANTED)
+    return nodes.annotate(
+        silent_for=ExpressionWrapper(Now() - F("last_beat_at"), output_field=DurationField()),
+        claims_left=Count("placements", filter=granted, distinct=True),
+        replicas_left=Count("replicas", filter=Q(replicas__status__in=SERVING), distinct=True),
+    )
+
+
 def is_online(node: Node) -> bool:
-    return bool(node.last_beat_at) and timezone.now() - node.last_beat_at < OFFLINE_AFTER
+    """Of a node that was read by `with_state`."""
+    return node.silent_for is not None and node.silent_for < OFFLINE_AFTER
+
+
+def state_of(node: Node) -> str:
+    """removed, offline, drained, draining, cordoned or online. Of a node that was read by `with_state`."""
+    if node.removed_at:
+        return "removed"
+    if not is_online(node):
+        return "offline"
+    if node.drain_requested_at:
+        return "draining" if node.claims_left or node.replicas_left else "drained"
+    return "cordoned" if node.is_cordoned else "online"
 
 
 @transaction.atomic
@@ -60,9 +95,10 @@ def register_node(*, name: str, facts: dict, machine_id: str = "") -> Node:
     """
     node = Node.objects.select_for_update().filter(name=name).first()
     if node is not None:
-        _check_may_register(node, machine_id)
+        check_may_register(node, machine_id)
     else:
         node = Node(name=name, pool=default_pool())
+        record_audit(team=None, actor=None, action="node.joined", target=name)
     for key in FACTS:
         setattr(node, key, facts.get(key, 0))
     # What is held was promised: a machine that comes back smaller keeps room for it until it ends.
@@ -74,16 +110,20 @@ def register_node(*, name: str, facts: dict, machine_id: str = "") -> Node:
     node.refresh_from_db()
     seen = [_register_device(node, device) for device in facts["devices"]]
     node.devices.filter(allocation=None).exclude(pk__in=seen).delete()
+    ring("apps.jobs.tasks.schedule")
     return node
 
 
-def _check_may_register(node: Node, machine_id: str) -> None:
+def check_may_register(node: Node, machine_id: str) -> None:
+    """Raises Conflict for a removed node, and while another machine works under its name."""
     if node.removed_at:
         raise Conflict(
-            _("The machine %(node)s was removed from the pool. Add it again on the Pool page.") % {"node": node.name},
+            _("The machine %(node)s was removed from the pool. An administrator can put it back on the page Nodes.")
+            % {"node": node.name},
             code="node_removed",
         )
-    if machine_id and node.machine_id and machine_id != node.machine_id and is_online(node):
+    is_another = machine_id and node.machine_id and machine_id != node.machine_id
+    if is_another and online_nodes().filter(pk=node.pk).exists():
         raise Conflict(
             _("Another machine works under the name %(node)s. Start this one with a name of its own: --name NAME.")
             % {"node": node.name},
@@ -97,69 +137,88 @@ def _register_device(node: Node, facts: dict) -> int:
     return row.pk
 
 
-def beat_node(*, node: Node, **measured: object) -> bool:
+def beat_node(*, node: Node, devices: Iterable[DeviceUse] = (), **measured: object) -> bool:
     """The node lives. `measured` are fields of the node that its agent has just seen, such as storage_free_bytes.
 
-    False when the node was removed: its agent must leave.
+    False when the node was removed, or another machine has taken its name: its agent must leave.
     """
-    return bool(Node.objects.filter(pk=node.pk, removed_at=None).update(last_beat_at=Now(), **measured))
+    if not _same_machine(node).filter(removed_at=None).update(last_beat_at=Now(), **measured):
+        return False
+    for use in devices:
+        rows = Device.objects.filter(node=node, kind=use.kind, index=use.index)
+        rows.update(busy_fraction=use.busy_fraction, memory_used_bytes=use.memory_used_bytes)
+    return True
 
 
 def retire_node(*, node: Node) -> None:
     """The agent has stopped in order: the node is offline at once, not after three missed beats."""
-    Node.objects.filter(pk=node.pk).update(last_beat_at=None)
+    _same_machine(node).update(last_beat_at=None)
+
+
+def _same_machine(node: Node) -> QuerySet[Node]:
+    return Node.objects.filter(pk=node.pk, machine_id=node.machine_id)
 
 
 @transaction.atomic
 def cordon_node(*, node: Node, user: User | None) -> None:
     """Keep new work away; what runs stays."""
-    if Node.objects.filter(pk=node.pk, is_cordoned=False).update(is_cordoned=True):
+    if Node.objects.filter(pk=node.pk, is_cordoned=False, removed_at=None).update(is_cordoned=True):
         record_audit(team=None, actor=user, action="node.cordoned", target=node.name)
 
 
 @transaction.atomic
 def uncordon_node(*, node: Node, user: User | None) -> None:
-    """Let new work in again, also after a drain."""
-    rows = Node.objects.filter(pk=node.pk, removed_at=None)
-    if rows.update(is_cordoned=False, drain_requested_at=None):
-        record_audit(team=None, actor=user, action="node.opened", target=node.name)
-        ring("apps.jobs.tasks.schedule")
+    """Let new work in again, also after a drain; what has not left yet may stay."""
+    rows = Node.objects.filter(pk=node.pk, removed_at=None).exclude(is_cordoned=False, drain_requested_at=None)
+    if not rows.update(is_cordoned=False, drain_requested_at=None):
+        return
+    leaving = _granted_on(node).filter(leave_code=Allocation.Leave.DRAINED).values_list("pk", flat=True)
+    staying = Allocation.objects.filter(pk__in=list(leaving), leave_code=Allocation.Leave.DRAINED)
+    staying.update(leave_requested_at=None, leave_code="")
+    record_audit(team=None, actor=user, action="node.opened", target=node.name)
+    ring("apps.jobs.tasks.schedule")
 
 
 @transaction.atomic
 def drain_node(*, node: Node, user: User | None) -> int:
     """Keep new work away, and ask what runs there to go on elsewhere with a checkpoint. Returns how many claims."""
-    if not Node.objects.filter(pk=node.pk, drain_requested_at=None).update(is_cordoned=True, drain_requested_at=Now()):
+    rows = Node.objects.filter(pk=node.pk, drain_requested_at=None, removed_at=None)
+    if not rows.update(is_cordoned=True, drain_requested_at=Now()):
         return 0
-    record_audit(team=None, actor=user, action="node.drained", target=node.name)
-    granted = Allocation.objects.filter(
-        status=Allocation.Status.GRANTED, placements__node=node, leave_requested_at=None
-    ).distinct()
-    ids = list(granted.values_list("pk", flat=True))
+    ids = list(_granted_on(node).filter(leave_requested_at=None).values_list("pk", flat=True).distinct())
     asked = Allocation.objects.filter(pk__in=ids, status=Allocation.Status.GRANTED, leave_requested_at=None)
     count = asked.update(leave_requested_at=Now(), leave_code=Allocation.Leave.DRAINED)
+    record_audit(team=None, actor=user, action="node.drained", target=node.name, details={"jobs": count})
     ring("workers.tasks.start_work", queue=f"node.{node.name}")
     return count
 
 
-def is_drained(node: Node) -> bool:
-    """Whether a drain has been asked for and nothing is left on the node."""
-    return bool(node.drain_requested_at) and not _granted_on(node).exists()
+@transaction.atomic
+def remove_node(*, node: Node, user: User | None) -> None:
+    """Take the machine out of the pool; its agent ends. Raises Conflict while something runs on it."""
+    row = Node.objects.select_for_update(of=("self",)).get(pk=node.pk)
+    if row.removed_at:
+        return
+    jobs = _granted_on(row).count()
+    # Of a machine that is silent nobody knows whether it still serves; its replicas are started elsewhere.
+    replicas = row.replicas.filter(status__in=SERVING).count() if online_nodes().filter(pk=row.pk).exists() else 0
+    if jobs or replicas:
+        raise Conflict(
+            _("%(node)s is busy: jobs %(jobs)d, replicas %(replicas)d. Drain it first; they go on elsewhere.")
+            % {"node": row.name, "jobs": jobs, "replicas": replicas},
+            code="node_busy",
+            details={"jobs": jobs, "replicas": replicas},
+        )
+    Node.objects.filter(pk=row.pk).update(removed_at=Now(), last_beat_at=None, is_cordoned=True)
+    record_audit(team=None, actor=user, action="node.removed", target=row.name)
 
 
 @transaction.atomic
-def remove_node(*, node: Node, user: User | None) -> None:
-    """Take the machine out of the pool. Raises Conflict while something runs on it."""
-    row = Node.objects.select_for_update().get(pk=node.pk)
-    if busy := _granted_on(row).count():
-        raise Conflict(
-            _("%(n)d jobs still hold %(node)s. Drain it first; they go on elsewhere.") % {"n": busy, "node": row.name},
-            code="node_busy",
-            details={"jobs": busy},
-        )
-    if row.removed_at is None:
-        Node.objects.filter(pk=row.pk).update(removed_at=Now(), last_beat_at=None, is_cordoned=True)
-        record_audit(team=None, actor=user, action="node.removed", target=row.name)
+def restore_node(*, node: Node, user: User | None) -> None:
+    """Undo a removal: an agent of that name may register again, and gets work."""
+    rows = Node.objects.filter(pk=node.pk, removed_at__isnull=False)
+    if rows.update(removed_at=None, is_cordoned=False, drain_requested_at=None):
+        record_audit(team=None, actor=user, action="node.restored", target=node.name)
 
 
 def _granted_on(node: Node) -> QuerySet[Allocation]:

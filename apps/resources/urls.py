@@ -1,10 +1,14 @@
 from django.urls import path
 
-from apps.resources.views import auction, policy, pool, prices, quotas, simulator, usage
+from apps.resources.views import auction, nodes, policy, pool, prices, quotas, simulator, usage
 
 app_name = "resources"
 urlpatterns = [
     path("pool/", pool.pool, name="pool"),
+    path("pool/nodes/", nodes.nodes, name="nodes"),
+    path("pool/nodes/<slug:name>/", nodes.node, name="node"),
+    path("pool/nodes/<slug:name>/<slug:verb>/", nodes.change_node, name="change_node"),
+    path("pool/add-machine/", nodes.add_node, name="add_node"),
     path("pool/quotas/", quotas.quotas, name="quotas"),
     path("pool/quotas/<slug:team_slug>/<str:what>/", quotas.quota, name="quota"),
     path("pool/auction/", auction.auction, name="auction"),

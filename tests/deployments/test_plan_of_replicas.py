@@ -74,3 +74,40 @@ def test_following_the_plan_ends_with_what_is_wanted(wanted, rows):
     ready = [row.version_id for row in replicas if row.status == Status.READY]
     assert not plan_steps(target, replicas)
     assert ready == [1] * wanted or describe(target, replicas).status in ("failed", "ready")
+
+
+def on(node: int, pk: int, status: str, version: int = 1) -> Replica:
+    return Replica(pk=pk, status=status, version_id=version, node_id=node)
+
+
+def test_a_ready_replica_leaves_a_machine_only_when_another_one_is_ready_elsewhere():
+    old = on(1, 1, Status.READY)
+    steps = plan_steps(Wanted(1, 1), [old], {1})
+    assert (steps.start, steps.stop) == (1, ())
+    steps = plan_steps(Wanted(1, 1), [old, on(2, 2, Status.STARTING)], {1})
+    assert (steps.start, steps.stop) == (0, ())
+    steps = plan_steps(Wanted(1, 1), [old, on(2, 2, Status.READY)], {1})
+    assert (steps.start, steps.stop) == (0, (1,))
+
+
+def test_what_is_only_starting_on_such_a_machine_is_stopped_at_once_and_started_elsewhere():
+    steps = plan_steps(Wanted(1, 1), [on(1, 1, Status.STARTING)], {1})
+    assert (steps.start, steps.stop) == (1, (1,))
+
+
+def test_a_move_that_fails_three_times_leaves_the_old_replica_serving():
+    failed = Replica(pk=2, status=Status.FAILED, version_id=1, node_id=2, strikes=MAX_STRIKES)
+    steps = plan_steps(Wanted(1, 1), [on(1, 1, Status.READY), failed], {1})
+    assert (steps.start, steps.stop) == (0, ())
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.sampled_from(Status.values), st.integers(1, 2)), max_size=8),
+    st.integers(1, 4),
+    st.sets(st.integers(1, 3)),
+)
+def test_moving_never_takes_the_last_ready_replica_away(rows, wanted, leaving):
+    replicas = [on(node, pk, status, version) for pk, (node, status, version) in enumerate(rows, start=1)]
+    steps = plan_steps(Wanted(1, wanted), replicas, leaving)
+    ready = {replica.pk for replica in replicas if replica.status == Status.READY}
+    assert not ready or ready - set(steps.stop)

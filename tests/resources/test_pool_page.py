@@ -1,8 +1,13 @@
 """The pool: machines, who holds them as far as the viewer may see, and why the queue waits."""
 
-import pytest
+from datetime import timedelta
 
-from apps.resources.models import Node, Quota
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apps.resources.models import Allocation, Node, Quota
 from apps.resources.nodes import default_pool
 from apps.resources.planning import schedule_pool
 from tests.jobs.making import make_node, make_version, run, submit
@@ -22,12 +27,32 @@ def test_an_empty_pool_says_how_a_machine_joins(member):
     assert "No machine has joined yet" in page and "Nothing waits." in page
 
 
-def test_machines_show_what_they_have_and_whether_they_are_there(member, node):
-    assert 'data-status="online"' in html(member) and "2 CPU cores" in html(member)
+def test_the_map_has_a_cell_for_each_device_and_says_what_it_is_doing(member, node):
+    assert 'title="CPU 0: free"' in html(member) and "heat-cell is-free" in html(member)
     Node.objects.update(is_cordoned=True)
-    assert "No new work" in html(member)
+    assert 'data-status="cordoned"' in html(member) and "free, but takes no new work" in html(member)
     Node.objects.update(last_beat_at=None)
-    assert 'data-status="offline"' in html(member)
+    assert 'data-status="offline"' in html(member) and 'title="CPU 0: offline"' in html(member)
+
+
+def test_the_map_tells_own_from_others_by_colour_and_in_words(member, stranger, node):
+    job = run(submit(member.team, member.user, make_version(member.team, "Secret birds")), node)
+    assert "heat-cell is-mine" in html(member) and f"CPU 0: held by {job.name}" in html(member)
+    assert "heat-cell is-held" in html(stranger) and "CPU 0: held by another team" in html(stranger)
+
+
+def test_five_hundred_devices_take_as_many_queries_as_one(member, node):
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            html(member)
+        return len(captured)
+
+    before = queries()
+    for number in range(50):
+        make_node(f"rack-{number}", devices=10)
+    assert queries() == before
+    page = html(member)
+    assert page.count('class="heat-cell is-') == 501 and "heat-sm" in page
 
 
 def test_own_work_is_named_and_another_teams_is_not(member, stranger, administrator, node):
@@ -36,6 +61,16 @@ def test_own_work_is_named_and_another_teams_is_not(member, stranger, administra
     seen = html(stranger)
     assert "another team" in seen and "Secret birds" not in seen and member.team.name not in seen
     assert member.team.name in html(administrator)
+
+
+def test_the_queue_says_when_work_is_expected_to_start(member, stranger, node):
+    run(submit(member.team, member.user, make_version(member.team)), node)
+    waiting = submit(member.team, member.user, make_version(member.team, "More"))
+    schedule_pool(default_pool())
+    now = timezone.now()
+    times = {"starts_low_at": now + timedelta(minutes=5, seconds=5), "starts_high_at": now + timedelta(minutes=40)}
+    Allocation.objects.filter(job=waiting).update(place=1, **times)
+    assert "in 5 to 40 min" in html(member) and "in 5 to 40 min" in html(stranger)
 
 
 def test_the_queue_says_why_to_those_who_wait(member, stranger, node):

@@ -28,6 +28,11 @@ class Command(BaseCommand):
     def handle(self, *, host: str, port: int, node: str, no_node: bool, **_options: object) -> None:
         os.umask(PRIVATE_UMASK)
         address, home = Address(host, port), settings.LEPTON_HOME
+        if settings.JOINED:
+            raise CommandError(
+                f"{home} belongs to a machine that works for {settings.LEPTON_BASE_URL}. Start its agent with "
+                "manage.py node_agent, or choose another folder for a site of its own with LEPTON_HOME."
+            )
         os.environ.setdefault("LEPTON_BASE_URL", address.url)
         os.environ["LEPTON_HOME"] = str(home)
         supervisor = Supervisor(
