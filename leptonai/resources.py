@@ -141,7 +141,7 @@ class Jobs(Resource):
 
     def create(self, kind: str, **fields: Any) -> Record:
         """`kind` "train": dataset, version, model_name, task, target, preset, hyperparameters; "compress": model,
-        version, method."""
+        version, method. Both: where and how, see `change`."""
         return self._http.request("POST", self.path, json={"kind": kind, **fields})
 
     def train(self, dataset: int | str, **fields: Any) -> Record:
@@ -159,6 +159,15 @@ class Jobs(Resource):
     def wait(self, reference: int | Mapping, *, timeout: float | None = None) -> Record:
         """Until the job has succeeded. Raises Failed with the site's code, sentence and hint."""
         return require_success(_last(self.follow(reference, timeout=timeout)))
+
+    def change(self, reference: int | Mapping, **terms: Any) -> Record:
+        """Let a job that waits ask for something else; what is left out stays, and it keeps its age in the queue.
+
+        `pool` (a name), `devices`, `device_kind` ("" is any), `cpu` (cores), `memory` (GB), `priority` ("low",
+        "normal", "high"), `preemptible`, `bid` (credits for a device-hour, in a pool that is auctioned).
+        `job.waiting.would_help` has changes that let it start sooner. Raises ConflictError once it waits no more.
+        """
+        return self._http.request("PATCH", f"{self.path}{self._id(reference)}/", json=terms)
 
     def cancel(self, reference: int | Mapping) -> Record:
         return self._http.request("POST", f"{self.path}{self._id(reference)}/cancel/", json={})

@@ -22,7 +22,8 @@ from apps.deployments.services import (
     state_of,
     with_replicas,
 )
-from apps.jobs.api import ReferenceField, find_by_id_or_name
+from apps.jobs.api import find_by_id_or_name
+from apps.jobs.serializers import ReferenceField
 from apps.registry.models import ModelVersion, RegisteredModel
 
 

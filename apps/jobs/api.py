@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
@@ -17,8 +17,11 @@ from apps.accounts.access import require_write
 from apps.core.errors import Conflict, NotFound
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.jobs.models import Job, JobLog, Metric
-from apps.jobs.services import cancel_job, submit_compression, submit_training
+from apps.jobs.serializers import JobDetailSerializer, JobInput, JobSerializer, WantedInput, read_wanted
+from apps.jobs.services import ONE_DEVICE, cancel_job, change_terms, submit_compression, submit_training
 from apps.registry.models import ModelVersion, RegisteredModel
+from apps.resources.nodes import default_pool
+from apps.resources.wanted import Wanted, wanted_of
 
 AFTER = OpenApiParameter("after", OpenApiTypes.INT, description="Only what has a greater id.")
 FILTERS = [
@@ -37,78 +40,6 @@ def find_by_id_or_name(rows: QuerySet, reference: int | str, field: str):
         message = _('Your team has no %(field)s "%(reference)s".') % {"field": field, "reference": reference}
         raise NotFound(message, field=field)
     return found
-
-
-@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
-class ReferenceField(serializers.Field):
-    """An id or a name."""
-
-    def to_internal_value(self, data: object) -> int | str:
-        if isinstance(data, bool) or not isinstance(data, int | str):
-            raise serializers.ValidationError(_("Give an id or a name."))
-        return data
-
-    def to_representation(self, value: int | str) -> int | str:
-        return value
-
-
-class JobInput(serializers.Serializer):
-    """What to run. `dataset` for train; `model` for compress."""
-
-    kind = serializers.ChoiceField(choices=["train", "compress"])
-    dataset = ReferenceField(required=False)
-    model = ReferenceField(required=False)
-    version = serializers.IntegerField(required=False, min_value=1)
-    model_name = serializers.CharField(required=False, allow_blank=True, max_length=80, default="")
-    task = serializers.CharField(required=False, allow_blank=True, default="")
-    target = serializers.CharField(required=False, allow_blank=True, default="")
-    preset = serializers.CharField(required=False, default="balanced")
-    hyperparameters = serializers.DictField(required=False, default=dict)
-    method = serializers.CharField(required=False, default="int8")
-
-    def validate(self, attrs: dict) -> dict:
-        needed = "dataset" if attrs["kind"] == Job.Kind.TRAIN else "model"
-        if needed not in attrs:
-            raise serializers.ValidationError({needed: _("This is needed for a job of this kind.")})
-        return attrs
-
-
-class JobSerializer(serializers.ModelSerializer):
-    waiting = serializers.SerializerMethodField()
-    model = serializers.SerializerMethodField()
-    failure = serializers.SerializerMethodField()
-    url = serializers.SerializerMethodField()
-    seconds_to_first_step = serializers.SerializerMethodField()
-
-    class Meta:
-        model = Job
-        fields = [
-            "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "dataset_version",
-            "task", "target", "preset", "hyperparameters", "method", "model", "url", "created_at", "started_at",
-            "seconds_to_first_step", "finished_at",
-        ]  # fmt: skip
-        read_only_fields = fields
-
-    def get_waiting(self, job: Job) -> dict | None:
-        """Why it waits: {"code", "message", "numbers"}; null when it does not."""
-        if job.status != Job.Status.QUEUED or job.allocation is None:
-            return None
-        return job.allocation.reason or {"code": "in_queue", "message": _("It is about to be placed.")}
-
-    def get_model(self, job: Job) -> dict | None:
-        """The model version it made: {"id", "name", "version"}."""
-        made = job.output_version
-        return {"id": made.model_id, "name": made.model.name, "version": made.number} if made else None
-
-    def get_failure(self, job: Job) -> dict | None:
-        return job.failure or None
-
-    def get_seconds_to_first_step(self, job: Job) -> float | None:
-        """From submit to the first optimiser step."""
-        return (job.first_step_at - job.created_at).total_seconds() if job.first_step_at else None
-
-    def get_url(self, job: Job) -> str:
-        return f"/jobs/{job.pk}/"
 
 
 class MetricSerializer(serializers.ModelSerializer):
@@ -131,7 +62,7 @@ class LogSerializer(serializers.ModelSerializer):
 
 def jobs_of(request: Request) -> QuerySet[Job]:
     jobs = Job.objects.filter(team=request.team)
-    return jobs.select_related("allocation", "output_version__model")
+    return jobs.select_related("team", "allocation__pool", "output_version__model")
 
 
 def job_of(request: Request, pk: int) -> Job:
@@ -151,7 +82,7 @@ class JobList(ListAPIView):
         """The team's jobs, newest first."""
         return super().get(request)
 
-    @extend_schema(request=JobInput, responses={201: JobSerializer})
+    @extend_schema(request=JobInput, responses={201: JobDetailSerializer})
     def post(self, request: Request) -> Response:
         """Train on a data set, or compress a model."""
         require_write(request)
@@ -159,7 +90,8 @@ class JobList(ListAPIView):
         wanted.is_valid(raise_exception=True)
         start = start_training if wanted.validated_data["kind"] == Job.Kind.TRAIN else start_compression
         job = job_of(request, start(request, wanted.validated_data).pk)
-        return Response(JobSerializer(job).data, status=status.HTTP_201_CREATED)
+        serializer = JobDetailSerializer(job, context={"request": request})
+        return Response(serializer.data, status=status.HTTP_201_CREATED)
 
 
 def start_training(request: Request, wanted: dict) -> Job:
@@ -169,7 +101,13 @@ def start_training(request: Request, wanted: dict) -> Job:
         user=request.user,
         version=_data_version(dataset, wanted.get("version")),
         **{key: wanted[key] for key in ("model_name", "task", "target", "preset", "hyperparameters")},
+        **_where(wanted),
     )
+
+
+def _where(sent: dict) -> dict:
+    wanted = read_wanted(sent, Wanted(default_pool(), ONE_DEVICE))
+    return {"demand": wanted.demand, "terms": wanted.terms, "pool": wanted.pool}
 
 
 def _data_version(dataset: Dataset, number: int | None) -> DatasetVersion:
@@ -188,7 +126,9 @@ def start_compression(request: Request, wanted: dict) -> Job:
     model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), wanted["model"], "model")
     number = wanted.get("version")
     version = _numbered(model.versions, number, model.name) if number else _newest_uncompressed(model)
-    return submit_compression(team=request.team, user=request.user, base_version=version, method=wanted["method"])
+    return submit_compression(
+        team=request.team, user=request.user, base_version=version, method=wanted["method"], **_where(wanted)
+    )
 
 
 def _newest_uncompressed(model: RegisteredModel) -> ModelVersion:
@@ -209,21 +149,33 @@ def _numbered(versions: QuerySet, number: int, name: str):
 class JobDetail(RetrieveAPIView):
     """One job: its state, how far it is, and what came of it."""
 
-    serializer_class = JobSerializer
+    serializer_class = JobDetailSerializer
 
     def get_queryset(self) -> QuerySet[Job]:
         return jobs_of(self.request)
 
+    @extend_schema(request=WantedInput, responses=JobDetailSerializer)
+    def patch(self, request: Request, pk: int) -> Response:
+        """Let a job that waits ask for something else; what is left out stays. It keeps its age in the queue."""
+        require_write(request)
+        job = job_of(request, pk)
+        sent = WantedInput(data=request.data)
+        sent.is_valid(raise_exception=True)
+        if job.allocation is None:
+            raise Conflict(_("It does not wait any more, so nothing was changed."), code="not_waiting")
+        change_terms(job=job, wanted=read_wanted(sent.validated_data, wanted_of(job.allocation)), user=request.user)
+        return self.get(request, pk=pk)
+
 
 class JobCancel(GenericAPIView):
-    serializer_class = JobSerializer
+    serializer_class = JobDetailSerializer
 
-    @extend_schema(request=None, responses=JobSerializer)
+    @extend_schema(request=None, responses=JobDetailSerializer)
     def post(self, request: Request, pk: int) -> Response:
         """Stop the job; one that has not started leaves the queue at once."""
         require_write(request)
         job = cancel_job(job=job_of(request, pk), user=request.user)
-        return Response(JobSerializer(job).data)
+        return Response(JobDetailSerializer(job, context={"request": request}).data)
 
 
 class AfterListView(ListAPIView):

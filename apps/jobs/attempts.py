@@ -11,16 +11,19 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Max
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.core.storage import Blob
 from apps.core.version import code_version
 from apps.datasets.services import apply_report, reject_version
+from apps.jobs.features import features_of, program_of
 from apps.jobs.models import Checkpoint, Job, JobEvent, JobLog, Metric
 from apps.jobs.services import move_job
 from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
-from apps.resources.models import Node
+from apps.resources.durations import observe_duration
+from apps.resources.models import Allocation, Node
 from apps.resources.services import lock_grant, release_allocation, renew_allocation
 
 MAX_STRIKES = 3
@@ -152,7 +155,16 @@ def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob
             job.output_version = _register(job, result, outputs)
             job.save(update_fields=["output_version"])
         release_allocation(allocation=job.allocation)
+        _learn_duration(job)
     return True
+
+
+def _learn_duration(job: Job) -> None:
+    """From its whole time on devices, over all its attempts."""
+    claim = job.allocation
+    ran = claim.attained_seconds + (timezone.now() - claim.granted_at).total_seconds()
+    features = features_of(job, claim.devices_asked, claim.submitted_at)
+    observe_duration(pool=claim.pool, program=program_of(job), features=features, seconds=ran)
 
 
 def _last_position(job: Job) -> dict:
@@ -233,9 +245,16 @@ def requeue_job(*, job: Job, attempt: int, message: str, is_strike: bool) -> boo
             },
         )
     with transaction.atomic():
-        old = job.allocation
+        old = Allocation.objects.get(pk=job.allocation_id)
         if not move_job(
-            job=job, to=S.QUEUED, attempt=attempt, message=message, strikes=strikes, node=None, lease_expires_at=None
+            job=job,
+            to=S.QUEUED,
+            told_as=JobEvent.PREEMPTED if old.leave_requested_at else "",
+            attempt=attempt,
+            message=message,
+            strikes=strikes,
+            node=None,
+            lease_expires_at=None,
         ):
             return False
         job.allocation = renew_allocation(allocation=old)

@@ -1,5 +1,6 @@
 """The launch form: a version, a task, a preset, and every hyper-parameter under its usual name."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,11 +9,13 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from apps.accounts.models import Team, User
 from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job
 from apps.jobs.services import TASKS_OF_KIND
 from apps.registry.figures import TASK_LABELS
 from apps.registry.models import RegisteredModel
+from apps.resources.wanted import wanted_of, written
 from workers.contract import KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.training.hyperparameters import (
     DEFAULT_PRESET,
@@ -168,6 +171,24 @@ class LaunchForm(forms.Form):
         preset = preset_values(self.task_name, self.preset_name)
         return [name for name, value in preset.items() if self[name].value() != shown(value)]
 
+    def draft(self, team: Team, user: User) -> Job:
+        """The job as it would be queued now, not saved; a setting that is wrong counts as the preset's."""
+        settings = preset_values(self.task_name, self.preset_name)
+        for field in self.hyperparameters:
+            with contextlib.suppress(HyperparameterError):
+                settings[field.name] = field.check(_typed(field, str(self[field.name].value())))
+        return Job(
+            team=team,
+            created_by=user,
+            kind=Job.Kind.TRAIN,
+            dataset_version=self.version,
+            task=self.task_name,
+            target=self.target_column if self.version.kind == KIND_TABLE else "",
+            preset=self.preset_name,
+            hyperparameters=settings,
+            model_name=str(self["model_name"].value())[:80],
+        )
+
     @property
     def has_hyperparameter_errors(self) -> bool:
         return any(field.name in self.errors for field in self.hyperparameters)
@@ -213,4 +234,5 @@ def _typed(field: Field, text: str) -> Any:
 def values_of_job(job: Job) -> dict[str, str]:
     """A job's choices as the form takes them: "train again with the same settings"."""
     own = {name: shown(value) for name, value in job.hyperparameters.items()}
-    return {"task": job.task, "target": job.target, "preset": job.preset, "model_name": job.model_name, **own}
+    where = written(wanted_of(job.allocation).choices) if job.allocation else {}
+    return {"task": job.task, "target": job.target, "preset": job.preset, "model_name": job.model_name, **own, **where}

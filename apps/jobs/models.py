@@ -77,9 +77,19 @@ class Job(models.Model):
     def is_ended(self) -> bool:
         return self.status in self.ENDED
 
+    @property
+    def was_preempted(self) -> bool:
+        """It waits because it had to leave its devices."""
+        return self.status == self.Status.QUEUED and bool(self.allocation and self.allocation.leave_code)
+
 
 class JobEvent(models.Model):
-    """A change of state, or something worth telling: who, when, why."""
+    """A change of state, or something worth telling: who, when, why.
+
+    `status` is the new state; PREEMPTED is told of work that had to leave its devices and is queued again.
+    """
+
+    PREEMPTED = "preempted"
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
     attempt = models.PositiveIntegerField()

@@ -1,24 +1,31 @@
 """What users do with jobs, and the one way a job changes its state. apps/jobs/attempts.py is the node's side."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
 from apps.datasets.models import DatasetVersion
+from apps.jobs.features import features_of, program_of
 from apps.jobs.models import Job, JobEvent
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
 from apps.resources.budgets import check_may_start
-from apps.resources.models import Quota, Share
+from apps.resources.durations import Expectation, expect_duration
+from apps.resources.models import Pool, Quota, Share
 from apps.resources.nodes import default_pool
 from apps.resources.quotas import limit_of, share_of
+from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
-from apps.resources.services import USUAL_TERMS, Terms, release_allocation, request_allocation
+from apps.resources.services import change_claim, release_allocation, request_allocation
+from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
 from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.training.hyperparameters import HyperparameterError, resolve
 
@@ -27,8 +34,9 @@ TASKS_OF_KIND = {
     KIND_TABLE: (TABULAR_CLASSIFICATION, TABULAR_REGRESSION),
 }
 COMPRESSION_METHODS = ("int8",)
-LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=512 * 2**20)
-ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=2**30)
+LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
+ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
+MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1}  # that its program can use
 S = Job.Status
 MAY_BECOME = {
     S.STARTING: (S.QUEUED,),
@@ -48,11 +56,13 @@ def move_job(
     attempt: int | None = None,
     actor: User | None = None,
     message: str = "",
+    told_as: str = "",
     **changes: Any,
 ) -> bool:
     """Change the state by compare-and-swap; False when the job is not (or no longer) where it may become `to`.
 
-    `attempt` is the fencing token: an execution that was given up changes nothing.
+    `attempt` is the fencing token: an execution that was given up changes nothing. `told_as` is what the event says
+    instead of the new state.
     """
     rows = Job.objects.filter(pk=job.pk, status__in=(only_from,) if only_from else MAY_BECOME[to])
     if attempt is not None:
@@ -61,7 +71,7 @@ def move_job(
         if not rows.update(status=to, **changes):
             return False
         job.refresh_from_db()
-        JobEvent.objects.create(job=job, attempt=job.attempt, status=to, actor=actor, message=message)
+        JobEvent.objects.create(job=job, attempt=job.attempt, status=told_as or to, actor=actor, message=message)
     return True
 
 
@@ -74,7 +84,7 @@ def submit_prepare(*, version: DatasetVersion) -> Job:
         return _submit(
             team=locked.dataset.team,
             user=locked.created_by,
-            demand=LIGHT,
+            wanted=Wanted(default_pool(), LIGHT),
             kind=Job.Kind.PREPARE,
             name=_("Check %(version)s") % {"version": locked},
             dataset_version=locked,
@@ -92,9 +102,12 @@ def submit_training(
     target: str = "",
     preset: str = "balanced",
     hyperparameters: dict | None = None,
+    demand: Demand = ONE_DEVICE,
     terms: Terms = USUAL_TERMS,
+    pool: Pool | None = None,
 ) -> Job:
-    """Queue a training. Raises Unprocessable for a bad choice (with `field`), Conflict when the data is not ready."""
+    """Queue a training. Raises Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when
+    the data is not ready."""
     _require_ready(version)
     task = task or version.task
     _require_task(version, task)
@@ -110,8 +123,7 @@ def submit_training(
         job = _submit(
             team=team,
             user=user,
-            demand=ONE_DEVICE,
-            terms=terms,
+            wanted=Wanted(pool or default_pool(), demand, terms),
             kind=Job.Kind.TRAIN,
             name=_("Train %(model)s") % {"model": model_name},
             dataset_version=version,
@@ -131,7 +143,9 @@ def submit_compression(
     user: User | None,
     base_version: ModelVersion,
     method: str = "int8",
+    demand: Demand = ONE_DEVICE,
     terms: Terms = USUAL_TERMS,
+    pool: Pool | None = None,
 ) -> Job:
     """Queue a compression of `base_version`. Raises Unprocessable or Conflict."""
     if method not in COMPRESSION_METHODS:
@@ -155,8 +169,7 @@ def submit_compression(
         job = _submit(
             team=team,
             user=user,
-            demand=ONE_DEVICE,
-            terms=terms,
+            wanted=Wanted(pool or default_pool(), demand, terms),
             kind=Job.Kind.COMPRESS,
             name=_("Compress %(version)s") % {"version": base_version},
             dataset_version=version,
@@ -171,29 +184,92 @@ def submit_compression(
     return job
 
 
-def _submit(*, team: Team, user: User | None, demand: Demand, terms: Terms = USUAL_TERMS, **fields: Any) -> Job:
-    if fields["kind"] != Job.Kind.PREPARE:  # a check belongs to its upload, which was let in
-        check_may_start(team)
-    _require_job_quota(team)
-    allocation = request_allocation(team=team, user=user, demand=demand, terms=terms)
+def _submit(*, team: Team, user: User | None, wanted: Wanted, **fields: Any) -> Job:
     fields["name"] = fields["name"][:80]
-    job = Job.objects.create(team=team, created_by=user, allocation=allocation, **fields)
+    job = Job(team=team, created_by=user, **fields)
+    wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
+    check_submit(job=job, wanted=wanted, user=user)
+    job.allocation = request_allocation(
+        team=team, user=user, demand=wanted.demand, terms=wanted.terms, pool=wanted.pool
+    )
+    job.save()
     JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user)
     return job
 
 
-def _require_job_quota(team: Team) -> None:
-    limit = limit_of(team, Quota.Resource.JOBS)
+def expected_duration(job: Job, wanted: Wanted) -> Expectation:
+    """How long the job will run in all, from what the pool has learned; it need not be saved yet."""
+    return expect_duration(wanted.pool, program_of(job), features_of(job, wanted.demand.devices, timezone.now()))
+
+
+def check_submit(*, job: Job, wanted: Wanted, user: User | None) -> None:
+    """Inside a transaction: raises what keeps the job, which need not be saved yet, from being queued. That is a budget
+    or quota that is used up, what its program cannot use, terms its person may not give, or what no machine has."""
+    if job.kind != Job.Kind.PREPARE:  # a check belongs to its upload, which was let in
+        check_may_start(job.team)
+    require_job_quota(job.team, wanted.pool)
+    _require_usable(job, wanted.demand)
+    check_terms(team=job.team, user=user, wanted=wanted)
+    if refusal := find_refusal(team=job.team, user=user, wanted=wanted):
+        raise refusal
+
+
+def _require_usable(job: Job, demand: Demand) -> None:
+    most = MOST_DEVICES[job.kind]
+    if demand.devices > most:
+        raise Unprocessable(
+            ngettext(
+                "This program runs on %(most)d device; more would lie idle.",
+                "This program runs on %(most)d devices; more would lie idle.",
+                most,
+            )
+            % {"most": most},
+            code="too_many_devices",
+            field="devices",
+            details={"asks": demand.devices, "most": most},
+        )
+
+
+def active_jobs(team: Team, pool: Pool) -> int:
+    """How many jobs of the team wait or run in the pool."""
+    return Job.objects.filter(team=team, allocation__pool=pool).exclude(status__in=Job.ENDED).count()
+
+
+def require_job_quota(team: Team, pool: Pool) -> None:
+    """Inside a transaction: raises QuotaExceeded when the team has as many jobs as it may have. One submit at a time
+    looks and adds."""
+    limit = limit_of(team, Quota.Resource.JOBS, pool)
     if limit is None:
         return
-    Share.objects.select_for_update(no_key=True).get(pk=share_of(team, default_pool()).pk)  # one submit at a time
-    active = Job.objects.filter(team=team).exclude(status__in=Job.ENDED).count()
-    if active >= limit:
+    Share.objects.select_for_update(no_key=True).get(pk=share_of(team, pool).pk)
+    if (active := active_jobs(team, pool)) >= limit:
         raise QuotaExceeded(
             _("Your team may have %(limit)d jobs at once and has %(active)d. Wait for one to end, or cancel one.")
             % {"limit": limit, "active": active},
             details={"limit": limit, "in_use": active},
         )
+
+
+@transaction.atomic
+def change_terms(*, job: Job, wanted: Wanted, user: User | None) -> Job:
+    """Let a job that waits ask for something else: other devices, another pool, another class. It keeps its age in the
+    queue. Raises Conflict once it waits no more, and what a submit raises."""
+    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation__pool").get(pk=job.pk)
+    if job.status != S.QUEUED or job.allocation is None:
+        raise Conflict(_("It does not wait any more, so nothing was changed."), code="not_waiting")
+    before = wanted_of(job.allocation)
+    if wanted.pool != before.pool:
+        require_job_quota(job.team, wanted.pool)
+    _require_usable(job, wanted.demand)
+    wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
+    job.allocation = change_claim(allocation=job.allocation, wanted=wanted, user=user)
+    job.save(update_fields=["allocation"])
+    was, now = before.choices, wanted.choices
+    changes = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
+    message = _("Changed what it asks for: %(changes)s.") % {"changes": describe_changes(was, now)}
+    JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=message)
+    record_audit(team=job.team, actor=user, action="job.terms_changed", target=str(job), details=changes)
+    return job
 
 
 def _require_ready(version: DatasetVersion) -> None:

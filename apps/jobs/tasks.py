@@ -8,12 +8,14 @@ from django.conf import settings
 from django.core.cache import cache
 from django.utils import timezone
 
+from apps.core.doorbell import ring
 from apps.core.errors import QuotaExceeded
 from apps.datasets.models import DatasetVersion
 from apps.jobs.attempts import end_cancelled, reap_lost_jobs
 from apps.jobs.models import Job
 from apps.jobs.services import submit_prepare
 from apps.jobs.sweeping import sweep_blobs
+from apps.resources.forecasting import forecast_pool
 from apps.resources.market import charge_running, give_credits
 from apps.resources.models import Pool
 from apps.resources.nodes import default_pool
@@ -27,6 +29,13 @@ TICK_SECONDS = 5
 def schedule() -> None:
     for pool in Pool.objects.all():
         schedule_pool(pool)
+
+
+@shared_task
+def forecast_starts() -> None:
+    """Apart from the schedule, which is not to wait for it."""
+    for pool in Pool.objects.all():
+        forecast_pool(pool)
 
 
 @shared_task
@@ -49,6 +58,7 @@ def tick() -> None:
     submit_unchecked()
     settle_auctions()
     schedule()
+    ring("apps.jobs.tasks.forecast_starts")
 
 
 def settle_auctions() -> None:

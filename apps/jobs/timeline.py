@@ -23,7 +23,7 @@ class Step:
 
 def state_line(job: Job, events: Sequence[JobEvent], now: datetime) -> list[Step]:
     """Waiting, starting, running, and the end; of the newest attempt where there were several."""
-    entered = {event.status: event.at for event in events if event.status}
+    entered = {_state_of(event): event.at for event in events if event.status}
     line = (*LINE, job.status if job.is_ended else S.SUCCEEDED)
     here = len(LINE) if job.is_ended else LINE.index(job.status)
     moments = [entered.get(status) if place <= here else None for place, status in enumerate(line)]
@@ -34,6 +34,10 @@ def state_line(job: Job, events: Sequence[JobEvent], now: datetime) -> list[Step
         seconds = (ends - at).total_seconds() if at and ends else None
         steps.append(Step(status, S(status).label, _state(place, here, at, job.is_ended), at, seconds))
     return steps
+
+
+def _state_of(event: JobEvent) -> str:
+    return S.QUEUED if event.status == JobEvent.PREEMPTED else event.status
 
 
 def _state(place: int, here: int, at: datetime | None, is_ended: bool) -> str:

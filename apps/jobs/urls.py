@@ -11,5 +11,6 @@ urlpatterns = [
     path("jobs/<int:pk>/", views.detail, name="detail"),
     path("jobs/<int:pk>/metrics/", views.metrics, name="metrics"),
     path("jobs/<int:pk>/outputs/<path:name>", views.output, name="output"),
+    path("jobs/<int:pk>/terms/", views.terms, name="terms"),
     path("jobs/<int:pk>/cancel/", views.cancel, name="cancel"),
 ]

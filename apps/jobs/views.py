@@ -21,21 +21,33 @@ from apps.datasets.models import DatasetVersion
 from apps.jobs import curves, measurements, results
 from apps.jobs.forms import LaunchForm, values_of_job
 from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
-from apps.jobs.models import Job
+from apps.jobs.models import Job, JobEvent
+from apps.jobs.prospects import look_ahead
 from apps.jobs.remedies import BLAME, find_remedy
-from apps.jobs.services import cancel_job, submit_compression, submit_training
+from apps.jobs.services import (
+    MOST_DEVICES,
+    ONE_DEVICE,
+    cancel_job,
+    change_terms,
+    submit_compression,
+    submit_training,
+)
 from apps.jobs.timeline import state_line
+from apps.jobs.waiting import help_for, holders_of, waiting_of
+from apps.jobs.where import WhereForm, read_changes
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.metering import metered
-from apps.resources.services import pool_overview
+from apps.resources.nodes import default_pool
+from apps.resources.wanted import Wanted, wanted_of
 from workers.training.hyperparameters import PRESETS
 
 PAGE_SIZE = 25
 LOG_LINES = 200
 MAX_DIGITS = 18  # of an id
 FORM_PAGE = "jobs/new.html"
-FORM_PARTIALS = {"settings": "jobs/_settings.html", "summary": "jobs/_summary.html"}
+FORM_PARTIALS = {"settings": "jobs/_settings.html", "summary": "jobs/_summary.html", "where": "jobs/_where.html"}
 FINAL = "final_"  # one point of the finished model, not of a curve
+EVENT_WORDS = {**dict(Job.Status.choices), JobEvent.PREEMPTED: gettext_lazy("Preempted")}
 COLUMNS = (
     ("status", gettext_lazy("Status")),
     ("name", gettext_lazy("Job")),
@@ -47,7 +59,12 @@ COLUMNS = (
 
 def jobs_of(request: HttpRequest) -> QuerySet[Job]:
     return Job.objects.filter(team=request.team).select_related(
-        "created_by", "node", "allocation", "dataset_version__dataset", "base_version__model", "output_version__model"
+        "created_by",
+        "node",
+        "allocation__pool",
+        "dataset_version__dataset",
+        "base_version__model",
+        "output_version__model",
     )
 
 
@@ -113,12 +130,15 @@ def new(request: HttpRequest) -> HttpResponse:
     version = _version(request, version_id or again.dataset_version_id)
     if version.status != DatasetVersion.Status.READY:
         return render(request, "jobs/data_not_ready.html", {"version": version}, status=409)
-    proposed = values_of_job(again) if again else {}
-    form = LaunchForm(version=version, values={**proposed, **values.dict()}, is_submitted=request.method == "POST")
+    values = {**(values_of_job(again) if again else {}), **values.dict()}
+    form = LaunchForm(version=version, values=values, is_submitted=request.method == "POST")
+    usual = Wanted(default_pool(), ONE_DEVICE)
+    most = MOST_DEVICES[Job.Kind.TRAIN]
+    where = WhereForm(team=request.team, user=request.user, values=values, usual=usual, most_devices=most)
     if request.method == "POST" and "refill" not in request.POST:
-        return _launch(request, form)
+        return _launch(request, form, where)
     template = FORM_PARTIALS.get(request.htmx.target or "", FORM_PAGE) if request.htmx else FORM_PAGE
-    return render(request, template, _launch_context(request, form))
+    return render(request, template, _launch_context(request, form, where))
 
 
 def _number(text: str) -> int:
@@ -139,8 +159,8 @@ def _choose_data(request: HttpRequest) -> HttpResponse:
     return render(request, "jobs/choose_data.html", {"versions": chosen})
 
 
-def _launch(request: HttpRequest, form: LaunchForm) -> HttpResponse:
-    if form.is_valid():
+def _launch(request: HttpRequest, form: LaunchForm, where: WhereForm) -> HttpResponse:
+    if form.is_valid() and where.is_valid():
         try:
             job = submit_training(
                 team=request.team,
@@ -151,17 +171,20 @@ def _launch(request: HttpRequest, form: LaunchForm) -> HttpResponse:
                 target=form.target_column,
                 preset=form.preset_name,
                 hyperparameters=form.own_values,
+                demand=where.wanted.demand,
+                terms=where.wanted.terms,
+                pool=where.wanted.pool,
             )
         except DomainError as error:
-            form.add_error(error.field if error.field in form.fields else None, error.message)
-            return render(request, FORM_PAGE, _launch_context(request, form), status=error.status)
+            beside = where if error.field in where.fields else form
+            beside.add_error(error.field if error.field in beside.fields else None, error.message)
+            return render(request, FORM_PAGE, _launch_context(request, form, where), status=error.status)
         return redirect("jobs:detail", job.pk)
-    return render(request, FORM_PAGE, _launch_context(request, form), status=422)
+    return render(request, FORM_PAGE, _launch_context(request, form, where), status=422)
 
 
-def _launch_context(request: HttpRequest, form: LaunchForm) -> dict:
+def _launch_context(request: HttpRequest, form: LaunchForm, where: WhereForm) -> dict:
     name = form["model_name"].value()
-    pool = pool_overview(request.team)
     model = RegisteredModel.objects.filter(team=request.team, name=name).first()
     similar = jobs_of(request).filter(
         kind=Job.Kind.TRAIN,
@@ -171,11 +194,13 @@ def _launch_context(request: HttpRequest, form: LaunchForm) -> dict:
         started_at__isnull=False,
     )
     last = similar.annotate(took=F("finished_at") - F("started_at")).order_by("-finished_at").first()
+    draft = form.draft(request.team, request.user)
     return {
         "form": form,
+        "where": where,
         "version": form.version,
         "presets": PRESETS.values(),
-        "pool": pool | {"devices_free": pool["devices_total"] - pool["devices_used"]},
+        "prospect": look_ahead(job=draft, wanted=where.wanted, user=request.user),
         "model_name": name,
         "next_number": model.versions.count() + 1 if model else 1,
         "last_seconds": last.took.total_seconds() if last else None,
@@ -188,8 +213,16 @@ def compress(request: HttpRequest) -> HttpResponse:
     require_write(request)
     versions = ModelVersion.objects.filter(model__team=request.team).select_related("model")
     version = get_object_or_404(versions, pk=_number(request.POST.get("version", "")))
-    method = request.POST.get("method", "int8")
-    job = submit_compression(team=request.team, user=request.user, base_version=version, method=method)
+    wanted = read_changes(request.POST, Wanted(default_pool(), ONE_DEVICE))
+    job = submit_compression(
+        team=request.team,
+        user=request.user,
+        base_version=version,
+        method=request.POST.get("method", "int8"),
+        demand=wanted.demand,
+        terms=wanted.terms,
+        pool=wanted.pool,
+    )
     return redirect("jobs:detail", job.pk)
 
 
@@ -202,16 +235,16 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     return render_live(
         request,
         "jobs/detail.html",
-        _job_context(job),
+        _job_context(request, job),
         partials={"job-live": "jobs/_live.html"},
         is_live=not job.is_ended,
     )
 
 
-def _job_context(job: Job) -> dict:
+def _job_context(request: HttpRequest, job: Job) -> dict:
     events = list(job.events.select_related("actor"))
     for event in events:
-        event.status_word = Job.Status(event.status).label if event.status else ""
+        event.status_word = EVENT_WORDS.get(event.status, "")
     context = {
         "job": job,
         "events": events,
@@ -223,6 +256,10 @@ def _job_context(job: Job) -> dict:
     }
     if job.kind == Job.Kind.TRAIN:
         context["words"] = curves.words(job.hyperparameters, job.target)
+    if waiting := waiting_of(job):
+        context["waiting"] = waiting
+        context["holders"] = holders_of(job, viewer=request.user, team=request.team)
+        context["helps"] = help_for(job, viewer=request.user)
     if job.failure:
         context["remedy"] = find_remedy(job.failure, job.hyperparameters)
         context["blame"] = BLAME.get(job.failure.get("blame", ""), BLAME["machine"])
@@ -268,4 +305,16 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     job = cancel_job(job=get_object_or_404(jobs_of(request), pk=pk), user=request.user)
     if not job.is_ended:
         messages.info(request, _("Stopping. It writes a checkpoint first and ends within seconds."))
+    return redirect("jobs:detail", job.pk)
+
+
+@require_POST
+def terms(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let a job that waits ask for something else; what is not sent stays as it is."""
+    require_write(request)
+    job = get_object_or_404(jobs_of(request), pk=pk)
+    if job.allocation is None:
+        raise Http404
+    change_terms(job=job, wanted=read_changes(request.POST, wanted_of(job.allocation)), user=request.user)
+    messages.success(request, _("Changed. It keeps its age in the queue."))
     return redirect("jobs:detail", job.pk)

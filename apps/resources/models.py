@@ -187,7 +187,8 @@ class Allocation(models.Model):
     The demand is in total over its nodes; `devices_asked` may be 0 for work that needs no accelerator. `max_nodes` None
     may span nodes. `reason` says why a pending claim waits: {"code", "message", "numbers", "holders"}; `place` and
     `starts_*_at` where and when. `submitted_at` and `attained_seconds` carry over from earlier claims of the same work.
-    A granted claim that was asked to leave has `leave_requested_at`, why, and for whose sake.
+    A granted claim that was asked to leave has `leave_requested_at`, why, and for whose sake; `leave_code` of a pending
+    one says why its work had to leave before.
     """
 
     class Status(models.TextChoices):

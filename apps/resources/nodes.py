@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from apps.accounts.models import User
 from apps.accounts.services import record_audit
 from apps.core.doorbell import ring
-from apps.core.errors import Conflict
+from apps.core.errors import Conflict, NotFound
 from apps.resources.models import Allocation, Device, Node, Pool
 from workers.measuring import DeviceUse
 
@@ -25,6 +25,14 @@ FACTS = ("cpu_count", "memory_bytes", "storage_bytes", "storage_free_bytes")
 
 def default_pool() -> Pool:
     return Pool.objects.get_or_create(name="default")[0]
+
+
+def pool_named(name: str) -> Pool:
+    """Raises NotFound."""
+    pool = Pool.objects.filter(name=name).first()
+    if pool is None:
+        raise NotFound(_('There is no pool "%(name)s".') % {"name": name[:60]}, field="pool")
+    return pool
 
 
 def nodes_in_pool() -> QuerySet[Node]:

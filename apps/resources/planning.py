@@ -64,8 +64,8 @@ def take_snapshot(pool: Pool) -> Snapshot:
     claims = Allocation.objects.filter(pool=pool)
     return Snapshot(
         now=database_time().timestamp(),
-        nodes=_node_states(pool),
-        requests=tuple(_request(row) for row in claims.filter(status=S.PENDING).order_by("submitted_at", "id")),
+        nodes=node_states(pool),
+        requests=tuple(request_of(row) for row in claims.filter(status=S.PENDING).order_by("submitted_at", "id")),
         running=_running(claims.filter(status=S.GRANTED).order_by("id")),
         teams=_teams(pool),
         settings=settings_of(pool),
@@ -87,7 +87,7 @@ def settings_of(pool: Pool) -> PolicySettings:
     )
 
 
-def _node_states(pool: Pool) -> tuple[NodeState, ...]:
+def node_states(pool: Pool) -> tuple[NodeState, ...]:
     nodes = nodes_in_pool().filter(pool=pool).prefetch_related("devices").order_by("id")
     is_open = set(open_nodes().filter(pool=pool).values_list("id", flat=True))
     return tuple(_node_state(node, node.pk in is_open) for node in nodes)
@@ -109,7 +109,7 @@ def _node_state(node: Node, is_open: bool) -> NodeState:
     )
 
 
-def _request(row: Allocation) -> Request:
+def request_of(row: Allocation) -> Request:
     return Request(
         id=row.pk,
         team_id=row.team_id,
@@ -139,7 +139,7 @@ def _running(granted: Iterable[Allocation]) -> tuple[Running, ...]:
     rows = list(granted.prefetch_related("placements", "devices"))
     return tuple(
         Running(
-            request=_request(row),
+            request=request_of(row),
             placements=_placements(row),
             started_at=row.granted_at.timestamp(),
             leaving_for=(row.leaving_for_id or 0) if row.leave_requested_at else None,
@@ -172,8 +172,8 @@ def _teams(pool: Pool) -> Mapping[int, Team]:
             id=team_id,
             weight=shares[team_id].weight if team_id in shares else 1.0,
             guaranteed=_guaranteed(quotas[team_id]),
-            limit=_limits(quotas[team_id], "limit"),
-            user_limit=_limits(quotas[team_id], "user_limit"),
+            limit=limits_from(quotas[team_id], "limit"),
+            user_limit=limits_from(quotas[team_id], "user_limit"),
             recent_device_seconds=recent.get(team_id, 0.0),
             device_seconds_left=_time_left(quotas[team_id], used.get(team_id, 0.0)),
             is_budget_spent=team_id in over,
@@ -187,7 +187,7 @@ def _guaranteed(rows: Mapping[str, Quota]) -> Resources:
     return Resources(*(rows[resource].guaranteed if resource in rows else 0 for resource in Quota.GUARANTEED))
 
 
-def _limits(rows: Mapping[str, Quota], field: str) -> Limits:
+def limits_from(rows: Mapping[str, Quota], field: str) -> Limits:
     found = {resource: getattr(row, field) for resource, row in rows.items()}
     return Limits(found.get(R.DEVICES), found.get(R.CPU), found.get(R.MEMORY), found.get(R.JOBS))
 
@@ -258,7 +258,7 @@ def _lock(pool: Pool, grants: Sequence[Grant]) -> _Locked:
         names={node.pk: node.name for node in nodes},
         free_devices=set(free),
         shares={share.team_id: share for share in shares},
-        limits={team_id: _limits(rows[team_id], "limit") for team_id in teams},
+        limits={team_id: limits_from(rows[team_id], "limit") for team_id in teams},
     )
 
 

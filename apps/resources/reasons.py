@@ -19,7 +19,7 @@ def _devices(count: int) -> str:
     return ngettext("%(n)d device", "%(n)d devices", count) % {"n": count}
 
 
-def _amount(resource: object, value: float) -> str:
+def amount(resource: object, value: float) -> str:
     """A number of a resource in words: 3 devices, 2 cores, 4.0 GB, 5 jobs."""
     match resource:
         case "cpu" | "cpu_millicores":
@@ -44,7 +44,7 @@ def _user_limit(numbers: Mapping) -> str:
 
 def _limit_words(numbers: Mapping) -> dict:
     resource = numbers.get("resource", "devices")
-    return {key: _amount(resource, numbers.get(key, 0)) for key in ("asks", "limit", "in_use")}
+    return {key: amount(resource, numbers.get(key, 0)) for key in ("asks", "limit", "in_use")}
 
 
 def _hours_spent(numbers: Mapping) -> str:
@@ -66,16 +66,16 @@ def _kind_missing(numbers: Mapping) -> str:
 def _too_large_for_any_node(numbers: Mapping) -> str:
     resource = numbers.get("resource", "devices")
     return _("It asks for %(asks)s on one machine; the largest machine online has %(largest)s.") % {
-        "asks": _amount(resource, numbers["asks"]),
-        "largest": _amount(resource, numbers.get("largest_node", 0)),
+        "asks": amount(resource, numbers["asks"]),
+        "largest": amount(resource, numbers.get("largest_node", 0)),
     }
 
 
 def _too_large_for_pool(numbers: Mapping) -> str:
     resource = numbers.get("resource", "devices")
     return _("It asks for %(asks)s; all machines online together have %(total)s.") % {
-        "asks": _amount(resource, numbers["asks"]),
-        "total": _amount(resource, numbers.get("total", 0)),
+        "asks": amount(resource, numbers["asks"]),
+        "total": amount(resource, numbers.get("total", 0)),
     }
 
 

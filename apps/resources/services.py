@@ -1,51 +1,62 @@
 """The verbs of claims: work asks for hardware, is granted it by a plan, and gives it back."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.translation import ngettext
+from django.utils.translation import gettext as _
 
 from apps.accounts.models import Team, User
 from apps.core.doorbell import ring
-from apps.core.errors import Unprocessable
+from apps.core.errors import Conflict
 from apps.resources.accounting import record_usage
 from apps.resources.market import charge
 from apps.resources.models import Allocation, Device, Node, Pool, Quota, Share
-from apps.resources.nodes import default_pool, largest_node, nodes_in_pool, online_nodes
+from apps.resources.nodes import default_pool, nodes_in_pool, online_nodes
 from apps.resources.quotas import promises_of, share_of
-from apps.resources.scheduling import Demand, Estimate, Priority
-
-
-@dataclass(frozen=True)
-class Terms:
-    """On what terms a claim waits and runs: its class, whether it may be preempted, what it bids (credits for one
-    device-hour), and how long it is expected to run."""
-
-    priority: int = Priority.NORMAL
-    is_preemptible: bool = True
-    bid: float = 0.0
-    estimate: Estimate | None = None
-
-
-USUAL_TERMS = Terms()
+from apps.resources.refusals import check_terms, find_refusal
+from apps.resources.scheduling import Demand
+from apps.resources.wanted import USUAL_TERMS, Terms, Wanted
 
 
 @transaction.atomic
 def request_allocation(
     *, team: Team, user: User | None, demand: Demand, terms: Terms = USUAL_TERMS, pool: Pool | None = None
 ) -> Allocation:
-    """Ask for hardware. Raises Unprocessable when no node of the pool could ever give it."""
-    pool = pool or default_pool()
-    _check_fits(pool, demand)
-    share_of(team, pool)
-    estimate = terms.estimate
+    """Ask for hardware. Raises Unprocessable (too_large_for_any_node, too_large_for_pool, kind_missing, exceeds_limit)
+    when it could never be given, with the `field` to change; and what `check_terms` raises."""
+    wanted = Wanted(pool or default_pool(), demand, terms)
+    check_terms(team=team, user=user, wanted=wanted)
+    return _make_claim(team=team, user=user, wanted=wanted)
+
+
+@transaction.atomic
+def change_claim(*, allocation: Allocation, wanted: Wanted, user: User | None) -> Allocation:
+    """Let a claim that waits ask for something else, and keep its place in time. Returns the claim to go on with: a new
+    one, so that a plan that was made for the old finds nothing to grant. Raises Conflict when it waits no more."""
+    row = Allocation.objects.select_for_update().get(pk=allocation.pk)
+    if row.status != Allocation.Status.PENDING:
+        raise Conflict(_("It does not wait any more, so nothing was changed."), code="not_waiting")
+    check_terms(team=row.team, user=user, wanted=wanted, had_priority=row.priority)
+    changed = _make_claim(team=row.team, user=row.user, wanted=wanted)
+    kept = {name: getattr(row, name) for name in ("submitted_at", "requested_at", "attained_seconds", "leave_code")}
+    Allocation.objects.filter(pk=changed.pk).update(**kept)
+    Allocation.objects.filter(leaving_for=row).update(leaving_for=changed)
+    release_allocation(allocation=row)
+    changed.refresh_from_db()
+    return changed
+
+
+def _make_claim(*, team: Team, user: User | None, wanted: Wanted) -> Allocation:
+    if refusal := find_refusal(team=team, user=user, wanted=wanted):
+        raise refusal
+    share_of(team, wanted.pool)
+    demand, terms, estimate = wanted.demand, wanted.terms, wanted.terms.estimate
     allocation = Allocation.objects.create(
         team=team,
-        pool=pool,
+        pool=wanted.pool,
         user=user,
         devices_asked=demand.devices,
         device_kind=demand.device_kind,
@@ -72,10 +83,12 @@ CARRIED = (
 
 @transaction.atomic
 def renew_allocation(*, allocation: Allocation) -> Allocation:
-    """The same claim anew, for work that goes back to the queue; what it has run so far counts. Releases the old."""
+    """The same claim anew, for work that goes back to the queue; what it has run so far counts. Releases the old.
+    Where it was asked to leave, the new one says why in `leave_code` while it waits."""
     ran = (timezone.now() - allocation.granted_at).total_seconds() if allocation.granted_at else 0.0
     renewed = Allocation.objects.create(
         attained_seconds=allocation.attained_seconds + max(0.0, ran),
+        leave_code=allocation.leave_code if allocation.leave_requested_at else "",
         **{name: getattr(allocation, name) for name in CARRIED},
     )
     Allocation.objects.filter(leaving_for=allocation).update(leaving_for=renewed)
@@ -113,22 +126,6 @@ def give_back(allocation: Allocation) -> None:
     )
     Device.objects.filter(allocation=allocation).update(allocation=None)
     allocation.placements.all().delete()
-
-
-def _check_fits(pool: Pool, demand: Demand) -> None:
-    largest = largest_node(pool)
-    total = Device.objects.filter(node__in=nodes_in_pool().filter(pool=pool)).count()
-    most = largest if demand.max_nodes == 1 else total
-    if largest and demand.devices > most:
-        raise Unprocessable(
-            ngettext(
-                "This asks for %(asks)d device at once; the largest machine has %(largest)d.",
-                "This asks for %(asks)d devices at once; the largest machine has %(largest)d.",
-                demand.devices,
-            )
-            % {"asks": demand.devices, "largest": most},
-            code="never_fits",
-        )
 
 
 def pool_overview(team: Team) -> dict:

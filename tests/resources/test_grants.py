@@ -68,9 +68,9 @@ def test_a_quota_holds_a_team_back_though_devices_are_free(team):
 
 def test_what_can_never_fit_is_refused_at_once(team):
     join("one", 2)
-    with pytest.raises(Unprocessable, match="the largest machine has 2") as caught:
+    with pytest.raises(Unprocessable, match="the largest that would do has 2") as caught:
         request_allocation(team=team, user=None, demand=Demand(devices=3))
-    assert caught.value.code == "never_fits"
+    assert caught.value.code == "too_large_for_any_node"
 
 
 def test_a_machine_that_left_gets_no_work(team):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.resources.scheduling import Planner, PolicySettings, Priority, Snapshot, Team, plan
-from tests.scheduling.pools import ALL_POLICIES, held_by, node, request, snapshots
+from apps.resources.scheduling import Planner, PolicySettings, Priority, Resources, Snapshot, Team, plan
+from tests.scheduling.pools import ALL_POLICIES, held_by, node, request, runs_for, snapshots
 
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
@@ -47,6 +47,24 @@ def test_victims_may_be_preempted_and_had_their_time_and_their_team_keeps_its_gu
             ]
             if victim.request.demand.devices:
                 assert held_by(keeps)[0] >= team.guaranteed.devices
+
+
+@pytest.mark.parametrize("policy", ALL_POLICIES)
+@pytest.mark.parametrize(("guaranteed", "victims"), [(8, 0), (6, 1), (4, 2), (0, 4)])
+def test_others_take_no_more_from_a_team_than_it_holds_beyond_its_guarantee(policy, guaranteed, victims):
+    settings = PolicySettings(policy, min_runtime_seconds=0, starvation_seconds=100.0)
+    teams = {1: Team(1, credits=1e6), 2: Team(2, weight=0.01, guaranteed=Resources(guaranteed))}
+    held = [request(i, 2, team=2, priority=Priority.LOW, at=1.0, estimate=runs_for(1e6)) for i in range(1, 5)]
+    planner = Planner(Snapshot(1.0, [node(1)], held, (), teams, settings))
+    planner.decide(1.0)
+    for number in range(11, 19):  # better-ranked under every policy, or starving
+        planner.submit(request(number, 2, priority=Priority.HIGH, bid=5.0, estimate=runs_for(10.0)))
+    gone = set()
+    for step in range(8):
+        for eviction in planner.decide(1000.0 + step).evictions:
+            gone.add(eviction.request_id)
+            planner.finish(eviction.request_id)
+    assert len(gone) == victims
 
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)

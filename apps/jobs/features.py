@@ -1,0 +1,24 @@
+"""What is known of work before it runs that says how long it will take. Pure."""
+
+from datetime import datetime
+
+from apps.jobs.models import Job
+from apps.resources.scheduling.prediction import Features
+
+
+def program_of(job: Job) -> str:
+    """Which program runs, how thoroughly: durations are learned apart for each. "train image_classification fast"."""
+    return " ".join(word for word in (job.kind, job.task, job.preset or job.method) if word)
+
+
+def features_of(job: Job, devices: int, submitted_at: datetime) -> Features:
+    """A job need not be saved yet. A training goes through its data once for each epoch, so that is its size."""
+    version, settings = job.dataset_version, job.hyperparameters
+    return Features(
+        submitted_at=submitted_at.timestamp(),
+        devices=devices,
+        team=str(job.team_id),
+        user=str(job.created_by_id or ""),
+        kind=f"{settings.get('model', '')} {job.model_name}",
+        data_bytes=(version.size_bytes if version else 0) * int(settings.get("epochs", 1)),
+    )

@@ -1,0 +1,236 @@
+"""What programs send to start a job, and what they are told of one."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from apps.jobs.models import Job
+from apps.jobs.waiting import Waiting, help_for, holders_of, waiting_of
+from apps.resources.market import MOST_BID
+from apps.resources.models import Device
+from apps.resources.nodes import pool_named
+from apps.resources.refusals import MOST_CORES, MOST_GB
+from apps.resources.wanted import PRIORITIES, Wanted, wanted_of
+
+
+class WantedInput(serializers.Serializer):
+    """Where and how work is to run; what is left out is as usual. `cpu` in cores, `memory` in GB, `bid` in credits for
+    one device-hour where the pool is auctioned."""
+
+    pool = serializers.CharField(required=False, max_length=60)
+    devices = serializers.IntegerField(required=False, min_value=0)
+    device_kind = serializers.ChoiceField(required=False, allow_blank=True, choices=Device.Kind.choices)
+    cpu = serializers.FloatField(required=False, min_value=0, max_value=MOST_CORES)
+    memory = serializers.FloatField(required=False, min_value=0, max_value=MOST_GB)
+    priority = serializers.ChoiceField(required=False, choices=list(PRIORITIES))
+    preemptible = serializers.BooleanField(required=False)
+    bid = serializers.FloatField(required=False, min_value=0, max_value=MOST_BID)
+
+    def validate(self, attrs: dict) -> dict:
+        for name in ("cpu", "memory", "bid"):
+            if not math.isfinite(attrs.get(name, 0.0)):
+                raise serializers.ValidationError({name: _("Give a number.")})
+        return attrs
+
+
+def read_wanted(sent: Mapping[str, Any], usual: Wanted) -> Wanted:
+    """`usual` with the choices of a valid WantedInput. Raises NotFound for a pool."""
+    chosen = {name: sent[name] for name in WantedInput().fields if name in sent}
+    if "pool" in chosen:
+        chosen["pool"] = pool_named(chosen["pool"])
+    return usual.changed(chosen)
+
+
+@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
+class ReferenceField(serializers.Field):
+    """An id or a name."""
+
+    def to_internal_value(self, data: object) -> int | str:
+        if isinstance(data, bool) or not isinstance(data, int | str):
+            raise serializers.ValidationError(_("Give an id or a name."))
+        return data
+
+    def to_representation(self, value: int | str) -> int | str:
+        return value
+
+
+class JobInput(WantedInput):
+    """What to run, and where and how. `dataset` for train; `model` for compress."""
+
+    kind = serializers.ChoiceField(choices=["train", "compress"])
+    dataset = ReferenceField(required=False)
+    model = ReferenceField(required=False)
+    version = serializers.IntegerField(required=False, min_value=1)
+    model_name = serializers.CharField(required=False, allow_blank=True, max_length=80, default="")
+    task = serializers.CharField(required=False, allow_blank=True, default="")
+    target = serializers.CharField(required=False, allow_blank=True, default="")
+    preset = serializers.CharField(required=False, default="balanced")
+    hyperparameters = serializers.DictField(required=False, default=dict)
+    method = serializers.CharField(required=False, default="int8")
+
+    def validate(self, attrs: dict) -> dict:
+        attrs = super().validate(attrs)
+        needed = "dataset" if attrs["kind"] == Job.Kind.TRAIN else "model"
+        if needed not in attrs:
+            raise serializers.ValidationError({needed: _("This is needed for a job of this kind.")})
+        return attrs
+
+
+class Terms(serializers.Serializer):
+    """What it asks for: `cpu` in cores, `memory` in GB, `bid` in credits for one device-hour."""
+
+    pool = serializers.CharField()
+    devices = serializers.IntegerField()
+    device_kind = serializers.CharField()
+    cpu = serializers.FloatField()
+    memory = serializers.FloatField()
+    priority = serializers.CharField()
+    preemptible = serializers.BooleanField()
+    bid = serializers.FloatField()
+
+
+class Between(serializers.Serializer):
+    """Two moments between which it starts 8 times of 10."""
+
+    earliest = serializers.DateTimeField()
+    latest = serializers.DateTimeField()
+
+
+class WaitingSerializer(serializers.Serializer):
+    """Why it waits: a stable code, a sentence, its numbers; its place from 1; null where it cannot be told."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+    numbers = serializers.DictField()
+    place = serializers.IntegerField(allow_null=True)
+    starts_between = Between(allow_null=True)
+
+
+class HolderSerializer(serializers.Serializer):
+    """Who holds some of what it waits for; of another team nothing is said but that, unless you run the site."""
+
+    team = serializers.CharField(allow_null=True)
+    job = serializers.IntegerField(allow_null=True)
+    name = serializers.CharField(allow_null=True)
+    devices = serializers.IntegerField()
+
+
+class HelpSerializer(serializers.Serializer):
+    """A change that lets it start sooner: PATCH the job with `changes`."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+    changes = serializers.DictField()
+    starts_now = serializers.BooleanField()
+    starts_between = Between(allow_null=True)
+
+
+class FullWaitingSerializer(WaitingSerializer):
+    holders = HolderSerializer(many=True)
+    would_help = HelpSerializer(many=True)
+
+
+class ExpectedSerializer(serializers.Serializer):
+    """How long it will run in all: 8 times of 10 between low and high."""
+
+    low_seconds = serializers.FloatField()
+    median_seconds = serializers.FloatField()
+    high_seconds = serializers.FloatField()
+
+
+def _between(low_at: datetime | None, high_at: datetime | None) -> dict | None:
+    return {"earliest": low_at, "latest": high_at} if low_at and high_at else None
+
+
+class JobSerializer(serializers.ModelSerializer):
+    waiting = serializers.SerializerMethodField()
+    terms = serializers.SerializerMethodField()
+    expected = serializers.SerializerMethodField()
+    model = serializers.SerializerMethodField()
+    failure = serializers.SerializerMethodField()
+    url = serializers.SerializerMethodField()
+    seconds_to_first_step = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Job
+        fields = [
+            "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "terms", "expected",
+            "dataset_version", "task", "target", "preset", "hyperparameters", "method", "model", "url", "created_at",
+            "started_at", "seconds_to_first_step", "finished_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field(WaitingSerializer(allow_null=True))
+    def get_waiting(self, job: Job) -> dict | None:
+        """Why it waits and when it starts; null when it does not."""
+        waiting = waiting_of(job)
+        return self.describe_waiting(job, waiting) if waiting else None
+
+    def describe_waiting(self, job: Job, waiting: Waiting) -> dict:
+        starts = _between(waiting.low_at, waiting.high_at)
+        return WaitingSerializer({**asdict(waiting), "starts_between": starts}).data
+
+    @extend_schema_field(Terms(allow_null=True))
+    def get_terms(self, job: Job) -> dict | None:
+        """What it asks for; null when that is no longer known."""
+        return wanted_of(job.allocation).choices if job.allocation else None
+
+    @extend_schema_field(ExpectedSerializer(allow_null=True))
+    def get_expected(self, job: Job) -> dict | None:
+        """How long it will run, as was thought when it was handed in."""
+        estimate = wanted_of(job.allocation).terms.estimate if job.allocation else None
+        return ExpectedSerializer(estimate).data if estimate else None
+
+    def get_model(self, job: Job) -> dict | None:
+        """The model version it made: {"id", "name", "version"}."""
+        made = job.output_version
+        return {"id": made.model_id, "name": made.model.name, "version": made.number} if made else None
+
+    def get_failure(self, job: Job) -> dict | None:
+        return job.failure or None
+
+    def get_seconds_to_first_step(self, job: Job) -> float | None:
+        """From submit to the first optimiser step."""
+        return (job.first_step_at - job.created_at).total_seconds() if job.first_step_at else None
+
+    def get_url(self, job: Job) -> str:
+        return f"/jobs/{job.pk}/"
+
+
+class JobDetailSerializer(JobSerializer):
+    """With who holds what it waits for, and what would help."""
+
+    @extend_schema_field(FullWaitingSerializer(allow_null=True))
+    def get_waiting(self, job: Job) -> dict | None:
+        """Why it waits, who holds what it waits for, when it starts, what would help; null when it does not wait."""
+        return super().get_waiting(job)
+
+    def describe_waiting(self, job: Job, waiting: Waiting) -> dict:
+        request = self.context["request"]
+        holders = [
+            {
+                "team": holder.team or None,
+                "job": holder.job.pk if holder.job else None,
+                "name": holder.name or None,
+                "devices": holder.devices,
+            }
+            for holder in holders_of(job, viewer=request.user, team=request.team)
+        ]
+        helps = [
+            {
+                "code": item.code,
+                "message": item.message,
+                "changes": item.choices,
+                "starts_now": item.start.is_now,
+                "starts_between": _between(item.start.low_at, item.start.high_at),
+            }
+            for item in help_for(job, viewer=request.user)
+        ]
+        known = {**asdict(waiting), "starts_between": _between(waiting.low_at, waiting.high_at)}
+        return FullWaitingSerializer({**known, "holders": holders, "would_help": helps}).data

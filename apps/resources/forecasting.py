@@ -1,0 +1,125 @@
+"""When work that waits, or would wait, will start: the forecast of a pool's snapshot, for pages and programs."""
+
+import math
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from django.core.cache import cache
+from django.db import connection
+from django.db.models.functions import Now
+
+from apps.accounts.models import Team, User
+from apps.resources.models import Allocation, Pool
+from apps.resources.planning import request_of, take_snapshot
+from apps.resources.scheduling import Priority, Request, Snapshot, plan
+from apps.resources.scheduling.forecast import Arrivals, StartRange, forecast, forecast_one
+from apps.resources.wanted import Wanted
+
+CANDIDATE = 0  # the id of work that is not handed in yet; claims count from 1
+EVERY_SECONDS = 10
+SAMPLES, QUICK_SAMPLES = 25, 10  # for the queue as a whole; for an answer that a person waits for
+ARRIVALS_SECONDS, MOST_ARRIVALS = 3600, 50
+
+
+@dataclass(frozen=True)
+class Start:
+    """When work begins: at once, or 8 times of 10 between two moments, in seconds since 1970. Neither where it cannot
+    be told."""
+
+    is_now: bool = False
+    low_seconds: float | None = None
+    high_seconds: float | None = None
+
+    @property
+    def is_known(self) -> bool:
+        return self.is_now or self.low_seconds is not None
+
+    @property
+    def low_at(self) -> datetime | None:
+        return _moment(self.low_seconds)
+
+    @property
+    def high_at(self) -> datetime | None:
+        return _moment(self.high_seconds)
+
+    @property
+    def latest(self) -> float:
+        """For comparison: whatever starts at once has started, what cannot be told never does."""
+        if self.is_now:
+            return 0.0
+        return math.inf if self.high_seconds is None else self.high_seconds
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def start_of(*, wanted: Wanted, team: Team, user: User, snapshot: Snapshot) -> Start:
+    """When this would start if it were handed in now; `snapshot` is of its pool."""
+    request = request_for(wanted, team_id=team.pk, user_id=user.pk, now=snapshot.now)
+    return forecast_start(snapshot, request, arrivals_in(wanted.pool))
+
+
+def request_for(wanted: Wanted, *, team_id: int, user_id: int, now: float, claim: Allocation | None = None) -> Request:
+    """A request for what is wanted: new, or with the age of the claim whose place it takes."""
+    terms = wanted.terms
+    return Request(
+        id=claim.pk if claim else CANDIDATE,
+        team_id=team_id,
+        user_id=user_id,
+        demand=wanted.demand,
+        submitted_at=claim.submitted_at.timestamp() if claim else now,
+        waiting_since=claim.requested_at.timestamp() if claim else now,
+        priority=Priority(terms.priority),
+        is_preemptible=terms.is_preemptible,
+        estimate=terms.estimate,
+        attained_seconds=claim.attained_seconds if claim else 0.0,
+        bid=terms.bid,
+    )
+
+
+def forecast_start(snapshot: Snapshot, request: Request, arrivals: Arrivals | None) -> Start:
+    """When `request` starts in the pool as it is; it takes the place of a request with its id."""
+    others = tuple(other for other in snapshot.requests if other.id != request.id)
+    if any(grant.request_id == request.id for grant in plan(replace(snapshot, requests=(*others, request))).grants):
+        return Start(is_now=True)
+    found = forecast_one(snapshot, request, samples=QUICK_SAMPLES, arrivals=arrivals)
+    return Start(low_seconds=found.low_at, high_seconds=found.high_at) if found else Start()
+
+
+def arrivals_in(pool: Pool) -> Arrivals | None:
+    """What is handed in to the pool as a rule: as much, and such, as in the last hour."""
+    since = Now() - timedelta(seconds=ARRIVALS_SECONDS)
+    rows = list(Allocation.objects.filter(pool=pool, submitted_at__gt=since).order_by("-submitted_at")[:MOST_ARRIVALS])
+    if not rows:
+        return None
+    return Arrivals(len(rows) / ARRIVALS_SECONDS, tuple(request_of(row) for row in rows))
+
+
+def forecast_pool(pool: Pool) -> int:
+    """Write down when each claim that waits will start, at most every few seconds; returns how many. What never fits,
+    or cannot be told, says nothing."""
+    if not cache.add(f"forecast:{pool.pk}", True, EVERY_SECONDS):
+        return 0
+    snapshot = take_snapshot(pool)
+    if not snapshot.requests:
+        return 0
+    starts = forecast(snapshot, samples=SAMPLES, arrivals=arrivals_in(pool))
+    _write_starts({request.id: starts.get(request.id) for request in snapshot.requests})
+    return len(starts)
+
+
+def _write_starts(starts: dict[int, StartRange | None]) -> None:
+    """In one statement, and only where the claim still waits."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE resources_allocation a "
+            "SET starts_low_at = to_timestamp(v.low), starts_high_at = to_timestamp(v.high) "
+            "FROM unnest(%s::bigint[], %s::float8[], %s::float8[]) AS v(id, low, high) "
+            "WHERE a.id = v.id AND a.status = 'pending'",
+            [
+                list(starts),
+                [start.low_at if start else None for start in starts.values()],
+                [start.high_at if start else None for start in starts.values()],
+            ],
+        )
