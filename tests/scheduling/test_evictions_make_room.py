@@ -76,6 +76,25 @@ def test_nothing_is_sent_away_that_is_not_needed(policy):
     assert len(planner.decide(1000.0).evictions) == 1
 
 
+@pytest.mark.parametrize("policy", ALL_POLICIES)
+def test_nobody_is_sent_away_before_its_time(policy):
+    held = [request(1, 8, team=2, at=0.0)]
+    planner = Planner(Snapshot(0.0, [node(1)], held, (), TEAMS, PolicySettings(policy, min_runtime_seconds=600)))
+    planner.decide(0.0)
+    planner.submit(request(2, 4, at=1.0))
+    assert not planner.decide(599.0).evictions
+    assert [eviction.request_id for eviction in planner.decide(600.0).evictions] == [1]
+
+
+def test_whoever_need_not_go_after_all_is_put_back():
+    held = [request(i, i, team=2) for i in (1, 2, 3)] + [request(4, 2, team=2, is_preemptible=False)]
+    teams = {1: Team(1, guaranteed=Resources(5))}
+    planner = Planner(Snapshot(0.0, [node(1)], held, (), teams, PolicySettings(min_runtime_seconds=0)))
+    planner.decide(0.0)
+    planner.submit(request(9, 5, at=1.0))
+    assert {eviction.request_id for eviction in planner.decide(1.0).evictions} == {2, 3}
+
+
 def test_room_that_is_being_freed_is_kept_for_whom_it_is_freed():
     settings = PolicySettings("priority", min_runtime_seconds=0)
     low = [request(i, 4, priority=Priority.LOW) for i in (1, 2)]
