@@ -31,7 +31,7 @@ from benchmarks.traces import make_nodes, read_trace
 
 CHECKPOINT_COST_SECONDS = 60.0
 MIN_RUNTIME_SECONDS = 1800.0
-STARVATION_SECONDS = 7 * 86400.0
+STARVATION_SECONDS = 5 * 86400.0
 SHORTEST_SECONDS = 10.0  # bounded slowdown: shorter jobs count as this long
 
 HEADER = ("avg JCT", "p50", "p99", "avg wait", "util", "pre/job", "p99.9 wait", "slowdown", "decisions/s")
