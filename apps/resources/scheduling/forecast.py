@@ -29,7 +29,7 @@ LONGEST_QUEUE = 300
 # What a queue's length alone tells: the start lies within this factor of the guess.
 ROUGH_FACTOR = 3.0
 
-# Widening works on log(wait + GRACE_SECONDS); a miss moves a side by `STEP` times the share of misses it is not allowed.
+# Widening works on log(wait + GRACE_SECONDS). A miss moves a side out by `STEP`, all else in: misses become that rare.
 GRACE_SECONDS = 60.0
 MISSES_PER_SIDE = 0.075
 STEP = 0.3

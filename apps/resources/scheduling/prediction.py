@@ -159,9 +159,11 @@ class DurationModel:
             samples = np.minimum(samples, features.limit_seconds)
         return estimate_from(samples.tolist())
 
-    def siblings(self, features: Features) -> tuple[tuple[float, float], ...]:
-        """(submitted at, duration) of those that ended: when they change, an estimate is worth making anew."""
-        return tuple(self._near(features.group(), features.submitted_at))
+    def evidence(self, features: Features) -> tuple:
+        """What an estimate rests on most: when this has changed, it is worth making anew."""
+        values = features.values()
+        own = self._levels.get(_key(LEVELS[-2][0], values)) if self._seen.get("user", "") is None else None
+        return (own.version if own else 0), *self._near(features.group(), features.submitted_at)
 
     def _levels_of(self, values: dict[str, str]) -> list[_Level]:
         """The levels that say anything of their own: a feature that never varied tells nothing."""

@@ -27,7 +27,7 @@ from apps.resources.scheduling.types import (
     Team,
 )
 
-# An estimate is made anew when a sibling has ended, and every so often when work has outlasted it by this factor.
+# Running work's estimate is made anew every so often, where a sibling has ended or it was outlasted by this factor.
 OUTLASTED = 1.2
 REFRESH_SECONDS = 1800.0
 
@@ -172,7 +172,7 @@ class Replay:
         self._executions: list[Execution] = []
         self._results: dict[int, Result] = {}
         self.decisions = 0
-        self._has_news: set[tuple] = set()  # groups of siblings of whom one has ended since the last refresh
+        self._has_news: set[str] = set()  # persons some work of whom has ended since the last refresh
         self._refreshed_at = -math.inf
         self._decided_at = -math.inf
         known = {running.request.id: running for running in snapshot.running}
@@ -239,7 +239,7 @@ class Replay:
 
     def _decide(self, now: float) -> None:
         planner = self._planner
-        if planner.policy.clock_seconds and now // planner.policy.clock_seconds != self._clock():
+        if planner.policy.clock_seconds and (self._has_news or now - self._refreshed_at >= REFRESH_SECONDS):
             self._refresh(now)
         self._decided_at = now
         while True:
@@ -255,9 +255,6 @@ class Replay:
                 self._stop(self._states[eviction.request_id], now)
             if not plan.evictions:
                 return
-
-    def _clock(self) -> float:
-        return self._decided_at // self._planner.policy.clock_seconds
 
     def _arrive(self, state: _State) -> None:
         self._admit(state)
@@ -277,22 +274,26 @@ class Replay:
     def _known(self, state: _State, now: float) -> tuple:
         """What an estimate was made from, coarsely: siblings that ended, and how far the others have come."""
         steps = (round(math.log2(1.0 + attained) * 2) for _, attained in self._unfinished(state, now))
-        return self._model.siblings(state.features), *steps
+        return *self._model.evidence(state.features), *steps
 
     def _refresh(self, now: float) -> None:
-        """Bring estimates up to date where something was learned that bears on them."""
-        if self._predict is not None or not self._planner.tickets:
+        """Bring estimates up to date where something was learned that bears on them: of waiting work at once, of
+        running work, and where time alone brings news, every `REFRESH_SECONDS`."""
+        tickets = self._planner.tickets
+        if self._predict is not None or not tickets:
             return
         is_due = now - self._refreshed_at >= REFRESH_SECONDS
-        self._refreshed_at = now if is_due else self._refreshed_at
-        for state in self._active.values():
-            if not is_due and state.features.group() not in self._has_news:
-                continue
-            attained = state.attained_at(now)
-            is_outlasted = attained > OUTLASTED * max(state.estimate.durations[0], 1.0)
+        if is_due:
+            self._refreshed_at = now
+            concerned = list(self._active.values())
+        else:
+            news = self._has_news
+            concerned = [self._states[id_] for id_ in tickets if self._states[id_].features.user in news]
+        for state in concerned:
+            is_outlasted = state.attained_at(now) > OUTLASTED * max(state.estimate.durations[0], 1.0)
             if is_outlasted or self._known(state, now) != state.known:
                 state.estimate = self._estimate(state, now)
-                ticket = self._planner.tickets.get(state.job.id)
+                ticket = tickets.get(state.job.id)
                 request = ticket.request if ticket else self._planner.claims[state.job.id].request
                 self._planner.revise(replace(request, estimate=state.estimate))
         self._has_news.clear()
@@ -322,7 +323,7 @@ class Replay:
         self._groups[state.features.group()].remove((job.submitted_at, job.id))
         if self._predict is None:
             self._model.observe(state.features, job.duration_seconds)
-            self._has_news.add(state.features.group())
+            self._has_news.add(state.features.user)
         self._results[job.id] = Result(job, state.first_started_at, now, state.preemptions, state.busy)
 
     def _stop(self, state: _State, now: float) -> None:

@@ -21,10 +21,10 @@ from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import Estimate, PolicySettings, Request
 
-AGEING_SECONDS = 4 * 86400.0
+AGEING_SECONDS = 3 * 86400.0
 CLASS_FACTOR = 4.0
 # Running work is sent away only for work with less than this part of its own index.
-HYSTERESIS = 0.3
+HYSTERESIS = 0.25
 # The 10th and the 90th percentile of a normal distribution lie so many standard deviations from its middle.
 _TENTH = 1.2816
 
