@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.db import connection, transaction
-from django.db.models import Sum
+from django.db.models import Exists, OuterRef, Sum
 from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
 
@@ -62,14 +62,20 @@ def _in_batches(items: Sequence) -> Iterator[Sequence]:
 def take_snapshot(pool: Pool) -> Snapshot:
     """What the pool looks like now, as plain values; times are seconds since 1970 by the database's clock."""
     claims = Allocation.objects.filter(pool=pool)
+    pending = claims.filter(status=S.PENDING).annotate(is_promised=_has_made_others_leave())
     return Snapshot(
         now=database_time().timestamp(),
         nodes=node_states(pool),
-        requests=tuple(request_of(row) for row in claims.filter(status=S.PENDING).order_by("submitted_at", "id")),
+        requests=tuple(request_of(row) for row in pending.order_by("submitted_at", "id")),
         running=_running(claims.filter(status=S.GRANTED).order_by("id")),
         teams=_teams(pool),
         settings=settings_of(pool),
     )
+
+
+def _has_made_others_leave() -> Exists:
+    """Whether others were asked to leave for a claim: their room stays its own until it starts, also once they left."""
+    return Exists(Allocation.objects.filter(leaving_for=OuterRef("pk")))
 
 
 def database_time() -> datetime:
@@ -122,6 +128,7 @@ def request_of(row: Allocation) -> Request:
         estimate=estimate_of(row),
         attained_seconds=row.attained_seconds,
         bid=row.bid,
+        is_promised=getattr(row, "is_promised", False),
     )
 
 
@@ -310,6 +317,8 @@ def _write_grants(grants: Sequence[Grant], locked: _Locked) -> None:
                 [grant.price for grant in grants],
             ],
         )
+        ids = [grant.request_id for grant in grants]  # who left for these has done so: the promise is kept
+        cursor.execute("UPDATE resources_allocation SET leaving_for_id = NULL WHERE leaving_for_id = ANY(%s)", [ids])
         pairs = [(pk, grant.request_id) for grant in grants for part in grant.placements for pk in part.device_ids]
         cursor.execute(
             "UPDATE resources_device d SET allocation_id = v.claim "

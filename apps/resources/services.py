@@ -91,7 +91,6 @@ def renew_allocation(*, allocation: Allocation) -> Allocation:
         leave_code=allocation.leave_code if allocation.leave_requested_at else "",
         **{name: getattr(allocation, name) for name in CARRIED},
     )
-    Allocation.objects.filter(leaving_for=allocation).update(leaving_for=renewed)
     release_allocation(allocation=allocation)
     return renewed
 

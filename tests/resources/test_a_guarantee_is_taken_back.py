@@ -78,7 +78,7 @@ def test_work_that_may_not_be_preempted_borrows_nothing_that_others_were_promise
     schedule_pool(pool)
     claim = claim_of(job)
     assert claim.status == Allocation.Status.PENDING
-    assert claim.reason["message"], claim.reason["code"]
+    assert claim.reason["code"] == "promised" and "guaranteed" in claim.reason["message"]
     wanted = submit(promised, version=make_version(promised, "Wanted"))
     schedule_pool(pool)
     assert claim_of(wanted).status == Allocation.Status.GRANTED
@@ -89,3 +89,19 @@ def test_nobody_is_asked_to_leave_by_a_team_that_was_promised_nothing(owner, str
     submit(owner.team, version=make_version(owner.team, "Wanted"))
     schedule_pool(pool)
     assert attempts.reason_to_leave(job_id=borrower.pk, attempt=1) == ""
+
+
+def test_room_that_was_freed_for_somebody_is_not_taken_by_a_third_in_between(promised, member, stranger, pool, node):
+    Pool.objects.update(policy="shortest_predicted", is_preemptive=False)
+    pool.refresh_from_db()
+    borrower = borrow(stranger, node, seconds_ago=MIN_RUNTIME + 60)
+    wanted = submit(promised, member.user, make_version(promised, "Wanted"))
+    Allocation.objects.filter(pk=wanted.allocation_id).update(low_seconds=9e5, median_seconds=9e5, high_seconds=9e5)
+    schedule_pool(pool)
+    attempts.requeue_job(job=borrower, attempt=1, message="made room", is_strike=False)
+    shorter = submit(promised, member.user, make_version(promised, "Shorter"))
+    Allocation.objects.filter(pk=shorter.allocation_id).update(low_seconds=1, median_seconds=1, high_seconds=1)
+    schedule_pool(pool)
+    assert claim_of(wanted).status == Allocation.Status.GRANTED
+    assert claim_of(shorter).status == Allocation.Status.PENDING
+    assert not Allocation.objects.filter(leaving_for=wanted.allocation_id).exists(), "the promise was kept once"

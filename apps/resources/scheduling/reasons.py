@@ -85,9 +85,9 @@ class _Explainer:
         sale = self._outcome.sale
         if sale is not None and request.id in sale.thresholds:
             return Reason("outbid", {"price": sale.thresholds[request.id], "bid": request.bid})
-        if shortage is None or not (
-            request.is_preemptible or self._planner.ledger.may_lock(line.use, amounts_of(request.demand))
-        ):
+        if not request.is_preemptible and not self._planner.ledger.may_lock(line.use, amounts_of(request.demand)):
+            return Reason("promised", {"asks": request.demand.devices})
+        if shortage is None:
             return Reason("behind", {"ahead": place - 1})
         return shortage
 

@@ -205,6 +205,7 @@ class Reason:
     no_node_online, kind_missing, too_large_for_any_node, too_large_for_pool: it does not fit however long it waits;
     team_limit, user_limit (numbers: resource, asks, limit, in_use), hours_spent, budget_spent: a promise to others;
     being_freed (numbers: devices): others were asked to leave for it;
+    promised: it may not be preempted, and what is free was guaranteed to others;
     outbid (numbers: price, bid), behind (numbers: ahead): room is kept for work that comes before it;
     devices_busy (numbers: asks, free), cpu_busy, memory_busy: somebody holds it; fragmented (numbers: asks, free,
     largest_gap): enough is free, but not together.
