@@ -1,4 +1,4 @@
-"""A team's limit holds a job back and the job says so; an administrator raises it in place, and the job runs."""
+"""A lowered limit holds a job back and the job says so; an administrator raises it in place, and the job runs."""
 
 from collections.abc import Iterator
 
@@ -16,9 +16,10 @@ Quota.objects.filter(resource="devices").delete()
 
 
 @pytest.fixture
-def no_quota_stays(live_stack: Stack) -> Iterator[None]:
+def no_quota_stays(live_stack: Stack, sdk) -> Iterator[None]:
     yield
     live_stack.manage("shell", "-v", "0", "-c", FORGET)
+    sdk.nodes.open("local")
 
 
 def set_limit(screen: Page, limit: str) -> None:
@@ -34,8 +35,10 @@ def set_limit(screen: Page, limit: str) -> None:
 def test_a_raised_quota_lets_a_waiting_job_start(page, live_stack, sdk, dataset, no_quota_stays):
     screen = page(1440, base_url=live_stack.base_url)
     sign_in(screen, live_stack, "admin")
-    set_limit(screen, "0")
+    sdk.nodes.cordon("local")  # so that the limit is lowered while the job waits: asking above a limit is refused
     job = sdk.jobs.train(dataset["id"], model_name="held-back", preset="fast", hyperparameters=TINY)
+    set_limit(screen, "0")
+    sdk.nodes.open("local")
 
     screen.goto(f"/jobs/{job.id}/")
     expect(screen.get_by_text("your team may hold 0 devices and holds 0 devices")).to_be_visible(timeout=20_000)

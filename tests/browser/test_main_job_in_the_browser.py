@@ -71,7 +71,7 @@ class Person:
         self.see("3-train-basic")
         self.page.get_by_label("Model name").fill(model)
         if settings:
-            self.page.locator("details.more summary").click()
+            self.page.locator("details.more summary").filter(has_text="All settings").click()
             for name, value in settings.items():
                 self.page.locator(f"#id_{name}").fill(value)
             self.see("3-train-full")
