@@ -166,10 +166,11 @@ def measure(planner: Planner, load: Load, cycles: int, batch: int) -> Measured:
 
 
 def settle(planner: Planner, load: Load, cycles: int, batch: int) -> None:
-    """Warm up, then keep the collector of cycles from walking what stays."""
+    """Warm up. The planner leaves no cycles behind, so that Python's collector of them can rest while we measure."""
     measure(planner, load, cycles, batch)
     gc.collect()
     gc.freeze()
+    gc.disable()
 
 
 def prepare(nodes: int, pending: int, policy: str, largest: int) -> tuple[Planner, Load]:

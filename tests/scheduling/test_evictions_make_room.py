@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.resources.scheduling import Planner, PolicySettings, Priority, Snapshot, Team, plan
-from tests.scheduling.pools import ALL_POLICIES, held_by, node, request, snapshots
+from apps.resources.scheduling import Planner, PolicySettings, Priority, Resources, Snapshot, Team, plan
+from tests.scheduling.pools import ALL_POLICIES, held_by, node, request, runs_for, snapshots
 
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
@@ -50,12 +50,49 @@ def test_victims_may_be_preempted_and_had_their_time_and_their_team_keeps_its_gu
 
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
+@pytest.mark.parametrize(("guaranteed", "victims"), [(8, 0), (6, 1), (4, 2), (0, 4)])
+def test_others_take_no_more_from_a_team_than_it_holds_beyond_its_guarantee(policy, guaranteed, victims):
+    settings = PolicySettings(policy, min_runtime_seconds=0, starvation_seconds=100.0)
+    teams = {1: Team(1, credits=1e6), 2: Team(2, weight=0.01, guaranteed=Resources(guaranteed))}
+    held = [request(i, 2, team=2, priority=Priority.LOW, at=1.0, estimate=runs_for(1e6)) for i in range(1, 5)]
+    planner = Planner(Snapshot(1.0, [node(1)], held, (), teams, settings))
+    planner.decide(1.0)
+    for number in range(11, 19):  # better-ranked under every policy, or starving
+        planner.submit(request(number, 2, priority=Priority.HIGH, bid=5.0, estimate=runs_for(10.0)))
+    gone = set()
+    for step in range(8):
+        for eviction in planner.decide(1000.0 + step).evictions:
+            gone.add(eviction.request_id)
+            planner.finish(eviction.request_id)
+    assert len(gone) == victims
+
+
+@pytest.mark.parametrize("policy", ALL_POLICIES)
 def test_nothing_is_sent_away_that_is_not_needed(policy):
     settings = PolicySettings(policy, min_runtime_seconds=0)
     planner = Planner(Snapshot(0.0, [node(1)], [request(i, 2, team=2) for i in range(1, 5)], (), TEAMS, settings))
     planner.decide(0.0)
     planner.submit(request(9, 2, team=1, at=1.0))
     assert len(planner.decide(1000.0).evictions) == 1
+
+
+@pytest.mark.parametrize("policy", ALL_POLICIES)
+def test_nobody_is_sent_away_before_its_time(policy):
+    held = [request(1, 8, team=2, at=0.0)]
+    planner = Planner(Snapshot(0.0, [node(1)], held, (), TEAMS, PolicySettings(policy, min_runtime_seconds=600)))
+    planner.decide(0.0)
+    planner.submit(request(2, 4, at=1.0))
+    assert not planner.decide(599.0).evictions
+    assert [eviction.request_id for eviction in planner.decide(600.0).evictions] == [1]
+
+
+def test_whoever_need_not_go_after_all_is_put_back():
+    held = [request(i, i, team=2) for i in (1, 2, 3)] + [request(4, 2, team=2, is_preemptible=False)]
+    teams = {1: Team(1, guaranteed=Resources(5))}
+    planner = Planner(Snapshot(0.0, [node(1)], held, (), teams, PolicySettings(min_runtime_seconds=0)))
+    planner.decide(0.0)
+    planner.submit(request(9, 5, at=1.0))
+    assert {eviction.request_id for eviction in planner.decide(1.0).evictions} == {2, 3}
 
 
 def test_room_that_is_being_freed_is_kept_for_whom_it_is_freed():

@@ -1,7 +1,7 @@
 """Dominant resource fairness (Ghodsi et al., NSDI 2011): its four properties, on one large node.
 
-Work is whole, so each property holds up to one piece of work of the team concerned; and what is kept for the first that
-must wait counts as taken.
+Work is whole, so the first three hold up to the dominant share of the largest piece of work there is; Pareto efficiency
+holds exactly.
 """
 
 from hypothesis import given, settings
@@ -36,49 +36,51 @@ def dominant(one: Needs) -> float:
     return max(asked / whole for asked, whole in zip(one, CAPACITY, strict=True))
 
 
+def one_piece(wanted: list[Needs]) -> float:
+    """The dominant share of the largest work: as far as whole work may be from what can be divided at will."""
+    return max(map(dominant, wanted)) + 1e-9
+
+
 def runs(bundle: tuple[float, ...], one: Needs) -> int:
     """How many works a team could run with a bundle."""
     return min(int(has // asks) for has, asks in zip(bundle, one, strict=True) if asks)
 
 
 @given(st.lists(needs, min_size=2, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_each_team_gets_as_much_as_with_its_own_part_of_the_pool(wanted):
     part = tuple(whole / len(wanted) for whole in CAPACITY)
-    for team, count in enumerate(shares(wanted)):
-        assert count >= runs(part, wanted[team]) - 1
+    for one, count in zip(wanted, shares(wanted), strict=True):
+        assert (runs(part, one) - count) * dominant(one) <= one_piece(wanted)
 
 
 @given(st.lists(needs, min_size=2, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_team_would_rather_have_what_another_has(wanted):
     counts = shares(wanted)
-    for team, one in enumerate(wanted):
-        for other, theirs in enumerate(wanted):
-            bundle = tuple(counts[other] * asks for asks in theirs)
-            assert runs(bundle, one) <= counts[team] + 1 + int(dominant(theirs) / dominant(one)) or other == team
+    for one, count in zip(wanted, counts, strict=True):
+        for theirs, other in zip(wanted, counts, strict=True):
+            bundle = tuple(other * asks for asks in theirs)
+            assert (runs(bundle, one) - count) * dominant(one) <= one_piece(wanted)
 
 
 @given(st.lists(needs, min_size=2, max_size=3), needs)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_team_gains_by_asking_for_more_than_it_needs(wanted, extra):
     lie = tuple(one + more for one, more in zip(wanted[0], extra, strict=True))
-    assert shares([lie, *wanted[1:]])[0] <= shares(wanted)[0] + 1
+    told = [lie, *wanted[1:]]
+    assert (shares(told)[0] - shares(wanted)[0]) * dominant(wanted[0]) <= one_piece([*wanted, lie])
 
 
 @given(st.lists(needs, min_size=2, max_size=4))
-@settings(max_examples=60, deadline=None)
-def test_no_more_work_fits_beside_what_the_first_that_waits_is_kept(wanted):
+@settings(max_examples=40, deadline=None)
+def test_nothing_is_left_that_anybody_could_use(wanted):
     counts = shares(wanted)
     left = [
         whole - sum(count * one[at] for count, one in zip(counts, wanted, strict=True))
         for at, whole in enumerate(CAPACITY)
     ]
-    fitting = [one for one in wanted if all(asks <= has for asks, has in zip(one, left, strict=True))]
-    largest = max(wanted)
-    assert not fitting or all(
-        has - asks < most for has, asks, most in zip(left, min(fitting), largest, strict=True) if most
-    )
+    assert not any(all(asks <= has for asks, has in zip(one, left, strict=True)) for one in wanted)
 
 
 @given(needs, needs)

@@ -47,3 +47,15 @@ def test_a_node_that_the_gang_does_not_need_is_free_for_all(policy):
     planner.change_node(node(3, 2))
     planner.submit(request(3, 2, team=1, at=2.0))
     assert [grant.placements[0].node_id for grant in planner.decide(10.0).grants] == [3]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_start_comes_nearer_when_others_end_before_their_time(policy):
+    rules = PolicySettings(policy, is_preemptive=False)
+    held = [request(i, 8, estimate=runs_for(100.0 * i)) for i in (1, 2, 3)]
+    planner = Planner(Snapshot(0.0, [node(1), node(2), node(3)], held, (), {}, rules))
+    planner.decide(0.0)
+    planner.submit(request(9, 16, at=1.0, nodes=None))
+    assert planner.decide(10.0).waiting[0].starts_at == 200.0
+    planner.finish(3)
+    assert planner.decide(20.0).waiting[0].starts_at == 100.0

@@ -178,7 +178,9 @@ class Round:
         line.queue.drop(ticket)
         del planner.tickets[request.id]
         planner.promised.discard(request.id)
-        planner.start(Claim(replace(request, is_promised=False), placements, self._now))
+        if request.is_promised:
+            request = replace(request, is_promised=False)
+        planner.start(Claim(request, placements, self._now))
         planner.touch_victims(request.id)
         self._outcome.grants.append(Grant(request.id, placements, self._prices.get(request.id, 0.0)))
 
