@@ -33,7 +33,7 @@ ROUGH_FACTOR = 3.0
 GRACE_SECONDS = 60.0
 MISSES_PER_SIDE = 0.075
 STEP = 0.3
-NARROWEST = 0.1
+NARROWEST, AT_FIRST = 0.1, math.log(2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class Calibration:
     What starts at once in every replay keeps its point: it would only make the ranges of the others look good.
     """
 
-    below: float = NARROWEST
-    above: float = NARROWEST
+    below: float = AT_FIRST
+    above: float = AT_FIRST
 
     def widen(self, raw: StartRange, now: float) -> StartRange:
         if raw.high_at <= now:
