@@ -29,9 +29,6 @@ from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import Estimate, PolicySettings, Request
 from benchmarks.traces import make_nodes, read_trace
 
-CHECKPOINT_COST_SECONDS = 60.0
-MIN_RUNTIME_SECONDS = 1800.0
-STARVATION_SECONDS = 5 * 86400.0
 SHORTEST_SECONDS = 10.0  # bounded slowdown: shorter jobs count as this long
 
 HEADER = ("avg JCT", "p50", "p99", "avg wait", "util", "pre/job", "p99.9 wait", "slowdown", "decisions/s")
@@ -75,12 +72,8 @@ def known(job: Job, attained: float) -> Estimate:
 
 
 def settings_for(policy: str, is_preemptive: bool, **changes: float) -> PolicySettings:
-    values = {
-        "min_runtime_seconds": MIN_RUNTIME_SECONDS,
-        "checkpoint_cost_seconds": CHECKPOINT_COST_SECONDS,
-        "starvation_seconds": STARVATION_SECONDS,
-    } | changes
-    return PolicySettings(policy, is_preemptive=is_preemptive, **values)
+    """The pool's defaults: a preemption costs 60 s, half an hour in peace, five days of waiting at most."""
+    return PolicySettings(policy, is_preemptive=is_preemptive, **changes)
 
 
 def figures(outcome: Outcome, wall_seconds: float) -> dict[str, float]:

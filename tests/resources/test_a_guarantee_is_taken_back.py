@@ -16,7 +16,7 @@ from tests.jobs.making import make_node, make_version, run, submit
 from tests.people import Person
 
 pytestmark = pytest.mark.django_db
-MIN_RUNTIME = 600
+MIN_RUNTIME = 1800
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_a_request_inside_its_guarantee_starts_or_borrowers_leave_for_it(
 ):
     asks = min(share, guaranteed)
     teams = {1: Team(1, guaranteed=Resources(devices=guaranteed))}
-    rules = PolicySettings(policy, is_preemptive=is_preemptive)
+    rules = PolicySettings(policy, is_preemptive=is_preemptive, min_runtime_seconds=600)
     work = [request(100 + i, size, team=2, priority=Priority.HIGH, bid=9.0) for i, size in enumerate(borrowers)]
     planner = Planner(Snapshot(0.0, [node(1), node(2)], work, (), teams, rules))
     planner.decide(0.0)

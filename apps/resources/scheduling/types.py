@@ -159,9 +159,9 @@ class PolicySettings:
 
     policy: str = "fifo"
     is_preemptive: bool = True
-    min_runtime_seconds: float = 600.0
+    min_runtime_seconds: float = 1800.0
     checkpoint_cost_seconds: float = 60.0
-    starvation_seconds: float = 2 * 86400.0
+    starvation_seconds: float = 5 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
