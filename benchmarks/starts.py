@@ -108,8 +108,9 @@ def _ask(pool, teams, devices: int) -> None:
 
 
 def _turn(pool) -> Round:
-    from apps.resources.planning import apply_plan, take_snapshot
+    from apps.resources.planning import apply_plan
     from apps.resources.scheduling import plan
+    from apps.resources.snapshots import take_snapshot
 
     _beat()
     clock = [time.perf_counter()]

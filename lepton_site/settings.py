@@ -204,6 +204,10 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Lepton API",
     "VERSION": "1",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "ENUM_NAME_OVERRIDES": {
+        "JobKind": "apps.jobs.models.Job.Kind",
+        "JobStatus": "apps.jobs.models.Job.Status",
+    },
 }
 
 CELERY_BROKER_URL = embedded.broker_url(REDIS_URL)

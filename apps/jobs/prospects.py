@@ -18,9 +18,9 @@ from apps.resources.durations import Expectation
 from apps.resources.forecasting import Start, start_of
 from apps.resources.models import Pool, Quota, Share
 from apps.resources.money import money
-from apps.resources.planning import take_snapshot
 from apps.resources.quotas import promises_of
 from apps.resources.scheduling import Snapshot
+from apps.resources.snapshots import take_snapshot
 from apps.resources.storage_use import storage_bytes
 from apps.resources.wanted import Wanted
 

@@ -19,8 +19,9 @@ from apps.resources.forecasting import forecast_pool
 from apps.resources.market import charge_running, give_credits
 from apps.resources.models import Pool
 from apps.resources.nodes import default_pool
-from apps.resources.planning import database_time, schedule_pool
+from apps.resources.planning import schedule_pool
 from apps.resources.services import reclaim_unclaimed
+from apps.resources.snapshots import database_time
 
 TICK_SECONDS = 5
 

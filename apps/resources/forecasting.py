@@ -10,9 +10,9 @@ from django.db.models.functions import Now
 
 from apps.accounts.models import Team, User
 from apps.resources.models import Allocation, Pool
-from apps.resources.planning import request_of, take_snapshot
 from apps.resources.scheduling import Priority, Request, Snapshot, plan
 from apps.resources.scheduling.forecast import Arrivals, StartRange, forecast, forecast_one
+from apps.resources.snapshots import request_of, take_snapshot
 from apps.resources.wanted import Wanted
 
 CANDIDATE = 0  # the id of work that is not handed in yet; claims count from 1

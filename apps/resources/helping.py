@@ -12,9 +12,9 @@ from django.utils.translation import ngettext
 from apps.core.errors import DomainError
 from apps.resources.forecasting import Start, arrivals_in, forecast_start, request_for
 from apps.resources.models import Allocation, Pool
-from apps.resources.planning import take_snapshot
 from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Priority, Request, Snapshot, requests_that_would_help
+from apps.resources.snapshots import take_snapshot
 from apps.resources.wanted import Wanted, in_words, wanted_of, written
 
 KEPT_SECONDS = 15

@@ -15,8 +15,8 @@ from apps.core.doorbell import ring
 from apps.core.errors import Unprocessable
 from apps.resources.market import end_auction, give_credits
 from apps.resources.models import Allocation, Pool
-from apps.resources.planning import database_time, settings_of, take_snapshot
 from apps.resources.scheduling import Plan, PolicySettings, plan
+from apps.resources.snapshots import database_time, settings_of, take_snapshot
 
 P = Pool.Policy
 SHOWN = 5

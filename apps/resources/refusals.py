@@ -10,11 +10,11 @@ from apps.accounts.models import Membership, Team, User
 from apps.core.errors import DomainError, Forbidden, Unprocessable
 from apps.resources.market import USUAL_HOURS, check_bid
 from apps.resources.models import Pool
-from apps.resources.planning import limits_from, node_states
 from apps.resources.quotas import promises_of
 from apps.resources.reasons import amount
 from apps.resources.scheduling import Demand, NodeState, Priority, Reason, Request, exceeds_limit, never_fits
 from apps.resources.scheduling import Team as PlannedTeam
+from apps.resources.snapshots import limits_from, node_states
 from apps.resources.wanted import Wanted
 
 FIELDS = {"devices": "devices", "cpu": "cpu", "cpu_millicores": "cpu", "memory": "memory", "memory_bytes": "memory"}

@@ -12,7 +12,6 @@ from statistics import fmean, median
 
 from apps.accounts.models import Team as TeamRow
 from apps.resources.models import Allocation, Pool
-from apps.resources.planning import demand_of, settings_of, take_snapshot
 from apps.resources.scheduling import (
     Estimate,
     NodeState,
@@ -25,6 +24,7 @@ from apps.resources.scheduling import (
     never_fits,
 )
 from apps.resources.scheduling.replay import Job, Outcome, replay
+from apps.resources.snapshots import demand_of, settings_of, take_snapshot
 
 MOST_JOBS = 5000
 MOST_DAYS = 90

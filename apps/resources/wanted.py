@@ -8,8 +8,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from apps.resources.models import Allocation, Device, Pool
-from apps.resources.planning import demand_of, estimate_of
 from apps.resources.scheduling import Demand, Estimate, Priority
+from apps.resources.snapshots import demand_of, estimate_of
 
 GB = 10**9
 PRIORITIES = {priority.name.lower(): priority for priority in Priority}

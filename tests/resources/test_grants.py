@@ -9,9 +9,10 @@ from apps.accounts.models import Team
 from apps.core.errors import Unprocessable
 from apps.resources.models import Allocation, Device, Node, Quota, UsageRecord
 from apps.resources.nodes import default_pool, register_node, retire_node
-from apps.resources.planning import apply_plan, schedule_pool, take_snapshot
+from apps.resources.planning import apply_plan, schedule_pool
 from apps.resources.scheduling import Demand, plan
 from apps.resources.services import release_allocation, request_allocation
+from apps.resources.snapshots import take_snapshot
 
 pytestmark = pytest.mark.django_db
 

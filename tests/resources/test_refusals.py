@@ -5,9 +5,10 @@ import pytest
 from apps.core.errors import DomainError
 from apps.resources.models import Allocation, Pool, Quota
 from apps.resources.nodes import default_pool, register_node
-from apps.resources.planning import apply_plan, schedule_pool, take_snapshot
+from apps.resources.planning import apply_plan, schedule_pool
 from apps.resources.scheduling import Demand, Priority, plan
 from apps.resources.services import change_claim, request_allocation
+from apps.resources.snapshots import take_snapshot
 from apps.resources.wanted import Terms, Wanted, wanted_of
 
 pytestmark = pytest.mark.django_db

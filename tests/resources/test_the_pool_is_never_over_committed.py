@@ -21,10 +21,11 @@ from apps.jobs.services import cancel_job
 from apps.jobs.tasks import tick
 from apps.resources.models import Allocation, Device, Node, Placement, Pool, Share, UsageRecord
 from apps.resources.nodes import beat_node, default_pool, drain_node, register_node, uncordon_node
-from apps.resources.planning import apply_plan, schedule_pool, take_snapshot
+from apps.resources.planning import apply_plan, schedule_pool
 from apps.resources.quotas import set_quota
 from apps.resources.scheduling import Eviction, Grant, Plan, plan
 from apps.resources.scheduling import Placement as PlannedPlacement
+from apps.resources.snapshots import take_snapshot
 from tests.jobs.making import make_version, submit
 
 TEAMS, NODES, DEVICES = 3, 3, 2

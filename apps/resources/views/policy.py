@@ -13,9 +13,9 @@ from apps.core.errors import DomainError
 from apps.resources.forms import PolicyForm, PoolNameForm
 from apps.resources.models import Node, Pool
 from apps.resources.nodes import default_pool, nodes_in_pool
-from apps.resources.planning import settings_of
 from apps.resources.policies import WORDS, changed_settings, outlook_of, set_policy
 from apps.resources.pools import create_pool, move_node, rename_pool
+from apps.resources.snapshots import settings_of
 from apps.resources.views.choosing import all_pools, chosen_pool
 
 OUTLOOK = "resources/_policy-outlook.html"
