@@ -21,7 +21,7 @@ from apps.core.storage import check_reachable
 from apps.core.version import code_version
 from apps.resources.health import find_problems
 from apps.resources.models import Node
-from apps.resources.nodes import BEAT_SECONDS, beat_node, register_node
+from apps.resources.nodes import BEAT_SECONDS, beat_node, drop_gone_devices, register_node
 from workers.devices import machine_facts
 from workers.measuring import Measured, Measurer
 
@@ -74,6 +74,7 @@ class Heartbeat:
         self.stopping, self.on_refused = stopping, on_refused
         self.node: Node | None = None
         self.expected: set[tuple[str, int]] = set()
+        self.present: set[tuple[str, int]] = set()
         self.measurer = Measurer(folder)
         self.storage = StorageWatch(stopping)
         self.thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
@@ -100,10 +101,12 @@ class Heartbeat:
     def beat(self) -> str:
         """One beat; returns why this agent must leave, "" while it may stay."""
         if self.node is None:
+            facts = machine_facts(self.folder)
             try:
-                self.node = register_node(name=self.name, facts=machine_facts(self.folder), machine_id=machine_id())
+                self.node = register_node(name=self.name, facts=facts, machine_id=machine_id())
             except Conflict as refused:
                 return refused.message
+            self.present = {(device["kind"], device["index"]) for device in facts["devices"]}
             self.expected = set(self.node.devices.values_list("kind", "index"))
         measured = self.measurer.look()
         is_ours = beat_node(
@@ -115,6 +118,8 @@ class Heartbeat:
             network_out_bytes_per_second=measured.network_out,
             health=self._health(measured),
         )
+        if self.expected - self.present:
+            drop_gone_devices(node=self.node, present=self.present)
         return "" if is_ours else _("The machine %(name)s is no longer part of the pool.") % {"name": self.name}
 
     def _health(self, measured: Measured) -> dict:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -268,15 +268,16 @@ def _strikes(job: Job, attempt: int) -> int:
     return 1 if newest == attempt else job.strikes + 1
 
 
-def reap_lost_jobs() -> int:
-    """Put jobs with a lease that has run out back in the queue; returns how many."""
-    lost = Job.objects.filter(status__in=Job.ACTIVE, lease_expires_at__lt=Now()).select_related("node", "allocation")
-    count = 0
-    for job in lost:
-        name = job.node.name if job.node else "?"
-        message = _("The machine %(node)s stopped answering.") % {"node": name}
-        if job.cancel_requested_at:
-            count += end_cancelled(job=job, attempt=job.attempt, message=message)
-        else:
-            count += requeue_job(job=job, attempt=job.attempt, message=message, is_strike=True)
-    return count
+def lost_jobs() -> QuerySet[Job]:
+    """Jobs with a lease that has run out."""
+    expired = Job.objects.filter(status__in=Job.ACTIVE, lease_expires_at__lt=Now())
+    return expired.select_related("node", "allocation")
+
+
+def give_up_lost_job(job: Job) -> bool:
+    """Back to the queue, or ended where somebody has cancelled it meanwhile."""
+    name = job.node.name if job.node else "?"
+    message = _("The machine %(node)s stopped answering.") % {"node": name}
+    if job.cancel_requested_at:
+        return end_cancelled(job=job, attempt=job.attempt, message=message)
+    return requeue_job(job=job, attempt=job.attempt, message=message, is_strike=True)

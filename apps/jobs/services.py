@@ -206,7 +206,7 @@ def check_submit(*, job: Job, wanted: Wanted, user: User | None) -> None:
     """Inside a transaction: raises what keeps the job, which need not be saved yet, from being queued. That is a budget
     or quota that is used up, what its program cannot use, terms its person may not give, or what no machine has."""
     if job.kind != Job.Kind.PREPARE:  # a check belongs to its upload, which was let in
-        check_may_start(job.team)
+        check_may_start(job.team, wanted.pool)
     require_job_quota(job.team, wanted.pool)
     _require_usable(job, wanted.demand)
     check_terms(team=job.team, user=user, wanted=wanted)

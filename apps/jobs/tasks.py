@@ -1,17 +1,22 @@
 """Control-plane tasks. Each may run twice, late, or never: the tick catches up."""
 
-import contextlib
+import logging
 import time
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from celery import shared_task
 from django.conf import settings
 from django.core.cache import cache
+from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from apps.core.doorbell import ring
-from apps.core.errors import QuotaExceeded
+from apps.core.doorbell import answer, ring
+from apps.core.errors import DomainError, QuotaExceeded
 from apps.datasets.models import DatasetVersion
-from apps.jobs.attempts import end_cancelled, reap_lost_jobs
+from apps.datasets.services import reject_version
+from apps.jobs.attempts import end_cancelled, give_up_lost_job, lost_jobs
 from apps.jobs.models import Job
 from apps.jobs.services import submit_prepare
 from apps.jobs.sweeping import sweep_blobs
@@ -23,28 +28,49 @@ from apps.resources.planning import schedule_pool
 from apps.resources.services import reclaim_unclaimed
 from apps.resources.snapshots import database_time
 
+logger = logging.getLogger(__name__)
+
 TICK_SECONDS = 5
+
+
+def each(verb: Callable[[Any], object], items: Iterable) -> None:
+    """One that fails holds up none of the others; the next tick tries it again."""
+    for item in items:
+        try:
+            verb(item)
+        except Exception:
+            logger.exception("%s of %s", verb.__name__, item)
 
 
 @shared_task
 def schedule() -> None:
-    for pool in Pool.objects.all():
-        schedule_pool(pool)
+    answer("apps.jobs.tasks.schedule")
+    each(schedule_pool, Pool.objects.all())
 
 
 @shared_task
 def forecast_starts() -> None:
     """Apart from the schedule, which is not to wait for it."""
-    for pool in Pool.objects.all():
-        forecast_pool(pool)
+    each(forecast_pool, Pool.objects.all())
 
 
 @shared_task
 def prepare_version(version_id: int) -> None:
     version = DatasetVersion.objects.filter(pk=version_id, status=DatasetVersion.Status.CHECKING).first()
     if version:
-        with contextlib.suppress(QuotaExceeded):  # the tick submits it once there is room
-            submit_prepare(version=version)
+        submit_check(version)
+
+
+def submit_check(version: DatasetVersion) -> None:
+    """A team's quota may be full: its data waits, and the tick tries again. What is above its limits for good is
+    rejected, with the reason."""
+    try:
+        submit_prepare(version=version)
+    except QuotaExceeded:
+        return
+    except DomainError as error:
+        hint = _("Ask an administrator for a higher limit, then upload it again.")
+        reject_version(version=version, code=error.code, message=error.message, hint=hint)
 
 
 @shared_task
@@ -52,30 +78,30 @@ def tick() -> None:
     """Everything that a lost message, a lost machine or a restart could have left undone."""
     default_pool()
     if may_reap(now=time.time()):
-        reap_lost_jobs()
+        each(give_up_lost_job, lost_jobs())
     reclaim_unclaimed(after_seconds=30)
-    for job in Job.objects.filter(status=Job.Status.QUEUED, cancel_requested_at__isnull=False):
-        end_cancelled(job=job, attempt=job.attempt)
-    submit_unchecked()
-    settle_auctions()
+    each(end_waiting, Job.objects.filter(status=Job.Status.QUEUED, cancel_requested_at__isnull=False))
+    each(submit_check, unchecked_versions())
+    each(settle_auction, Pool.objects.filter(policy=Pool.Policy.AUCTION))
     schedule()
     ring("apps.jobs.tasks.forecast_starts")
 
 
-def settle_auctions() -> None:
+def end_waiting(job: Job) -> None:
+    end_cancelled(job=job, attempt=job.attempt)
+
+
+def settle_auction(pool: Pool) -> None:
     """Credits for a period that has begun, and charges for what has run."""
-    for pool in Pool.objects.filter(policy=Pool.Policy.AUCTION):
-        now = database_time()
-        give_credits(pool=pool, now=now)
-        charge_running(pool=pool, now=now)
+    now = database_time()
+    give_credits(pool=pool, now=now)
+    charge_running(pool=pool, now=now)
 
 
-def submit_unchecked() -> None:
-    """Versions whose check has no job. One team's quota may be full: its data waits, and holds up nobody else's."""
+def unchecked_versions() -> QuerySet[DatasetVersion]:
+    """Versions whose check has no job."""
     unchecked = DatasetVersion.objects.filter(status=DatasetVersion.Status.CHECKING)
-    for version in unchecked.exclude(jobs__status__in=[Job.Status.QUEUED, *Job.ACTIVE]):
-        with contextlib.suppress(QuotaExceeded):
-            submit_prepare(version=version)
+    return unchecked.exclude(jobs__status__in=[Job.Status.QUEUED, *Job.ACTIVE])
 
 
 @shared_task

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import Case, Expression, F, FloatField, Func, Sum, Value, When
@@ -55,7 +55,8 @@ def recent_device_seconds(pool: Pool) -> Mapping[int, float]:
     """Team id -> device-seconds used in the pool, each counting half for every week that has passed since
     (as in Slurm's multifactor priority)."""
     decay = Func(Value(0.5), _seconds(Now() - F("ended_at")) / HALF_LIFE_SECONDS, function="power")
-    rows = UsageRecord.objects.filter(pool=pool).values_list("team_id")
+    recent = UsageRecord.objects.filter(pool=pool, ended_at__gt=Now() - timedelta(seconds=10 * HALF_LIFE_SECONDS))
+    rows = recent.values_list("team_id")
     return dict(rows.annotate(n=Sum(F("device_seconds") * decay, output_field=FloatField())))
 
 

@@ -46,7 +46,9 @@ class PlacementInline(admin.TabularInline):
 
 
 @admin.register(Pool)
-class PoolAdmin(admin.ModelAdmin):
+class PoolAdmin(LookingOnly):
+    """Changed on the Policy page, which checks and notes it."""
+
     list_display = ("name", "policy", "is_preemptive", "min_runtime_seconds")
 
 

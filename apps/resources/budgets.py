@@ -14,9 +14,8 @@ from apps.accounts.services import record_audit
 from apps.core.caching import remembered
 from apps.core.errors import QuotaExceeded
 from apps.resources.accounting import cost_this_month, device_seconds_this_month
-from apps.resources.models import Budget, Quota
+from apps.resources.models import Budget, Pool, Quota
 from apps.resources.money import money
-from apps.resources.nodes import default_pool
 from apps.resources.periods import month_of
 from apps.resources.prices import checked_amount, current_prices
 from apps.resources.quotas import limit_of
@@ -118,11 +117,11 @@ def _note(team: Team, action: str, state: BudgetState, since: datetime) -> bool:
 # Before something begins
 
 
-def check_may_start(team: Team) -> None:
-    """Whether the team may begin new work. Raises QuotaExceeded, with the numbers, as budget_spent or hours_spent; as
-    quota_exceeded where it keeps more in storage than it may. What runs already goes on."""
+def check_may_start(team: Team, pool: Pool) -> None:
+    """Whether the team may begin new work in the pool. Raises QuotaExceeded, with the numbers, as budget_spent or
+    hours_spent; as quota_exceeded where it keeps more in storage than it may. What runs already goes on."""
     _check_budget(team)
-    _check_hours(team)
+    _check_hours(team, pool)
     check_storage(team, asked_bytes=0)
 
 
@@ -140,8 +139,7 @@ def _check_budget(team: Team) -> None:
         )
 
 
-def _check_hours(team: Team) -> None:
-    pool = default_pool()
+def _check_hours(team: Team, pool: Pool) -> None:
     limit = limit_of(team, Quota.Resource.DEVICE_TIME, pool)
     if limit is None:
         return

@@ -113,11 +113,14 @@ def _write_starts(starts: dict[int, StartRange | None]) -> None:
     """In one statement, and only where the claim still waits."""
     with connection.cursor() as cursor:
         cursor.execute(
+            "WITH held AS MATERIALIZED (SELECT id FROM resources_allocation WHERE id = ANY(%s) AND status = 'pending' "
+            "ORDER BY id FOR NO KEY UPDATE) "  # in the order in which the scheduler locks them
             "UPDATE resources_allocation a "
             "SET starts_low_at = to_timestamp(v.low), starts_high_at = to_timestamp(v.high) "
-            "FROM unnest(%s::bigint[], %s::float8[], %s::float8[]) AS v(id, low, high) "
-            "WHERE a.id = v.id AND a.status = 'pending'",
+            "FROM unnest(%s::bigint[], %s::float8[], %s::float8[]) AS v(id, low, high) JOIN held USING (id) "
+            "WHERE a.id = v.id",
             [
+                list(starts),
                 list(starts),
                 [start.low_at if start else None for start in starts.values()],
                 [start.high_at if start else None for start in starts.values()],

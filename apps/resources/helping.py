@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.core.cache import cache
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apps.core.caching import remembered
 from apps.core.errors import DomainError
 from apps.resources.forecasting import Start, arrivals_in, forecast_start, request_for
 from apps.resources.models import Allocation, Pool
@@ -17,7 +17,7 @@ from apps.resources.scheduling import Priority, Request, Snapshot, requests_that
 from apps.resources.snapshots import take_snapshot
 from apps.resources.wanted import Wanted, in_words, wanted_of, written
 
-KEPT_SECONDS = 15
+KEPT_SECONDS = 30
 SHOWN = 4
 WORTH = 0.8  # a start is sooner if at most this part of the wait is left
 
@@ -61,11 +61,7 @@ class Help:
 
 def find_help(claim: Allocation) -> Sequence[Help]:
     """What would help, the soonest start first; at most a few seconds old."""
-    key = f"help:{claim.pk}"
-    kept = cache.get(key)
-    if kept is None:
-        kept = [_as_words(item) for item in _search(claim)]
-        cache.set(key, kept, KEPT_SECONDS)
+    kept = remembered(f"help:{claim.pk}", lambda: [_as_words(item) for item in _search(claim)], seconds=KEPT_SECONDS)
     return [Help(code, choices, Start(*start)) for code, choices, start in kept]
 
 

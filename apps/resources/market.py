@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
-from apps.core.doorbell import ring
+from apps.core.doorbell import ring_once
 from apps.core.errors import Conflict, Unprocessable
 from apps.resources.models import Allocation, CreditEntry, Pool, Share
 from apps.resources.scheduling.credits import affordable, cost, from_micro, hand_out, renew, to_micro
@@ -149,8 +149,8 @@ def _charge(claims: Sequence[Allocation], now: datetime) -> None:
     CreditEntry.objects.bulk_create(new)
     CreditEntry.objects.bulk_update(paid.values(), ["amount", "at"])
     Share.objects.filter(pk=share.pk).update(credits=from_micro(balance))
-    if is_short:
-        _drop_bids(share)
+    if is_short:  # apart from this transaction: whoever locks claims does so before the share
+        transaction.on_commit(lambda: _drop_bids(share))
 
 
 def _name_of(claim: Allocation) -> str:
@@ -185,7 +185,7 @@ def place_bid(*, allocation: Allocation, bid: float, user: User | None) -> Alloc
     record_audit(
         team=allocation.team, actor=user, action="bid.placed", target=f"#{allocation.pk}", details={"bid": bid}
     )
-    ring("apps.jobs.tasks.schedule")
+    ring_once("apps.jobs.tasks.schedule")
     allocation.refresh_from_db()
     return allocation
 

@@ -1,6 +1,6 @@
 """What machines do and what is done with them: they register, beat, leave; people cordon, drain and remove them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 
 from django.conf import settings
@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import User
 from apps.accounts.services import record_audit
-from apps.core.doorbell import ring
+from apps.core.doorbell import ring, ring_once
 from apps.core.errors import Conflict, NotFound
 from apps.resources.models import Allocation, Device, Node, Pool
 from workers.measuring import DeviceUse
@@ -110,7 +110,7 @@ def register_node(*, name: str, facts: dict, machine_id: str = "") -> Node:
     node.refresh_from_db()
     seen = [_register_device(node, device) for device in facts["devices"]]
     node.devices.filter(allocation=None).exclude(pk__in=seen).delete()
-    ring("apps.jobs.tasks.schedule")
+    ring_once("apps.jobs.tasks.schedule")
     return node
 
 
@@ -135,6 +135,13 @@ def _register_device(node: Node, facts: dict) -> int:
     known = {"name": facts["name"], "memory_bytes": facts["memory_bytes"]}
     row, _created = Device.objects.update_or_create(node=node, kind=facts["kind"], index=facts["index"], defaults=known)
     return row.pk
+
+
+def drop_gone_devices(*, node: Node, present: Collection[tuple[str, int]]) -> None:
+    """Forget devices that were still held when the node registered without them, as soon as nothing holds them."""
+    for device in node.devices.all():
+        if (device.kind, device.index) not in present:
+            Device.objects.filter(pk=device.pk, allocation=None).delete()
 
 
 def beat_node(*, node: Node, devices: Iterable[DeviceUse] = (), **measured: object) -> bool:
@@ -166,9 +173,11 @@ def cordon_node(*, node: Node, user: User | None) -> None:
         record_audit(team=None, actor=user, action="node.cordoned", target=node.name)
 
 
-@transaction.atomic
 def uncordon_node(*, node: Node, user: User | None) -> None:
-    """Let new work in again, also after a drain; what has not left yet may stay."""
+    """Let new work in again, also after a drain; what has not left yet may stay.
+
+    The node is changed before its claims and apart from them: whoever locks both locks the claims first.
+    """
     rows = Node.objects.filter(pk=node.pk, removed_at=None).exclude(is_cordoned=False, drain_requested_at=None)
     if not rows.update(is_cordoned=False, drain_requested_at=None):
         return
@@ -176,12 +185,15 @@ def uncordon_node(*, node: Node, user: User | None) -> None:
     staying = Allocation.objects.filter(pk__in=list(leaving), leave_code=Allocation.Leave.DRAINED)
     staying.update(leave_requested_at=None, leave_code="")
     record_audit(team=None, actor=user, action="node.opened", target=node.name)
-    ring("apps.jobs.tasks.schedule")
+    ring_once("apps.jobs.tasks.schedule")
 
 
-@transaction.atomic
 def drain_node(*, node: Node, user: User | None) -> int:
-    """Keep new work away, and ask what runs there to go on elsewhere with a checkpoint. Returns how many claims."""
+    """Keep new work away, and ask what runs there to go on elsewhere with a checkpoint. Returns how many claims.
+
+    The node is changed before its claims and apart from them, as above; no grant comes in between, for it would look
+    whether the node is open.
+    """
     rows = Node.objects.filter(pk=node.pk, drain_requested_at=None, removed_at=None)
     if not rows.update(is_cordoned=True, drain_requested_at=Now()):
         return 0

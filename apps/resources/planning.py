@@ -7,6 +7,7 @@ pool, claims, nodes, shares, devices.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.db import connection, transaction
@@ -22,14 +23,28 @@ from apps.resources.scheduling import Eviction, Grant, Limits, Plan, Waiting, pl
 from apps.resources.snapshots import limits_from, take_snapshot
 
 BATCH = 250
+TURNS = 7_305  # the class of this advisory lock
 S = Allocation.Status
 
 
 def schedule_pool(pool: Pool) -> Plan:
-    """One turn of the scheduler: snapshot, plan, apply."""
-    decided = plan(take_snapshot(pool))
-    apply_plan(pool, decided)
+    """One turn of the scheduler: snapshot, plan, apply. Turns of one pool wait for each other, so that two do not send
+    work away for the same beneficiary; that nothing is granted twice does not rest on it."""
+    with _one_turn_at_a_time(pool):
+        decided = plan(take_snapshot(pool))
+        apply_plan(pool, decided)
     return decided
+
+
+@contextmanager
+def _one_turn_at_a_time(pool: Pool) -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [TURNS, pool.pk])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [TURNS, pool.pk])
 
 
 def _in_batches(items: Sequence) -> Iterator[Sequence]:
@@ -59,6 +74,7 @@ class _Locked:
     free_devices: set[int]
     shares: dict[int, Share]
     limits: dict[int, Limits]
+    has_prices: bool
 
 
 @transaction.atomic
@@ -73,12 +89,12 @@ def _apply_grants(pool: Pool, grants: Sequence[Grant]) -> list[Grant]:
 
 
 def _lock(pool: Pool, grants: Sequence[Grant]) -> _Locked:
-    Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
+    policy = Pool.objects.select_for_update(no_key=True).get(pk=pool.pk).policy
     ids = [grant.request_id for grant in grants]
     pending = Allocation.objects.filter(pk__in=ids, status=S.PENDING)
     claims = {row.pk: row for row in pending.order_by("id").select_for_update(no_key=True)}
     parts = [part for grant in grants for part in grant.placements]
-    wanted = open_nodes().filter(pk__in={part.node_id for part in parts}).order_by("id")
+    wanted = open_nodes().filter(pool=pool, pk__in={part.node_id for part in parts}).order_by("id")
     nodes = list(wanted.select_for_update(no_key=True))
     teams = {row.team_id for row in claims.values()}
     shares = Share.objects.filter(pool=pool, team__in=teams).order_by("id").select_for_update(no_key=True)
@@ -95,6 +111,7 @@ def _lock(pool: Pool, grants: Sequence[Grant]) -> _Locked:
         free_devices=set(free),
         shares={share.team_id: share for share in shares},
         limits={team_id: limits_from(rows[team_id], "limit") for team_id in teams},
+        has_prices=policy == Pool.Policy.AUCTION,
     )
 
 
@@ -143,7 +160,7 @@ def _write_grants(grants: Sequence[Grant], locked: _Locked) -> None:
             [
                 [grant.request_id for grant in grants],
                 [grant.placements[0].node_id for grant in grants],
-                [grant.price for grant in grants],
+                [grant.price if locked.has_prices else 0.0 for grant in grants],
             ],
         )
         ids = [grant.request_id for grant in grants]  # who left for these has done so: the promise is kept

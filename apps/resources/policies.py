@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import User
 from apps.accounts.services import record_audit
-from apps.core.doorbell import ring
+from apps.core.doorbell import ring_once
 from apps.core.errors import Unprocessable
 from apps.resources.market import end_auction, give_credits
 from apps.resources.models import Allocation, Pool
@@ -141,7 +141,7 @@ def set_policy(
         give_credits(pool=row, now=now)
     details = {name: [before[name], value] for name, value in changes.items()}
     record_audit(team=None, actor=user, action="pool.policy_changed", target=row.name, details=details)
-    ring("apps.jobs.tasks.schedule")
+    ring_once("apps.jobs.tasks.schedule")
     row.refresh_from_db()
     return row
 

@@ -8,7 +8,7 @@ from django.utils.translation import ngettext
 
 from apps.accounts.models import User
 from apps.accounts.services import record_audit
-from apps.core.doorbell import ring
+from apps.core.doorbell import ring_once
 from apps.core.errors import Conflict, Unprocessable
 from apps.resources.models import Allocation, Node, Pool
 from apps.resources.nodes import default_pool
@@ -74,6 +74,6 @@ def move_node(*, node: Node, pool: Pool, user: User | None) -> Node:
     Node.objects.filter(pk=row.pk).update(pool=target)
     details = {"from": before, "to": target.name}
     record_audit(team=None, actor=user, action="node.moved", target=row.name, details=details)
-    ring("apps.jobs.tasks.schedule")
+    ring_once("apps.jobs.tasks.schedule")
     row.refresh_from_db()
     return row

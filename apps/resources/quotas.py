@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
-from apps.core.doorbell import ring
+from apps.core.doorbell import ring_once
 from apps.core.errors import Unprocessable
 from apps.resources.models import Pool, Quota, Share
 from apps.resources.nodes import default_pool
@@ -81,7 +81,7 @@ def set_quota(
     share_of(team, pool)
     details = {"pool": pool.name, "resource": resource, **values}
     record_audit(team=team, actor=user, action="quota.changed", target=team, details=details)
-    ring("apps.jobs.tasks.schedule")
+    ring_once("apps.jobs.tasks.schedule")
     return quota
 
 
@@ -123,5 +123,5 @@ def set_weight(*, team: Team, pool: Pool, weight: float, user: User | None) -> S
     share.refresh_from_db()
     details = {"pool": pool.name, "weight": weight}
     record_audit(team=team, actor=user, action="quota.weight_changed", target=team, details=details)
-    ring("apps.jobs.tasks.schedule")
+    ring_once("apps.jobs.tasks.schedule")
     return share

@@ -34,7 +34,7 @@ def find_refusal(*, team: Team, user: User | None, wanted: Wanted) -> DomainErro
     request = Request(id=0, team_id=team.pk, user_id=user.pk if user else 0, demand=demand, submitted_at=0.0)
     if reason := exceeds_limit(planned, request):
         return _above_limit(reason)
-    nodes = node_states(wanted.pool)
+    nodes = [node for node in node_states(wanted.pool) if node.memory_bytes]  # others have not told yet what they have
     reason = never_fits(demand, nodes)
     if reason is None or reason.code == "no_node_online":
         return None

@@ -9,13 +9,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import Team, User
-from apps.core.doorbell import ring
+from apps.core.doorbell import ring_once
 from apps.core.errors import Conflict
 from apps.resources.accounting import record_usage
 from apps.resources.market import charge
 from apps.resources.models import Allocation, Device, Node, Pool, Quota, Share
 from apps.resources.nodes import default_pool, nodes_in_pool, online_nodes
-from apps.resources.quotas import promises_of, share_of
+from apps.resources.quotas import Promise, promises_of, share_of
 from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted
@@ -71,7 +71,7 @@ def _make_claim(*, team: Team, user: User | None, wanted: Wanted) -> Allocation:
         high_seconds=estimate and estimate.high_seconds,
         submitted_at=timezone.now(),
     )
-    ring("apps.jobs.tasks.schedule")
+    ring_once("apps.jobs.tasks.schedule")
     return allocation
 
 
@@ -107,7 +107,7 @@ def release_allocation(*, allocation: Allocation) -> None:
         charge(allocation=row)
     row.status, row.released_at = Allocation.Status.RELEASED, timezone.now()
     row.save(update_fields=["status", "released_at"])
-    ring("apps.jobs.tasks.schedule")
+    ring_once("apps.jobs.tasks.schedule")
 
 
 def give_back(allocation: Allocation) -> None:
@@ -127,15 +127,15 @@ def give_back(allocation: Allocation) -> None:
     allocation.placements.all().delete()
 
 
-def pool_overview(team: Team) -> dict:
-    """How full the pool and the team's quota are, for the home page and the launch form."""
+def pool_overview(team: Team | None) -> dict:
+    """How full the pool and the team's quota are, for the home page, the launch form, and people without a team."""
     devices = Device.objects.filter(node__in=online_nodes()).aggregate(
         total=Count("id"), used=Count("id", filter=Q(allocation__isnull=False))
     )
     mine = Allocation.objects.filter(team=team, status=Allocation.Status.GRANTED).aggregate(
         n=Sum("devices_asked", default=0), jobs=Count("id")
     )
-    promises = promises_of(team)
+    promises = promises_of(team) if team else dict.fromkeys(Quota.Resource.values, Promise())
     return {
         "devices_total": devices["total"],
         "devices_used": devices["used"],

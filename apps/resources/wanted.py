@@ -49,10 +49,10 @@ class Wanted:
     terms: Terms = field(default=USUAL_TERMS)
 
     def changed(self, choices: Mapping[str, Any]) -> "Wanted":
-        """The same with some choices made otherwise. A bid stays behind in a pool that is auctioned."""
+        """The same with some choices made otherwise. A bid counts only in a pool that is auctioned."""
         pool = choices.get("pool", self.pool)
         demand, terms = {}, {}
-        if pool != self.pool and pool.policy != Pool.Policy.AUCTION:
+        if pool.policy != Pool.Policy.AUCTION:
             terms["bid"] = 0.0
         for name, value in choices.items():
             match name:

@@ -64,6 +64,11 @@ def run(job: Job, node: Node) -> Job:
     return running
 
 
+def reap() -> int:
+    """Give up every job whose lease has run out; returns how many."""
+    return sum(attempts.give_up_lost_job(job) for job in attempts.lost_jobs())
+
+
 def metric(name: str, value: float, split: str, step: int) -> dict:
     return {"type": "metric", "name": name, "value": value, "split": split, "step": step, "epoch": step / 10}
 

@@ -17,6 +17,7 @@ from apps.registry.models import ModelVersion
 from apps.resources.models import Device, Quota
 from apps.resources.nodes import default_pool, register_node
 from apps.resources.planning import schedule_pool
+from tests.jobs.making import reap
 
 pytestmark = pytest.mark.django_db
 
@@ -112,9 +113,9 @@ def test_an_attempt_that_was_given_up_changes_nothing(job, node):
 
 def test_a_lease_that_has_run_out_puts_the_job_back_in_the_queue(job, node):
     start(job, node)
-    assert attempts.reap_lost_jobs() == 0
+    assert reap() == 0
     Job.objects.update(lease_expires_at=Now() - timedelta(seconds=1))
-    assert attempts.reap_lost_jobs() == 1
+    assert reap() == 1
     job.refresh_from_db()
     assert (job.status, job.strikes, job.node) == (Job.Status.QUEUED, 1, None)
     assert Device.objects.get().allocation is None
@@ -162,7 +163,7 @@ def test_a_job_that_went_back_to_the_queue_can_be_cancelled(job, node, user):
 def test_a_lost_job_that_was_cancelled_does_not_come_back(job, node, user):
     cancel_job(job=start(job, node), user=user)
     Job.objects.update(lease_expires_at=Now() - timedelta(seconds=1))
-    attempts.reap_lost_jobs()
+    reap()
     job.refresh_from_db()
     assert job.status == Job.Status.CANCELLED
 

@@ -14,7 +14,7 @@ from apps.jobs.models import Job
 from apps.jobs.services import submit_prepare
 from apps.resources.accounting import cost_this_month, device_seconds_this_month, teams_over_budget
 from apps.resources.budgets import BudgetState, budget_of, check_may_start, note_budgets, set_budget
-from apps.resources.models import Allocation, Budget, Traffic
+from apps.resources.models import Allocation, Budget, Pool, Traffic
 from apps.resources.nodes import default_pool
 from apps.resources.periods import month_of
 from apps.resources.planning import schedule_pool
@@ -103,7 +103,7 @@ def test_what_waits_does_not_start_once_the_hours_are_spent(member):
 
 def test_spent_hours_refuse_new_work_with_the_numbers(member):
     set_quota(team=member.team, pool=default_pool(), resource="device_time", limit=3600, user=None)
-    check_may_start(member.team)
+    check_may_start(member.team, default_pool())
     used(member.team, member.user, month_start() + timedelta(hours=2), hours=1)
     with pytest.raises(QuotaExceeded, match=r"1\.0 of the 1\.0 device-hours") as caught:
         submit(member.team, member.user, make_version(member.team))
@@ -111,10 +111,10 @@ def test_spent_hours_refuse_new_work_with_the_numbers(member):
 
 
 def test_a_budget_of_nothing_stops_new_work_and_no_budget_never_does(member):
-    check_may_start(member.team)
+    check_may_start(member.team, default_pool())
     budget(member, "0")
     with pytest.raises(QuotaExceeded):
-        check_may_start(member.team)
+        check_may_start(member.team, default_pool())
 
 
 def test_the_check_of_data_that_was_let_in_is_not_refused(member):
@@ -189,3 +189,11 @@ def test_a_team_cannot_raise_its_own_budget(owner):
 def test_no_budget_is_below_nothing_or_beyond_reason(member, amount):
     with pytest.raises(Unprocessable):
         budget(member, amount)
+
+
+def test_hours_are_counted_in_the_pool_where_the_work_is_to_run(member):
+    other = Pool.objects.create(name="other")
+    set_quota(team=member.team, pool=default_pool(), resource="device_time", user=None, limit=0)
+    check_may_start(member.team, other)
+    with pytest.raises(QuotaExceeded, match="device-hours"):
+        check_may_start(member.team, default_pool())

@@ -121,19 +121,21 @@ def test_what_costs_nothing_leaves_no_line(pool, birds):
     assert not CreditEntry.objects.exists()
 
 
-def test_a_team_never_owes_and_its_work_then_outbids_nobody(pool, birds):
+def test_a_team_never_owes_and_its_work_then_outbids_nobody(pool, birds, django_capture_on_commit_callbacks):
     give_credits(pool=pool, now=START)
     claim = holding(birds, price=2000)
-    charge_running(pool=pool, now=START + HOUR)
+    with django_capture_on_commit_callbacks(execute=True):
+        charge_running(pool=pool, now=START + HOUR)
     claim.refresh_from_db()
     assert (balance(birds), claim.bid, claim.price) == (0, 0, 0)
     assert claim.status == S.GRANTED
 
 
-def test_work_that_may_not_be_preempted_keeps_its_bid(pool, birds):
+def test_work_that_may_not_be_preempted_keeps_its_bid(pool, birds, django_capture_on_commit_callbacks):
     give_credits(pool=pool, now=START)
     claim = holding(birds, price=2000, is_preemptible=False)
-    charge_running(pool=pool, now=START + HOUR)
+    with django_capture_on_commit_callbacks(execute=True):
+        charge_running(pool=pool, now=START + HOUR)
     claim.refresh_from_db()
     assert (balance(birds), claim.bid) == (0, 2000)
 

@@ -23,7 +23,7 @@ from apps.resources.nodes import (
     with_state,
 )
 from apps.resources.planning import schedule_pool
-from tests.jobs.making import make_node, make_version, run, submit
+from tests.jobs.making import make_node, make_version, reap, run, submit
 
 
 @pytest.fixture
@@ -119,9 +119,9 @@ def test_an_agent_whose_name_another_machine_took_is_told_to_leave(one):
 def test_the_jobs_of_a_silent_machine_go_on_elsewhere_once_their_lease_has_run_out(one, job):
     two = make_node("two", devices=1)
     fall_silent(one, 61)
-    assert attempts.reap_lost_jobs() == 0  # the lease still runs
+    assert reap() == 0  # the lease still runs
     Job.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    assert attempts.reap_lost_jobs() == 1
+    assert reap() == 1
     again = run(Job.objects.get(pk=job.pk), two)
     assert (again.node, again.attempt, again.strikes) == (two, 2, 1)
     assert "The machine one stopped answering." in [event.message for event in again.events.all()]

@@ -91,3 +91,8 @@ def test_the_quota_stands_beside_what_is_held(member, node):
 def test_the_pool_is_told_to_programs_too(member, node):
     body = member.api.get("/api/v1/pool/").json()
     assert (body["devices_total"], body["nodes_online"], body["quota_devices"]) == (1, 1, None)
+
+
+def test_somebody_without_a_team_sees_the_pool_too(member, node):
+    member.membership.delete()
+    assert "alpha" in html(member)

@@ -144,3 +144,10 @@ def test_a_member_may_change_what_an_owner_had_made_urgent(owner, member):
     )
     changed = change_claim(allocation=claim, wanted=wanted_of(claim).changed({"memory": 2}), user=member.user)
     assert (changed.priority, changed.memory_bytes) == (Priority.HIGH, 2 * GB)
+
+
+def test_a_bid_from_an_auction_that_has_ended_is_left_out_of_every_change(db):
+    bidding = Wanted(default_pool(), Demand(devices=1), Terms(bid=5.0))
+    assert bidding.changed({"priority": "low"}).terms.bid == 0.0
+    Pool.objects.update(policy=Pool.Policy.AUCTION)
+    assert Wanted(default_pool(), Demand(devices=1), Terms(bid=5.0)).changed({"priority": "low"}).terms.bid == 5.0

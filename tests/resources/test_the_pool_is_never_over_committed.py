@@ -21,12 +21,12 @@ from apps.jobs.services import cancel_job
 from apps.jobs.tasks import tick
 from apps.resources.models import Allocation, Device, Node, Placement, Pool, Share, UsageRecord
 from apps.resources.nodes import beat_node, default_pool, drain_node, register_node, uncordon_node
-from apps.resources.planning import apply_plan, schedule_pool
+from apps.resources.planning import apply_plan
 from apps.resources.quotas import set_quota
 from apps.resources.scheduling import Eviction, Grant, Plan, plan
 from apps.resources.scheduling import Placement as PlannedPlacement
 from apps.resources.snapshots import take_snapshot
-from tests.jobs.making import make_version, submit
+from tests.jobs.making import make_version, reap, submit
 
 TEAMS, NODES, DEVICES = 3, 3, 2
 LIMIT = 1
@@ -111,7 +111,7 @@ class SharedPool:
         def schedule() -> None:
             try:
                 barrier.wait()
-                schedule_pool(self.pool)
+                apply_plan(self.pool, plan(take_snapshot(self.pool)))
             except Exception as error:
                 errors.append(error)
             finally:
@@ -164,7 +164,7 @@ class SharedPool:
         uncordon_node(node=self.random.choice(self.nodes), user=None)
 
     def reap_and_tick(self) -> None:
-        attempts.reap_lost_jobs()
+        reap()
         tick()
 
     # What must hold at every moment
