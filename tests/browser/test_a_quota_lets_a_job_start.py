@@ -27,8 +27,10 @@ def set_limit(screen: Page, limit: str) -> None:
     screen.goto("/pool/quotas/")
     cell = screen.get_by_label("Change Devices of My team")
     cell.click()
-    screen.get_by_label("Limit", exact=True).fill(limit)
-    screen.keyboard.press("Enter")
+    field = screen.get_by_label("Limit", exact=True)
+    field.fill(limit)
+    with screen.expect_response(lambda answer: answer.request.method == "POST"):
+        field.press("Enter")
     expect(cell).to_contain_text(f"of {limit}")
 
 
