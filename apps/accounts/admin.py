@@ -2,21 +2,9 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 
 from apps.accounts.models import ApiKey, AuditEvent, Membership, Team, User
+from apps.core.admin import LookingOnly
 
 admin.site.register(User, UserAdmin)
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):
-    """What only services may write; operators may look and search."""
-
-    def has_add_permission(self, request) -> bool:
-        return False
-
-    def has_change_permission(self, request, obj=None) -> bool:
-        return False
-
-    def has_delete_permission(self, request, obj=None) -> bool:
-        return False
 
 
 @admin.register(Team)
@@ -34,14 +22,14 @@ class MembershipAdmin(admin.ModelAdmin):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ReadOnlyAdmin):
+class ApiKeyAdmin(LookingOnly):
     list_display = ("name", "prefix", "user", "team", "last_used_at", "revoked_at")
     search_fields = ("name", "prefix", "user__username", "team__name")
     exclude = ("key_hash",)
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnlyAdmin):
+class AuditEventAdmin(LookingOnly):
     list_display = ("at", "team", "actor", "action", "target")
     list_filter = ("action",)
     search_fields = ("target", "actor__username", "team__name")

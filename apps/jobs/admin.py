@@ -1,5 +1,6 @@
 from django.contrib import admin
 
+from apps.core.admin import LookingOnly
 from apps.jobs.models import Job, JobEvent
 
 
@@ -14,7 +15,7 @@ class JobEventInline(admin.TabularInline):
 
 
 @admin.register(Job)
-class JobAdmin(admin.ModelAdmin):
+class JobAdmin(LookingOnly):
     """For looking only: a job changes its state through its services."""
 
     list_display = ("id", "name", "kind", "status", "team", "node", "attempt", "created_at")
@@ -23,12 +24,3 @@ class JobAdmin(admin.ModelAdmin):
     list_select_related = ("team", "node")
     date_hierarchy = "created_at"
     inlines = (JobEventInline,)
-
-    def has_add_permission(self, request) -> bool:
-        return False
-
-    def has_change_permission(self, request, obj=None) -> bool:
-        return False
-
-    def has_delete_permission(self, request, obj=None) -> bool:
-        return False

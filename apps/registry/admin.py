@@ -1,5 +1,6 @@
 from django.contrib import admin
 
+from apps.core.admin import LookingOnly
 from apps.registry.models import ModelVersion, RegisteredModel
 
 
@@ -14,7 +15,7 @@ class ModelVersionInline(admin.TabularInline):
 
 
 @admin.register(RegisteredModel)
-class RegisteredModelAdmin(admin.ModelAdmin):
+class RegisteredModelAdmin(LookingOnly):
     """For looking only: versions are registered by the jobs that make them."""
 
     list_display = ("name", "team", "task", "created_at")
@@ -22,12 +23,3 @@ class RegisteredModelAdmin(admin.ModelAdmin):
     search_fields = ("name",)
     list_select_related = ("team",)
     inlines = (ModelVersionInline,)
-
-    def has_add_permission(self, request) -> bool:
-        return False
-
-    def has_change_permission(self, request, obj=None) -> bool:
-        return False
-
-    def has_delete_permission(self, request, obj=None) -> bool:
-        return False

@@ -1,5 +1,6 @@
 from django.contrib import admin
 
+from apps.core.admin import LookingOnly
 from apps.resources.models import (
     Allocation,
     Budget,
@@ -13,19 +14,6 @@ from apps.resources.models import (
     Share,
     UsageRecord,
 )
-
-
-class LookingOnly(admin.ModelAdmin):
-    """Written by the site itself: an operator may search, not change."""
-
-    def has_add_permission(self, request) -> bool:
-        return False
-
-    def has_change_permission(self, request, obj=None) -> bool:
-        return False
-
-    def has_delete_permission(self, request, obj=None) -> bool:
-        return False
 
 
 class DeviceInline(admin.TabularInline):

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from apps.accounts.models import Team, User
 from apps.resources.models import Allocation, Pool
+from apps.resources.planning import LOCK_PENDING
 from apps.resources.scheduling import Priority, Request, Snapshot, plan
 from apps.resources.scheduling.forecast import Arrivals, StartRange, forecast, forecast_one
 from apps.resources.snapshots import request_of, take_snapshot
@@ -113,8 +114,7 @@ def _write_starts(starts: dict[int, StartRange | None]) -> None:
     """In one statement, and only where the claim still waits."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH held AS MATERIALIZED (SELECT id FROM resources_allocation WHERE id = ANY(%s) AND status = 'pending' "
-            "ORDER BY id FOR NO KEY UPDATE) "  # in the order in which the scheduler locks them
+            f"WITH held AS MATERIALIZED ({LOCK_PENDING}) "
             "UPDATE resources_allocation a "
             "SET starts_low_at = to_timestamp(v.low), starts_high_at = to_timestamp(v.high) "
             "FROM unnest(%s::bigint[], %s::float8[], %s::float8[]) AS v(id, low, high) JOIN held USING (id) "

@@ -21,7 +21,7 @@ from apps.accounts.services import record_audit
 from apps.core.doorbell import ring_once
 from apps.core.errors import Conflict, Unprocessable
 from apps.resources.models import Allocation, CreditEntry, Pool, Share
-from apps.resources.scheduling.credits import affordable, cost, from_micro, hand_out, renew, to_micro
+from apps.resources.scheduling.credits import affordable, from_micro, hand_out, renew, settle, to_micro
 
 CARRY_PERIODS = 1.0
 CHARGE_EVERY = timedelta(seconds=60)
@@ -142,10 +142,10 @@ def _charge(claims: Sequence[Allocation], now: datetime) -> None:
             new.append(entry)
         else:
             since = max(since, entry.at)
-        due = cost(claim.price, claim.devices_asked * max(0.0, (now - since).total_seconds()))
-        part = min(due, balance)
-        balance, is_short = balance - part, is_short or part < due
-        entry.amount, entry.at = from_micro(to_micro(entry.amount) - part), now
+        held = claim.devices_asked * max(0.0, (now - since).total_seconds())
+        paid_now = settle(balance, 0, claim.price, held)
+        balance, is_short = paid_now.balance, is_short or paid_now.unpaid > 0
+        entry.amount, entry.at = from_micro(to_micro(entry.amount) - paid_now.charge), now
     CreditEntry.objects.bulk_create(new)
     CreditEntry.objects.bulk_update(paid.values(), ["amount", "at"])
     Share.objects.filter(pk=share.pk).update(credits=from_micro(balance))

@@ -24,6 +24,10 @@ from apps.resources.snapshots import limits_from, take_snapshot
 
 BATCH = 250
 TURNS = 7_305  # the class of this advisory lock
+# For statements over many claims that wait: locked in one order, or two of them could wait for each other.
+LOCK_PENDING = (
+    "SELECT id FROM resources_allocation WHERE id = ANY(%s) AND status = 'pending' ORDER BY id FOR NO KEY UPDATE"
+)
 S = Allocation.Status
 
 
@@ -244,10 +248,12 @@ def _note_waiting(waiting: Sequence[Waiting]) -> None:
                 changed.append(row)
         with connection.cursor() as cursor:
             cursor.execute(
+                f"WITH held AS MATERIALIZED ({LOCK_PENDING}) "
                 "UPDATE resources_allocation a SET reason = v.reason, place = v.place "
-                "FROM unnest(%s::bigint[], %s::jsonb[], %s::int[]) AS v(id, reason, place) "
-                "WHERE a.id = v.id AND a.status = 'pending'",
+                "FROM unnest(%s::bigint[], %s::jsonb[], %s::int[]) AS v(id, reason, place) JOIN held USING (id) "
+                "WHERE a.id = v.id",
                 [
+                    [row.pk for row in changed],
                     [row.pk for row in changed],
                     [Jsonb(row.reason) for row in changed],
                     [row.place for row in changed],
