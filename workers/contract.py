@@ -99,6 +99,33 @@ class CompressSpec:
 
 
 @dataclass(frozen=True)
+class FusedModel:
+    """One of the models to fuse: `name` as people know it, and whether it was trained on the data that judges here."""
+
+    name: str
+    model_dir: str
+    is_same_data: bool = True
+
+
+@dataclass(frozen=True)
+class FuseSpec:
+    """Make one model of several and judge all on the validation data. `method` is one of workers/fusion/mixing.py.
+
+    Writes ``output/result.json``, and ``output/model/`` only where the fused model is better than each of `models`.
+    """
+
+    work_dir: str
+    task: str
+    models: tuple[FusedModel, ...]
+    method: str
+    data_path: str
+    index_path: str
+    target: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass(frozen=True)
 class ServeSpec:
     """Answer predictions for the model in `model_dir` on a Unix socket until SIGTERM."""
 
@@ -123,6 +150,8 @@ def read_spec(kind: type, path: str | Path) -> Any:
         raise ValueError(f"{path}: unknown field {sorted(unknown)[0]!r} in {kind.__name__}")
     if "files" in raw:
         raw["files"] = tuple(DataFile(**item) for item in raw["files"])
+    if "models" in raw:
+        raw["models"] = tuple(FusedModel(**item) for item in raw["models"])
     if "split_fractions" in raw:
         raw["split_fractions"] = tuple(raw["split_fractions"])
     try:
