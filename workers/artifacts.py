@@ -6,9 +6,19 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.core.storage import Blob, fetch, put_file
+from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job
 from apps.registry.models import ModelVersion
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, CompressSpec, DataFile, PrepareSpec, TrainSpec
+from workers.contract import (
+    CHECKPOINT_FOLDER,
+    OUTPUT_FOLDER,
+    CompressSpec,
+    DataFile,
+    FusedModel,
+    FuseSpec,
+    PrepareSpec,
+    TrainSpec,
+)
 from workers.devices import usable_cpus
 
 DATA_FILES = {"image_folder": ("data.zip", "index.jsonl"), "table": ("data.csv", "index.json")}
@@ -22,13 +32,15 @@ def job_folder(job: Job) -> Path:
     return node_folder(job.node.name) / "jobs" / f"{job.pk}-{job.attempt}"
 
 
-def build_spec(job: Job, folder: Path) -> PrepareSpec | TrainSpec | CompressSpec:
+def build_spec(job: Job, folder: Path) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec:
     """Fetch what the job needs into `folder` and describe it to the program."""
     match job.kind:
         case Job.Kind.PREPARE:
             return _prepare_spec(job, folder)
         case Job.Kind.TRAIN:
             return _train_spec(job, folder)
+        case Job.Kind.FUSE:
+            return _fuse_spec(job, folder)
         case _:
             return _compress_spec(job, folder)
 
@@ -68,6 +80,29 @@ def _compress_spec(job: Job, folder: Path) -> CompressSpec:
         model_dir=str(fetch_model(job.base_version, folder / "model")),
         method=job.method,
         target=job.target or None,
+        threads=threads(job),
+        **_data_paths(job, folder),
+    )
+
+
+def _fuse_spec(job: Job, folder: Path) -> FuseSpec:
+    """Raises NotFound where a version was deleted while the job waited."""
+    content_hash = job.dataset_version.content_hash
+    models = [
+        FusedModel(
+            name=str(version),
+            model_dir=str(fetch_model(version, folder / "models" / str(number))),
+            is_same_data=version.lineage.get("content_hash") == content_hash,
+        )
+        for number, version in enumerate(parts_of(job))
+    ]
+    return FuseSpec(
+        work_dir=str(folder),
+        task=job.task,
+        models=tuple(models),
+        method=job.method,
+        target=job.target or None,
+        device=device_name(job),
         threads=threads(job),
         **_data_paths(job, folder),
     )

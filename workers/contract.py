@@ -36,6 +36,13 @@ KIND_TABLE = "table"
 
 SPLITS = ("train", "val", "test")
 
+GREEDY, UNIFORM, WEIGHTED, ENSEMBLE = FUSION_METHODS = ("greedy", "uniform", "weighted", "ensemble")
+# Arguments of an image model that shape none of its weights: models whose weights are averaged may differ in them.
+FREE_ARGUMENTS = ("dropout", "mean", "deviation")
+HELDOUT_FILE = "heldout.safetensors"
+
+IMPROVED, NOT_IMPROVED = "improved", "not_improved"  # the verdicts of a compression and of a fusion
+
 
 @dataclass(frozen=True)
 class DataFile:

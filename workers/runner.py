@@ -35,6 +35,7 @@ PROGRAMS = {
     Job.Kind.PREPARE: "workers.preprocessing",
     Job.Kind.TRAIN: "workers.training",
     Job.Kind.COMPRESS: "workers.compression",
+    Job.Kind.FUSE: "workers.fusion",
 }
 AWAY = (OperationalError, InterfaceError)  # the database does not answer, as against: it refuses what was written
 POLL_SECONDS = 0.3

@@ -11,12 +11,17 @@ from apps.resources.models import Allocation, Node
 
 
 class Job(models.Model):
-    """One piece of work. Only services.move_job changes `status`; `attempt` is the fencing token of every write."""
+    """One piece of work. Only services.move_job changes `status`; `attempt` is the fencing token of every write.
+
+    `parts` are the model versions that a fusion is made of, in the order they were given: [{"id", "name"}]. Like a
+    lineage it names what was there; a version that was deleted since leaves its name.
+    """
 
     class Kind(models.TextChoices):
         PREPARE = "prepare", _("Check data")
         TRAIN = "train", _("Train")
         COMPRESS = "compress", _("Compress")
+        FUSE = "fuse", _("Fuse")
 
     class Status(models.TextChoices):
         QUEUED = "queued", _("Waiting")
@@ -44,6 +49,7 @@ class Job(models.Model):
     output_version = models.OneToOneField(
         ModelVersion, null=True, on_delete=models.SET_NULL, related_name="produced_by"
     )
+    parts = models.JSONField(default=list, blank=True)
     task = models.CharField(max_length=40, blank=True)
     target = models.CharField(max_length=200, blank=True)
     preset = models.CharField(max_length=20, blank=True)

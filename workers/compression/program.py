@@ -15,7 +15,7 @@ from workers import trees
 from workers.compression.graphs import RECIPES, Recipe, quantise_graph
 from workers.compression.measuring import Tick, measure_quality, measure_speed, serving_bytes
 from workers.compression.samples import Samples, load_samples
-from workers.contract import OUTPUT_FOLDER, CompressSpec, EventWriter, ProgramFailure
+from workers.contract import IMPROVED, NOT_IMPROVED, OUTPUT_FOLDER, CompressSpec, EventWriter, ProgramFailure
 from workers.inference.predictor import (
     META_FILE,
     ONNX_FILE,
@@ -189,7 +189,7 @@ def describe(work: Work, after: Predictor, notes: list[str]) -> dict[str, Any]:
         "before": before,
         "after": after_figures,
         "ratios": ratios,
-        "verdict": "improved" if is_improved else "not_improved",
+        "verdict": IMPROVED if is_improved else NOT_IMPROVED,
         "reasons": reasons,
         "notes": notes,
         "metrics": {work.judged: qualities[1]},

@@ -17,11 +17,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from workers.compression.samples import Samples
-from workers.contract import ProgramFailure
+from workers.contract import ENSEMBLE, FREE_ARGUMENTS, GREEDY, WEIGHTED, ProgramFailure
 from workers.fusion.mixing import (
-    ENSEMBLE,
-    GREEDY,
-    WEIGHTED,
     average_states,
     choose_greedily,
     equal_weights,
@@ -31,7 +28,6 @@ from workers.fusion.mixing import (
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
 from workers.inference.predictor import ImagePredictor, load_predictor
 from workers.training.image_data import ImageSource, build_store, read_index, split_rows
-from workers.training.image_models import ENSEMBLE as ENSEMBLE_ARCHITECTURE
 from workers.training.image_models import ImageEnsemble, build_classifier
 from workers.training.images import EVALUATION_BATCH, ImageData, calibrate, predict, write_files
 from workers.training.loop import prepare_torch
@@ -40,8 +36,6 @@ from workers.training.metrics import accuracy
 # Batch normalisation asks for two numbers a channel: so many images tell them to a percent.
 STATISTICS_IMAGES = 4096
 SPEED_IMAGES = 64
-# What may differ between models whose weights are averaged: it changes no shape.
-FREE_ARGUMENTS = ("dropout", "mean", "deviation")
 
 
 @dataclass(frozen=True)
@@ -134,7 +128,7 @@ def make_ensemble(work: Work) -> tuple[nn.Module, np.ndarray]:
 
 def describe_ensemble(metas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     members = [{name: meta[name] for name in ("architecture", "architecture_args")} for meta in metas]
-    return {"architecture": ENSEMBLE_ARCHITECTURE, "architecture_args": {"members": members}}
+    return {"architecture": ENSEMBLE, "architecture_args": {"members": members}}
 
 
 def average_weights(work: Work, data: ImageData, answers: list[np.ndarray]) -> tuple[nn.Module, np.ndarray]:

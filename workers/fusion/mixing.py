@@ -10,9 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-UNIFORM, WEIGHTED, GREEDY, ENSEMBLE = "uniform", "weighted", "greedy", "ensemble"
-METHODS = (UNIFORM, WEIGHTED, GREEDY, ENSEMBLE)
-
 
 def equal_weights(count: int) -> np.ndarray:
     return np.full(count, 1 / count)

@@ -13,8 +13,17 @@ from typing import Any
 import numpy as np
 
 from workers.compression.measuring import measure_speed, serving_bytes
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_REGRESSION, EventWriter, FuseSpec, ProgramFailure
-from workers.fusion.mixing import ENSEMBLE, METHODS
+from workers.contract import (
+    ENSEMBLE,
+    FUSION_METHODS,
+    IMAGE_CLASSIFICATION,
+    IMPROVED,
+    NOT_IMPROVED,
+    TABULAR_REGRESSION,
+    EventWriter,
+    FuseSpec,
+    ProgramFailure,
+)
 from workers.fusion.verdict import Measured, best_of, confidence_interval, describe, is_better
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
 from workers.inference.predictor import load_predictor, read_meta
@@ -36,7 +45,7 @@ def fuse(spec: FuseSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     fused = method_module(spec.task).fuse(work)
     measured = measure(work, fused)
     result = conclude(work, fused, measured)
-    if result["verdict"] == "improved":
+    if result["verdict"] == IMPROVED:
         work.write_meta(fused.meta | {"metrics": result["metrics"], "fusion": describe_fusion(result)})
     else:
         shutil.rmtree(work.folder)
@@ -52,8 +61,8 @@ def method_module(task: str) -> ModuleType:
 
 
 def prepare(spec: FuseSpec, events: EventWriter, stop: Stop) -> Work:
-    if spec.method not in METHODS:
-        known = f"Use one of: {', '.join(METHODS)}."
+    if spec.method not in FUSION_METHODS:
+        known = f"Use one of: {', '.join(FUSION_METHODS)}."
         message = f"There is no way to fuse called {spec.method!r}."
         raise ProgramFailure("unknown_method", message, hint=known, blame="settings", field="method")
     if len(spec.models) < LEAST_MODELS:
@@ -131,7 +140,7 @@ def conclude(work: Work, fused: Fused, measured: list[Measured]) -> dict[str, An
         ],
         "fused": whole.as_dict(),
         "best": best,
-        "verdict": "improved" if is_improved else "not_improved",
+        "verdict": IMPROVED if is_improved else NOT_IMPROVED,
         "reasons": reasons,
         "notes": notes_on_data(work),
         "metrics": metrics,

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from workers.compression.samples import Samples
-from workers.contract import ProgramFailure, TrainSpec
-from workers.fusion.mixing import ENSEMBLE, equal_weights
+from workers.contract import ENSEMBLE, ProgramFailure, TrainSpec
+from workers.fusion.mixing import equal_weights
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
 from workers.inference.predictor import (
     NETWORK_PREFIX,

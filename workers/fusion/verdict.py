@@ -60,17 +60,19 @@ def describe(fused: Measured, best: Measured, name: str) -> list[str]:
     """A sentence for what it brings and one for what it costs, against the best model, called `name`."""
     ours, theirs = fused.validation, best.validation
     if "accuracy" not in ours:
-        quality = f"The root mean squared error on validation is {ours['rmse']:.4g}; {name} has {theirs['rmse']:.4g}."
+        quality = f"Its root mean squared error on validation is {ours['rmse']:.4g}; {name} has {theirs['rmse']:.4g}."
     elif ours["accuracy"] != theirs["accuracy"]:
-        quality = f"{_percent(ours)} of validation is answered rightly; {name} has {_percent(theirs)}."
+        quality = f"Its validation accuracy is {_percent(ours)}; {name} has {_percent(theirs)}."
     else:
-        losses = f"log loss {ours['log_loss']:.4f}, where {name} has {theirs['log_loss']:.4f}"
-        quality = f"{_percent(ours)} of validation is answered rightly, as by {name}; {losses}."
+        losses = f"its log loss is {ours['log_loss']:.4f}, where {name} has {theirs['log_loss']:.4f}"
+        quality = f"Its validation accuracy is {_percent(ours)}, as that of {name}; {losses}."
     size, time = fused.size_bytes / best.size_bytes, fused.latency_ms / best.latency_ms
-    return [
-        quality,
-        f"Its files are {size:.2g} times as large as those of {name}; an answer takes {time:.2g} times as long.",
-    ]
+    costs = f"Its files are {_times(size)} large as those of {name}, and an answer takes {_times(time)} long."
+    return [quality, costs]
+
+
+def _times(ratio: float) -> str:
+    return "as" if 0.9 <= ratio <= 1.1 else f"{ratio:.2g} times as"
 
 
 def _percent(figures: Mapping[str, float]) -> str:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from workers.contract import ENSEMBLE
+
 ARCHITECTURES = {
     "resnet_tiny": {"widths": (16, 32, 64), "blocks": 1},
     "resnet_small": {"widths": (32, 64, 128), "blocks": 2},
 }
-ENSEMBLE = "ensemble"
 # From this side on the first convolution halves the image, or the first stage would take most of the time.
 STRIDED_STEM_SIDE = 48
 

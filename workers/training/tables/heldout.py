@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-HELDOUT_FILE = "heldout.safetensors"
+from workers.contract import HELDOUT_FILE
 
 
 def write_heldout(folder: Path, rows: np.ndarray, predicted: np.ndarray) -> None:
