@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from workers import fence
 from workers.contract import EventWriter, ProgramFailure
 from workers.training.batches import Batches
 from workers.training.checkpoints import CheckpointStore
@@ -142,6 +143,7 @@ class _Training:
         self._end_epoch()
 
     def _leave_if_asked(self) -> None:
+        fence.check()
         if self.stop.requested:
             self.save()
             raise Stopped
