@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from workers import fence
+
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PREFIX = "step-"
 
@@ -36,7 +38,10 @@ class CheckpointStore:
         self.folder, self.keep = Path(folder), keep
 
     def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder."""
+        """Write a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder.
+
+        Raises Fenced in place of putting it there when the lease may be lost.
+        """
         final = self.folder / f"{PREFIX}{step:09d}"
         temporary = self.folder / f".{final.name}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -46,6 +51,7 @@ class CheckpointStore:
         files = {name: _describe(temporary / name) for name in (TENSORS, STATE)}
         (temporary / MANIFEST).write_text(json.dumps({"format": 1, "step": step, "files": files}))
         _sync(temporary)
+        fence.check()
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
         _sync_folder(self.folder)
