@@ -38,6 +38,8 @@ LEPTON_MAX_UPLOAD_BYTES = int(env("LEPTON_MAX_UPLOAD_BYTES", str(50 * 10**9)))
 LEPTON_UPLOAD_CHUNK_BYTES = int(env("LEPTON_UPLOAD_CHUNK_BYTES", str(8 * 2**20)))
 LEPTON_MAX_PREDICT_BYTES = int(env("LEPTON_MAX_PREDICT_BYTES", str(20 * 2**20)))
 LEPTON_LEASE_SECONDS = int(env("LEPTON_LEASE_SECONDS", "60"))
+BEAT_SECONDS = LEPTON_LEASE_SECONDS / 12  # machines beat, runners renew and the site looks: each often in one lease
+LEPTON_CHECKPOINT_SECONDS = float(env("LEPTON_CHECKPOINT_SECONDS", "5"))
 LEPTON_CURRENCY = env("LEPTON_CURRENCY", "€")
 LEPTON_BASE_URL = env("LEPTON_BASE_URL", "http://127.0.0.1:8000")
 
@@ -231,7 +233,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
-    "tick": {"task": "apps.jobs.tasks.tick", "schedule": 5.0, "options": {"expires": 5}},
+    "tick": {"task": "apps.jobs.tasks.tick", "schedule": BEAT_SECONDS, "options": {"expires": BEAT_SECONDS}},
     "sweep_storage": {"task": "apps.jobs.tasks.sweep_storage", "schedule": 86400.0, "options": {"expires": 3600}},
     "measure_storage": {"task": "apps.resources.tasks.measure_storage", "schedule": 900.0, "options": {"expires": 300}},
     "watch_budgets": {"task": "apps.resources.tasks.watch_budgets", "schedule": 60.0, "options": {"expires": 60}},

@@ -57,6 +57,7 @@ def _train_spec(job: Job, folder: Path) -> TrainSpec:
         resume=restore_checkpoint(job, folder),
         device=device_name(job),
         threads=threads(job),
+        checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
         **_data_paths(job, folder),
     )
 

@@ -68,8 +68,8 @@ class TrainSpec:
 
     `data_path` is data.zip or data.csv, `index_path` its index; `hyperparameters` are complete and already checked.
     Writes to ``output/``: ``model/`` (model.safetensors, model.onnx where there is one, meta.json, a sample input) and
-    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``. `plan` is a ParallelPlan
-    as a dict (workers/parallel/plan.py); empty is one process.
+    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``; one is written every
+    `checkpoint_seconds`. `plan` is a ParallelPlan as a dict (workers/parallel/plan.py); empty is one process.
     """
 
     work_dir: str
@@ -82,6 +82,7 @@ class TrainSpec:
     device: str = "cpu"
     threads: int = 1
     plan: dict[str, Any] = field(default_factory=dict)
+    checkpoint_seconds: float = 5.0
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ PROGRAMS = {
 }
 AWAY = (OperationalError, InterfaceError)  # the database does not answer, as against: it refuses what was written
 POLL_SECONDS = 0.3
-RENEW_SECONDS = 5
 GRACE_SECONDS = 20
 LOG_FILE = "program.log"
 
@@ -58,7 +57,7 @@ class Lease:
     def keep(self) -> None:
         """Renew when it is time. Raises LeaseLost."""
         now = time.monotonic()
-        if now - self.renewed_at < RENEW_SECONDS:
+        if now - self.renewed_at < settings.BEAT_SECONDS:
             return
         try:
             if not attempts.renew_lease(job_id=self.job_id, attempt=self.attempt):

@@ -29,11 +29,12 @@ class Checkpoint:
 class CheckpointStore:
     """The newest `keep` checkpoints in `folder`, each a folder ``step-<number>`` with a manifest.
 
-    Two are kept so that there is one to fall back to when the newest is damaged.
+    Two are kept so that there is one to fall back to when the newest is damaged. `every_seconds` is how often whoever
+    trains should save.
     """
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
-        self.folder, self.keep = Path(folder), keep
+    def __init__(self, folder: Path, *, every_seconds: float = 5.0, keep: int = 2) -> None:
+        self.folder, self.every_seconds, self.keep = Path(folder), every_seconds, keep
 
     def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
         """Write a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder."""

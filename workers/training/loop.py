@@ -20,8 +20,6 @@ from workers.training.reporting import Reporter
 from workers.training.state import export_state, import_state
 from workers.training.stopping import Stop, Stopped
 
-CHECKPOINT_SECONDS = 5.0
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -201,7 +199,7 @@ class _Training:
         self.history.append(row | {f"val_{name}": value for name, value in evaluation.metrics.items()})
         self.reporter.evaluated(evaluation.metrics, self.step)
         self.epoch_losses = []
-        if self.is_done() or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+        if self.is_done() or time.monotonic() - self.saved_at >= self.checkpoints.every_seconds:
             self.save()
 
     def _judged(self) -> nn.Module:
