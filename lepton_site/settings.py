@@ -112,11 +112,21 @@ TEMPLATES = [
 DATABASE_URL = env("DATABASE_URL") or embedded.database_url(LEPTON_HOME)
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_health_checks=True)}
 # Under ASGI each request may come on a new thread, so connections are pooled per process, not kept per thread.
-DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
-    "min_size": 1,
-    "max_size": int(env("LEPTON_DATABASE_POOL", "12")),
-    "timeout": 10,
-    "max_idle": 60,
+# A machine that is cut off must learn of it, and must hold no rows longer than its jobs: the first four are for libpq, the
+# last for the server. What DATABASE_URL names itself comes before them.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "tcp_user_timeout": 10_000,
+    "options": f"-c idle_in_transaction_session_timeout={LEPTON_LEASE_SECONDS}s",
+    **DATABASES["default"].get("OPTIONS", {}),
+    "pool": {
+        "min_size": 1,
+        "max_size": int(env("LEPTON_DATABASE_POOL", "12")),
+        "timeout": 10,
+        "max_idle": 60,
+    },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
