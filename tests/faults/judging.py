@@ -124,7 +124,7 @@ def await_tidy(training: Training) -> tuple[int, list[str]]:
         return [process for machine in machines for process in machine.processes()]
 
     def folders() -> list[str]:
-        return [folder for machine in machines for folder in machine.folders()]
+        return [folder for machine in machines for folder in machine.folders(training.pk)]
 
     try:
         wait_until(lambda: not processes() and not folders(), seconds=TIDY_SECONDS, what="nothing is left")

@@ -107,9 +107,9 @@ class Machine:
         """Its agent too."""
         return [psutil.Process(self.agent.pid), *self.processes()]
 
-    def folders(self) -> list[str]:
-        """The work folders of executions that are still there."""
-        return sorted(path.name for path in self.home.glob("nodes/*/jobs/*"))
+    def folders(self, job: int) -> list[str]:
+        """The work folders of a job's executions that are still there."""
+        return sorted(path.name for path in self.home.glob(f"nodes/*/jobs/{job}-*"))
 
     def log(self) -> str:
         logs = [self.home / "agent.log", *sorted(self.home.glob("nodes/*/logs/runner-*.log"))[-3:]]
