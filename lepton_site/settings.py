@@ -112,8 +112,8 @@ TEMPLATES = [
 DATABASE_URL = env("DATABASE_URL") or embedded.database_url(LEPTON_HOME)
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_health_checks=True)}
 # Under ASGI each request may come on a new thread, so connections are pooled per process, not kept per thread.
-# A machine that is cut off must learn of it, and must hold no rows longer than its jobs: the first four are for libpq, the
-# last for the server. What DATABASE_URL names itself comes before them.
+# A machine that is cut off must learn of it, and must hold no rows longer than its jobs: the first four are for libpq,
+# the last for the server. What DATABASE_URL names itself comes before them.
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,

@@ -151,8 +151,8 @@ def is_disk_full(error: OSError) -> bool:
 
 @dataclass
 class EventWriter:
-    """Appends events to ``events.jsonl``. A line that has its newline is whole: where the disk is full the program waits
-    for room, and fails with OSError when there is none in `patience_seconds`."""
+    """Appends events to ``events.jsonl``. A line that has its newline is whole: where the disk is full the program
+    waits for room, and fails with OSError when there is none in `patience_seconds`."""
 
     path: Path
     patience_seconds: float = 120.0

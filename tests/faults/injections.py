@@ -36,8 +36,8 @@ class Scene:
 
 @dataclass(frozen=True)
 class Fault:
-    """`may_fall_back` is how many checkpoints before the newest the job may go on from; `needs_root` where only root can
-    do it; `is_short` where it is told in every run of the tests."""
+    """`may_fall_back` is how many checkpoints before the newest the job may go on from; `needs_root` where only root
+    can do it; `is_short` where it is told in every run of the tests."""
 
     inject: Callable[[Scene], float | None]
     may_fall_back: int = 0
@@ -263,7 +263,8 @@ def ring_many_times(scene: Scene) -> None:
         for _round in range(20):
             for task in ("tick", "schedule", "forecast_starts"):
                 app.send_task(f"apps.jobs.tasks.{task}", queue="control")
-            app.send_task("apps.jobs.tasks.prepare_version", args=[scene.chance.randrange(10**6, 10**9)], queue="control")
+            nowhere = scene.chance.randrange(10**6, 10**9)
+            app.send_task("apps.jobs.tasks.prepare_version", args=[nowhere], queue="control")
             for machine in scene.site.machines:
                 app.send_task("workers.tasks.start_work", queue=f"node.{machine.name}")
             elapse(scene.chance.uniform(0, 0.2))

@@ -71,9 +71,9 @@ def judge(verdict: Verdict, fault: Fault, scene: Scene, injected_at: float, undi
     held = what_is_held(scene.site)
     verdict.devices_left = held["devices"]
     verdict.broken += [f"{name} is {amount} after the end" for name, amount in held.items() if amount]
-    models = scene.site.rows("SELECT count(*) AS n FROM registry_modelversion WHERE lineage->>'job_id' = %s", str(training.pk))
-    if models[0]["n"] != 1:
-        verdict.broken.append(f"it has made {models[0]['n']} models")
+    made = "SELECT id FROM registry_modelversion WHERE lineage->>'job_id' = %s"
+    if (models := len(scene.site.rows(made, str(training.pk)))) != 1:
+        verdict.broken.append(f"it has made {models} models")
 
 
 def differences(outcome: Outcome, undisturbed: Outcome) -> Iterator[str]:

@@ -117,8 +117,8 @@ class Machine:
 
 
 class Site:
-    """`manage.py up` without a machine of its own, and the machines "one" and "two", where root may mount them with small
-    disks of their own."""
+    """`manage.py up` without a machine of its own, and the machines "one" and "two"; `has_disks` gives them small disks
+    of their own, which only root can."""
 
     def __init__(self, folder: Path, *, has_disks: bool) -> None:
         home = folder / "site"

@@ -1,7 +1,7 @@
 """A training is at work on a real site, a fault strikes, and the job ends as if nothing had happened.
 
 Every run of the tests tells the few faults that are marked short; ``make test-faults`` tells all of them and prints a
-table. FAULT= and SEED= repeat one as it was.
+table. FAULT= (one, or several with commas) and SEED= repeat what was.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.faults.judging import Outcome, Verdict, judge, outcome_of
 from tests.faults.site import Site, is_root
 
 SEED = int(os.environ.get("SEED") or 0)
-CHOSEN = os.environ.get("FAULT", "")
+CHOSEN = [name for name in os.environ.get("FAULT", "").split(",") if name]
 IS_LONG = bool(CHOSEN) or os.environ.get("FAULTS") == "all"
 EARLIEST, LATEST = 0.25, 0.6  # when a fault strikes, in parts of the training
 
@@ -28,10 +28,10 @@ pytestmark = pytest.mark.xdist_group("faults")
 
 def chosen_faults() -> list[Fault]:
     """Those asked for, in an order that the seed gives."""
-    faults = [fault for fault in FAULTS if fault.name == CHOSEN or (not CHOSEN and (IS_LONG or fault.is_short))]
-    if not faults:
-        names = ", ".join(fault.name for fault in FAULTS)
-        raise pytest.UsageError(f"There is no fault {CHOSEN}. There are: {names}")
+    known = {fault.name: fault for fault in FAULTS}
+    if unknown := set(CHOSEN) - set(known):
+        raise pytest.UsageError(f"There is no fault {', '.join(unknown)}. There are: {', '.join(known)}")
+    faults = [known[name] for name in CHOSEN] or [fault for fault in FAULTS if IS_LONG or fault.is_short]
     random.Random(SEED).shuffle(faults)
     return faults
 

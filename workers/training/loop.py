@@ -231,7 +231,8 @@ class _Training:
         try:
             path = self.checkpoints.save(step=self.step, tensors=tensors, state=state)
         except OSError as error:
-            if self.processes.world_size > 1 or not is_disk_full(error):  # of a gang's checkpoint no part may be missing
+            is_alone = self.processes.world_size == 1  # of a gang's checkpoint no part may be missing
+            if not (is_alone and is_disk_full(error)):
                 raise
             self.reporter.events.log(f"The disk is full: going on without a checkpoint of step {self.step}.", "warning")
             return
