@@ -5,7 +5,7 @@ line to ``events.jsonl`` in its work folder, and leaves its results in ``output/
 Celery, so the same command runs on a laptop with no site.
 
 Exit codes: 0 done; ``EXIT_FAILED`` failed and said why in a ``failure`` event; ``EXIT_STOPPED`` asked to stop (SIGTERM)
-and left a checkpoint. Any other code is a crash.
+and left a checkpoint; ``EXIT_FENCED`` its lease may be lost (workers/fence.py). Any other code is a crash.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 EXIT_FAILED = 3
 EXIT_STOPPED = 75
+EXIT_FENCED = 76
 
 EVENTS_FILE = "events.jsonl"
 OUTPUT_FOLDER = "output"

@@ -16,6 +16,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from workers import fence
+
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PREFIX = "step-"
 
@@ -41,7 +43,8 @@ class CheckpointStore:
     def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
         """Write a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder.
 
-        Raises OSError, which `is_disk_full` tells apart, and leaves the older ones as they were.
+        Raises OSError, which `is_disk_full` tells apart, and leaves the older ones as they were; Fenced in place of
+        putting it there when the lease may be lost.
         """
         final = self.folder / f"{PREFIX}{step:09d}"
         temporary = self.folder / f".{final.name}.{os.getpid()}"
@@ -51,6 +54,7 @@ class CheckpointStore:
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+        fence.check()
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
         _sync_folder(self.folder)

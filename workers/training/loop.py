@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from workers import fence
 from workers.contract import EventWriter, ProgramFailure, is_disk_full
 from workers.parallel.strategies.base import Strategy
 from workers.training.batches import Batch, Batches
@@ -147,6 +148,7 @@ class _Training:
 
     def _leave_if_asked(self) -> None:
         """Before every step. All processes leave when one is asked to."""
+        fence.check()
         if self.processes.any(self.stop.requested):
             self.save()
             raise Stopped

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from workers import fence
 from workers.contract import EventWriter
 from workers.training.checkpoints import Checkpoint, CheckpointStore
 from workers.training.stopping import Stop, Stopped
@@ -63,7 +64,8 @@ class Keeper:
         self._partial = None
 
     def save_if_due(self, key: str, state: Any) -> None:
-        """Save when the last time is long ago, or when asked to stop; then raises Stopped."""
+        """Save when the last time is long ago, or when asked to stop; then raises Stopped. Raises Fenced."""
+        fence.check()
         if self.stop.requested or time.monotonic() - self.saved_at >= self.store.every_seconds:
             path = self.save(key, *state())
             self.events.checkpoint(path.relative_to(self.store.folder.parent), step=self.step, epoch=len(self.members))
