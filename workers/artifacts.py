@@ -60,6 +60,7 @@ def _train_spec(member: Member, folder: Path) -> TrainSpec:
         device=device_name(member),
         threads=threads(member),
         plan=plan_of(job),
+        checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
         **_data_paths(job, folder),
     )
 

@@ -31,7 +31,7 @@ from apps.resources.snapshots import database_time
 
 logger = logging.getLogger(__name__)
 
-TICK_SECONDS = 5
+TICK_SECONDS = settings.BEAT_SECONDS
 
 
 def each(verb: Callable[[Any], object], items: Iterable) -> None:
@@ -81,7 +81,7 @@ def tick() -> None:
     if may_reap(now=time.time()):
         expire_leases()
     each(settle_attempt, unsettled_jobs())
-    reclaim_unclaimed(after_seconds=30)
+    reclaim_unclaimed(after_seconds=settings.LEPTON_LEASE_SECONDS / 2)
     each(end_waiting, Job.objects.filter(status=Job.Status.QUEUED, cancel_requested_at__isnull=False))
     each(submit_check, unchecked_versions())
     each(settle_auction, Pool.objects.filter(policy=Pool.Policy.AUCTION))

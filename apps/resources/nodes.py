@@ -16,7 +16,7 @@ from apps.core.errors import Conflict, NotFound
 from apps.resources.models import Allocation, Device, Node, Pool
 from workers.measuring import DeviceUse
 
-BEAT_SECONDS = 5
+BEAT_SECONDS = settings.BEAT_SECONDS
 MISSED_BEATS = 3
 OFFLINE_AFTER = timedelta(seconds=BEAT_SECONDS * MISSED_BEATS)
 SERVING = ("pending", "starting", "ready", "stopping")  # replicas that a machine still has to do with
