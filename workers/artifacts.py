@@ -1,6 +1,7 @@
 """Bring a job's inputs to this node, and its results to storage."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, CompressSpec, Dat
 from workers.devices import usable_cpus
 from workers.parallel.plan import DDP, ParallelPlan
 
+WHOLE_MANIFEST = "manifest.json"
 DATA_FILES = {"image_folder": ("data.zip", "index.jsonl"), "table": ("data.csv", "index.json")}
 
 
@@ -142,6 +144,11 @@ def store_checkpoint(folder: Path, event: dict) -> dict[str, Blob]:
     if not path.is_relative_to((folder / CHECKPOINT_FOLDER).resolve()):
         raise ValueError(f"{event['path']} is not below {CHECKPOINT_FOLDER}")
     return store_folder(path)
+
+
+def is_whole(files: Collection[str]) -> bool:
+    """Whether these files of a checkpoint are all there are, as against the parts of some of several processes."""
+    return WHOLE_MANIFEST in files
 
 
 def newest_checkpoint(job: Job) -> Checkpoint | None:

@@ -53,6 +53,7 @@ POLL_SECONDS = 0.3
 LOOK_SECONDS = 1.0
 GRACE_SECONDS = 20
 START_SECONDS = 900  # for all machines of a gang to have fetched their data and started
+LAST_PARTS_SECONDS = 30
 LOG_FILE = "program.log"
 E = Member.Ending
 TAKEN_ALONG = (E.FAILED, E.CRASHED, E.LOST, E.FOLLOWED)  # endings of one machine that end the others at once
@@ -131,6 +132,8 @@ class Runner:
         process = self._start()
         code = self._follow(process)
         self._drain()
+        if code == EXIT_STOPPED or self.must_stop:
+            self._add_last_parts()
         if code != 0 and not self.has_result:
             return self._outcome(code)
         if not self.member.leads:
@@ -220,6 +223,7 @@ class Runner:
             self._apply_events()
             self._add_busy(meter.sample(process.pid, now=time.monotonic()))
             self._look()
+            self._store_missing_parts()
             if self._is_to_follow():
                 end_tree(self.token, grace_seconds=0)
             self._give_up_when_late()
@@ -290,7 +294,7 @@ class Runner:
                 job_id=self.job.pk, attempt=self.attempt, events=events
             ):
                 raise LeaseLost
-            self._store_checkpoints(events)
+            self._store_newest_checkpoint(events)
         except AWAY as error:
             self.lease.tolerate(error)
             return
@@ -298,21 +302,37 @@ class Runner:
         self.has_result = self.has_result or any(event["type"] == "result" for event in events)
         self.offset = batch[-1][1]
 
-    def _store_checkpoints(self, events: list[dict]) -> None:
-        """One that the program has replaced meanwhile is skipped, because the next is on its way. Alone, of several
-        since the last look only the newest is kept; in a gang all are, for which is newest may differ between its
-        machines."""
-        told = {event["path"]: event for event in events if event["type"] == "checkpoint"}
-        newest = list(told.values())[-1:]
-        for event in told.values() if self.others else newest:
-            try:
-                files = artifacts.store_checkpoint(self.folder, event)
-            except FileNotFoundError:
-                continue
-            if files:
-                attempts.record_checkpoint(
-                    job_id=self.job.pk, attempt=self.attempt, rank=self.member.rank, event=event, files=files
-                )
+    def _store_newest_checkpoint(self, events: list[dict]) -> None:
+        """Of several since the last look only the newest is kept. It is told of by the first process of all, once every
+        process has written its part; so the other members see of the row what they have to add."""
+        newest = next((event for event in reversed(events) if event["type"] == "checkpoint"), None)
+        if newest and self.member.leads:
+            self._store_part(newest)
+
+    def _store_missing_parts(self) -> None:
+        if self.member.leads:
+            return
+        try:
+            for row in attempts.missing_parts(job_id=self.job.pk, attempt=self.attempt, rank=self.member.rank):
+                self._store_part({"path": row.path, "step": row.step, "epoch": row.epoch})
+        except AWAY as error:
+            self.lease.tolerate(error)
+
+    def _store_part(self, event: dict) -> None:
+        """One that the program has replaced meanwhile is skipped, because the next is on its way."""
+        try:
+            files = artifacts.store_checkpoint(self.folder, event)
+        except FileNotFoundError:
+            return
+        if files:
+            attempts.record_checkpoint(
+                job_id=self.job.pk,
+                attempt=self.attempt,
+                rank=self.member.rank,
+                event=event,
+                files=files,
+                is_whole=artifacts.is_whole(files),
+            )
 
     def _drain(self) -> None:
         """The last events; they matter, so a database that is away is waited for until the fence."""
@@ -320,12 +340,22 @@ class Runner:
             self.lease.check()
             self._apply_events()
 
+    def _add_last_parts(self) -> None:
+        """The checkpoint with which a gang stops is told of at the very end: until the member that leads has ended."""
+        until = time.monotonic() + LAST_PARTS_SECONDS
+        while not self.member.leads and time.monotonic() < until:
+            self._look()
+            self._store_missing_parts()
+            if any(other.leads and other.ended_at for other in self.others):
+                return
+            time.sleep(POLL_SECONDS)
+
     # The end
 
     def _outcome(self, code: int) -> Outcome:
         """What a program that has no result has come to."""
-        if code == EXIT_FAILED and self.failure:
-            return Outcome(E.FAILED, failure=_from_event(self.failure))
+        if code == EXIT_FAILED and (failure := self.failure or self._failure_of_another_process()):
+            return Outcome(E.FAILED, failure=_from_event(failure))
         if code == EXIT_STOPPED or self.must_stop or self.asked_to_stop:
             return Outcome(E.STOPPED)
         if self._is_to_follow():
@@ -336,6 +366,14 @@ class Runner:
             return Outcome(E.LOST, _killed_sentence(-code, self._tail()))
         message = _("The program ended unexpectedly (exit code %(code)d).") % {"code": code}
         return Outcome(E.CRASHED, failure=_machine_failure("program_crashed", message, self._tail()))
+
+    def _failure_of_another_process(self) -> dict | None:
+        """Where several processes run here, each but the first writes events of its own."""
+        for path in sorted(self.folder.glob(f"*{EVENTS_FILE}")):
+            for event, _offset in read_events(path):
+                if event["type"] == "failure":
+                    return event
+        return None
 
     def _read_result(self) -> dict:
         name = "report.json" if self.job.kind == Job.Kind.PREPARE else "result.json"

@@ -62,7 +62,7 @@ class LogSerializer(serializers.ModelSerializer):
 
 def jobs_of(request: Request) -> QuerySet[Job]:
     jobs = Job.objects.filter(team=request.team)
-    return jobs.select_related("team", "allocation__pool", "output_version__model")
+    return jobs.select_related("team", "allocation__pool", "output_version__model").prefetch_related("members__node")
 
 
 def job_of(request: Request, pk: int) -> Job:

@@ -29,6 +29,7 @@ from apps.resources.services import lock_grant, release_allocation, renew_alloca
 
 MAX_STRIKES = 3
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to should it turn out damaged
+KEPT_UNFINISHED = 4  # whose last parts may be on their way
 S = Job.Status
 
 
@@ -123,31 +124,39 @@ def _log(job: Job, event: dict) -> JobLog:
     )
 
 
-def record_checkpoint(*, job_id: int, attempt: int, event: dict, files: dict[str, Blob], rank: int = 0) -> bool:
-    """The part of a checkpoint that the member of `rank` wrote lies in storage. With the last part it is complete, and
-    older ones are forgotten."""
+def record_checkpoint(
+    *, job_id: int, attempt: int, event: dict, files: dict[str, Blob], rank: int = 0, is_whole: bool = True
+) -> bool:
+    """What the member of `rank` wrote of a checkpoint lies in storage. Unless that `is_whole`, the others have parts of
+    it too; with the last one it is complete, and older ones are forgotten."""
     with transaction.atomic():
         job = lock_attempt(job_id=job_id, attempt=attempt, rank=rank)
         if job is None:
             return False
-        ranks = job.members.filter(attempt=attempt).values_list("rank", flat=True)
+        ranks = [] if is_whole else list(job.members.filter(attempt=attempt).values_list("rank", flat=True))
         row, _made = Checkpoint.objects.get_or_create(
             job=job,
             attempt=attempt,
             path=event["path"],
-            defaults={"step": event["step"], "epoch": event["epoch"], "missing": sorted(ranks)},
+            defaults={"step": event["step"], "epoch": event["epoch"], "missing": ranks},
         )
         row.files |= {name: blob.as_dict() for name, blob in files.items()}
         row.missing = [other for other in row.missing if other != rank]
         row.save(update_fields=["files", "missing"])
-        if not row.missing:
-            _forget_older(job)
+        _forget_older(job)
     return True
 
 
+def missing_parts(*, job_id: int, attempt: int, rank: int) -> list[Checkpoint]:
+    """Checkpoints of the attempt of which the part of this member is not in storage yet, oldest first."""
+    return list(Checkpoint.objects.filter(job=job_id, attempt=attempt, missing__contains=[rank]))
+
+
 def _forget_older(job: Job) -> None:
-    kept = list(job.checkpoints.complete().order_by("-id").values_list("id", flat=True)[:KEPT_CHECKPOINTS])
-    job.checkpoints.filter(id__lt=max(kept)).exclude(id__in=kept).delete()
+    complete = list(job.checkpoints.complete().order_by("-id").values_list("id", flat=True)[:KEPT_CHECKPOINTS])
+    unfinished = job.checkpoints.exclude(missing=[]).filter(id__gt=max(complete, default=0))
+    growing = unfinished.order_by("-id").values_list("id", flat=True)[:KEPT_UNFINISHED]
+    job.checkpoints.exclude(id__in=[*complete, *growing]).delete()
 
 
 def drop_metrics_after(*, job: Job, step: int) -> None:

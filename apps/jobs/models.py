@@ -82,6 +82,11 @@ class Job(models.Model):
         return self.status in self.ENDED
 
     @property
+    def present_members(self) -> "list[Member]":
+        """Those of the newest attempt, the one that leads first; where members were prefetched, without a query."""
+        return [member for member in self.members.all() if member.attempt == self.attempt]
+
+    @property
     def was_preempted(self) -> bool:
         """It waits because it had to leave its devices."""
         return self.status == self.Status.QUEUED and bool(self.allocation and self.allocation.leave_code)
@@ -147,6 +152,11 @@ class Member(models.Model):
         if self.ended_at:
             return self.ending
         return "running" if self.running_at else "starting" if self.claimed_at else "waiting"
+
+    @property
+    def status_word(self) -> str:
+        known = {"waiting": _("Waiting"), "starting": _("Starting"), "running": _("Running")}
+        return str(known.get(self.status) or self.get_ending_display())
 
 
 class JobEvent(models.Model):

@@ -148,7 +148,17 @@ def _between(low_at: datetime | None, high_at: datetime | None) -> dict | None:
     return {"earliest": low_at, "latest": high_at} if low_at and high_at else None
 
 
+class MemberSerializer(serializers.Serializer):
+    """A machine of the present attempt; the one of rank 0 leads. `status`: waiting, starting, running, or how it ended:
+    succeeded, stopped, failed, crashed, lost, followed (it ended with the others)."""
+
+    node = serializers.CharField(source="node.name")
+    rank = serializers.IntegerField()
+    status = serializers.CharField()
+
+
 class JobSerializer(serializers.ModelSerializer):
+    members = serializers.SerializerMethodField()
     waiting = serializers.SerializerMethodField()
     terms = serializers.SerializerMethodField()
     expected = serializers.SerializerMethodField()
@@ -161,8 +171,8 @@ class JobSerializer(serializers.ModelSerializer):
         model = Job
         fields = [
             "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "terms", "expected",
-            "dataset_version", "task", "target", "preset", "hyperparameters", "method", "model", "url", "created_at",
-            "started_at", "seconds_to_first_step", "finished_at",
+            "dataset_version", "task", "target", "preset", "hyperparameters", "method", "model", "members", "url",
+            "created_at", "started_at", "seconds_to_first_step", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -186,6 +196,11 @@ class JobSerializer(serializers.ModelSerializer):
         """How long it will run, as was thought when it was handed in."""
         estimate = wanted_of(job.allocation).terms.estimate if job.allocation else None
         return ExpectedSerializer(estimate).data if estimate else None
+
+    @extend_schema_field(MemberSerializer(many=True))
+    def get_members(self, job: Job) -> list[dict]:
+        """The machines that it runs on, or ran on last."""
+        return MemberSerializer(job.present_members, many=True).data
 
     def get_model(self, job: Job) -> dict | None:
         """The model version it made: {"id", "name", "version"}."""

@@ -252,6 +252,7 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         "log": list(reversed(job.log_lines.order_by("-id")[:LOG_LINES])),
         "seconds": job_seconds(job),
         "has_curves": job.kind == Job.Kind.TRAIN,
+        "members": list(job.members.filter(attempt=job.attempt).select_related("node")),
         "checkpoint": job.checkpoints.complete().last(),
     }
     if job.kind == Job.Kind.TRAIN:
