@@ -23,6 +23,7 @@ from workers import replicas
 from workers.artifacts import node_folder
 from workers.heartbeat import Heartbeat
 from workers.launcher import end_tree, find_by_token, launch
+from workers.spares import Spares
 from workers.tokens import program_token, runner_prefix, runner_token
 
 logger = logging.getLogger("lepton.agent")
@@ -48,6 +49,7 @@ class Agent:
         self.refusal = ""
         self.looked_for_orphans_at = float("-inf")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.spares = Spares(name)
         self.heartbeat = Heartbeat(name, self.folder, stopping=self.stopping, on_refused=self._leave)
         self.thread = threading.Thread(target=self._loop, name="agent", daemon=True)
 
@@ -62,6 +64,7 @@ class Agent:
         self.wake.set()
         for thread in (self.thread, self.heartbeat.thread):
             thread.join(timeout=10)
+        self.spares.drop()
         node = self.heartbeat.node
         if node is None:
             return
@@ -95,11 +98,12 @@ class Agent:
         if time.monotonic() - self.looked_for_orphans_at >= ORPHANS_EVERY_SECONDS:
             recover_orphans(node)
             self.looked_for_orphans_at = time.monotonic()
-        start_granted(node)
+        start_granted(node, self.spares)
+        self.spares.keep(node)
         replicas.supervise(node)
 
 
-def start_granted(node: Node) -> None:
+def start_granted(node: Node, spares: Spares) -> None:
     """Claim every job that was granted to this node and give each a runner."""
     granted = Job.objects.filter(
         status=Job.Status.QUEUED, allocation__node=node, allocation__status="granted", cancel_requested_at=None
@@ -107,7 +111,7 @@ def start_granted(node: Node) -> None:
     for job_id in granted.values_list("id", flat=True):
         job = claim_job(job_id=job_id, node=node)
         if job is not None:
-            start_runner(node, job)
+            start_runner(node, job, spares)
 
 
 def recover_orphans(node: Node) -> None:
@@ -123,13 +127,14 @@ def recover_orphans(node: Node) -> None:
             requeue_job(job=job, attempt=job.attempt, message=_("Its runner died."), is_strike=True)
 
 
-def start_runner(node: Node, job: Job) -> None:
-    launch(
-        [sys.executable, "manage.py", "run_attempt", str(job.pk), str(job.attempt)],
-        token=runner_token(node.name, job.pk, job.attempt),
-        log_path=node_folder(node.name) / "logs" / f"runner-{job.pk}-{job.attempt}.log",
-        cwd=settings.BASE_DIR,
-    )
+def start_runner(node: Node, job: Job, spares: Spares) -> None:
+    attempt = [str(job.pk), str(job.attempt)]
+    token = runner_token(node.name, job.pk, job.attempt)
+    log_path = node_folder(node.name) / "logs" / f"runner-{job.pk}-{job.attempt}.log"
+    if job.kind == Job.Kind.TRAIN and spares.take(attempt, token=token, log_path=log_path):
+        return
+    argv = [sys.executable, "manage.py", "run_attempt", *attempt]
+    launch(argv, token=token, log_path=log_path, cwd=settings.BASE_DIR)
 
 
 _agent: Agent | None = None

@@ -8,6 +8,7 @@ from django.conf import settings
 from apps.core.storage import Blob, fetch, put_file
 from apps.jobs.models import Checkpoint, Job
 from apps.registry.models import ModelVersion
+from apps.resources.models import Node
 from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, CompressSpec, DataFile, PrepareSpec, TrainSpec
 from workers.devices import usable_cpus
 
@@ -79,8 +80,12 @@ def device_name(job: Job) -> str:
 
 
 def threads(job: Job) -> int:
+    return node_threads(job.node)
+
+
+def node_threads(node: Node) -> int:
     """The node's cores, shared evenly among its devices."""
-    return max(1, usable_cpus() // max(1, job.node.devices.count()))
+    return max(1, usable_cpus() // max(1, node.devices.count()))
 
 
 def fetch_model(version: ModelVersion, folder: Path) -> Path:

@@ -11,14 +11,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from apps.core.errors import DomainError
+from apps.core.storage import check_reachable
 from apps.jobs import attempts
 from apps.jobs.models import Job
 from apps.resources.accounting import add_busy_time
@@ -76,8 +79,9 @@ class Lease:
 
 
 class Runner:
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, launch: Callable[..., subprocess.Popen] = launch) -> None:
         self.job = job
+        self.launch = launch
         self.attempt = job.attempt
         self.folder = artifacts.job_folder(job)
         self.lease = Lease(job.pk, job.attempt)
@@ -125,7 +129,7 @@ class Runner:
         write_spec(spec, self.folder / "spec.json")
         if checkpoint := artifacts.newest_checkpoint(self.job):
             attempts.drop_metrics_after(job=self.job, step=checkpoint.step)
-        process = launch(
+        process = self.launch(
             [sys.executable, "-m", PROGRAMS[self.job.kind], str(self.folder / "spec.json")],
             token=self.token,
             log_path=self.folder / LOG_FILE,
@@ -140,7 +144,7 @@ class Runner:
     def _follow(self, process: subprocess.Popen) -> int:
         """Until the program has ended; returns its exit code."""
         deadline = None
-        meter = self._busy_meter()
+        meter = self._busy_meter(process)
         while process.poll() is None:
             self.lease.keep()
             self._apply_events()
@@ -154,9 +158,9 @@ class Runner:
         self._add_busy(meter.finish(now=time.monotonic()))
         return process.returncode
 
-    def _busy_meter(self) -> BusyMeter:
+    def _busy_meter(self, process: subprocess.Popen) -> BusyMeter:
         held = self.job.allocation.devices.filter(node=self.job.node).values_list("kind", "index")
-        return BusyMeter(list(held), artifacts.threads(self.job), now=time.monotonic())
+        return BusyMeter(list(held), artifacts.threads(self.job), now=time.monotonic(), pid=process.pid)
 
     def _add_busy(self, seconds: float) -> None:
         """Write down how long the devices were at work; what cannot be written now is added to the next."""
@@ -276,8 +280,18 @@ def _killed_sentence(number: int, tail: str) -> str:
     return f"{sentence} {tail[-500:]}".strip()
 
 
-def run_attempt(job_id: int, attempt: int) -> None:
+def run_attempt(job_id: int, attempt: int, *, launch: Callable[..., subprocess.Popen] = launch) -> None:
     """Run the attempt to its end, unless it has been given up before it began."""
-    job = Job.objects.select_related("node", "allocation", "dataset_version", "base_version", "team").get(pk=job_id)
+    job = _jobs().get(pk=job_id)
     if job.attempt == attempt and job.status == Job.Status.STARTING:
-        Runner(job).run()
+        Runner(job, launch).run()
+
+
+def warm_up() -> None:
+    """Use once what only the first use loads: the database's driver and its storage's."""
+    _jobs().first()
+    check_reachable(settings.LEPTON_STORAGE_URL)
+
+
+def _jobs() -> QuerySet[Job]:
+    return Job.objects.select_related("node", "allocation", "dataset_version", "base_version", "team")
