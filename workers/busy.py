@@ -19,9 +19,7 @@ class BusyMeter:
     """Counts busy device-seconds of one program. `devices` are (kind, index); times are of a monotonic clock. What a
     program with `pid` has used so far, while it waited for this work, is not counted."""
 
-    def __init__(
-        self, devices: Sequence[tuple[str, int]], threads: int, *, now: float, pid: int | None = None
-    ) -> None:
+    def __init__(self, devices: Sequence[tuple[str, int]], threads: int, *, now: float, pid: int | None = None) -> None:
         self.kind = devices[0][0] if devices else ""
         self.indexes = [index for _kind, index in devices]
         self.threads = max(1, threads)

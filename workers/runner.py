@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,7 @@ PROGRAMS = {
 }
 AWAY = (OperationalError, InterfaceError)  # the database does not answer, as against: it refuses what was written
 POLL_SECONDS = 0.3
+QUICK_SECONDS = 0.02
 RENEW_SECONDS = 5
 GRACE_SECONDS = 20
 LOG_FILE = "program.log"
@@ -88,6 +89,7 @@ class Runner:
         self.token = program_token(job.pk, job.attempt)
         self.offset = 0
         self.failure: dict | None = None
+        self.has_stepped = False
         self.asked_to_stop = False
         self.is_cancelled = False
         self.leave_code = ""
@@ -154,9 +156,19 @@ class Runner:
                 deadline = time.monotonic() + GRACE_SECONDS
             if deadline and time.monotonic() > deadline:
                 end_tree(self.token, grace_seconds=0)
-            time.sleep(POLL_SECONDS)
+            self._pause(process)
         self._add_busy(meter.finish(now=time.monotonic()))
         return process.returncode
+
+    def _pause(self, process: subprocess.Popen) -> None:
+        """Until the next look, which comes early with the program's end and with its first step."""
+        until = time.monotonic() + POLL_SECONDS
+        while time.monotonic() < until and process.poll() is None:
+            pending = () if self.has_stepped else read_events(self.folder / EVENTS_FILE, self.offset)
+            if _has_metric(event for event, _offset in pending):
+                self.has_stepped = True
+                return
+            time.sleep(QUICK_SECONDS)
 
     def _busy_meter(self, process: subprocess.Popen) -> BusyMeter:
         held = self.job.allocation.devices.filter(node=self.job.node).values_list("kind", "index")
@@ -251,6 +263,10 @@ class Runner:
 
     def _tail(self) -> str:
         return log_tail(self.folder / LOG_FILE)
+
+
+def _has_metric(events: Iterable[dict]) -> bool:
+    return any(event["type"] == "metric" for event in events)
 
 
 def _read_json(path: Path) -> dict:

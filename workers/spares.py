@@ -42,7 +42,6 @@ BUSY_PERCENT = 60.0
 ROOM_BYTES = 2 * 10**9  # both together hold half a gigabyte
 NEEDED_BYTES = 10**9
 CODE_FOLDERS = ("apps", "lepton_site", "workers")
-MAY_COME_LATE = frozenset({"CUDA_VISIBLE_DEVICES"})  # read when the first GPU is used, not when torch is loaded
 
 
 @dataclass
@@ -110,15 +109,12 @@ class SpareProgram:
     def launch(
         self, argv: list[str], *, token: str, log_path: Path, cwd: Path, env: dict[str, str], withheld: Collection[str]
     ) -> subprocess.Popen:
-        """The same as `launcher.launch`, by the process that waits where what is wanted is what it was started as."""
+        """The same as `launcher.launch`, by the process that waits where it was started as it is wanted. Variables that
+        it lacks come with the work: what is read when torch is loaded it has."""
         *program, path = argv
-        late = {name: value for name, value in env.items() if name in MAY_COME_LATE}
-        is_wanted = (
-            program == [sys.executable, "-m", TRAINING]
-            and {name: value for name, value in env.items() if name not in late} == self.env
-            and (cwd, withheld) == (settings.BASE_DIR, SECRETS)
-        )
-        if is_wanted and self.spare.is_ready() and self.spare.hand_over(Work([path], token, str(log_path), late)):
+        is_same = (program, cwd, withheld) == ([sys.executable, "-m", TRAINING], settings.BASE_DIR, SECRETS)
+        is_wanted = is_same and self.env.items() <= env.items() and self.spare.is_ready()
+        if is_wanted and self.spare.hand_over(Work([path], token, str(log_path), env)):
             return self.spare.process
         self.spare.end()
         return launch(argv, token=token, log_path=log_path, cwd=cwd, env=env, withheld=withheld)

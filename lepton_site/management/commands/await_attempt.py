@@ -22,5 +22,4 @@ class Command(BaseCommand):
         connection.close_pool()  # one that waits holds no connection of the database's few
         work = await_work(is_of_use=program.is_alive)
         if work is not None:
-            job_id, attempt = map(int, work)
-            run_attempt(job_id, attempt, launch=program.launch)
+            run_attempt(*map(int, work), launch=program.launch)
