@@ -37,8 +37,6 @@ TRAINING = "workers.training"
 RUNNER, PROGRAM = "runner", "program"  # the names of their claims
 LOOK_SECONDS = 5.0
 REST_SECONDS = 10.0  # the job that has just begun comes first
-PATIENCE_SECONDS = 60.0  # after which a busy machine makes one too
-BUSY_PERCENT = 60.0
 ROOM_BYTES = 2 * 10**9  # both together hold half a gigabyte
 NEEDED_BYTES = 10**9
 CODE_FOLDERS = ("apps", "lepton_site", "workers")
@@ -123,31 +121,35 @@ class SpareProgram:
 class Spares:
     """The agent's side: keeps one spare runner on this node."""
 
-    def __init__(self, node_name: str) -> None:
-        self.node_name = node_name
+    def __init__(
+        self, node_name: str, *, rest_seconds: float = REST_SECONDS, look_seconds: float = LOOK_SECONDS
+    ) -> None:
+        self.node_name, self.rest_seconds, self.look_seconds = node_name, rest_seconds, look_seconds
         self.folder = node_folder(node_name) / "spares"
         self.token = ""
         self.spare: Spare | None = None
         self.made_from: object = None
-        self.looked_at = self.wanted_since = time.monotonic()
+        self.looked_at, self.wanted_since = float("-inf"), time.monotonic()
 
     def keep(self, node: Node) -> None:
-        """Drop a spare that is of no use any more; make one where none is there and the machine has room and time."""
-        now = time.monotonic()
-        if not settings.LEPTON_SPARES or now - self.looked_at < LOOK_SECONDS:
+        """Drop a spare that is of no use any more; make one where none is there and the machine has room for it."""
+        if not settings.LEPTON_SPARES or time.monotonic() - self.looked_at < self.look_seconds:
             return
-        self.looked_at = now
-        free, busy = psutil.virtual_memory().available, psutil.cpu_percent()
+        self.looked_at = time.monotonic()
+        free = psutil.virtual_memory().available
         if self.spare and not (self._is_of_use() and free > NEEDED_BYTES):
             self.drop()
-        waited = now - self.wanted_since
-        has_time = waited > PATIENCE_SECONDS or (waited > REST_SECONDS and busy < BUSY_PERCENT)
-        if not self.spare and has_time and free > ROOM_BYTES:
+        has_rested = time.monotonic() - self.wanted_since >= self.rest_seconds
+        if not self.spare and has_rested and free > ROOM_BYTES:
             self._make(node)
+
+    def is_ready(self) -> bool:
+        """Whether both have loaded everything and wait."""
+        return bool(self.spare and self.spare.is_ready() and ready_path(self.spare.claim.with_name(PROGRAM)).exists())
 
     def take(self, arguments: list[str], *, token: str, log_path: Path) -> bool:
         """Give the attempt to the runner that waits; False where none does and one has to be started."""
-        if not (self.spare and self.spare.is_ready() and ready_path(self.spare.claim.with_name(PROGRAM)).exists()):
+        if not self.is_ready():
             return False
         is_taken = self._is_of_use() and self.spare.hand_over(Work(arguments, token, str(log_path)))
         if not is_taken:

@@ -8,7 +8,7 @@ import pytest
 
 import leptonai
 from tests.stack import Stack, wait_until
-from workers.launcher import TOKEN_VARIABLE
+from workers.launcher import token_of
 
 LONG = {"epochs": 40, "batch_size": 16, "image_size": 16}
 
@@ -22,7 +22,7 @@ def processes(stack: Stack, kind: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
         is_ours = environment.get("LEPTON_HOME") == str(stack.home)
-        if is_ours and f"/{kind}/" in environment.get(TOKEN_VARIABLE, ""):
+        if is_ours and f"/{kind}/" in token_of(process):
             found.append(process)
     return found
 
@@ -48,7 +48,7 @@ def kill_program(stack: Stack) -> None:
 
 def kill_runner(stack: Stack) -> None:
     for process in processes(stack, "runner"):
-        if "run_attempt" in process.cmdline():
+        if "manage.py" in process.cmdline():
             process.kill()
 
 
