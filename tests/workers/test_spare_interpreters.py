@@ -111,7 +111,7 @@ def start(version: DatasetVersion, node: Node, keeper: Spares, hyperparameters: 
 
 
 def program_of(job: Job) -> list[psutil.Process]:
-    return find_by_token(program_token(job.pk, job.attempt))
+    return find_by_token(program_token(job.node.name, job.pk, job.attempt))
 
 
 def programs_of(keeper: Spares) -> list[psutil.Process]:
@@ -168,7 +168,7 @@ def test_a_runner_that_is_killed_takes_its_program_along_and_the_job_goes_on(ver
     (program,) = program_of(job)
     runner.kill()
     recover_orphans(node)
-    assert is_gone(program_token(job.pk, 1))
+    assert is_gone(program_token(node.name, job.pk, 1))
     make_node(node.name, devices=1)
     schedule_pool(default_pool())
     start_granted(node, warm)
