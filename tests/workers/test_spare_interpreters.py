@@ -26,7 +26,8 @@ from tests.site_helpers import digits, write_zip
 from tests.stack import ROOT, wait_until
 from workers import spares
 from workers.agent import recover_orphans, start_granted
-from workers.artifacts import SECRETS
+from workers.artifacts import SECRETS, job_folder
+from workers.fence import FenceWriter
 from workers.launcher import end_tree, find_by_token, log_tail
 from workers.spares import Spares
 from workers.tokens import program_token, runner_prefix, runner_token, site_prefix, spare_prefix
@@ -175,6 +176,16 @@ def test_a_runner_that_is_killed_takes_its_program_along_and_the_job_goes_on(ver
     await_status(job, Job.Status.RUNNING)
     assert job.attempt == 2
     assert [process.pid for process in program_of(job)] != [program.pid]
+
+
+def test_it_heeds_the_fence_of_the_work_it_got(version, node, warm):
+    job = start(version, node, warm, LONG)
+    wait_until(lambda: has_begun(job), seconds=LOAD_SECONDS, what="the first step")
+    (program,) = program_of(job)
+    (runner,) = find_by_token(runner_token(node.name, job.pk, 1))
+    runner.suspend()  # or it would move the fence on
+    FenceWriter(job_folder(job.members.get()) / "fence")  # one that has passed
+    wait_until(lambda: program.status() == psutil.STATUS_ZOMBIE, seconds=20, what="the program leaves")
 
 
 def test_a_spare_whose_program_is_killed_is_replaced(node, keeper):
