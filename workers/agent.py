@@ -21,9 +21,10 @@ from apps.jobs.models import Job, Member
 from apps.resources.models import Node
 from apps.resources.nodes import retire_node
 from workers import replicas
-from workers.artifacts import node_folder
+from workers.artifacts import is_spread, node_folder
 from workers.heartbeat import Heartbeat
 from workers.launcher import end_tree, find_by_token, launch
+from workers.spares import Spares
 from workers.tokens import program_token, runner_prefix, runner_token
 
 logger = logging.getLogger("lepton.agent")
@@ -49,6 +50,7 @@ class Agent:
         self.refusal = ""
         self.looked_for_orphans_at = float("-inf")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.spares = Spares(name)
         self.heartbeat = Heartbeat(name, self.folder, stopping=self.stopping, on_refused=self._leave)
         self.thread = threading.Thread(target=self._loop, name="agent", daemon=True)
 
@@ -63,6 +65,7 @@ class Agent:
         self.wake.set()
         for thread in (self.thread, self.heartbeat.thread):
             thread.join(timeout=10)
+        self.spares.drop()
         node = self.heartbeat.node
         if node is None:
             return
@@ -96,11 +99,12 @@ class Agent:
         if time.monotonic() - self.looked_for_orphans_at >= ORPHANS_EVERY_SECONDS:
             recover_orphans(node)
             self.looked_for_orphans_at = time.monotonic()
-        start_granted(node)
+        start_granted(node, self.spares)
+        self.spares.keep(node)
         replicas.supervise(node)
 
 
-def start_granted(node: Node) -> None:
+def start_granted(node: Node, spares: Spares) -> None:
     """Claim every job that was granted to this node to lead, and its parts of the gangs that others lead; give each a
     runner."""
     granted = Job.objects.filter(
@@ -109,10 +113,10 @@ def start_granted(node: Node) -> None:
     for job_id in granted.values_list("id", flat=True):
         job = claim_job(job_id=job_id, node=node)
         if job is not None:
-            start_runner(job.members.get(attempt=job.attempt, rank=0))
+            start_runner(job.members.get(attempt=job.attempt, rank=0), spares)
     for member in members_to_claim(node):
         if claim_member(member=member):
-            start_runner(member)
+            start_runner(member, spares)
 
 
 def recover_orphans(node: Node) -> None:
@@ -132,14 +136,15 @@ def recover_orphans(node: Node) -> None:
             )
 
 
-def start_runner(member: Member) -> None:
+def start_runner(member: Member, spares: Spares) -> None:
     name, job, attempt = member.node.name, member.job_id, member.attempt
-    launch(
-        [sys.executable, "manage.py", "run_attempt", str(job), str(attempt), str(member.rank)],
-        token=runner_token(name, job, attempt),
-        log_path=node_folder(name) / "logs" / f"runner-{job}-{attempt}.log",
-        cwd=settings.BASE_DIR,
-    )
+    part = [str(job), str(attempt), str(member.rank)]
+    token = runner_token(name, job, attempt)
+    log_path = node_folder(name) / "logs" / f"runner-{job}-{attempt}.log"
+    may_have_spare = member.job.kind == Job.Kind.TRAIN and not is_spread(member)  # torchrun starts its own processes
+    if not (may_have_spare and spares.take(part, token=token, log_path=log_path)):
+        argv = [sys.executable, "manage.py", "run_attempt", *part]
+        launch(argv, token=token, log_path=log_path, cwd=settings.BASE_DIR)
 
 
 _agent: Agent | None = None

@@ -9,6 +9,7 @@ from django.conf import settings
 from apps.core.storage import Blob, fetch, put_file
 from apps.jobs.models import Checkpoint, Job, Member
 from apps.registry.models import ModelVersion
+from apps.resources.models import Node
 from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, CompressSpec, DataFile, PrepareSpec, TrainSpec
 from workers.devices import usable_cpus
 from workers.parallel.plan import DDP, ParallelPlan
@@ -108,8 +109,12 @@ def device_name(member: Member) -> str:
 
 
 def threads(member: Member) -> int:
+    return node_threads(member.node)
+
+
+def node_threads(node: Node) -> int:
     """The node's cores, shared evenly among its devices."""
-    return max(1, usable_cpus() // max(1, member.node.devices.count()))
+    return max(1, usable_cpus() // max(1, node.devices.count()))
 
 
 def fetch_model(version: ModelVersion, folder: Path) -> Path:

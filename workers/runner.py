@@ -13,14 +13,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from apps.core.errors import DomainError
+from apps.core.storage import check_reachable
 from apps.jobs import attempts
 from apps.jobs.members import others_of
 from apps.jobs.models import Job, Member
@@ -50,6 +53,7 @@ PROGRAMS = {
     Job.Kind.COMPRESS: "workers.compression",
 }
 POLL_SECONDS = 0.3
+QUICK_SECONDS = 0.02
 LOOK_SECONDS = 1.0
 GRACE_SECONDS = 20
 START_SECONDS = 900  # for all machines of a gang to have fetched their data and started
@@ -78,8 +82,8 @@ class Over(Exception):
 
 
 class Runner:
-    def __init__(self, member: Member) -> None:
-        self.member, self.job = member, member.job
+    def __init__(self, member: Member, launch: Callable[..., subprocess.Popen] = launch) -> None:
+        self.member, self.job, self.launch = member, member.job, launch
         self.attempt = member.attempt
         self.folder = artifacts.job_folder(member)
         self.token = program_token(member.node.name, member.job_id, member.attempt)
@@ -88,6 +92,7 @@ class Runner:
         self.began_at, self.looked_at = time.monotonic(), float("-inf")
         self.offset = 0
         self.failure: dict | None = None
+        self.has_stepped = False
         self.has_result = False
         self.asked_to_stop = False
         self.must_stop = False
@@ -157,7 +162,7 @@ class Runner:
             attempts.drop_metrics_after(job=self.job, step=checkpoint.step)
         program = [PROGRAMS[self.job.kind], str(self.folder / "spec.json")]
         gang = self._gang() if artifacts.is_spread(self.member) else None
-        process = launch(
+        process = self.launch(
             command(gang, program) if gang else [sys.executable, "-m", *program],
             token=self.token,
             log_path=self.folder / LOG_FILE,
@@ -217,7 +222,7 @@ class Runner:
         """Until the program has ended; returns its exit code."""
         deadline = None
         held = artifacts.held_devices(self.member)
-        meter = BusyMeter(held, artifacts.threads(self.member), now=time.monotonic())
+        meter = BusyMeter(held, artifacts.threads(self.member), now=time.monotonic(), pid=process.pid)
         while process.poll() is None:
             self.lease.check()
             self._apply_events()
@@ -232,9 +237,19 @@ class Runner:
                 deadline = time.monotonic() + (GRACE_SECONDS if self._has_begun() else 0)
             if deadline and time.monotonic() > deadline:
                 end_tree(self.token, grace_seconds=0)
-            time.sleep(POLL_SECONDS)
+            self._pause(process)
         self._add_busy(meter.finish(now=time.monotonic()))
         return process.returncode
+
+    def _pause(self, process: subprocess.Popen) -> None:
+        """Until the next look, which comes early with the program's end and with its first step."""
+        until = time.monotonic() + POLL_SECONDS
+        while time.monotonic() < until and process.poll() is None:
+            pending = () if self.has_stepped else read_events(self.folder / EVENTS_FILE, self.offset)
+            if _has_metric(event for event, _offset in pending):
+                self.has_stepped = True
+                return
+            time.sleep(QUICK_SECONDS)
 
     def _look(self) -> None:
         """What the site wants of this part, and how the others do."""
@@ -413,6 +428,10 @@ class Runner:
         return log_tail(self.folder / LOG_FILE)
 
 
+def _has_metric(events: Iterable[dict]) -> bool:
+    return any(event["type"] == "metric" for event in events)
+
+
 def _read_json(path: Path) -> dict:
     """Python writes NaN and Infinity, which are no JSON and which PostgreSQL refuses: they become null."""
     return json.loads(path.read_text(), parse_constant=lambda _name: None)
@@ -452,9 +471,19 @@ def _killed_sentence(number: int, tail: str) -> str:
     return f"{sentence} {tail[-500:]}".strip()
 
 
-def run_attempt(job_id: int, attempt: int, rank: int) -> None:
+def run_attempt(job_id: int, attempt: int, rank: int, *, launch: Callable[..., subprocess.Popen] = launch) -> None:
     """Run one machine's part of the attempt to its end, unless it has been given up before it began."""
-    related = ("job__node", "job__allocation", "job__dataset_version", "job__base_version", "job__team", "node")
-    member = Member.objects.select_related(*related).get(job=job_id, attempt=attempt, rank=rank)
+    member = _members().get(job=job_id, attempt=attempt, rank=rank)
     if member.ended_at is None:
-        Runner(member).run()
+        Runner(member, launch).run()
+
+
+def warm_up() -> None:
+    """Use once what only the first use loads: the database's driver and its storage's."""
+    _members().first()
+    check_reachable(settings.LEPTON_STORAGE_URL)
+
+
+def _members() -> QuerySet[Member]:
+    related = ("job__node", "job__allocation", "job__dataset_version", "job__base_version", "job__team", "node")
+    return Member.objects.select_related(*related)
