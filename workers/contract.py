@@ -10,6 +10,7 @@ and left a checkpoint. Any other code is a crash.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -35,6 +36,10 @@ KIND_IMAGES = "image_folder"
 KIND_TABLE = "table"
 
 SPLITS = ("train", "val", "test")
+
+# Codes of log lines that say how it stands with checkpoints; the last of them holds.
+CHECKPOINT_FAILED = "checkpoint_failed"
+CHECKPOINT_WRITTEN = "checkpoint_written"
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,11 @@ class TrainSpec:
 
     `data_path` is data.zip or data.csv, `index_path` its index; `hyperparameters` are complete and already checked.
     Writes to ``output/``: ``model/`` (model.safetensors, model.onnx where there is one, meta.json, a sample input) and
-    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``. `plan` is a ParallelPlan
-    as a dict (workers/parallel/plan.py); empty is one process.
+    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``. `plan` is a
+    ParallelPlan as a dict (workers/parallel/plan.py); empty is one process.
+
+    `extends_step` is for training further than an earlier training went: the optimiser steps that its checkpoint, which
+    lies in ``checkpoints/``, has behind it; 0 where there is none. The number of epochs is then that of both together.
     """
 
     work_dir: str
@@ -82,6 +90,7 @@ class TrainSpec:
     device: str = "cpu"
     threads: int = 1
     plan: dict[str, Any] = field(default_factory=dict)
+    extends_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,19 +151,30 @@ class ProgramFailure(Exception):
         self.code, self.message, self.hint, self.blame, self.field = code, message, hint, blame, field
 
 
+MOST_PENDING_BYTES = 4_000_000
+
+
 @dataclass
 class EventWriter:
-    """Appends events to ``events.jsonl``. Each line is one write, so a line that has its newline is whole."""
+    """Appends events to ``events.jsonl``; a line that has its newline is whole.
+
+    What a full disk does not take is written with what comes next, in its order; a training does not die of it.
+    """
 
     path: Path
     _file: Any = field(default=None, repr=False)
+    _pending: bytearray = field(default_factory=bytearray, repr=False)
 
     def _write(self, type_: str, **values: Any) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (open as long as the program runs)
         line = json.dumps({"type": type_, "at": time.time(), **values}, default=float)
-        self._file.write(line.encode() + b"\n")
+        if len(self._pending) < MOST_PENDING_BYTES:
+            self._pending += line.encode() + b"\n"
+        with contextlib.suppress(OSError):
+            while self._pending:
+                del self._pending[: self._file.write(self._pending)]
 
     def progress(self, fraction: float, message: str = "", **facts: Any) -> None:
         """`fraction` of the whole in [0, 1]; facts: epoch, epochs, step, steps, samples_per_second, eta_seconds."""
@@ -164,12 +184,14 @@ class EventWriter:
         """One point of a curve: `name` such as loss or accuracy, on `split`, after `step` optimiser steps."""
         self._write("metric", name=name, value=value, split=split, step=step, epoch=epoch)
 
-    def log(self, message: str, level: str = "info") -> None:
-        self._write("log", message=message, level=level)
+    def log(self, message: str, level: str = "info", code: str = "") -> None:
+        """`code` marks a line that the site looks for."""
+        self._write("log", message=message, level=level, code=code)
 
-    def checkpoint(self, path: Path, *, step: int, epoch: float) -> None:
-        """A complete checkpoint lies at `path` (relative to the work folder)."""
-        self._write("checkpoint", path=str(path), step=step, epoch=epoch)
+    def checkpoint(self, path: Path, *, step: int, epoch: float, **labels: Any) -> None:
+        """A complete checkpoint lies at `path` (relative to the work folder). Labels: score (higher is better) and
+        metrics on the validation data, is_kept where it is to stay beside the newest and the best."""
+        self._write("checkpoint", path=str(path), step=step, epoch=epoch, **labels)
 
     def result(self, summary: dict[str, Any]) -> None:
         """The program's last word when it succeeded: a small summary, the whole stands in ``output/result.json``."""

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PREFIX = "step-"
+MOST_KEPT = 50  # of those that are kept besides the newest and the best
 
 
 @dataclass(frozen=True)
@@ -27,27 +29,41 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The newest `keep` checkpoints in `folder`, each a folder ``step-<number>`` with a manifest.
+    """Checkpoints in `folder`, each a folder ``step-<number>`` with a manifest: the newest `keep`, the one with the
+    highest score, and the newest 50 of those that were asked to be kept.
 
     Two are kept so that there is one to fall back to when the newest is damaged.
     """
 
+    is_whole = True
+
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = Path(folder), keep
 
-    def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder."""
+    def save(
+        self,
+        *,
+        step: int,
+        tensors: Mapping[str, np.ndarray],
+        state: Mapping[str, Any],
+        score: float | None = None,
+        is_kept: bool = False,
+    ) -> Path:
+        """Write a checkpoint, whole or not at all, then drop those that are not to be kept. Returns its folder.
+
+        Raises OSError, such as on a full disk; nothing of it is left then, and the earlier ones stay.
+        """
         final = self.folder / f"{PREFIX}{step:09d}"
         temporary = self.folder / f".{final.name}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, temporary / TENSORS)
-        (temporary / STATE).write_text(json.dumps(state))
-        files = {name: _describe(temporary / name) for name in (TENSORS, STATE)}
-        (temporary / MANIFEST).write_text(json.dumps({"format": 1, "step": step, "files": files}))
-        _sync(temporary)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
+        try:
+            temporary.mkdir(parents=True)
+            _write_files(temporary, tensors, state, {"format": 1, "step": step, "score": score, "is_kept": is_kept})
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(temporary, final)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         _sync_folder(self.folder)
         self._drop_old()
         return final
@@ -69,7 +85,12 @@ class CheckpointStore:
         yield from sorted(self.folder.glob(f"{PREFIX}*"), reverse=True)
 
     def _drop_old(self) -> None:
-        for path in list(self._paths())[self.keep :]:
+        paths = list(self._paths())
+        labels = {path: _labels(path) for path in paths}
+        scored = [path for path in paths if labels[path].get("score") is not None]
+        best = sorted(scored, key=lambda path: labels[path]["score"])[-1:]
+        marked = [path for path in paths if labels[path].get("is_kept")][:MOST_KEPT]
+        for path in set(paths) - {*paths[: self.keep], *best, *marked}:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -80,6 +101,30 @@ def is_complete(path: Path) -> bool:
         return bool(files) and all(_describe(path / name) == facts for name, facts in files.items())
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _write_files(
+    folder: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> None:
+    """The files of a checkpoint, on the disk for good. Raises OSError."""
+    try:
+        save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, folder / TENSORS)
+    except SafetensorError as error:
+        if "I/O error" not in str(error):
+            raise
+        raise OSError(str(error)) from error  # its own word for what the disk refused
+    (folder / STATE).write_text(json.dumps(state))
+    files = {name: _describe(folder / name) for name in (TENSORS, STATE)}
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files}))
+    _sync(folder)
+
+
+def _labels(path: Path) -> dict[str, Any]:
+    """What the manifest says of the checkpoint beside its files; nothing where it cannot be read."""
+    try:
+        return json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -238,6 +238,11 @@ FIELDS: tuple[Field, ...] = (
         "float", 0.0, minimum=0.0, maximum=10_000.0, tasks=TABLES, advanced=True,
     ),
     Field(
+        "checkpoint_every", "Keep checkpoints",
+        "Keep a checkpoint after every so many epochs (the newest 50) beside the newest and the best; 0 keeps only those.",
+        "int", 0, minimum=0, maximum=10_000, tasks=IMAGES, advanced=True,
+    ),
+    Field(
         "seed", "Seed",
         "Fixes all random choices, so that the same seed and data give the same model.",
         "int", 0, minimum=0, maximum=2**31 - 1, advanced=True,

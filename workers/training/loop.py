@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from workers.contract import EventWriter, ProgramFailure
 from workers.training.batches import Batches
-from workers.training.checkpoints import CheckpointStore
+from workers.training.checkpoints import Checkpoint
 from workers.training.losses import Loss
-from workers.training.optimization import MovingAverage, learning_rate_factor, make_optimizer, set_learning_rate
+from workers.training.optimization import MovingAverage, make_optimizer, set_learning_rate
 from workers.training.reporting import Reporter
+from workers.training.saving import CheckpointWriter, Store
+from workers.training.stages import Stage
 from workers.training.state import export_state, import_state
 from workers.training.stopping import Stop, Stopped
 
-CHECKPOINT_SECONDS = 5.0
+WITHOUT_EFFECT = ("checkpoint_every",)  # on what is learned
 
 
 @dataclass(frozen=True)
@@ -61,22 +63,29 @@ def fit(
     hyperparameters: Mapping[str, Any],
     events: EventWriter,
     stop: Stop,
-    checkpoints: CheckpointStore,
+    checkpoints: Store,
     resume: bool = False,
+    extends_step: int = 0,
     device: str = "cpu",
     span: tuple[float, float] = (0.0, 1.0),
 ) -> FitResult:
     """Train `model` in place and leave the weights of its best epoch in it.
 
     `evaluate` gets the model in eval mode without gradients. With `resume`, training goes on from the newest complete
-    checkpoint exactly as if it had not been interrupted. Raises Stopped after writing a checkpoint when `stop` is set,
-    and ProgramFailure with code diverged or unsupported_precision.
+    checkpoint exactly as if it had not been interrupted. With `extends_step` it goes on from an earlier training's
+    checkpoint after so many steps, up to a higher number of epochs (see stages.py), and its best epoch competes. Raises
+    Stopped after writing a checkpoint when `stop` is set, and ProgramFailure with code diverged, unsupported_precision
+    or nothing_to_extend.
     """
     _check_precision(hyperparameters["mixed_precision"], device)
     reporter = Reporter(events, hyperparameters["epochs"], len(batches), span)
     model = model.to(device)
-    training = _Training(model, batches, evaluate, loss, hyperparameters, stop, checkpoints, reporter, device)
+    training = _Training(
+        model, batches, evaluate, loss, hyperparameters, stop, checkpoints, reporter, device, extends_step
+    )
     if not (resume and training.restore()):
+        if extends_step:
+            raise _nothing_to_extend()
         checkpoints.clear()
     while not training.is_done():
         training.run_epoch()
@@ -90,6 +99,12 @@ def _check_precision(precision: str, device: str) -> None:
         raise ProgramFailure("unsupported_precision", message, hint=hint, blame="settings", field="mixed_precision")
 
 
+def _nothing_to_extend() -> ProgramFailure:
+    message = "The checkpoint that was to be trained further is damaged, or is not of this data and these settings."
+    hint = "Go on from another checkpoint, or train again from the beginning."
+    return ProgramFailure("nothing_to_extend", message, hint=hint, blame="machine")
+
+
 @dataclass
 class _Training:
     """Everything that changes while training, and the steps that change it."""
@@ -100,9 +115,12 @@ class _Training:
     loss: Loss
     hyperparameters: Mapping[str, Any]
     stop: Stop
-    checkpoints: CheckpointStore
+    checkpoints: Store
     reporter: Reporter
     device: str
+    extends_step: int = 0
+    stage: Stage = field(default_factory=Stage)
+    evaluation: Evaluation | None = None  # of the epoch that ends with `step`
     step: int = 0
     epoch: int = 0
     epoch_losses: list[float] = field(default_factory=list)
@@ -121,7 +139,7 @@ class _Training:
         decay = self.hyperparameters["ema_decay"]
         self.average = MovingAverage(self.model, decay) if decay else None
         self.started = time.monotonic()
-        self.saved_at = -math.inf
+        self.writer = CheckpointWriter(self.checkpoints, self.reporter.events, self._seconds)
 
     # One epoch
 
@@ -130,20 +148,24 @@ class _Training:
 
     def _is_stale(self) -> bool:
         patience = self.hyperparameters["early_stopping_patience"]
-        return bool(patience) and self.epoch - self.best_epoch >= patience
+        since = max(self.best_epoch, self.stage.start // len(self.batches))
+        return bool(patience) and self.epoch - since >= patience
 
     def run_epoch(self) -> None:
         """Go on from where this epoch stands: at its start, or in its middle after a resume."""
         self.model.train()
         for inputs, targets in self.batches.epoch(self.epoch, start=self.step - self.epoch * len(self.batches)):
             self._leave_if_asked()
+            if self.writer.is_due():
+                self.save()
             self._take_step(tuple(item.to(self.device) for item in inputs), targets.to(self.device))
         self._leave_if_asked()
         self._end_epoch()
 
     def _leave_if_asked(self) -> None:
         if self.stop.requested:
-            self.save()
+            if self.step != self.writer.saved_step:
+                self.save()
             raise Stopped
 
     def _take_step(self, inputs: tuple[Tensor, ...], targets: Tensor) -> None:
@@ -156,15 +178,18 @@ class _Training:
         self._fail_if_diverged(value, "training loss")
         self._descend(loss)
         self.step += 1
+        self.evaluation = None
         self.epoch_losses.append(value)
         if self.average:
             self.average.update(self.model, self.step)
         self.reporter.took_step(self.step, value, rate, len(targets), time.monotonic() - begin)
 
     def _learning_rate(self) -> float:
+        return self.hyperparameters["learning_rate"] * self._rate_factor()
+
+    def _rate_factor(self) -> float:
         settings = self.hyperparameters
-        factor = learning_rate_factor(settings["scheduler"], self.step, self.reporter.steps, settings["warmup_ratio"])
-        return settings["learning_rate"] * factor
+        return self.stage.factor(settings["scheduler"], self.step, self.reporter.steps, settings["warmup_ratio"])
 
     def _descend(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -194,15 +219,22 @@ class _Training:
         evaluation = self._evaluate()
         self._fail_if_diverged(evaluation.score, "validation score")
         self.epoch += 1
-        if evaluation.score > self.best_score:
+        self.evaluation = evaluation
+        is_best = evaluation.score > self.best_score
+        if is_best:
             self.best_score, self.best_epoch = evaluation.score, self.epoch
             self.best = {name: value.detach().clone() for name, value in self._judged().state_dict().items()}
         row = {"epoch": self.epoch, "train_loss": sum(self.epoch_losses) / len(self.epoch_losses)}
         self.history.append(row | {f"val_{name}": value for name, value in evaluation.metrics.items()})
         self.reporter.evaluated(evaluation.metrics, self.step)
         self.epoch_losses = []
-        if self.is_done() or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+        is_first = self.writer.saved_step is None
+        if self.is_done() or is_first or self._is_kept() or self.writer.is_due(is_best=is_best):
             self.save()
+
+    def _is_kept(self) -> bool:
+        every = self.hyperparameters.get("checkpoint_every", 0)
+        return bool(every) and self.evaluation is not None and self.epoch % every == 0
 
     def _judged(self) -> nn.Module:
         return self.average.model if self.average else self.model
@@ -233,8 +265,19 @@ class _Training:
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be this training's."""
+        settings = {name: value for name, value in self.hyperparameters.items() if name not in WITHOUT_EFFECT}
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
-        return {"hyperparameters": dict(self.hyperparameters), "examples": len(self.batches.targets), "shapes": shapes}
+        identity = {"hyperparameters": settings, "examples": len(self.batches.targets), "shapes": shapes}
+        return identity | ({"extends_step": self.extends_step} if self.extends_step else {})
+
+    def _is_ours(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.state["identity"] == self._identity()
+
+    def _is_extended(self, checkpoint: Checkpoint) -> bool:
+        """Whether it is the one that this training goes on from: of the same training but for its length."""
+        if not self.extends_step or checkpoint.step != self.extends_step:
+            return False
+        return _without_length(checkpoint.state["identity"]) == _without_length(self._identity())
 
     def save(self) -> None:
         averaged = self.average.model if self.average else None
@@ -250,18 +293,29 @@ class _Training:
             "best_score": self.best_score if self.best_epoch else None,
             "history": self.history,
             "seconds": self._seconds(),
+            "stage": asdict(self.stage),
+            "rate_factor": self._rate_factor(),
         }
-        path = self.checkpoints.save(step=self.step, tensors=tensors, state=state)
-        self.saved_at = time.monotonic()
-        relative = path.relative_to(self.checkpoints.folder.parent)
-        self.reporter.events.checkpoint(relative, step=self.step, epoch=self.step / len(self.batches))
+        self.writer.write(
+            step=self.step,
+            epoch=self.step / len(self.batches),
+            tensors=tensors,
+            state=state,
+            score=self.evaluation.score if self.evaluation else None,
+            metrics=self.evaluation.metrics if self.evaluation else None,
+            is_kept=self._is_kept(),
+        )
 
     def restore(self) -> bool:
         """Take over the newest complete checkpoint; False when there is none of this training."""
         checkpoint = self.checkpoints.load_newest()
-        if checkpoint is None or checkpoint.state["identity"] != self._identity():
+        if checkpoint is None or not (self._is_ours(checkpoint) or self._is_extended(checkpoint)):
             return False
         state = checkpoint.state
+        if self._is_ours(checkpoint):
+            self.stage = Stage(**state.get("stage", {}))
+        else:
+            self.stage = Stage.extending(checkpoint.step, state.get("rate_factor", 0.0))
         averaged = self.average.model if self.average else None
         self.best = import_state(checkpoint.tensors, state["optimizer"], self.model, self.optimizer, averaged)
         self.scaler.load_state_dict(state["scaler"])
@@ -269,5 +323,12 @@ class _Training:
         self.step, self.epoch, self.epoch_losses = checkpoint.step, state["epoch"], state["epoch_losses"]
         self.best_epoch, self.history, self.seconds_before = state["best_epoch"], state["history"], state["seconds"]
         self.best_score = state["best_score"] if self.best_epoch else -math.inf
+        self.writer.saved_step = self.step
         self.reporter.events.log(f"Going on from step {self.step} of {self.reporter.steps}.")
         return True
+
+
+def _without_length(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity but for how long is trained."""
+    settings = {name: value for name, value in identity["hyperparameters"].items() if name != "epochs"}
+    return {name: identity[name] for name in ("examples", "shapes")} | {"hyperparameters": settings}

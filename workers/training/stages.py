@@ -1,0 +1,38 @@
+"""The course of the learning rate when a training is trained further than it was meant to go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workers.training.optimization import learning_rate_factor
+
+RESTART_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The steps from `start` to the end of training, over which one course of the learning rate runs.
+
+    A training from scratch has one stage. Trained further, the old course has ended at (nearly) zero, where nothing
+    moves any more; back at the peak the first steps would undo what the low rate had settled, and a few epochs would
+    not win it back (the jump of the loss at each warm restart in Loshchilov & Hutter 2017, "SGDR"). So the new epochs
+    run the same course once more from `share` of the peak, without warm-up: the optimiser still has its moments.
+    `share` is RESTART_SHARE, or what the rate had come to where the old course was cut off above that. A constant rate
+    just goes on.
+    """
+
+    start: int = 0
+    share: float = 1.0
+
+    @classmethod
+    def extending(cls, start: int, reached: float) -> Stage:
+        """What follows a course that had come to the factor `reached` at step `start`."""
+        return cls(start, max(RESTART_SHARE, reached))
+
+    def factor(self, scheduler: str, step: int, steps: int, warmup_ratio: float) -> float:
+        """What the peak rate is multiplied by in step `step` (from 0) of `steps`."""
+        if not self.start:
+            return learning_rate_factor(scheduler, step, steps, warmup_ratio)
+        if scheduler == "constant":
+            return 1.0
+        return self.share * learning_rate_factor(scheduler, step - self.start, steps - self.start, 0.0)
