@@ -239,7 +239,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "checkpoint_every", "Keep checkpoints",
-        "Keep a checkpoint after every so many epochs (the newest 50) beside the newest and the best; 0 keeps only those.",
+        "Keep a checkpoint after every so many epochs (50 at most) beside the newest and the best; 0 keeps only those.",
         "int", 0, minimum=0, maximum=10_000, tasks=IMAGES, advanced=True,
     ),
     Field(
