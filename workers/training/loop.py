@@ -9,19 +9,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from workers.contract import EventWriter, ProgramFailure
-from workers.training.batches import Batches
+from workers.parallel.strategies.base import Strategy
+from workers.training.batches import Batch, Batches
 from workers.training.checkpoints import Checkpoint
 from workers.training.losses import Loss
-from workers.training.optimization import MovingAverage, make_optimizer, set_learning_rate
 from workers.training.reporting import Reporter
 from workers.training.saving import CheckpointWriter, Store
 from workers.training.stages import Stage
-from workers.training.state import export_state, import_state
 from workers.training.stopping import Stop, Stopped
 
+STATE_FORMAT = 2
 WITHOUT_EFFECT = ("checkpoint_every",)  # on what is learned
 
 
@@ -68,21 +68,23 @@ def fit(
     extends_step: int = 0,
     device: str = "cpu",
     span: tuple[float, float] = (0.0, 1.0),
+    strategy: Strategy | None = None,
 ) -> FitResult:
     """Train `model` in place and leave the weights of its best epoch in it.
 
     `evaluate` gets the model in eval mode without gradients. With `resume`, training goes on from the newest complete
     checkpoint exactly as if it had not been interrupted. With `extends_step` it goes on from an earlier training's
-    checkpoint after so many steps, up to a higher number of epochs (see stages.py), and its best epoch competes. Raises
+    checkpoint after so many steps, up to a higher number of epochs (see stages.py), and its best epoch competes.
+    `strategy` says how several processes share the work, each of which calls this alike; None is one process. Raises
     Stopped after writing a checkpoint when `stop` is set, and ProgramFailure with code diverged, unsupported_precision
     or nothing_to_extend.
     """
     _check_precision(hyperparameters["mixed_precision"], device)
     reporter = Reporter(events, hyperparameters["epochs"], len(batches), span)
-    model = model.to(device)
-    training = _Training(
-        model, batches, evaluate, loss, hyperparameters, stop, checkpoints, reporter, device, extends_step
-    )
+    strategy = strategy or Strategy()
+    identity = _identity(model, len(batches.targets), hyperparameters, extends_step)
+    batches = strategy.prepare(model, batches, loss, hyperparameters, device)
+    training = _Training(strategy, batches, evaluate, hyperparameters, stop, checkpoints, reporter, identity)
     if not (resume and training.restore()):
         if extends_step:
             raise _nothing_to_extend()
@@ -105,39 +107,51 @@ def _nothing_to_extend() -> ProgramFailure:
     return ProgramFailure("nothing_to_extend", message, hint=hint, blame="machine")
 
 
+def _identity(model: nn.Module, examples: int, hyperparameters: Mapping[str, Any], extends_step: int) -> dict[str, Any]:
+    """What must be the same for a checkpoint to be this training's."""
+    return {
+        "format": STATE_FORMAT,
+        "hyperparameters": {name: value for name, value in hyperparameters.items() if name not in WITHOUT_EFFECT},
+        "examples": examples,
+        "shapes": {name: list(value.shape) for name, value in model.state_dict().items()},
+        "extends_step": extends_step,
+    }
+
+
+def _without_length(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity but for how long is trained."""
+    settings = {name: value for name, value in identity["hyperparameters"].items() if name != "epochs"}
+    return {**identity, "hyperparameters": settings, "extends_step": None}
+
+
 @dataclass
 class _Training:
-    """Everything that changes while training, and the steps that change it."""
+    """How far a training is, and the steps that bring it on; the weights are the strategy's.
 
-    model: nn.Module
+    `identity` is what must be the same for a checkpoint to be this training's.
+    """
+
+    strategy: Strategy
     batches: Batches
     evaluate: Callable[[nn.Module], Evaluation]
-    loss: Loss
     hyperparameters: Mapping[str, Any]
     stop: Stop
     checkpoints: Store
     reporter: Reporter
-    device: str
-    extends_step: int = 0
+    identity: dict[str, Any]
     stage: Stage = field(default_factory=Stage)
     evaluation: Evaluation | None = None  # of the epoch that ends with `step`
+    saved_step: int | None = None
     step: int = 0
     epoch: int = 0
     epoch_losses: list[float] = field(default_factory=list)
-    best: dict[str, Tensor] = field(default_factory=dict)
     best_epoch: int = 0
     best_score: float = -math.inf
     history: list[dict[str, float]] = field(default_factory=list)
     seconds_before: float = 0.0
 
     def __post_init__(self) -> None:
-        precision = self.hyperparameters["mixed_precision"]
-        self.device_type = torch.device(self.device).type
-        self.precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-        self.optimizer = make_optimizer(self.model, self.hyperparameters)
-        self.scaler = torch.amp.GradScaler(self.device_type, enabled=precision == "fp16")
-        decay = self.hyperparameters["ema_decay"]
-        self.average = MovingAverage(self.model, decay) if decay else None
+        self.processes = self.strategy.processes
         self.started = time.monotonic()
         self.writer = CheckpointWriter(self.checkpoints, self.reporter.events, self._seconds)
 
@@ -153,36 +167,31 @@ class _Training:
 
     def run_epoch(self) -> None:
         """Go on from where this epoch stands: at its start, or in its middle after a resume."""
-        self.model.train()
-        for inputs, targets in self.batches.epoch(self.epoch, start=self.step - self.epoch * len(self.batches)):
-            self._leave_if_asked()
-            if self.writer.is_due():
-                self.save()
-            self._take_step(tuple(item.to(self.device) for item in inputs), targets.to(self.device))
-        self._leave_if_asked()
+        for batch in self.batches.epoch(self.epoch, start=self.step - self.epoch * len(self.batches)):
+            self._save_or_leave()
+            self._take_step(batch)
+        self._save_or_leave()
         self._end_epoch()
 
-    def _leave_if_asked(self) -> None:
-        if self.stop.requested:
-            if self.step != self.writer.saved_step:
-                self.save()
+    def _save_or_leave(self) -> None:
+        """Before every step, and before an epoch is judged. All processes leave when one is asked to; clocks differ, so
+        that all save when one finds it time."""
+        is_asked, is_due = self.processes.sum([self.stop.requested, self.writer.is_due()])
+        if (is_asked or is_due) and self.step != self.saved_step:
+            self.save()
+        if is_asked:
             raise Stopped
 
-    def _take_step(self, inputs: tuple[Tensor, ...], targets: Tensor) -> None:
+    def _take_step(self, batch: Batch) -> None:
         begin, rate = time.monotonic(), self._learning_rate()
-        set_learning_rate(self.optimizer, rate)
-        with torch.autocast(self.device_type, self.precision, enabled=self.precision is not None):
-            outputs = self.model(*inputs)
-        loss = self.loss(outputs.float(), targets)
-        value = loss.item()
-        self._fail_if_diverged(value, "training loss")
-        self._descend(loss)
+        losses = self.strategy.step(batch, self.step + 1, rate)
+        seconds = time.monotonic() - begin
         self.step += 1
         self.evaluation = None
-        self.epoch_losses.append(value)
-        if self.average:
-            self.average.update(self.model, self.step)
-        self.reporter.took_step(self.step, value, rate, len(targets), time.monotonic() - begin)
+        for step, loss in enumerate(losses, self.step - len(losses) + 1):
+            self._fail_if_diverged(loss, "training loss", step)
+            self.epoch_losses.append(loss)
+            self.reporter.took_step(step, loss, rate, len(batch), seconds)
 
     def _learning_rate(self) -> float:
         return self.hyperparameters["learning_rate"] * self._rate_factor()
@@ -191,16 +200,7 @@ class _Training:
         settings = self.hyperparameters
         return self.stage.factor(settings["scheduler"], self.step, self.reporter.steps, settings["warmup_ratio"])
 
-    def _descend(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        if self.hyperparameters["max_grad_norm"]:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.hyperparameters["max_grad_norm"])
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-
-    def _fail_if_diverged(self, value: float, what: str) -> None:
+    def _fail_if_diverged(self, value: float, what: str, step: int) -> None:
         if math.isfinite(value):
             return
         rate = self.hyperparameters["learning_rate"]
@@ -208,7 +208,7 @@ class _Training:
         self.reporter.events.log(f"The last finite losses of this epoch: {recent}.", "error")
         raise ProgramFailure(
             "diverged",
-            f"Training diverged: the {what} became {value} in epoch {self.epoch + 1}, step {self.step + 1}, "
+            f"Training diverged: the {what} became {value} in epoch {self.epoch + 1}, step {step}, "
             f"with learning_rate {rate:g}.",
             hint=f"Lower the learning rate to {rate / 10:g}.",
             blame="settings",
@@ -216,37 +216,28 @@ class _Training:
         )
 
     def _end_epoch(self) -> None:
-        evaluation = self._evaluate()
-        self._fail_if_diverged(evaluation.score, "validation score")
+        evaluation = self.strategy.evaluate(self.evaluate)
+        self._fail_if_diverged(evaluation.score, "validation score", self.step)
         self.epoch += 1
         self.evaluation = evaluation
         is_best = evaluation.score > self.best_score
         if is_best:
             self.best_score, self.best_epoch = evaluation.score, self.epoch
-            self.best = {name: value.detach().clone() for name, value in self._judged().state_dict().items()}
+            self.strategy.keep_best()
         row = {"epoch": self.epoch, "train_loss": sum(self.epoch_losses) / len(self.epoch_losses)}
         self.history.append(row | {f"val_{name}": value for name, value in evaluation.metrics.items()})
         self.reporter.evaluated(evaluation.metrics, self.step)
         self.epoch_losses = []
-        is_first = self.writer.saved_step is None
-        if self.is_done() or is_first or self._is_kept() or self.writer.is_due(is_best=is_best):
+        is_due = self.processes.any(self.writer.is_due(is_best=is_best))
+        if self.is_done() or self.saved_step is None or self._is_kept() or is_due:
             self.save()
 
     def _is_kept(self) -> bool:
         every = self.hyperparameters.get("checkpoint_every", 0)
         return bool(every) and self.evaluation is not None and self.epoch % every == 0
 
-    def _judged(self) -> nn.Module:
-        return self.average.model if self.average else self.model
-
-    @torch.no_grad()
-    def _evaluate(self) -> Evaluation:
-        self._judged().eval()
-        return self.evaluate(self._judged())
-
     def finish(self) -> FitResult:
-        self.model.load_state_dict(self.best)
-        self.model.eval()
+        self.strategy.finish()
         return FitResult(
             epochs=self.epoch,
             steps=self.step,
@@ -263,29 +254,12 @@ class _Training:
 
     # Checkpoints
 
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be this training's."""
-        settings = {name: value for name, value in self.hyperparameters.items() if name not in WITHOUT_EFFECT}
-        shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
-        identity = {"hyperparameters": settings, "examples": len(self.batches.targets), "shapes": shapes}
-        return identity | ({"extends_step": self.extends_step} if self.extends_step else {})
-
-    def _is_ours(self, checkpoint: Checkpoint) -> bool:
-        return checkpoint.state["identity"] == self._identity()
-
-    def _is_extended(self, checkpoint: Checkpoint) -> bool:
-        """Whether it is the one that this training goes on from: of the same training but for its length."""
-        if not self.extends_step or checkpoint.step != self.extends_step:
-            return False
-        return _without_length(checkpoint.state["identity"]) == _without_length(self._identity())
-
     def save(self) -> None:
-        averaged = self.average.model if self.average else None
-        tensors, optimizer_state = export_state(self.model, self.optimizer, averaged, self.best)
+        tensors, plain = self.strategy.export_state()
         state = {
-            "identity": self._identity(),
-            "optimizer": optimizer_state,
-            "scaler": self.scaler.state_dict(),
+            "identity": self.identity,
+            "layout": self.strategy.layout,
+            "strategy": plain,
             "reporter": self.reporter.state(),
             "epoch": self.epoch,
             "epoch_losses": self.epoch_losses,
@@ -305,6 +279,16 @@ class _Training:
             metrics=self.evaluation.metrics if self.evaluation else None,
             is_kept=self._is_kept(),
         )
+        self.saved_step = self.step
+
+    def _is_ours(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.state["identity"] == self.identity
+
+    def _is_extended(self, checkpoint: Checkpoint) -> bool:
+        """Whether it is the one that this training goes on from: of the same training but for its length."""
+        if not self.identity["extends_step"] == checkpoint.step > 0:
+            return False
+        return _without_length(checkpoint.state["identity"]) == _without_length(self.identity)
 
     def restore(self) -> bool:
         """Take over the newest complete checkpoint; False when there is none of this training."""
@@ -313,22 +297,14 @@ class _Training:
             return False
         state = checkpoint.state
         if self._is_ours(checkpoint):
-            self.stage = Stage(**state.get("stage", {}))
+            self.stage = Stage(**state["stage"])
         else:
-            self.stage = Stage.extending(checkpoint.step, state.get("rate_factor", 0.0))
-        averaged = self.average.model if self.average else None
-        self.best = import_state(checkpoint.tensors, state["optimizer"], self.model, self.optimizer, averaged)
-        self.scaler.load_state_dict(state["scaler"])
+            self.stage = Stage.extending(checkpoint.step, state["rate_factor"])
+        self.strategy.import_state(checkpoint.tensors, state["strategy"])
         self.reporter.restore(state["reporter"])
         self.step, self.epoch, self.epoch_losses = checkpoint.step, state["epoch"], state["epoch_losses"]
         self.best_epoch, self.history, self.seconds_before = state["best_epoch"], state["history"], state["seconds"]
         self.best_score = state["best_score"] if self.best_epoch else -math.inf
-        self.writer.saved_step = self.step
+        self.saved_step = self.writer.saved_step = self.step
         self.reporter.events.log(f"Going on from step {self.step} of {self.reporter.steps}.")
         return True
-
-
-def _without_length(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """An identity but for how long is trained."""
-    settings = {name: value for name, value in identity["hyperparameters"].items() if name != "epochs"}
-    return {name: identity[name] for name in ("examples", "shapes")} | {"hyperparameters": settings}
