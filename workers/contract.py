@@ -5,13 +5,13 @@ line to ``events.jsonl`` in its work folder, and leaves its results in ``output/
 Celery, so the same command runs on a laptop with no site.
 
 Exit codes: 0 done; ``EXIT_FAILED`` failed and said why in a ``failure`` event; ``EXIT_STOPPED`` asked to stop (SIGTERM)
-and left a checkpoint. Any other code is a crash.
+and left a checkpoint; ``EXIT_FENCED`` its lease may be lost (workers/fence.py). Any other code is a crash.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import errno
 import json
 import os
 import time
@@ -22,10 +22,12 @@ from typing import Any
 
 EXIT_FAILED = 3
 EXIT_STOPPED = 75
+EXIT_FENCED = 76
 
 EVENTS_FILE = "events.jsonl"
 OUTPUT_FOLDER = "output"
 CHECKPOINT_FOLDER = "checkpoints"
+MOST_KEPT_CHECKPOINTS = 50  # of those that are asked for beside the newest and the best
 
 IMAGE_CLASSIFICATION = "image_classification"
 TABULAR_CLASSIFICATION = "tabular_classification"
@@ -73,8 +75,8 @@ class TrainSpec:
 
     `data_path` is data.zip or data.csv, `index_path` its index; `hyperparameters` are complete and already checked.
     Writes to ``output/``: ``model/`` (model.safetensors, model.onnx where there is one, meta.json, a sample input) and
-    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``. `plan` is a
-    ParallelPlan as a dict (workers/parallel/plan.py); empty is one process.
+    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``; the first is written
+    after `checkpoint_seconds`. `plan` is a ParallelPlan as a dict (workers/parallel/plan.py); empty is one process.
 
     `extends_step` is for training further than an earlier training went: the optimiser steps that its checkpoint, which
     lies in ``checkpoints/``, has behind it; 0 where there is none. The number of epochs is then that of both together.
@@ -90,6 +92,7 @@ class TrainSpec:
     device: str = "cpu"
     threads: int = 1
     plan: dict[str, Any] = field(default_factory=dict)
+    checkpoint_seconds: float = 5.0
     extends_step: int = 0
 
 
@@ -151,30 +154,36 @@ class ProgramFailure(Exception):
         self.code, self.message, self.hint, self.blame, self.field = code, message, hint, blame, field
 
 
-MOST_PENDING_BYTES = 4_000_000
+def is_disk_full(error: OSError) -> bool:
+    """Also where it is only this account that may store no more."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
 class EventWriter:
-    """Appends events to ``events.jsonl``; a line that has its newline is whole.
-
-    What a full disk does not take is written with what comes next, in its order; a training does not die of it.
-    """
+    """Appends events to ``events.jsonl``. A line that has its newline is whole: where the disk is full the program
+    waits for room, and fails with OSError when there is none in `patience_seconds`."""
 
     path: Path
+    patience_seconds: float = 120.0
     _file: Any = field(default=None, repr=False)
-    _pending: bytearray = field(default_factory=bytearray, repr=False)
 
     def _write(self, type_: str, **values: Any) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (open as long as the program runs)
         line = json.dumps({"type": type_, "at": time.time(), **values}, default=float)
-        if len(self._pending) < MOST_PENDING_BYTES:
-            self._pending += line.encode() + b"\n"
-        with contextlib.suppress(OSError):
-            while self._pending:
-                del self._pending[: self._file.write(self._pending)]
+        self._append(line.encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        deadline = time.monotonic() + self.patience_seconds
+        while line:
+            try:
+                line = line[self._file.write(line) :]
+            except OSError as error:
+                if not is_disk_full(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def progress(self, fraction: float, message: str = "", **facts: Any) -> None:
         """`fraction` of the whole in [0, 1]; facts: epoch, epochs, step, steps, samples_per_second, eta_seconds."""

@@ -11,7 +11,12 @@ from apps.resources.models import Allocation, Node
 
 
 class Job(models.Model):
-    """One piece of work. Only services.move_job changes `status`; `attempt` is the fencing token of every write."""
+    """One piece of work. Only services.move_job changes `status`; `attempt` is the fencing token of every write.
+
+    A paused job has given everything back and goes on from its newest checkpoint when it is resumed. `continues` is the
+    training that this one trains further, from its checkpoint after `extends_step` steps. `node` is the machine that
+    leads. `plan` says how it is spread over its devices (workers/parallel/plan.py); {} is as usual.
+    """
 
     class Kind(models.TextChoices):
         PREPARE = "prepare", _("Check data")
@@ -22,12 +27,14 @@ class Job(models.Model):
         QUEUED = "queued", _("Waiting")
         STARTING = "starting", _("Starting")
         RUNNING = "running", _("Running")
+        PAUSED = "paused", _("Paused")
         SUCCEEDED = "succeeded", _("Succeeded")
         FAILED = "failed", _("Failed")
         CANCELLED = "cancelled", _("Cancelled")
 
     ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
     ACTIVE = (Status.STARTING, Status.RUNNING)
+    RESTING = (Status.PAUSED, *ENDED)  # they hold nothing, and wait for no hardware
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="jobs")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
@@ -49,12 +56,15 @@ class Job(models.Model):
     preset = models.CharField(max_length=20, blank=True)
     hyperparameters = models.JSONField(default=dict, blank=True)
     model_name = models.CharField(max_length=80, blank=True)
+    continues = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="continued_by")
+    extends_step = models.PositiveBigIntegerField(default=0)
     method = models.CharField(max_length=40, blank=True)
 
     allocation = models.OneToOneField(Allocation, null=True, on_delete=models.SET_NULL, related_name="job")
     node = models.ForeignKey(Node, null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
-    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    plan = models.JSONField(default=dict, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    pause_requested_at = models.DateTimeField(null=True, blank=True)
 
     progress = models.JSONField(default=dict, blank=True)
     result = models.JSONField(default=dict, blank=True)
@@ -78,9 +88,85 @@ class Job(models.Model):
         return self.status in self.ENDED
 
     @property
+    def is_resting(self) -> bool:
+        """It changes no more by itself: it has ended, or is paused."""
+        return self.status in self.RESTING
+
+    @property
+    def is_being_paused(self) -> bool:
+        return self.status in self.ACTIVE and bool(self.pause_requested_at) and not self.cancel_requested_at
+
+    @property
+    def can_pause(self) -> bool:
+        """Only a training has checkpoints to go on from."""
+        return self.kind == self.Kind.TRAIN and not (self.is_resting or self.cancel_requested_at)
+
+    @property
     def was_preempted(self) -> bool:
         """It waits because it had to leave its devices."""
         return self.status == self.Status.QUEUED and bool(self.allocation and self.allocation.leave_code)
+
+
+class Member(models.Model):
+    """The part of an attempt that runs on one machine, with its lease. The one of rank 0 leads.
+
+    The rows stay, as the log of leases: an attempt begins only when every member of those before it has `ended_at`,
+    which its runner writes once its programs are gone, or the reaper once its lease has run out. `runner` names the
+    process that took it. `endpoint` is where the programs of a gang meet, told by the member that leads.
+    """
+
+    class Ending(models.TextChoices):
+        SUCCEEDED = "succeeded", _("Succeeded")
+        STOPPED = "stopped", _("Stopped")  # as asked, after a checkpoint
+        FAILED = "failed", _("Failed")  # the program has said why
+        CRASHED = "crashed", _("Crashed")
+        LOST = "lost", _("Lost")  # the machine, the runner, or the program to a signal
+        FOLLOWED = "followed", _("Ended with the others")
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="members")
+    attempt = models.PositiveIntegerField()
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="members")
+    rank = models.PositiveIntegerField(default=0)
+    runner = models.CharField(max_length=100, blank=True)
+    endpoint = models.CharField(max_length=120, blank=True)
+    lease_expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    running_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ending = models.CharField(max_length=10, choices=Ending, blank=True)
+    message = models.TextField(blank=True)
+    failure = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["job", "attempt", "node"], name="one_member_per_node_of_an_attempt"),
+            models.UniqueConstraint(fields=["job", "attempt", "rank"], name="one_member_per_rank_of_an_attempt"),
+            models.CheckConstraint(
+                condition=models.Q(ended_at__isnull=True, ending="")
+                | models.Q(ended_at__isnull=False) & ~models.Q(ending=""),
+                name="what_has_ended_says_how",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["node"], condition=models.Q(ended_at=None), name="open_members_of_a_node"),
+            models.Index(fields=["lease_expires_at"], condition=models.Q(ended_at=None), name="leases_that_run"),
+        ]
+        ordering = ["attempt", "rank"]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}-{self.attempt} on {self.node.name}"
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def status(self) -> str:
+        """waiting, starting, running, or how it ended."""
+        if self.ended_at:
+            return self.ending
+        return "running" if self.running_at else "starting" if self.claimed_at else "waiting"
 
 
 class JobEvent(models.Model):
@@ -103,11 +189,12 @@ class JobEvent(models.Model):
 
 
 class JobLog(models.Model):
-    """A line the program wrote."""
+    """A line the program wrote; `code` marks those that the page looks for (workers/contract.py)."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="log_lines")
     attempt = models.PositiveIntegerField()
     level = models.CharField(max_length=10, default="info")
+    code = models.CharField(max_length=30, blank=True)
     message = models.TextField()
     at = models.DateTimeField()
 
@@ -130,16 +217,40 @@ class Metric(models.Model):
         ordering = ["id"]
 
 
+class CheckpointQuerySet(models.QuerySet):
+    def complete(self) -> "CheckpointQuerySet":
+        """Those that can be resumed from: every member's part is in storage."""
+        return self.filter(missing=[])
+
+
 class Checkpoint(models.Model):
-    """A complete checkpoint in storage; `files` maps names to {"sha256", "bytes"}."""
+    """A checkpoint in storage; `files` maps names to {"sha256", "bytes"}, `missing` are the ranks of the members whose
+    part is not there yet.
+
+    `score` (higher is better) and `metrics` are of the epoch that ends with it, None and {} within an epoch. The newest
+    (`is_latest`), the one with the highest score (`is_best`) and those that were asked for (`is_kept`) stay.
+    """
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="checkpoints")
     attempt = models.PositiveIntegerField()
     path = models.CharField(max_length=200)
     step = models.PositiveBigIntegerField()
     epoch = models.FloatField()
+    score = models.FloatField(null=True, blank=True)
+    metrics = models.JSONField(default=dict, blank=True)
+    is_latest = models.BooleanField(default=False)
+    is_best = models.BooleanField(default=False)
+    is_kept = models.BooleanField(default=False)
     files = models.JSONField(default=dict)
+    missing = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = CheckpointQuerySet.as_manager()
+
     class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "attempt", "path"], name="one_checkpoint_per_path")]
         ordering = ["id"]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file["bytes"] for file in self.files.values())

@@ -1,5 +1,6 @@
 """A disk that is full while a checkpoint is written ends no training and costs no checkpoint that is there."""
 
+import errno
 import signal
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from tests.training.disks import files_up_to, limit_files
 from tests.training.images import events_of, make_spec, start, wait_for, write_digits
-from workers.contract import CHECKPOINT_FAILED, CHECKPOINT_WRITTEN, EXIT_STOPPED, EventWriter, read_events
+from workers.contract import CHECKPOINT_FAILED, CHECKPOINT_WRITTEN, EXIT_STOPPED, EventWriter, is_disk_full, read_events
 from workers.training.checkpoints import CheckpointStore
 from workers.training.saving import CheckpointWriter
 
@@ -55,17 +56,34 @@ def test_it_warns_once_tries_again_and_says_when_it_works(store: CheckpointStore
     assert "the last one is kept" in logs[0]["message"] and "too large" in logs[0]["message"]
 
 
-def test_events_that_the_disk_does_not_take_come_later_whole_and_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    events = EventWriter(path)
-    events.log("first")
-    with files_up_to(path.stat().st_size + 30):  # half a line fits
-        for number in range(20):
-            events.metric("loss", 1.0, split="train", step=number, epoch=0.0)
-        assert [event["type"] for event, _ in read_events(path)] == ["log"]
-    events.log("last")
-    found = [event for event, _ in read_events(path)]
-    assert [event.get("step") for event in found] == [None, *range(20), None]
+class SmallDisk:
+    """A file on a disk with room for so many bytes; `make_room` is called whenever it is full."""
+
+    def __init__(self, room: int, make_room) -> None:
+        self.room, self.make_room, self.content = room, make_room, b""
+
+    def write(self, line: bytes) -> int:
+        if not self.room:
+            self.room = self.make_room()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = line[: self.room]
+        self.room -= len(taken)
+        self.content += taken
+        return len(taken)
+
+
+def test_events_wait_for_room_and_none_is_torn(tmp_path: Path):
+    disk = SmallDisk(room=10, make_room=lambda: 10_000)
+    EventWriter(tmp_path / "events.jsonl", _file=disk).log("Half of this fits.")
+    (tmp_path / "written").write_bytes(disk.content)
+    assert [event["message"] for event, _end in read_events(tmp_path / "written")] == ["Half of this fits."]
+
+
+def test_without_any_room_the_program_ends(tmp_path: Path):
+    disk = SmallDisk(room=0, make_room=lambda: 0)
+    with pytest.raises(OSError) as raised:
+        EventWriter(tmp_path / "events.jsonl", patience_seconds=0, _file=disk).log("Nothing fits.")
+    assert is_disk_full(raised.value)
 
 
 def test_a_training_goes_on_over_a_full_disk_and_its_last_checkpoint_stays(tmp_path: Path) -> None:

@@ -60,7 +60,12 @@ def jitter(inputs: tuple[torch.Tensor, ...], draws: Draws) -> tuple[torch.Tensor
 
 
 def run(
-    work: Path, stop: Stop | None = None, resume: bool = False, extends_step: int = 0, **overrides: object
+    work: Path,
+    stop: Stop | None = None,
+    resume: bool = False,
+    extends_step: int = 0,
+    every_seconds: float = 5.0,
+    **overrides: object,
 ) -> tuple[FitResult, nn.Module]:
     """Fit a small network that has every kind of state: dropout, batch norm, momentum, moving average."""
     settings = resolve("image_classification", "balanced", {"epochs": EPOCHS, "batch_size": 15, "seed": 5} | overrides)
@@ -81,7 +86,7 @@ def run(
         hyperparameters=settings,
         events=EventWriter(work / "events.jsonl"),
         stop=stop or Stop(),
-        checkpoints=CheckpointStore(work / "checkpoints"),
+        checkpoints=CheckpointStore(work / "checkpoints", every_seconds=every_seconds),
         resume=resume,
         extends_step=extends_step,
     )
@@ -117,10 +122,10 @@ def test_resumed_training_equals_the_uninterrupted_one(tmp_path: Path, optimizer
 
 def test_a_long_epoch_is_cut_by_checkpoints_and_a_crash_in_it_costs_one_interval(tmp_path, monkeypatch) -> None:
     whole, _ = run(tmp_path / "whole", batch_size=3)
-    monkeypatch.setattr(pacing, "FIRST_SECONDS", 0.0)  # every interval is over at once but for the cost of writing
-    monkeypatch.setattr(pacing, "WRITING_SHARE", 0.5)
+    monkeypatch.setattr(pacing, "LOST_SHARE", 0.0)
+    monkeypatch.setattr(pacing, "WRITING_SHARE", 0.5)  # an interval is over when writing has taken half of the time
     with pytest.raises(KeyboardInterrupt):  # no checkpoint is written on the way out
-        run(tmp_path / "cut", CrashAfter(20), batch_size=3)
+        run(tmp_path / "cut", CrashAfter(20), batch_size=3, every_seconds=0.0)
     stored = [event for event, _ in read_events(tmp_path / "cut" / "events.jsonl") if event["type"] == "checkpoint"]
     assert len(stored) >= 2 and all(event["epoch"] < 1 for event in stored)
     assert all(event["score"] is None for event in stored), "nothing was measured within the epoch"

@@ -8,8 +8,9 @@ import pytest
 from tests.training.test_resume import EPOCHS, STEPS_PER_EPOCH, StopAfter, curve, run
 from workers.contract import ProgramFailure
 from workers.training.checkpoints import TENSORS
+from workers.training.hyperparameters import RESTART_SHARE
 from workers.training.optimization import learning_rate_factor
-from workers.training.stages import RESTART_SHARE, Stage
+from workers.training.stages import Stage
 from workers.training.stopping import Stopped
 
 STEPS = EPOCHS * STEPS_PER_EPOCH

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from workers import fence
+from workers.contract import MOST_KEPT_CHECKPOINTS
+
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PREFIX = "step-"
-MOST_KEPT = 50  # of those that are kept besides the newest and the best
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,14 @@ class CheckpointStore:
     """Checkpoints in `folder`, each a folder ``step-<number>`` with a manifest: the newest `keep`, the one with the
     highest score, and the newest 50 of those that were asked to be kept.
 
-    Two are kept so that there is one to fall back to when the newest is damaged.
+    Two are kept so that there is one to fall back to when the newest is damaged. `every_seconds` is how soon whoever
+    trains should save first.
     """
 
     is_whole = True
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
-        self.folder, self.keep = Path(folder), keep
+    def __init__(self, folder: Path, *, every_seconds: float = 5.0, keep: int = 2) -> None:
+        self.folder, self.every_seconds, self.keep = Path(folder), every_seconds, keep
 
     def save(
         self,
@@ -51,19 +55,20 @@ class CheckpointStore:
     ) -> Path:
         """Write a checkpoint, whole or not at all, then drop those that are not to be kept. Returns its folder.
 
-        Raises OSError, such as on a full disk; nothing of it is left then, and the earlier ones stay.
+        Raises OSError, such as on a full disk, and leaves the older ones as they were; Fenced in place of putting it
+        there when the lease may be lost.
         """
         final = self.folder / f"{PREFIX}{step:09d}"
         temporary = self.folder / f".{final.name}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
         try:
-            temporary.mkdir(parents=True)
-            _write_files(temporary, tensors, state, {"format": 1, "step": step, "score": score, "is_kept": is_kept})
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(temporary, final)
+            _write(temporary, tensors, state, {"format": 1, "step": step, "score": score, "is_kept": is_kept})
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+        fence.check()
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
         _sync_folder(self.folder)
         self._drop_old()
         return final
@@ -89,9 +94,26 @@ class CheckpointStore:
         labels = {path: _labels(path) for path in paths}
         scored = [path for path in paths if labels[path].get("score") is not None]
         best = sorted(scored, key=lambda path: labels[path]["score"])[-1:]
-        marked = [path for path in paths if labels[path].get("is_kept")][:MOST_KEPT]
+        marked = [path for path in paths if labels[path].get("is_kept")][:MOST_KEPT_CHECKPOINTS]
         for path in set(paths) - {*paths[: self.keep], *best, *marked}:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _write(
+    folder: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> None:
+    folder.mkdir(parents=True)
+    try:
+        save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, folder / TENSORS)
+    except SafetensorError as error:  # it hides the number of the system's error in a sentence
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), str(error)) from error
+    (folder / STATE).write_text(json.dumps(state))
+    files = {name: _describe(folder / name) for name in (TENSORS, STATE)}
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files}))
+    _sync(folder)
 
 
 def is_complete(path: Path) -> bool:
@@ -101,22 +123,6 @@ def is_complete(path: Path) -> bool:
         return bool(files) and all(_describe(path / name) == facts for name, facts in files.items())
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _write_files(
-    folder: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], manifest: Mapping[str, Any]
-) -> None:
-    """The files of a checkpoint, on the disk for good. Raises OSError."""
-    try:
-        save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, folder / TENSORS)
-    except SafetensorError as error:
-        if "I/O error" not in str(error):
-            raise
-        raise OSError(str(error)) from error  # its own word for what the disk refused
-    (folder / STATE).write_text(json.dumps(state))
-    files = {name: _describe(folder / name) for name in (TENSORS, STATE)}
-    (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files}))
-    _sync(folder)
 
 
 def _labels(path: Path) -> dict[str, Any]:

@@ -288,6 +288,7 @@ PRESETS: dict[str, Preset] = {
     )
 }  # fmt: skip
 DEFAULT_PRESET = "balanced"
+RESTART_SHARE = 0.3  # of the learning rate's peak, from which a training that had ended goes on; see stages.py
 
 
 def fields_for(task: str) -> tuple[Field, ...]:

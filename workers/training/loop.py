@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from workers import fence
 from workers.contract import EventWriter, ProgramFailure
 from workers.parallel.strategies.base import Strategy
 from workers.training.batches import Batch, Batches
@@ -153,7 +154,8 @@ class _Training:
     def __post_init__(self) -> None:
         self.processes = self.strategy.processes
         self.started = time.monotonic()
-        self.writer = CheckpointWriter(self.checkpoints, self.reporter.events, self._seconds)
+        is_alone = self.processes.world_size == 1  # of a gang's checkpoint no part may be missing
+        self.writer = CheckpointWriter(self.checkpoints, self.reporter.events, self._seconds, may_fail=is_alone)
 
     # One epoch
 
@@ -176,6 +178,7 @@ class _Training:
     def _save_or_leave(self) -> None:
         """Before every step, and before an epoch is judged. All processes leave when one is asked to; clocks differ, so
         that all save when one finds it time."""
+        fence.check()
         is_asked, is_due = self.processes.sum([self.stop.requested, self.writer.is_due()])
         if (is_asked or is_due) and self.step != self.saved_step:
             self.save()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FIRST_SECONDS = 5.0
 LONGEST_SECONDS = 600.0
 LOST_SHARE = 0.01
 WRITING_SHARE = 0.02
@@ -15,15 +14,16 @@ BEST_SHARE = 0.2
 class Pace:
     """Times are in seconds on one steady clock; `trained` is how long the training has run in all, earlier tries too.
 
-    What a crash may cost is an interval: 5 s at first, later a hundredth of what has been done, 10 minutes at most; and
-    longer where writing would otherwise take more than a fiftieth of the time.
+    What a crash may cost is an interval: `first_seconds` to begin with, later a hundredth of what has been done, 10
+    minutes at most; and longer where writing would otherwise take more than a fiftieth of the time.
     """
 
     last: float
+    first_seconds: float = 5.0
     write_seconds: float = 0.0
 
     def interval(self, trained: float) -> float:
-        wanted = min(LONGEST_SECONDS, max(FIRST_SECONDS, LOST_SHARE * trained))
+        wanted = max(self.first_seconds, min(LONGEST_SECONDS, LOST_SHARE * trained))
         return max(wanted, self._affordable())
 
     def is_due(self, now: float, trained: float) -> bool:

@@ -14,9 +14,11 @@ from workers.training.pacing import Pace
 
 
 class Store(Protocol):
-    """Where checkpoints lie. `is_whole` says whether one is of the whole training, so that its score ranks it."""
+    """Where checkpoints lie. `is_whole` says whether one is of the whole training, so that its score ranks it; the
+    first is due after `every_seconds`."""
 
     folder: Path
+    every_seconds: float
     is_whole: bool
 
     def save(
@@ -33,7 +35,8 @@ class Store(Protocol):
 
 
 class CheckpointWriter:
-    """`trained` says how many seconds the training has run in all; `clock` is steady."""
+    """`trained` says how many seconds the training has run in all; `clock` is steady. Without `may_fail` a checkpoint
+    that cannot be written ends the training."""
 
     def __init__(
         self,
@@ -41,10 +44,11 @@ class CheckpointWriter:
         events: EventWriter,
         trained: Callable[[], float],
         *,
+        may_fail: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store, self.events, self.trained, self.clock = store, events, trained, clock
-        self.pace = Pace(clock())
+        self.may_fail, self.pace = may_fail, Pace(clock(), store.every_seconds)
         self.saved_step: int | None = None
         self.is_failing = False
 
@@ -63,8 +67,8 @@ class CheckpointWriter:
         metrics: Mapping[str, float] | None = None,
         is_kept: bool = False,
     ) -> bool:
-        """Write one and say so; False, with a warning in the log, where it cannot be written: training goes on, the
-        last one stays, and the next interval tries again.
+        """Write one and say so; False, with a warning in the log, where the disk refuses it: training goes on, the last
+        one stays, and the next interval tries again. Raises Fenced.
 
         `score` (higher is better) and `metrics` are of the epoch that ends with `step`, None within an epoch. `is_kept`
         asks to keep it beside the newest and the best.
@@ -74,6 +78,8 @@ class CheckpointWriter:
         try:
             path = self.store.save(step=step, tensors=tensors, state=state, **labels)
         except OSError as error:
+            if not self.may_fail:
+                raise
             self._warn(error)
             return False
         finally:

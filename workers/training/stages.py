@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workers.training.hyperparameters import RESTART_SHARE
 from workers.training.optimization import learning_rate_factor
-
-RESTART_SHARE = 0.3
 
 
 @dataclass(frozen=True)

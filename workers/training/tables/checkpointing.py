@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from workers import fence
 from workers.contract import EventWriter
 from workers.training.checkpoints import Checkpoint, CheckpointStore
 from workers.training.saving import CheckpointWriter
@@ -67,7 +68,8 @@ class Keeper:
         self._partial = None
 
     def save_if_due(self, key: str, state: Any) -> None:
-        """Save when the last time is long ago, or when asked to stop; then raises Stopped."""
+        """Save when the last time is long ago, or when asked to stop; then raises Stopped. Raises Fenced."""
+        fence.check()
         if self.stop.requested or self.writer.is_due():
             tensors, facts = self._everything(key, *state())
             self.step += 1
@@ -113,6 +115,10 @@ class MemberStore:
     @property
     def folder(self) -> Path:
         return self.keeper.store.folder
+
+    @property
+    def every_seconds(self) -> float:
+        return self.keeper.store.every_seconds
 
     def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
         return self.keeper.save(self.key, tensors, {**state, "inner_step": step})
