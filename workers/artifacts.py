@@ -1,7 +1,7 @@
 """Bring a job's inputs to this node, and its results to storage."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from django.conf import settings
@@ -63,6 +63,7 @@ def _train_spec(member: Member, folder: Path) -> TrainSpec:
         device=device_name(member),
         threads=threads(member),
         plan=plan_of(job),
+        extends_step=job.extends_step,
         checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
         **_data_paths(job, folder),
     )
@@ -141,6 +142,13 @@ def store_folder(folder: Path) -> dict[str, Blob]:
 
 def store_outputs(folder: Path) -> dict[str, Blob]:
     return store_folder(folder / OUTPUT_FOLDER)
+
+
+def worth_storing(told: Sequence[dict]) -> list[dict]:
+    """Of the checkpoints told of since the last look: the newest, the best, and those that were asked for."""
+    scored = [event for event in told if event.get("score") is not None]
+    wanted = [*told[-1:], *sorted(scored, key=lambda event: event["score"])[-1:]]
+    return [event for event in told if event in wanted or event.get("is_kept")]
 
 
 def store_checkpoint(folder: Path, event: dict) -> dict[str, Blob]:

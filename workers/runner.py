@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from apps.core.errors import DomainError
+from apps.core.errors import DomainError, StorageFull
 from apps.core.storage import check_reachable
 from apps.jobs import attempts
 from apps.jobs.members import others_of
@@ -31,6 +31,8 @@ from apps.resources.accounting import add_busy_time
 from workers import artifacts
 from workers.busy import BusyMeter
 from workers.contract import (
+    CHECKPOINT_FAILED,
+    CHECKPOINT_WRITTEN,
     EVENTS_FILE,
     EXIT_FAILED,
     EXIT_FENCED,
@@ -98,6 +100,7 @@ class Runner:
         self.must_stop = False
         self.others: list[Member] = []
         self.busy_seconds = 0.0
+        self.is_storage_full = False
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self._on_term)
@@ -309,7 +312,7 @@ class Runner:
                 job_id=self.job.pk, attempt=self.attempt, events=events
             ):
                 raise LeaseLost
-            self._store_newest_checkpoint(events)
+            self._store_checkpoints(events)
         except AWAY as error:
             self.lease.tolerate(error)
             return
@@ -317,12 +320,13 @@ class Runner:
         self.has_result = self.has_result or any(event["type"] == "result" for event in events)
         self.offset = batch[-1][1]
 
-    def _store_newest_checkpoint(self, events: list[dict]) -> None:
-        """Of several since the last look only the newest is kept. It is told of by the first process of all, once every
-        process has written its part; so the other members see of the row what they have to add."""
-        newest = next((event for event in reversed(events) if event["type"] == "checkpoint"), None)
-        if newest and self.member.leads:
-            self._store_part(newest)
+    def _store_checkpoints(self, events: list[dict]) -> None:
+        """The first process of all tells of a checkpoint once every process has written its part; so the other members
+        see of the row what they have to add."""
+        told = {event["path"]: event for event in events if event["type"] == "checkpoint"}
+        if self.member.leads:
+            for event in artifacts.worth_storing(list(told.values())):
+                self._store_part(event)
 
     def _store_missing_parts(self) -> None:
         if self.member.leads:
@@ -334,10 +338,14 @@ class Runner:
             self.lease.tolerate(error)
 
     def _store_part(self, event: dict) -> None:
-        """One that the program has replaced meanwhile is skipped, because the next is on its way."""
+        """One that the program has replaced meanwhile is skipped, for the next is on its way. Where storage takes no
+        more, training goes on."""
         try:
             files = artifacts.store_checkpoint(self.folder, event)
         except FileNotFoundError:
+            return
+        except StorageFull as error:
+            self._tell_of_storage(CHECKPOINT_FAILED, error.message)
             return
         if files:
             attempts.record_checkpoint(
@@ -348,6 +356,21 @@ class Runner:
                 files=files,
                 is_whole=artifacts.is_whole(files),
             )
+            self._tell_of_storage(CHECKPOINT_WRITTEN)
+
+    def _tell_of_storage(self, code: str, reason: str = "") -> None:
+        """A line in the job's log, once for a storage that stays full and once when it is not any more."""
+        is_full = code == CHECKPOINT_FAILED
+        if is_full == self.is_storage_full:
+            return
+        if is_full:
+            message = _("A checkpoint could not be kept: %(reason)s Training goes on and tries again.")
+            message, level = message % {"reason": reason}, "warning"
+        else:
+            message, level = _("Checkpoints can be kept again."), "info"
+        line = {"type": "log", "at": time.time(), "level": level, "message": message, "code": code}
+        attempts.record_events(job_id=self.job.pk, attempt=self.attempt, events=[line])
+        self.is_storage_full = is_full
 
     def _drain(self) -> None:
         """The last events; they matter, so a database that is away is waited for until the fence."""

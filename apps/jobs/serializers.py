@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.jobs.models import Job
+from apps.jobs.models import Checkpoint, Job
 from apps.jobs.waiting import Waiting, help_for, holders_of, waiting_of
 from apps.resources.market import MOST_BID
 from apps.resources.models import Device
@@ -80,6 +80,38 @@ class JobInput(WantedInput):
         if needed not in attrs:
             raise serializers.ValidationError({needed: _("This is needed for a job of this kind.")})
         return attrs
+
+
+class CloneInput(WantedInput):
+    """What is to be otherwise than in the job that is run again; what is left out stays. Of `hyperparameters` only
+    those that are named change."""
+
+    dataset = ReferenceField(required=False)
+    model = ReferenceField(required=False)
+    version = serializers.IntegerField(required=False, min_value=1)
+    model_name = serializers.CharField(required=False, max_length=80)
+    task = serializers.CharField(required=False)
+    target = serializers.CharField(required=False)
+    preset = serializers.CharField(required=False)
+    hyperparameters = serializers.DictField(required=False)
+    method = serializers.CharField(required=False)
+
+
+class ExtendInput(serializers.Serializer):
+    """How many epochs more, and from which checkpoint (its id; the newest unless given)."""
+
+    epochs = serializers.IntegerField(min_value=1)
+    checkpoint = serializers.IntegerField(required=False)
+
+
+class CheckpointSerializer(serializers.ModelSerializer):
+    """`score` (higher is better) and `metrics` are of the epoch that ends with it; null and {} within an epoch."""
+
+    bytes = serializers.IntegerField(source="size_bytes")
+
+    class Meta:
+        model = Checkpoint
+        fields = ["id", "epoch", "step", "score", "metrics", "bytes", "is_latest", "is_best", "is_kept", "created_at"]
 
 
 class Terms(serializers.Serializer):
@@ -171,8 +203,8 @@ class JobSerializer(serializers.ModelSerializer):
         model = Job
         fields = [
             "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "terms", "expected",
-            "dataset_version", "task", "target", "preset", "hyperparameters", "method", "model", "members", "url",
-            "created_at", "started_at", "seconds_to_first_step", "finished_at",
+            "dataset_version", "task", "target", "preset", "hyperparameters", "method", "model", "continues", "members",
+            "url", "created_at", "started_at", "seconds_to_first_step", "pause_requested_at", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -219,7 +251,18 @@ class JobSerializer(serializers.ModelSerializer):
 
 
 class JobDetailSerializer(JobSerializer):
-    """With who holds what it waits for, and what would help."""
+    """With who holds what it waits for, what would help, and the checkpoints that are kept."""
+
+    checkpoints = serializers.SerializerMethodField()
+
+    class Meta(JobSerializer.Meta):
+        fields = [*JobSerializer.Meta.fields, "checkpoints"]
+        read_only_fields = fields
+
+    @extend_schema_field(CheckpointSerializer(many=True))
+    def get_checkpoints(self, job: Job) -> list[dict]:
+        """Newest first."""
+        return CheckpointSerializer(job.checkpoints.complete().order_by("-id"), many=True).data
 
     @extend_schema_field(FullWaitingSerializer(allow_null=True))
     def get_waiting(self, job: Job) -> dict | None:
