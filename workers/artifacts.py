@@ -7,10 +7,20 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.core.storage import Blob, fetch, put_file
+from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Member
 from apps.registry.models import ModelVersion
 from apps.resources.models import Node
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, CompressSpec, DataFile, PrepareSpec, TrainSpec
+from workers.contract import (
+    CHECKPOINT_FOLDER,
+    OUTPUT_FOLDER,
+    CompressSpec,
+    DataFile,
+    FusedModel,
+    FuseSpec,
+    PrepareSpec,
+    TrainSpec,
+)
 from workers.devices import usable_cpus
 from workers.parallel.plan import DDP, ParallelPlan
 
@@ -26,13 +36,15 @@ def job_folder(member: Member) -> Path:
     return node_folder(member.node.name) / "jobs" / f"{member.job_id}-{member.attempt}"
 
 
-def build_spec(member: Member, folder: Path) -> PrepareSpec | TrainSpec | CompressSpec:
+def build_spec(member: Member, folder: Path) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec:
     """Fetch what the member's job needs into `folder` and describe it to the program."""
     match member.job.kind:
         case Job.Kind.PREPARE:
             return _prepare_spec(member.job, folder)
         case Job.Kind.TRAIN:
             return _train_spec(member, folder)
+        case Job.Kind.FUSE:
+            return _fuse_spec(member, folder)
         case _:
             return _compress_spec(member, folder)
 
@@ -77,6 +89,30 @@ def _compress_spec(member: Member, folder: Path) -> CompressSpec:
         model_dir=str(fetch_model(job.base_version, folder / "model")),
         method=job.method,
         target=job.target or None,
+        threads=threads(member),
+        **_data_paths(job, folder),
+    )
+
+
+def _fuse_spec(member: Member, folder: Path) -> FuseSpec:
+    """Raises NotFound where a version was deleted while the job waited."""
+    job = member.job
+    content_hash = job.dataset_version.content_hash
+    models = [
+        FusedModel(
+            name=str(version),
+            model_dir=str(fetch_model(version, folder / "models" / str(number))),
+            is_same_data=version.lineage.get("content_hash") == content_hash,
+        )
+        for number, version in enumerate(parts_of(job))
+    ]
+    return FuseSpec(
+        work_dir=str(folder),
+        task=job.task,
+        models=tuple(models),
+        method=job.method,
+        target=job.target or None,
+        device=device_name(member),
         threads=threads(member),
         **_data_paths(job, folder),
     )

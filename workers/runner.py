@@ -53,6 +53,7 @@ PROGRAMS = {
     Job.Kind.PREPARE: "workers.preprocessing",
     Job.Kind.TRAIN: "workers.training",
     Job.Kind.COMPRESS: "workers.compression",
+    Job.Kind.FUSE: "workers.fusion",
 }
 POLL_SECONDS = 0.3
 QUICK_SECONDS = 0.02

@@ -27,6 +27,7 @@ from apps.registry.services import register_version
 from apps.resources.durations import observe_duration
 from apps.resources.models import Allocation, Node
 from apps.resources.services import lock_grant, release_allocation, renew_allocation
+from workers.contract import IMPROVED
 
 MAX_STRIKES = 3
 S = Job.Status
@@ -186,12 +187,17 @@ def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob
         sort_out(job, is_over=True)
         if job.kind == Job.Kind.PREPARE:
             apply_report(version=job.dataset_version, report=result, outputs=stored)
-        else:
+        elif _is_worth_keeping(job, result):
             job.output_version = _register(job, result, outputs)
             job.save(update_fields=["output_version"])
         release_allocation(allocation=job.allocation)
         _learn_duration(job)
     return True
+
+
+def _is_worth_keeping(job: Job, result: dict) -> bool:
+    """A fusion whose model is no better than what it was made of ends well and leaves no version."""
+    return job.kind != Job.Kind.FUSE or result["verdict"] == IMPROVED
 
 
 def _learn_duration(job: Job) -> None:
@@ -223,6 +229,9 @@ def _register(job: Job, result: dict, outputs: dict[str, Blob]) -> ModelVersion:
     }
     if job.continues_id:
         lineage["continues"] = {"job_id": job.continues_id, "step": job.extends_step}
+    if job.parts:
+        shares = [model["weight"] for model in result["models"]]
+        lineage["parts"] = [{**part, "weight": share} for part, share in zip(job.parts, shares, strict=True)]
     return register_version(
         team=job.team,
         user=job.created_by,

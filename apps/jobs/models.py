@@ -16,12 +16,15 @@ class Job(models.Model):
     A paused job has given everything back and goes on from its newest checkpoint when it is resumed. `continues` is the
     training that this one trains further, from its checkpoint after `extends_step` steps. `node` is the machine that
     leads. `plan` says how it is spread over its devices (workers/parallel/plan.py); {} is as usual.
+    `parts` are the model versions that a fusion is made of, in the order they were given: [{"id", "name"}]. Like a
+    lineage it names what was there; a version that was deleted since leaves its name.
     """
 
     class Kind(models.TextChoices):
         PREPARE = "prepare", _("Check data")
         TRAIN = "train", _("Train")
         COMPRESS = "compress", _("Compress")
+        FUSE = "fuse", _("Fuse")
 
     class Status(models.TextChoices):
         QUEUED = "queued", _("Waiting")
@@ -51,6 +54,7 @@ class Job(models.Model):
     output_version = models.OneToOneField(
         ModelVersion, null=True, on_delete=models.SET_NULL, related_name="produced_by"
     )
+    parts = models.JSONField(default=list, blank=True)
     task = models.CharField(max_length=40, blank=True)
     target = models.CharField(max_length=200, blank=True)
     preset = models.CharField(max_length=20, blank=True)
