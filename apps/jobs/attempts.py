@@ -87,12 +87,15 @@ def mark_running(*, job: Job, attempt: int, rank: int = 0, endpoint: str = "") -
     return True
 
 
-def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
-    """Write a batch of the program's events; False when the execution was given up."""
+def record_events(*, job_id: int, attempt: int, events: list[dict], read_bytes: int | None = None) -> bool:
+    """Write a batch of the program's events; False when the execution was given up. `read_bytes` is how far into the
+    program's events the batch goes: whoever does not know whether a batch was written asks `bytes_read`."""
     with transaction.atomic():
         job = lock_attempt(job_id=job_id, attempt=attempt)
         if job is None:
             return False
+        if read_bytes is not None:
+            job.members.filter(attempt=attempt, rank=0).update(read_bytes=read_bytes)
         Metric.objects.bulk_create(_metric(job, event) for event in events if event["type"] == "metric")
         JobLog.objects.bulk_create(_log(job, event) for event in events if event["type"] == "log")
         progress = [event for event in events if event["type"] == "progress"]
@@ -102,6 +105,12 @@ def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
             job.progress = {key: _finite(value) for key, value in progress[-1].items() if key != "type"}
             job.save(update_fields=["progress"])
     return True
+
+
+def bytes_read(*, job_id: int, attempt: int) -> int:
+    """How much of what the program said is written down."""
+    rows = Member.objects.filter(job=job_id, attempt=attempt, rank=0)
+    return rows.values_list("read_bytes", flat=True).first() or 0
 
 
 def _finite(value: Any) -> Any:
@@ -168,7 +177,7 @@ def missing_parts(*, job_id: int, attempt: int, rank: int) -> list[Checkpoint]:
 
 
 def drop_metrics_after(*, job: Job, step: int) -> None:
-    """An execution that resumes at `step` measures the later points again."""
+    """An execution that resumes at `step` (-1: that begins anew) measures the later points again."""
     Metric.objects.filter(job=job, step__gt=step).delete()
 
 

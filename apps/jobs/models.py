@@ -121,7 +121,8 @@ class Member(models.Model):
 
     The rows stay, as the log of leases: an attempt begins only when every member of those before it has `ended_at`,
     which its runner writes once its programs are gone, or the reaper once its lease has run out. `runner` names the
-    process that took it. `endpoint` is where the programs of a gang meet, told by the member that leads.
+    process that took it. `endpoint` is where the programs of a gang meet, told by the member that leads; `read_bytes`
+    is how much of what its program said is written down.
     """
 
     class Ending(models.TextChoices):
@@ -138,6 +139,7 @@ class Member(models.Model):
     rank = models.PositiveIntegerField(default=0)
     runner = models.CharField(max_length=100, blank=True)
     endpoint = models.CharField(max_length=120, blank=True)
+    read_bytes = models.PositiveBigIntegerField(default=0)
     lease_expires_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
