@@ -62,7 +62,7 @@ class ReferenceField(serializers.Field):
         return value
 
 
-class VersionInput(serializers.Serializer):
+class ModelVersionInput(serializers.Serializer):
     """A version of a model; the newest that is not compressed where no number is given."""
 
     model = ReferenceField()
@@ -76,7 +76,7 @@ class JobInput(WantedInput):
     dataset = ReferenceField(required=False)
     model = ReferenceField(required=False)
     version = serializers.IntegerField(required=False, min_value=1)
-    versions = VersionInput(many=True, required=False)
+    versions = ModelVersionInput(many=True, required=False)
     model_name = serializers.CharField(required=False, allow_blank=True, max_length=80, default="")
     task = serializers.CharField(required=False, allow_blank=True, default="")
     target = serializers.CharField(required=False, allow_blank=True, default="")
