@@ -162,7 +162,7 @@ class Jobs(Resource):
         return self.create("fuse", versions=[_version(item) for item in versions], method=method, **fields)
 
     def follow(self, reference: int | Mapping, *, timeout: float | None = None) -> Iterator[Record]:
-        """The job each time it has changed, until it has ended."""
+        """The job each time it has changed, until it has ended; a paused one has not."""
         return self._follow(reference, lambda job: job["status"] in ("succeeded", "failed", "cancelled"), timeout)
 
     def wait(self, reference: int | Mapping, *, timeout: float | None = None) -> Record:
@@ -180,6 +180,31 @@ class Jobs(Resource):
 
     def cancel(self, reference: int | Mapping) -> Record:
         return self._http.request("POST", f"{self.path}{self._id(reference)}/cancel/", json={})
+
+    def pause(self, reference: int | Mapping) -> Record:
+        """Let a training rest: it writes a checkpoint, gives its devices back, and is "paused" within seconds. Raises
+        ConflictError for what has ended or has no checkpoints."""
+        return self._http.request("POST", f"{self.path}{self._id(reference)}/pause/", json={})
+
+    def resume(self, reference: int | Mapping) -> Record:
+        """Put a paused job back in the queue; it goes on from its newest checkpoint."""
+        return self._http.request("POST", f"{self.path}{self._id(reference)}/resume/", json={})
+
+    def clone(self, reference: int | Mapping, **changes: Any) -> Record:
+        """Run a job again, with `changes` otherwise: what `create` takes. Of `hyperparameters` only those that are
+        named change."""
+        return self._http.request("POST", f"{self.path}{self._id(reference)}/clone/", json=changes)
+
+    def extend(self, reference: int | Mapping, *, epochs: int = 5, checkpoint: int | Mapping | None = None) -> Record:
+        """Train a training that has ended for `epochs` more: a new job, which makes the model's next version.
+
+        It goes on from `checkpoint`, one of `job.checkpoints`; the newest unless given. The best epoch so far competes
+        with the new ones. Raises ConflictError where it cannot go on.
+        """
+        chosen = {} if checkpoint is None else {"checkpoint": self._id(checkpoint)}
+        return self._http.request(
+            "POST", f"{self.path}{self._id(reference)}/extend/", json={"epochs": epochs, **chosen}
+        )
 
     def metrics(self, reference: int | Mapping, *, after: int = 0) -> Record:
         """Points of the curves with an id above `after`."""

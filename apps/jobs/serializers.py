@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.jobs.models import Job
+from apps.jobs.models import Checkpoint, Job
 from apps.jobs.waiting import Waiting, help_for, holders_of, waiting_of
 from apps.resources.market import MOST_BID
 from apps.resources.models import Device
@@ -62,7 +62,7 @@ class ReferenceField(serializers.Field):
         return value
 
 
-class VersionInput(serializers.Serializer):
+class ModelVersionInput(serializers.Serializer):
     """A version of a model; the newest that is not compressed where no number is given."""
 
     model = ReferenceField()
@@ -76,7 +76,7 @@ class JobInput(WantedInput):
     dataset = ReferenceField(required=False)
     model = ReferenceField(required=False)
     version = serializers.IntegerField(required=False, min_value=1)
-    versions = VersionInput(many=True, required=False)
+    versions = ModelVersionInput(many=True, required=False)
     model_name = serializers.CharField(required=False, allow_blank=True, max_length=80, default="")
     task = serializers.CharField(required=False, allow_blank=True, default="")
     target = serializers.CharField(required=False, allow_blank=True, default="")
@@ -90,6 +90,38 @@ class JobInput(WantedInput):
         if needed not in attrs:
             raise serializers.ValidationError({needed: _("This is needed for a job of this kind.")})
         return attrs
+
+
+class CloneInput(WantedInput):
+    """What is to be otherwise than in the job that is run again; what is left out stays. Of `hyperparameters` only
+    those that are named change."""
+
+    dataset = ReferenceField(required=False)
+    model = ReferenceField(required=False)
+    version = serializers.IntegerField(required=False, min_value=1)
+    model_name = serializers.CharField(required=False, max_length=80)
+    task = serializers.CharField(required=False)
+    target = serializers.CharField(required=False)
+    preset = serializers.CharField(required=False)
+    hyperparameters = serializers.DictField(required=False)
+    method = serializers.CharField(required=False)
+
+
+class ExtendInput(serializers.Serializer):
+    """How many epochs more, and from which checkpoint (its id; the newest unless given)."""
+
+    epochs = serializers.IntegerField(min_value=1)
+    checkpoint = serializers.IntegerField(required=False)
+
+
+class CheckpointSerializer(serializers.ModelSerializer):
+    """`score` (higher is better) and `metrics` are of the epoch that ends with it; null and {} within an epoch."""
+
+    bytes = serializers.IntegerField(source="size_bytes")
+
+    class Meta:
+        model = Checkpoint
+        fields = ["id", "epoch", "step", "score", "metrics", "bytes", "is_latest", "is_best", "is_kept", "created_at"]
 
 
 class Terms(serializers.Serializer):
@@ -158,6 +190,15 @@ def _between(low_at: datetime | None, high_at: datetime | None) -> dict | None:
     return {"earliest": low_at, "latest": high_at} if low_at and high_at else None
 
 
+class MemberSerializer(serializers.Serializer):
+    """A machine of the present attempt; the one of rank 0 leads. `status`: waiting, starting, running, or how it ended:
+    succeeded, stopped, failed, crashed, lost, followed (it ended with the others)."""
+
+    node = serializers.CharField(source="node.name")
+    rank = serializers.IntegerField()
+    status = serializers.CharField()
+
+
 class PartSerializer(serializers.Serializer):
     """A model version that a fusion is made of."""
 
@@ -166,6 +207,7 @@ class PartSerializer(serializers.Serializer):
 
 
 class JobSerializer(serializers.ModelSerializer):
+    members = serializers.SerializerMethodField()
     waiting = serializers.SerializerMethodField()
     terms = serializers.SerializerMethodField()
     expected = serializers.SerializerMethodField()
@@ -179,8 +221,8 @@ class JobSerializer(serializers.ModelSerializer):
         model = Job
         fields = [
             "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "terms", "expected",
-            "dataset_version", "parts", "task", "target", "preset", "hyperparameters", "method", "model", "url",
-            "created_at", "started_at", "seconds_to_first_step", "finished_at",
+            "dataset_version", "parts", "task", "target", "preset", "hyperparameters", "method", "model", "continues",
+            "members", "url", "created_at", "started_at", "seconds_to_first_step", "pause_requested_at", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -205,6 +247,11 @@ class JobSerializer(serializers.ModelSerializer):
         estimate = wanted_of(job.allocation).terms.estimate if job.allocation else None
         return ExpectedSerializer(estimate).data if estimate else None
 
+    @extend_schema_field(MemberSerializer(many=True))
+    def get_members(self, job: Job) -> list[dict]:
+        """The machines that it runs on, or ran on last."""
+        return MemberSerializer(job.present_members, many=True).data
+
     def get_model(self, job: Job) -> dict | None:
         """The model version it made: {"id", "name", "version"}."""
         made = job.output_version
@@ -222,7 +269,18 @@ class JobSerializer(serializers.ModelSerializer):
 
 
 class JobDetailSerializer(JobSerializer):
-    """With who holds what it waits for, and what would help."""
+    """With who holds what it waits for, what would help, and the checkpoints that are kept."""
+
+    checkpoints = serializers.SerializerMethodField()
+
+    class Meta(JobSerializer.Meta):
+        fields = [*JobSerializer.Meta.fields, "checkpoints"]
+        read_only_fields = fields
+
+    @extend_schema_field(CheckpointSerializer(many=True))
+    def get_checkpoints(self, job: Job) -> list[dict]:
+        """Newest first."""
+        return CheckpointSerializer(job.checkpoints.complete().order_by("-id"), many=True).data
 
     @extend_schema_field(FullWaitingSerializer(allow_null=True))
     def get_waiting(self, job: Job) -> dict | None:

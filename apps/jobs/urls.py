@@ -13,5 +13,8 @@ urlpatterns = [
     path("jobs/<int:pk>/metrics/", views.metrics, name="metrics"),
     path("jobs/<int:pk>/outputs/<path:name>", views.output, name="output"),
     path("jobs/<int:pk>/terms/", views.terms, name="terms"),
+    path("jobs/<int:pk>/pause/", views.pause, name="pause"),
+    path("jobs/<int:pk>/resume/", views.resume, name="resume"),
+    path("jobs/<int:pk>/extend/", views.extend, name="extend"),
     path("jobs/<int:pk>/cancel/", views.cancel, name="cancel"),
 ]

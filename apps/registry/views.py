@@ -74,9 +74,9 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "headline": headline(found.metrics),
         "splits": [(split, values) for split, values in splits if values],
         "artifacts": list(found.artifacts.all()),
-        "smaller": found.children.select_related("model").order_by("number").first(),
+        "smaller": found.children.exclude(lineage__method="").select_related("model").order_by("number").first(),
         "parts": parts_of(found),
-        "compressing": found.jobs_based_on_it.exclude(status__in=("succeeded", "failed", "cancelled")).first(),
+        "compressing": found.jobs_based_on_it.filter(kind="compress", finished_at=None).first(),
         "deployments": list(found.deployments.all()),
         "job": getattr(found, "produced_by", None),
     }

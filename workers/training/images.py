@@ -131,6 +131,7 @@ def fit_model(model: ImageClassifier, data: ImageData, spec: TrainSpec, events: 
         stop=stop,
         checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
         resume=spec.resume,
+        extends_step=spec.extends_step,
         device=spec.device,
         span=TRAINING,
     )  # fmt: skip

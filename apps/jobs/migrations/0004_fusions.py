@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0002_members"),
+        ("jobs", "0003_pauses_and_kept_checkpoints"),
     ]
 
     operations = [
