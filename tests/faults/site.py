@@ -31,7 +31,7 @@ RHYTHM = {
     "LEPTON_LEASE_SECONDS": str(LEASE_SECONDS),
     "LEPTON_CHECKPOINT_SECONDS": str(CHECKPOINT_SECONDS),
 }
-TRAINING = {"epochs": 12, "batch_size": 8, "image_size": 16, "early_stopping_patience": 0}
+TRAINING = {"epochs": 8, "batch_size": 8, "image_size": 16, "early_stopping_patience": 0}
 END_SECONDS = 120
 DISK_BYTES = 64 * 2**20
 JOB_TOKEN, RUNNER_TOKEN, SPARE_TOKEN = "/job/", "/runner/", "/spare/"
@@ -202,16 +202,26 @@ class Training:
         query = "SELECT *, extract(epoch FROM at)::float AS seconds FROM jobs_jobevent WHERE job_id = %s ORDER BY id"
         return self.site.rows(query, self.pk)
 
-    def executions(self) -> dict[tuple[int, str], list[dict]]:
-        return self.site.recorder.executions(self.pk)
+    def leases(self) -> list[dict]:
+        """The log of leases: who had which part of which attempt, from when to when by the database's clock."""
+        query = """
+            SELECT m.attempt, m.rank, n.name AS machine, m.ending, m.runner,
+                   extract(epoch FROM m.claimed_at)::float AS claimed, extract(epoch FROM m.ended_at)::float AS ended
+            FROM jobs_member m JOIN resources_node n ON n.id = m.node_id WHERE m.job_id = %s ORDER BY m.attempt, m.rank
+        """
+        return self.site.rows(query, self.pk)
+
+    def attempts(self) -> dict[int, list[dict]]:
+        """What the programs of each attempt said."""
+        return self.site.recorder.attempts(self.pk)
 
     def step(self) -> int:
-        """The last step that any execution has told of."""
-        return max((steps[-1][0] for events in self.executions().values() if (steps := steps_of(events))), default=0)
+        """The last step that any attempt has told of."""
+        return max((steps[-1][0] for events in self.attempts().values() if (steps := steps_of(events))), default=0)
 
     def total_steps(self) -> int:
         """Of the whole training, once it has taken one."""
-        told = (event["steps"] for events in self.executions().values() for event in events if event.get("steps"))
+        told = (event["steps"] for events in self.attempts().values() for event in events if event.get("steps"))
         return next(told)
 
     def await_step(self, step: int) -> None:
