@@ -16,6 +16,7 @@ from apps.registry.models import ModelVersion
 from apps.resources.models import Node
 from workers.contract import (
     CHECKPOINT_FOLDER,
+    KIND_IMAGES,
     OUTPUT_FOLDER,
     CompressSpec,
     DataFile,
@@ -24,6 +25,7 @@ from workers.contract import (
     PrepareSpec,
     TrainSpec,
 )
+from workers.decoded import cache_folder
 from workers.devices import usable_cpus
 from workers.parallel.plan import DDP, ParallelPlan
 
@@ -83,6 +85,15 @@ def _data_paths(job: Job, folder: Path) -> dict[str, str]:
     return {"data_path": str(data), "index_path": str(index)}
 
 
+def _cache_dir(member: Member) -> str:
+    """Where decoded images of the job's data are kept; a table is read as it is."""
+    version = member.job.dataset_version
+    if version.kind != KIND_IMAGES:
+        return ""
+    data, _index = DATA_FILES[version.kind]
+    return str(cache_folder(node_folder(member.node.name) / "decoded", version.outputs[data]["sha256"]))
+
+
 def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
     job = member.job
     return TrainSpec(
@@ -96,6 +107,7 @@ def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
         plan=plan_of(job),
         extends_step=job.extends_step,
         checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
+        cache_dir=_cache_dir(member),
         **_data_paths(job, folder),
     )
 

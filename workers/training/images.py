@@ -88,7 +88,7 @@ def load_data(spec: TrainSpec, architecture: str, events: EventWriter, stop: Sto
     side = spec.hyperparameters["image_size"] or choose_size(rows, LARGEST_SIDES[architecture])
     channels = 1 if source.all_grey(rows) else 3
     progress = partial(_report_loading, events, stop)
-    store = build_store(Path(spec.work_dir) / "cache", source, rows, side, channels, progress)
+    store = build_store(Path(spec.cache_dir or Path(spec.work_dir, "cache")), source, rows, side, channels, progress)
     splits = split_rows(rows, labels, spec.hyperparameters["seed"])
     colour = "grey" if channels == 1 else "colour"
     events.log(f"{len(rows)} images of {len(classes)} classes at {side} x {side} pixels, {colour}.")
