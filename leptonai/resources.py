@@ -135,13 +135,13 @@ class Datasets(Resource):
 
 
 class Jobs(Resource):
-    """Trainings, compressions and data checks."""
+    """Trainings, compressions, fusions and data checks."""
 
     path = "/api/v1/jobs/"
 
     def create(self, kind: str, **fields: Any) -> Record:
         """`kind` "train": dataset, version, model_name, task, target, preset, hyperparameters; "compress": model,
-        version, method. Both: where and how, see `change`."""
+        version, method; "fuse": versions, method, model_name. All: where and how, see `change`."""
         return self._http.request("POST", self.path, json={"kind": kind, **fields})
 
     def train(self, dataset: int | str, **fields: Any) -> Record:
@@ -151,6 +151,15 @@ class Jobs(Resource):
     def compress(self, model: int | str, *, method: str = "int8", **fields: Any) -> Record:
         """Compress a model (its id or name; the newest version unless `version` is given)."""
         return self.create("compress", model=model, method=method, **fields)
+
+    def fuse(self, versions: Sequence, *, method: str = "greedy", **fields: Any) -> Record:
+        """Make one model of several versions, each a model's id or name (its newest version), a pair such as
+        ("digits", 3), or the `model` of a job that made it.
+
+        `method` is "greedy", "uniform", "weighted" or, for tables too, "ensemble". The job succeeds whether or not that
+        helped: `result.verdict` is "improved" or "not_improved", and only an improvement has a `model`.
+        """
+        return self.create("fuse", versions=[_version(item) for item in versions], method=method, **fields)
 
     def follow(self, reference: int | Mapping, *, timeout: float | None = None) -> Iterator[Record]:
         """The job each time it has changed, until it has ended; a paused one has not."""
@@ -320,6 +329,15 @@ def save_file(http: Http, path: str, target: Path) -> Path:
     with open(temporary, "wb") as file:
         http.stream_to(path, file)
     return temporary.replace(target)
+
+
+def _version(item: int | str | tuple | Mapping) -> dict[str, Any]:
+    """{"model", "version"} as the site takes it."""
+    if isinstance(item, Mapping):
+        return {"model": item["id"], "version": item["version"]}
+    if isinstance(item, tuple):
+        return {"model": item[0], "version": item[1]}
+    return {"model": item}
 
 
 def _last(records: Iterator[Record]) -> Record:

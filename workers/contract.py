@@ -42,6 +42,12 @@ SPLITS = ("train", "val", "test")
 # Codes of log lines that say how it stands with checkpoints; the last of them holds.
 CHECKPOINT_FAILED = "checkpoint_failed"
 CHECKPOINT_WRITTEN = "checkpoint_written"
+GREEDY, UNIFORM, WEIGHTED, ENSEMBLE = FUSION_METHODS = ("greedy", "uniform", "weighted", "ensemble")
+# Arguments of an image model that shape none of its weights: models whose weights are averaged may differ in them.
+FREE_ARGUMENTS = ("dropout", "mean", "deviation")
+HELDOUT_FILE = "heldout.safetensors"
+
+IMPROVED, NOT_IMPROVED = "improved", "not_improved"  # the verdicts of a compression and of a fusion
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,33 @@ class CompressSpec:
 
 
 @dataclass(frozen=True)
+class FusedModel:
+    """One of the models to fuse: `name` as people know it, and whether it was trained on the data that judges here."""
+
+    name: str
+    model_dir: str
+    is_same_data: bool = True
+
+
+@dataclass(frozen=True)
+class FuseSpec:
+    """Make one model of several and judge all on the validation data. `method` is one of workers/fusion/mixing.py.
+
+    Writes ``output/result.json``, and ``output/model/`` only where the fused model is better than each of `models`.
+    """
+
+    work_dir: str
+    task: str
+    models: tuple[FusedModel, ...]
+    method: str
+    data_path: str
+    index_path: str
+    target: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass(frozen=True)
 class ServeSpec:
     """Answer predictions for the model in `model_dir` on a Unix socket until SIGTERM."""
 
@@ -135,6 +168,8 @@ def read_spec(kind: type, path: str | Path) -> Any:
         raise ValueError(f"{path}: unknown field {sorted(unknown)[0]!r} in {kind.__name__}")
     if "files" in raw:
         raw["files"] = tuple(DataFile(**item) for item in raw["files"])
+    if "models" in raw:
+        raw["models"] = tuple(FusedModel(**item) for item in raw["models"])
     if "split_fractions" in raw:
         raw["split_fractions"] = tuple(raw["split_fractions"])
     try:

@@ -1,6 +1,7 @@
 """REST endpoints of jobs."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import QuerySet
@@ -35,11 +36,13 @@ from apps.jobs.services import (
     pause_job,
     resume_job,
     submit_compression,
+    submit_fusion,
     submit_training,
 )
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.nodes import default_pool
 from apps.resources.wanted import Wanted, wanted_of
+from workers.contract import GREEDY
 
 AFTER = OpenApiParameter("after", OpenApiTypes.INT, description="Only what has a greater id.")
 FILTERS = [
@@ -82,7 +85,7 @@ def jobs_of(request: Request) -> QuerySet[Job]:
     jobs = Job.objects.filter(team=request.team)
     return jobs.select_related(
         "team", "allocation__pool", "output_version__model", "dataset_version__dataset", "base_version__model"
-    )
+    ).prefetch_related("members__node")
 
 
 def job_of(request: Request, pk: int) -> Job:
@@ -104,11 +107,11 @@ class JobList(ListAPIView):
 
     @extend_schema(request=JobInput, responses={201: JobDetailSerializer})
     def post(self, request: Request) -> Response:
-        """Train on a data set, or compress a model."""
+        """Train on a data set, compress a model, or fuse several."""
         require_write(request)
         wanted = JobInput(data=request.data)
         wanted.is_valid(raise_exception=True)
-        start = start_training if wanted.validated_data["kind"] == Job.Kind.TRAIN else start_compression
+        start = STARTS[wanted.validated_data["kind"]]
         job = start(request, wanted.validated_data)
         return answer_with(request, job.pk, status=status.HTTP_201_CREATED)
 
@@ -142,19 +145,39 @@ def _data_version(dataset: Dataset, number: int | None) -> DatasetVersion:
 
 
 def start_compression(request: Request, wanted: dict) -> Job:
-    model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), wanted["model"], "model")
-    number = wanted.get("version")
-    version = _numbered(model.versions, number, model.name) if number else _newest_uncompressed(model)
+    method = wanted.get("method", "int8")
+    version = _uncompressed(request, wanted)
     return submit_compression(
-        team=request.team, user=request.user, base_version=version, method=wanted["method"], **_where(wanted)
+        team=request.team, user=request.user, base_version=version, method=method, **_where(wanted)
     )
+
+
+def start_fusion(request: Request, wanted: dict) -> Job:
+    return submit_fusion(
+        team=request.team,
+        user=request.user,
+        versions=[_uncompressed(request, reference) for reference in wanted["versions"]],
+        method=wanted.get("method", GREEDY),
+        model_name=wanted["model_name"],
+        **_where(wanted),
+    )
+
+
+STARTS = {Job.Kind.TRAIN: start_training, Job.Kind.COMPRESS: start_compression, Job.Kind.FUSE: start_fusion}
+
+
+def _uncompressed(request: Request, reference: Mapping[str, Any]) -> ModelVersion:
+    """The version {"model", "version"} stands for; without a number the newest that is not compressed."""
+    model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), reference["model"], "model")
+    number = reference.get("version")
+    return _numbered(model.versions, number, model.name) if number else _newest_uncompressed(model)
 
 
 def _newest_uncompressed(model: RegisteredModel) -> ModelVersion:
     for version in model.versions.order_by("-number"):
         if "compression" not in version.meta:
             return version
-    raise NotFound(_("%(model)s has no version that could be compressed.") % {"model": model.name}, field="model")
+    raise NotFound(_("%(model)s has no version that is not compressed.") % {"model": model.name}, field="model")
 
 
 def _numbered(versions: QuerySet, number: int, name: str):

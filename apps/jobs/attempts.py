@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from apps.core.storage import Blob
 from apps.core.version import code_version
 from apps.datasets.services import apply_report, reject_version
-from apps.jobs.checkpoints import forget_repeated, sort_out
+from apps.jobs.checkpoints import forget_repeated, forget_unfinished, sort_out
 from apps.jobs.endings import judge
 from apps.jobs.features import features_of, program_of
 from apps.jobs.members import close_members, end_member, lock_attempt, make_members
@@ -27,6 +27,7 @@ from apps.registry.services import register_version
 from apps.resources.durations import observe_duration
 from apps.resources.models import Allocation, Node
 from apps.resources.services import lock_grant, release_allocation, renew_allocation
+from workers.contract import IMPROVED
 
 MAX_STRIKES = 3
 S = Job.Status
@@ -86,12 +87,15 @@ def mark_running(*, job: Job, attempt: int, rank: int = 0, endpoint: str = "") -
     return True
 
 
-def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
-    """Write a batch of the program's events; False when the execution was given up."""
+def record_events(*, job_id: int, attempt: int, events: list[dict], read_bytes: int | None = None) -> bool:
+    """Write a batch of the program's events; False when the execution was given up. `read_bytes` is how far into the
+    program's events the batch goes: whoever does not know whether a batch was written asks `bytes_read`."""
     with transaction.atomic():
         job = lock_attempt(job_id=job_id, attempt=attempt)
         if job is None:
             return False
+        if read_bytes is not None:
+            job.members.filter(attempt=attempt, rank=0).update(read_bytes=read_bytes)
         Metric.objects.bulk_create(_metric(job, event) for event in events if event["type"] == "metric")
         JobLog.objects.bulk_create(_log(job, event) for event in events if event["type"] == "log")
         progress = [event for event in events if event["type"] == "progress"]
@@ -101,6 +105,12 @@ def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
             job.progress = {key: _finite(value) for key, value in progress[-1].items() if key != "type"}
             job.save(update_fields=["progress"])
     return True
+
+
+def bytes_read(*, job_id: int, attempt: int) -> int:
+    """How much of what the program said is written down."""
+    rows = Member.objects.filter(job=job_id, attempt=attempt, rank=0)
+    return rows.values_list("read_bytes", flat=True).first() or 0
 
 
 def _finite(value: Any) -> Any:
@@ -127,14 +137,16 @@ def _log(job: Job, event: dict) -> JobLog:
     )
 
 
-def record_checkpoint(*, job_id: int, attempt: int, event: dict, files: dict[str, Blob], rank: int = 0) -> bool:
-    """The part of a checkpoint that the member of `rank` wrote lies in storage. With the last part it is complete, and
-    those that need not stay are forgotten."""
+def record_checkpoint(
+    *, job_id: int, attempt: int, event: dict, files: dict[str, Blob], rank: int = 0, is_whole: bool = True
+) -> bool:
+    """What the member of `rank` wrote of a checkpoint lies in storage. Unless that `is_whole`, the others have parts of
+    it too; with the last one it is complete, and those that need not stay are forgotten."""
     with transaction.atomic():
         job = lock_attempt(job_id=job_id, attempt=attempt, rank=rank)
         if job is None:
             return False
-        ranks = job.members.filter(attempt=attempt).values_list("rank", flat=True)
+        ranks = [] if is_whole else list(job.members.filter(attempt=attempt).values_list("rank", flat=True))
         row, _made = Checkpoint.objects.get_or_create(
             job=job,
             attempt=attempt,
@@ -145,20 +157,27 @@ def record_checkpoint(*, job_id: int, attempt: int, event: dict, files: dict[str
                 "score": event.get("score"),
                 "metrics": {name: _finite(value) for name, value in event.get("metrics", {}).items()},
                 "is_kept": event.get("is_kept", False),
-                "missing": sorted(ranks),
+                "missing": ranks,
             },
         )
         row.files |= {name: blob.as_dict() for name, blob in files.items()}
         row.missing = [other for other in row.missing if other != rank]
         row.save(update_fields=["files", "missing"])
-        if not row.missing:
+        if row.missing:
+            forget_unfinished(job)
+        else:
             forget_repeated(row)
             sort_out(job)
     return True
 
 
+def missing_parts(*, job_id: int, attempt: int, rank: int) -> list[Checkpoint]:
+    """Checkpoints of the attempt of which the part of this member is not in storage yet, oldest first."""
+    return list(Checkpoint.objects.filter(job=job_id, attempt=attempt, missing__contains=[rank]))
+
+
 def drop_metrics_after(*, job: Job, step: int) -> None:
-    """An execution that resumes at `step` measures the later points again."""
+    """An execution that resumes at `step` (-1: that begins anew) measures the later points again."""
     Metric.objects.filter(job=job, step__gt=step).delete()
 
 
@@ -177,12 +196,17 @@ def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob
         sort_out(job, is_over=True)
         if job.kind == Job.Kind.PREPARE:
             apply_report(version=job.dataset_version, report=result, outputs=stored)
-        else:
+        elif _is_worth_keeping(job, result):
             job.output_version = _register(job, result, outputs)
             job.save(update_fields=["output_version"])
         release_allocation(allocation=job.allocation)
         _learn_duration(job)
     return True
+
+
+def _is_worth_keeping(job: Job, result: dict) -> bool:
+    """A fusion whose model is no better than what it was made of ends well and leaves no version."""
+    return job.kind != Job.Kind.FUSE or result["verdict"] == IMPROVED
 
 
 def _learn_duration(job: Job) -> None:
@@ -214,6 +238,9 @@ def _register(job: Job, result: dict, outputs: dict[str, Blob]) -> ModelVersion:
     }
     if job.continues_id:
         lineage["continues"] = {"job_id": job.continues_id, "step": job.extends_step}
+    if job.parts:
+        shares = [model["weight"] for model in result["models"]]
+        lineage["parts"] = [{**part, "weight": share} for part, share in zip(job.parts, shares, strict=True)]
     return register_version(
         team=job.team,
         user=job.created_by,

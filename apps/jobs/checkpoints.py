@@ -8,6 +8,7 @@ from apps.jobs.models import Checkpoint, Job
 from apps.registry.figures import Figure, figures
 from workers.contract import CHECKPOINT_FAILED, CHECKPOINT_WRITTEN, IMAGE_CLASSIFICATION, MOST_KEPT_CHECKPOINTS
 
+UNFINISHED = 4  # parts of so many may be on their way
 FALLBACKS = 2  # the newest while a job may go on, and one should it turn out damaged
 
 
@@ -56,6 +57,13 @@ def forget_repeated(row: Checkpoint) -> None:
     """An earlier try had come further: what it stored from here on is written again."""
     earlier = Checkpoint.objects.filter(job=row.job_id, attempt__lt=row.attempt, step__gte=row.step)
     earlier.filter(path__gte=row.path).delete()
+
+
+def forget_unfinished(job: Job) -> None:
+    """Parts whose other parts do not come."""
+    unfinished = job.checkpoints.exclude(missing=[])
+    growing = unfinished.order_by("-id").values_list("id", flat=True)[:UNFINISHED]
+    unfinished.exclude(pk__in=list(growing)).delete()
 
 
 @dataclass(frozen=True)

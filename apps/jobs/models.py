@@ -16,12 +16,15 @@ class Job(models.Model):
     A paused job has given everything back and goes on from its newest checkpoint when it is resumed. `continues` is the
     training that this one trains further, from its checkpoint after `extends_step` steps. `node` is the machine that
     leads. `plan` says how it is spread over its devices (workers/parallel/plan.py); {} is as usual.
+    `parts` are the model versions that a fusion is made of, in the order they were given: [{"id", "name"}]. Like a
+    lineage it names what was there; a version that was deleted since leaves its name.
     """
 
     class Kind(models.TextChoices):
         PREPARE = "prepare", _("Check data")
         TRAIN = "train", _("Train")
         COMPRESS = "compress", _("Compress")
+        FUSE = "fuse", _("Fuse")
 
     class Status(models.TextChoices):
         QUEUED = "queued", _("Waiting")
@@ -51,6 +54,7 @@ class Job(models.Model):
     output_version = models.OneToOneField(
         ModelVersion, null=True, on_delete=models.SET_NULL, related_name="produced_by"
     )
+    parts = models.JSONField(default=list, blank=True)
     task = models.CharField(max_length=40, blank=True)
     target = models.CharField(max_length=200, blank=True)
     preset = models.CharField(max_length=20, blank=True)
@@ -88,6 +92,11 @@ class Job(models.Model):
         return self.status in self.ENDED
 
     @property
+    def present_members(self) -> "list[Member]":
+        """Those of the newest attempt, the one that leads first; where members were prefetched, without a query."""
+        return [member for member in self.members.all() if member.attempt == self.attempt]
+
+    @property
     def is_resting(self) -> bool:
         """It changes no more by itself: it has ended, or is paused."""
         return self.status in self.RESTING
@@ -112,7 +121,8 @@ class Member(models.Model):
 
     The rows stay, as the log of leases: an attempt begins only when every member of those before it has `ended_at`,
     which its runner writes once its programs are gone, or the reaper once its lease has run out. `runner` names the
-    process that took it. `endpoint` is where the programs of a gang meet, told by the member that leads.
+    process that took it. `endpoint` is where the programs of a gang meet, told by the member that leads; `read_bytes`
+    is how much of what its program said is written down.
     """
 
     class Ending(models.TextChoices):
@@ -129,6 +139,7 @@ class Member(models.Model):
     rank = models.PositiveIntegerField(default=0)
     runner = models.CharField(max_length=100, blank=True)
     endpoint = models.CharField(max_length=120, blank=True)
+    read_bytes = models.PositiveBigIntegerField(default=0)
     lease_expires_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
@@ -167,6 +178,11 @@ class Member(models.Model):
         if self.ended_at:
             return self.ending
         return "running" if self.running_at else "starting" if self.claimed_at else "waiting"
+
+    @property
+    def status_word(self) -> str:
+        known = {"waiting": _("Waiting"), "starting": _("Starting"), "running": _("Running")}
+        return str(known.get(self.status) or self.get_ending_display())
 
 
 class JobEvent(models.Model):

@@ -1,5 +1,6 @@
 """What users do with jobs, and the one way a job changes its state. apps/jobs/attempts.py is the node's side."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
 from apps.datasets.models import DatasetVersion
 from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, program_of
+from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.models import Job, JobEvent
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
@@ -37,7 +39,7 @@ TASKS_OF_KIND = {
 COMPRESSION_METHODS = ("int8",)
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
-MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1}  # that its program can use
+MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # that it can use
 S = Job.Status
 MAY_BECOME = {
     S.STARTING: (S.QUEUED,),
@@ -183,6 +185,45 @@ def submit_compression(
         )
         details = {"model": str(base_version), "method": method}
         record_audit(team=team, actor=user, action="job.compress", target=str(job), details=details)
+    return job
+
+
+def submit_fusion(
+    *,
+    team: Team,
+    user: User | None,
+    versions: Sequence[ModelVersion],
+    method: str,
+    model_name: str = "",
+    demand: Demand = ONE_DEVICE,
+    terms: Terms = USUAL_TERMS,
+    pool: Pool | None = None,
+) -> Job:
+    """Queue a fusion of the team's `versions`; the data of the first judges all, and its model gets the new version
+    unless `model_name` says another. Raises Unprocessable where they do not go together, Conflict where that data is
+    gone."""
+    check_parts(versions, method)
+    first = versions[0]
+    data = judging_data(team, first)
+    model_name = (model_name or first.model.name).strip()[:80]
+    if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
+        check_task(model, first.model.task)
+    with transaction.atomic():
+        job = queue_job(
+            team=team,
+            user=user,
+            wanted=Wanted(pool or default_pool(), demand, terms),
+            kind=Job.Kind.FUSE,
+            name=_("Fuse %(versions)s") % {"versions": name_of(versions)},
+            dataset_version=data,
+            parts=[{"id": version.pk, "name": str(version)} for version in versions],
+            task=first.model.task,
+            target=first.lineage.get("target", ""),
+            model_name=model_name,
+            method=method,
+        )
+        details = {"versions": [str(version) for version in versions], "method": method}
+        record_audit(team=team, actor=user, action="job.fuse", target=str(job), details=details)
     return job
 
 

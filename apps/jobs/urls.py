@@ -8,6 +8,7 @@ urlpatterns = [
     path("jobs/export.csv", views.export, name="export"),
     path("jobs/new/", views.new, name="new"),
     path("jobs/compress/", views.compress, name="compress"),
+    path("jobs/fuse/", views.fuse, name="fuse"),
     path("jobs/<int:pk>/", views.detail, name="detail"),
     path("jobs/<int:pk>/metrics/", views.metrics, name="metrics"),
     path("jobs/<int:pk>/outputs/<path:name>", views.output, name="output"),

@@ -5,7 +5,7 @@ import csv
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import F, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -18,10 +18,11 @@ from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.core.spreadsheets import harmless
 from apps.datasets.models import DatasetVersion
-from apps.jobs import curves, measurements, results
+from apps.jobs import curves, fused, measurements, results
 from apps.jobs.checkpoints import checkpoint_trouble, listed_checkpoints
 from apps.jobs.continuing import USUAL_EPOCHS, checkpoints_to_extend, extend_training
-from apps.jobs.forms import LaunchForm, values_of_job
+from apps.jobs.forms import FuseForm, LaunchForm, values_of_job
+from apps.jobs.fusing import existing_parts
 from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.prospects import look_ahead
@@ -34,6 +35,7 @@ from apps.jobs.services import (
     pause_job,
     resume_job,
     submit_compression,
+    submit_fusion,
     submit_training,
 )
 from apps.jobs.timeline import state_line
@@ -232,6 +234,53 @@ def compress(request: HttpRequest) -> HttpResponse:
     return redirect("jobs:detail", job.pk)
 
 
+def fuse(request: HttpRequest) -> HttpResponse:
+    """Choose what to fuse and how: ?version= ids that are chosen already, ?model= where none is."""
+    require_write(request)
+    values = request.POST if request.method == "POST" else request.GET
+    form = FuseForm(start=_start_of_fusion(request, values), values=values, is_submitted=request.method == "POST")
+    usual = Wanted(default_pool(), ONE_DEVICE)
+    most = MOST_DEVICES[Job.Kind.FUSE]
+    where = WhereForm(team=request.team, user=request.user, values=values, usual=usual, most_devices=most)
+    status = 200
+    if request.method == "POST":
+        if form.is_valid() and where.is_valid():
+            try:
+                return redirect("jobs:detail", _submit_fusion(request, form, where).pk)
+            except DomainError as error:
+                beside = where if error.field in where.fields else form
+                beside.add_error(error.field if error.field in beside.fields else None, error.message)
+                status = error.status
+        else:
+            status = 422
+    draft = form.draft(request.team, request.user)
+    prospect = look_ahead(job=draft, wanted=where.wanted, user=request.user)
+    context = {"form": form, "where": where, "start": form.start, "prospect": prospect}
+    return render(request, "jobs/fuse.html", context, status=status)
+
+
+def _start_of_fusion(request: HttpRequest, values: QueryDict) -> ModelVersion:
+    """The first version that is chosen, else the newest of the model: what others must go with."""
+    versions = ModelVersion.objects.filter(model__team=request.team).select_related("model")
+    if chosen := values.getlist("version"):
+        return get_object_or_404(versions, pk=_number(chosen[0]))
+    newest = versions.filter(model=_number(values.get("model", ""))).exclude(meta__has_key="compression")
+    return get_object_or_404(newest.order_by("-number")[:1])
+
+
+def _submit_fusion(request: HttpRequest, form: FuseForm, where: WhereForm) -> Job:
+    return submit_fusion(
+        team=request.team,
+        user=request.user,
+        versions=form.chosen,
+        method=form.cleaned_data["method"],
+        model_name=form.cleaned_data["model_name"],
+        demand=where.wanted.demand,
+        terms=where.wanted.terms,
+        pool=where.wanted.pool,
+    )
+
+
 # One job
 
 
@@ -258,6 +307,7 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         "log": list(reversed(job.log_lines.order_by("-id")[:LOG_LINES])),
         "seconds": job_seconds(job),
         "has_curves": job.kind == Job.Kind.TRAIN,
+        "members": list(job.members.filter(attempt=job.attempt).select_related("node")),
         "checkpoint": job.checkpoints.complete().last(),
         "checkpoints": listed_checkpoints(job),
         "trouble": checkpoint_trouble(job),
@@ -281,7 +331,17 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         context["results"] = results.read(job.result, job.outputs, columns)
     if job.status == Job.Status.SUCCEEDED and job.kind == Job.Kind.COMPRESS:
         context["measured"] = measurements.read(job.result)
+    if job.kind == Job.Kind.FUSE:
+        context["parts"] = _parts(job)
+        if job.status == Job.Status.SUCCEEDED:
+            context["fused"] = fused.read(job.result, job.parts)
     return context
+
+
+def _parts(job: Job) -> list[tuple[str, ModelVersion | None]]:
+    """The name of each version that a fusion is made of, and the version where it is still there."""
+    versions = existing_parts(job)
+    return [(part["name"], versions.get(part["id"])) for part in job.parts]
 
 
 def job_seconds(job: Job) -> float | None:
