@@ -12,7 +12,8 @@ from apps.core.htmx import STOP_POLLING
 from apps.jobs import attempts
 from apps.jobs.members import renew_lease
 from apps.jobs.models import Job, Member
-from apps.jobs.services import active_jobs, cancel_job, pause_job, resume_job, submit_compression, submit_prepare
+from apps.jobs.pausing import pause_job, resume_job
+from apps.jobs.services import active_jobs, cancel_job, submit_compression, submit_prepare
 from apps.jobs.tasks import tick
 from apps.resources.models import Allocation, Budget, Device, Quota, Share, UsageRecord
 from apps.resources.nodes import default_pool

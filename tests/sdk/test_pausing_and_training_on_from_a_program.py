@@ -11,7 +11,10 @@ WAIT_SECONDS = 300
 
 def points(sdk: leptonai.Client, job: leptonai.Record, split: str) -> dict[tuple[str, int], float]:
     """Every point of the curves of `split`, by name and step; no step may be there twice."""
-    found = [point for point in sdk.jobs.metrics(job)["results"] if point.split == split]
+    found: list[leptonai.Record] = []
+    while page := sdk.jobs.metrics(job, after=found[-1].id if found else 0)["results"]:
+        found += page
+    found = [point for point in found if point.split == split]
     curves = {(point.name, point.step): point.value for point in found}
     assert len(curves) == len(found)
     return curves
