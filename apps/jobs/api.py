@@ -20,6 +20,7 @@ from apps.core.errors import Conflict, NotFound
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.jobs.continuing import clone_job, extend_training, terms_of
 from apps.jobs.models import Job, JobLog, Metric
+from apps.jobs.pausing import pause_job, resume_job
 from apps.jobs.serializers import (
     CloneInput,
     ExtendInput,
@@ -33,8 +34,6 @@ from apps.jobs.services import (
     ONE_DEVICE,
     cancel_job,
     change_terms,
-    pause_job,
-    resume_job,
     submit_compression,
     submit_fusion,
     submit_training,

@@ -27,7 +27,7 @@ from apps.resources.nodes import default_pool
 from apps.resources.quotas import limit_of, share_of
 from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
-from apps.resources.services import change_claim, release_allocation, request_allocation, resume_claim
+from apps.resources.services import change_claim, release_allocation, request_allocation
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
 from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.training.hyperparameters import HyperparameterError, resolve
@@ -360,7 +360,7 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
     if job.is_ended:
         raise Conflict(_("This job has ended already."), code="already_ended")
     if job.status in Job.ACTIVE:
-        _note_request(job, user, _("Asked to stop."), "cancel_requested_at")
+        note_request(job, user, _("Asked to stop."), "cancel_requested_at")
     else:
         message = _("Cancelled while it was paused.") if job.status == S.PAUSED else _("Cancelled before it started.")
         move_job(job=job, to=S.CANCELLED, actor=user, message=message, finished_at=Now())
@@ -371,54 +371,7 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
     return job
 
 
-def _note_request(job: Job, user: User | None, message: str, field: str) -> None:
-    """Its runner looks for this; asking twice changes nothing."""
+def note_request(job: Job, user: User | None, message: str, field: str) -> None:
+    """Inside a transaction: set the moment at which somebody asked, which its runner looks for; once."""
     if Job.objects.filter(pk=job.pk, **{field: None}).update(**{field: Now()}):
         JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=message)
-
-
-@transaction.atomic
-def pause_job(*, job: Job, user: User | None) -> Job:
-    """Let a training rest. One that waits is paused at once; one that runs writes a checkpoint, gives its devices back
-    and is paused within seconds. Raises Conflict for what has ended, is being stopped, or has no checkpoints."""
-    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation").get(pk=job.pk)
-    if job.status == S.PAUSED:
-        return job
-    _require_pausable(job)
-    if job.status in Job.ACTIVE:
-        _note_request(job, user, _("Asked to pause."), "pause_requested_at")
-    else:
-        move_job(job=job, to=S.PAUSED, actor=user)
-        release_allocation(allocation=job.allocation)
-    record_audit(team=job.team, actor=user, action="job.pause", target=str(job), details={})
-    job.refresh_from_db()
-    return job
-
-
-def _require_pausable(job: Job) -> None:
-    if job.is_ended:
-        raise Conflict(_("This job has ended already."), code="already_ended")
-    if job.cancel_requested_at:
-        raise Conflict(_("This job is being stopped."), code="being_stopped")
-    if job.kind != Job.Kind.TRAIN:
-        raise Conflict(
-            _("Only trainings can be paused; this job would have to begin anew. Cancel it instead."),
-            code="cannot_pause",
-        )
-
-
-@transaction.atomic
-def resume_job(*, job: Job, user: User | None) -> Job:
-    """Put a paused job back in the queue, behind what waits already; it goes on from its newest checkpoint. Raises
-    Conflict when it is not paused, and what a submit raises where budget, quota or machines no longer allow it."""
-    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation__pool").get(pk=job.pk)
-    if job.status != S.PAUSED:
-        raise Conflict(_("This job is not paused, so there is nothing to resume."), code="not_paused")
-    wanted = wanted_of(job.allocation)
-    wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
-    check_may_start(job.team, wanted.pool)
-    require_job_quota(job.team, wanted.pool)
-    claim = resume_claim(allocation=job.allocation, wanted=wanted, user=user)
-    move_job(job=job, to=S.QUEUED, actor=user, message=_("Resumed."), allocation=claim, strikes=0)
-    record_audit(team=job.team, actor=user, action="job.resume", target=str(job), details={})
-    return job

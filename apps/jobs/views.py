@@ -25,6 +25,7 @@ from apps.jobs.forms import FuseForm, LaunchForm, values_of_job
 from apps.jobs.fusing import existing_parts
 from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
 from apps.jobs.models import Job, JobEvent
+from apps.jobs.pausing import pause_job, resume_job
 from apps.jobs.prospects import look_ahead
 from apps.jobs.remedies import BLAME, find_remedy
 from apps.jobs.services import (
@@ -32,8 +33,6 @@ from apps.jobs.services import (
     ONE_DEVICE,
     cancel_job,
     change_terms,
-    pause_job,
-    resume_job,
     submit_compression,
     submit_fusion,
     submit_training,
