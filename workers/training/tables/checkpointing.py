@@ -21,7 +21,8 @@ SEPARATOR = "|"
 
 @dataclass
 class Keeper:
-    """`members` holds the arrays of every finished model by its key; `identity` says which training they belong to."""
+    """`members` holds the arrays of every finished model by its key; `identity` says which training they belong to.
+    `curve_key` is the one model that draws curves, `curve_step` how far it has drawn them."""
 
     store: CheckpointStore
     identity: dict[str, Any]
@@ -30,6 +31,8 @@ class Keeper:
     members: dict[str, Arrays] = field(default_factory=dict)
     histories: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     step: int = 0
+    curve_key: str = ""
+    curve_step: int = 0
     saved_at: float = field(default_factory=time.monotonic)
     _partial: tuple[str, Arrays, dict[str, Any]] | None = None
 
@@ -39,6 +42,7 @@ class Keeper:
         if checkpoint is None or checkpoint.state["identity"] != self.identity:
             return
         self.step, self.histories = checkpoint.step, checkpoint.state["histories"]
+        self.curve_key, self.curve_step = checkpoint.state.get("curve", ("", 0))  # before there were any
         groups: dict[str, Arrays] = {key: {} for key in checkpoint.state["members"]}
         partial: Arrays = {}
         for name, array in checkpoint.tensors.items():
@@ -68,7 +72,8 @@ class Keeper:
         fence.check()
         if self.stop.requested or time.monotonic() - self.saved_at >= self.store.every_seconds:
             path = self.save(key, *state())
-            self.events.checkpoint(path.relative_to(self.store.folder.parent), step=self.step, epoch=len(self.members))
+            relative = path.relative_to(self.store.folder.parent)
+            self.events.checkpoint(relative, step=self.curve_step, epoch=len(self.members))
         if self.stop.requested:
             raise Stopped
 
@@ -85,6 +90,7 @@ class Keeper:
             "identity": self.identity,
             "members": list(self.members),
             "histories": self.histories,
+            "curve": [self.curve_key, self.curve_step],
             "partial": {"key": key, "state": dict(state)} if state else None,
         }
         path = self.store.save(step=self.step, tensors=everything, state=facts)
