@@ -22,9 +22,10 @@ from apps.jobs.models import Job, Member
 from apps.resources.models import Node
 from apps.resources.nodes import retire_node
 from workers import replicas
-from workers.artifacts import jobs_folder, node_folder, runner_log
+from workers.artifacts import is_spread, jobs_folder, node_folder, runner_log
 from workers.heartbeat import Heartbeat
 from workers.launcher import end_tree, find_by_token, launch
+from workers.spares import Spares
 from workers.tokens import program_token, runner_prefix, runner_token
 
 logger = logging.getLogger("lepton.agent")
@@ -49,6 +50,7 @@ class Agent:
         self.refusal = ""
         self.looked_for_orphans_at = float("-inf")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.spares = Spares(name)
         self.heartbeat = Heartbeat(name, self.folder, stopping=self.stopping, on_refused=self._leave)
         # Apart, because a replica may let whoever asks it wait for ten seconds.
         looks = {"agent": self._look, "replicas": replicas.supervise}
@@ -74,6 +76,7 @@ class Agent:
         self.wake()
         for thread in (*self.threads, self.heartbeat.thread):
             thread.join(timeout=10)
+        self.spares.drop()
         node = self.heartbeat.node
         if node is None:
             return
@@ -108,10 +111,11 @@ class Agent:
             recover_orphans(node)
             remove_leftovers(node)
             self.looked_for_orphans_at = time.monotonic()
-        start_granted(node)
+        start_granted(node, self.spares)
+        self.spares.keep(node)
 
 
-def start_granted(node: Node) -> None:
+def start_granted(node: Node, spares: Spares) -> None:
     """Claim every job that was granted to this node to lead, and its parts of the gangs that others lead; give each a
     runner."""
     granted = Job.objects.filter(
@@ -120,10 +124,10 @@ def start_granted(node: Node) -> None:
     for job_id in granted.values_list("id", flat=True):
         job = claim_job(job_id=job_id, node=node)
         if job is not None:
-            start_runner(job.members.get(attempt=job.attempt, rank=0))
+            start_runner(job.members.get(attempt=job.attempt, rank=0), spares)
     for member in members_to_claim(node):
         if claim_member(member=member):
-            start_runner(member)
+            start_runner(member, spares)
 
 
 def recover_orphans(node: Node) -> None:
@@ -153,14 +157,14 @@ def remove_leftovers(node: Node) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def start_runner(member: Member) -> None:
+def start_runner(member: Member, spares: Spares) -> None:
     name, job, attempt = member.node.name, member.job_id, member.attempt
-    launch(
-        [sys.executable, "manage.py", "run_attempt", str(job), str(attempt), str(member.rank)],
-        token=runner_token(name, job, attempt),
-        log_path=runner_log(member),
-        cwd=settings.BASE_DIR,
-    )
+    part = [str(job), str(attempt), str(member.rank)]
+    token = runner_token(name, job, attempt)
+    may_have_spare = member.job.kind == Job.Kind.TRAIN and not is_spread(member)  # torchrun starts its own processes
+    if not (may_have_spare and spares.take(part, token=token, log_path=runner_log(member))):
+        argv = [sys.executable, "manage.py", "run_attempt", *part]
+        launch(argv, token=token, log_path=runner_log(member), cwd=settings.BASE_DIR)
 
 
 _agent: Agent | None = None

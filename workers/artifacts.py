@@ -3,20 +3,33 @@
 import logging
 import os
 import shutil
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from django.conf import settings
 
 from apps.core.errors import StorageFull
 from apps.core.storage import Blob, DamagedBlob, check_reachable, discard_if_damaged, fetch, put_file
+from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Member
 from apps.registry.models import ModelVersion
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, CompressSpec, DataFile, PrepareSpec, TrainSpec
+from apps.resources.models import Node
+from workers.contract import (
+    CHECKPOINT_FOLDER,
+    OUTPUT_FOLDER,
+    CompressSpec,
+    DataFile,
+    FusedModel,
+    FuseSpec,
+    PrepareSpec,
+    TrainSpec,
+)
 from workers.devices import usable_cpus
 from workers.parallel.plan import DDP, ParallelPlan
 
 logger = logging.getLogger("lepton.artifacts")
 
+WHOLE_MANIFEST = "manifest.json"
 DATA_FILES = {"image_folder": ("data.zip", "index.jsonl"), "table": ("data.csv", "index.json")}
 
 
@@ -41,7 +54,7 @@ def runner_log(member: Member) -> Path:
     return node_folder(member.node.name) / "logs" / f"runner-{member.job_id}-{member.attempt}.log"
 
 
-def build_spec(member: Member, folder: Path, *, resume: bool) -> PrepareSpec | TrainSpec | CompressSpec:
+def build_spec(member: Member, folder: Path, *, resume: bool) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec:
     """Fetch what the member's job needs into `folder` and describe it to the program; `resume` where a checkpoint was
     brought back before. Raises OSError."""
     match member.job.kind:
@@ -49,6 +62,8 @@ def build_spec(member: Member, folder: Path, *, resume: bool) -> PrepareSpec | T
             return _prepare_spec(member.job, folder)
         case Job.Kind.TRAIN:
             return _train_spec(member, folder, resume)
+        case Job.Kind.FUSE:
+            return _fuse_spec(member, folder)
         case _:
             return _compress_spec(member, folder)
 
@@ -79,6 +94,7 @@ def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
         device=device_name(member),
         threads=threads(member),
         plan=plan_of(job),
+        extends_step=job.extends_step,
         checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
         **_data_paths(job, folder),
     )
@@ -92,6 +108,30 @@ def _compress_spec(member: Member, folder: Path) -> CompressSpec:
         model_dir=str(fetch_model(job.base_version, folder / "model")),
         method=job.method,
         target=job.target or None,
+        threads=threads(member),
+        **_data_paths(job, folder),
+    )
+
+
+def _fuse_spec(member: Member, folder: Path) -> FuseSpec:
+    """Raises NotFound where a version was deleted while the job waited."""
+    job = member.job
+    content_hash = job.dataset_version.content_hash
+    models = [
+        FusedModel(
+            name=str(version),
+            model_dir=str(fetch_model(version, folder / "models" / str(number))),
+            is_same_data=version.lineage.get("content_hash") == content_hash,
+        )
+        for number, version in enumerate(parts_of(job))
+    ]
+    return FuseSpec(
+        work_dir=str(folder),
+        task=job.task,
+        models=tuple(models),
+        method=job.method,
+        target=job.target or None,
+        device=device_name(member),
         threads=threads(member),
         **_data_paths(job, folder),
     )
@@ -125,8 +165,12 @@ def device_name(member: Member) -> str:
 
 
 def threads(member: Member) -> int:
+    return node_threads(member.node)
+
+
+def node_threads(node: Node) -> int:
     """The node's cores, shared evenly among its devices."""
-    return max(1, usable_cpus() // max(1, member.node.devices.count()))
+    return max(1, usable_cpus() // max(1, node.devices.count()))
 
 
 def fetch_model(version: ModelVersion, folder: Path) -> Path:
@@ -186,12 +230,24 @@ def store_outputs(folder: Path) -> dict[str, Blob]:
     return store_folder(folder / OUTPUT_FOLDER)
 
 
+def worth_storing(told: Sequence[dict]) -> list[dict]:
+    """Of the checkpoints told of since the last look: the newest, the best, and those that were asked for."""
+    scored = [event for event in told if event.get("score") is not None]
+    wanted = [*told[-1:], *sorted(scored, key=lambda event: event["score"])[-1:]]
+    return [event for event in told if event in wanted or event.get("is_kept")]
+
+
 def store_checkpoint(folder: Path, event: dict) -> dict[str, Blob]:
     """Raises ValueError when the program names a folder outside its checkpoints."""
     path = (folder / event["path"]).resolve()
     if not path.is_relative_to((folder / CHECKPOINT_FOLDER).resolve()):
         raise ValueError(f"{event['path']} is not below {CHECKPOINT_FOLDER}")
     return store_folder(path)
+
+
+def is_whole(files: Collection[str]) -> bool:
+    """Whether these files of a checkpoint are all there are, as against the parts of some of several processes."""
+    return WHOLE_MANIFEST in files
 
 
 SECRETS = frozenset({"LEPTON_SECRET_KEY", "DATABASE_URL", "REDIS_URL"})  # none of a program's business

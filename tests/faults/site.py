@@ -23,7 +23,7 @@ from tests.faults.cable import Cable
 from tests.faults.recording import Recorder, steps_of
 from tests.site_helpers import digits, make_key, write_zip
 from tests.stack import ROOT, Stack, wait_until
-from workers.launcher import TOKEN_VARIABLE
+from workers.launcher import token_of
 
 LEASE_SECONDS = 9
 CHECKPOINT_SECONDS = 0.5
@@ -34,7 +34,7 @@ RHYTHM = {
 TRAINING = {"epochs": 8, "batch_size": 8, "image_size": 16, "early_stopping_patience": 0}
 END_SECONDS = 120
 DISK_BYTES = 64 * 2**20
-JOB_TOKEN, RUNNER_TOKEN = "/job/", "/runner/"
+JOB_TOKEN, RUNNER_TOKEN, SPARE_TOKEN = "/job/", "/runner/", "/spare/"
 
 
 class Machine:
@@ -93,13 +93,15 @@ class Machine:
         return balloon
 
     def processes(self, kind: str = "") -> list[psutil.Process]:
-        """The living processes of this machine's runners (RUNNER_TOKEN) and programs (JOB_TOKEN)."""
+        """The living processes of this machine's runners (RUNNER_TOKEN) and programs (JOB_TOKEN); not its spares, which
+        have no work yet."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 environment = process.environ() if process.status() != psutil.STATUS_ZOMBIE else {}
-                token = environment.get(TOKEN_VARIABLE, "")
-                if token and environment.get("LEPTON_HOME") == str(self.home) and kind in token:
+                token = token_of(process)
+                is_at_work = token and SPARE_TOKEN not in token
+                if is_at_work and environment.get("LEPTON_HOME") == str(self.home) and kind in token:
                     found.append(process)
         return found
 

@@ -13,10 +13,28 @@ import numpy as np
 from workers import fence
 from workers.contract import EventWriter
 from workers.training.checkpoints import Checkpoint, CheckpointStore
+from workers.training.saving import CheckpointWriter
 from workers.training.stopping import Stop, Stopped
 from workers.trees import Arrays
 
 SEPARATOR = "|"
+
+
+@dataclass
+class Curves(EventWriter):
+    """Writes the events of one model, and metrics of the first model only: those of the next would run over them. A
+    checkpoint is at the step to which the curves are drawn, for from there on they are drawn again."""
+
+    keeper: Keeper = field(kw_only=True)
+    key: str = field(kw_only=True)
+
+    def metric(self, name: str, value: float, *, split: str, step: int, epoch: float) -> None:
+        if self.key == self.keeper.curve_key:
+            self.keeper.curve_step = step
+            super().metric(name, value, split=split, step=step, epoch=epoch)
+
+    def checkpoint(self, path: Path, *, step: int, epoch: float, **labels: Any) -> None:
+        super().checkpoint(path, step=self.keeper.curve_step, epoch=epoch, **labels)
 
 
 @dataclass
@@ -33,8 +51,15 @@ class Keeper:
     step: int = 0
     curve_key: str = ""
     curve_step: int = 0
-    saved_at: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
     _partial: tuple[str, Arrays, dict[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        self.writer = CheckpointWriter(self.store, self.curves(""), lambda: time.monotonic() - self.started)
+
+    def curves(self, key: str) -> Curves:
+        """Where the model `key` reports."""
+        return Curves(self.events.path, _file=self.events._file, keeper=self, key=key)
 
     def restore(self) -> None:
         """Take over the newest complete checkpoint, if it is of this training."""
@@ -70,16 +95,22 @@ class Keeper:
     def save_if_due(self, key: str, state: Any) -> None:
         """Save when the last time is long ago, or when asked to stop; then raises Stopped. Raises Fenced."""
         fence.check()
-        if self.stop.requested or time.monotonic() - self.saved_at >= self.store.every_seconds:
-            path = self.save(key, *state())
-            relative = path.relative_to(self.store.folder.parent)
-            self.events.checkpoint(relative, step=self.curve_step, epoch=len(self.members))
+        if self.stop.requested or self.writer.is_due():
+            tensors, facts = self._everything(key, *state())
+            self.step += 1
+            self.writer.write(step=self.step, epoch=len(self.members), tensors=tensors, state=facts)
         if self.stop.requested:
             raise Stopped
 
     def save(self, key: str, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
         """Store all finished models and the `tensors` and `state` of `key`, the present one. Returns the folder."""
+        everything, facts = self._everything(key, tensors, state)
         self.step += 1
+        return self.store.save(step=self.step, tensors=everything, state=facts)
+
+    def _everything(
+        self, key: str, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]
+    ) -> tuple[Arrays, dict[str, Any]]:
         everything = {
             f"{member}{SEPARATOR}{name}": array
             for member, arrays in self.members.items()
@@ -93,9 +124,7 @@ class Keeper:
             "curve": [self.curve_key, self.curve_step],
             "partial": {"key": key, "state": dict(state)} if state else None,
         }
-        path = self.store.save(step=self.step, tensors=everything, state=facts)
-        self.saved_at = time.monotonic()
-        return path
+        return everything, facts
 
     def store_for(self, key: str) -> MemberStore:
         return MemberStore(self, key)
@@ -107,6 +136,7 @@ class MemberStore:
 
     keeper: Keeper
     key: str
+    is_whole = False
 
     @property
     def folder(self) -> Path:

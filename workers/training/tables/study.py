@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,26 +73,9 @@ class Study:
         return metrics.regression_metrics(original(targets), original(predicted))
 
     def curves(self, key: str) -> EventWriter:
-        """Where model `key` reports."""
+        """Where model `key` reports. Only the first model draws curves: those of the next would run over them."""
         self.keeper.curve_key = self.keeper.curve_key or key
-        return Curves(self.events.path, _file=self.events._file, keeper=self.keeper, key=key)
-
-
-@dataclass
-class Curves(EventWriter):
-    """Writes the events of one model. Only the first model draws curves: those of the next would run over them. A
-    checkpoint is at the step to which they are drawn, which may be more or less than the model has taken."""
-
-    keeper: Keeper = field(kw_only=True)
-    key: str = field(kw_only=True)
-
-    def metric(self, name: str, value: float, *, split: str, step: int, epoch: float) -> None:
-        if self.key == self.keeper.curve_key:
-            self.keeper.curve_step = step
-            super().metric(name, value, split=split, step=step, epoch=epoch)
-
-    def checkpoint(self, path: Path, *, step: int, epoch: float) -> None:
-        super().checkpoint(path, step=self.keeper.curve_step, epoch=epoch)
+        return self.keeper.curves(key)
 
 
 class Candidate(Protocol):
