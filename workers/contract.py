@@ -68,8 +68,8 @@ class TrainSpec:
 
     `data_path` is data.zip or data.csv, `index_path` its index; `hyperparameters` are complete and already checked.
     Writes to ``output/``: ``model/`` (model.safetensors, model.onnx where there is one, meta.json, a sample input) and
-    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``. `plan` is a ParallelPlan
-    as a dict (workers/parallel/plan.py); empty is one process.
+    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``. `plan` is a
+    ParallelPlan as a dict (workers/parallel/plan.py); empty is one process.
     """
 
     work_dir: str

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tests.training.images import events_of, make_spec, start, wait_for, write_digits, write_images
 from workers.contract import EXIT_FAILED, EXIT_STOPPED, EventWriter, ProgramFailure, TrainSpec, read_spec
 from workers.images import decode
+from workers.training.batches import Draws
 from workers.training.image_data import AUGMENTATIONS, ImageRow, choose_size, sort_classes, split_rows
 from workers.training.image_models import ImageClassifier, ImageProbabilities
 from workers.training.images import train
@@ -212,7 +213,7 @@ def test_a_tenth_of_each_class_becomes_validation_where_there_is_none() -> None:
 def test_augmentation_changes_images_a_little_and_the_same_for_a_seed(name: str) -> None:
     images = torch.zeros(16, 20, 20, 3, dtype=torch.uint8)
     images[:, 5:15, 5:15] = 200
-    changed = [AUGMENTATIONS[name]((images,), torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2)]
+    changed = [AUGMENTATIONS[name]((images,), Draws(seed, 16))[0] for seed in (1, 1, 2)]
     assert torch.equal(changed[0], changed[1])
     assert not torch.equal(changed[0], changed[2])
     assert changed[0].shape == images.shape
@@ -222,7 +223,7 @@ def test_augmentation_changes_images_a_little_and_the_same_for_a_seed(name: str)
 
 def test_light_augmentation_never_mirrors() -> None:
     ramp = torch.linspace(0, 255, 20).to(torch.uint8).reshape(1, 1, 20, 1).expand(32, 20, 20, 1)
-    (changed,) = AUGMENTATIONS["light"]((ramp,), torch.Generator().manual_seed(0))
+    (changed,) = AUGMENTATIONS["light"]((ramp,), Draws(0, 32))
     assert (changed[:, :, -4:].mean(dim=(1, 2, 3)) > changed[:, :, :4].mean(dim=(1, 2, 3))).all()
 
 

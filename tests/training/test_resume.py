@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from workers.contract import EventWriter, ProgramFailure, read_events
-from workers.training.batches import Batches
+from workers.training.batches import Batches, Draws
 from workers.training.checkpoints import TENSORS, CheckpointStore
 from workers.training.hyperparameters import resolve
 from workers.training.loop import Evaluation, FitResult, fit
@@ -39,8 +39,8 @@ def problem() -> tuple[torch.Tensor, torch.Tensor]:
     return inputs, (inputs[:, 0] + inputs[:, 1] ** 2 > 0.5).long()
 
 
-def jitter(inputs: tuple[torch.Tensor, ...], generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-    return (inputs[0] + 0.1 * torch.randn(inputs[0].shape, generator=generator),)
+def jitter(inputs: tuple[torch.Tensor, ...], draws: Draws) -> tuple[torch.Tensor, ...]:
+    return (inputs[0] + 0.2 * draws.uniform(6) - 0.1,)
 
 
 def run(work: Path, stop: Stop | None = None, resume: bool = False, **overrides: object) -> tuple[FitResult, nn.Module]:
@@ -179,9 +179,9 @@ def test_progress_says_how_far_how_fast_and_how_long(tmp_path: Path) -> None:
 def test_batches_cover_each_example_once_and_differ_by_epoch_but_not_by_run() -> None:
     targets = torch.arange(50)
     batches = Batches([targets], targets, 16, seed=3)
-    first = [target.tolist() for _, target in batches.epoch(0)]
+    first = [batch.targets.tolist() for batch in batches.epoch(0)]
     assert sorted(sum(first, [])) == list(range(50))
     assert sorted(map(len, first)) == [12, 12, 13, 13]
-    assert first == [target.tolist() for _, target in Batches([targets], targets, 16, seed=3).epoch(0)]
-    assert first != [target.tolist() for _, target in batches.epoch(1)]
-    assert first[2:] == [target.tolist() for _, target in batches.epoch(0, start=2)]
+    assert first == [batch.targets.tolist() for batch in Batches([targets], targets, 16, seed=3).epoch(0)]
+    assert first != [batch.targets.tolist() for batch in batches.epoch(1)]
+    assert first[2:] == [batch.targets.tolist() for batch in batches.epoch(0, start=2)]

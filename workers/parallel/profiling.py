@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from workers.parallel.facts import Layer, ModelProfile
 from workers.parallel.shapes import Shape
+from workers.parallel.strategies.base import PRECISIONS
 from workers.training.architectures import ARCHITECTURES, stem_stride
 from workers.training.batches import Batches
 from workers.training.image_data import AUGMENTATIONS
@@ -30,7 +31,6 @@ REPEATS, WARM = 5, 2
 BATCH_SECONDS = 0.3  # what a step of the larger batch may take
 SMALL_BATCH = 4
 LARGE_BATCHES = {"cpu": 64, "cuda": 256, "mps": 128}
-PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 USUAL = {"optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "momentum": 0.9}
 
 
@@ -46,7 +46,7 @@ class _Bench:
         self.free_bytes, self.base_bytes = _free_bytes(device), _held_bytes(device)
         torch.manual_seed(0)
         self.model = build_model(shape).to(device).train()
-        self.precision = PRECISIONS[shape.precision]
+        self.precision = PRECISIONS.get(shape.precision)
 
     def run(self) -> dict[str, Any]:
         small, large = self._batch_sizes()
@@ -214,12 +214,15 @@ def _loading_seconds(shape: Shape, augmentation: str, count: int) -> float:
     """Reading an example from the store and changing it at random."""
     store = np.zeros((4 * count, shape.side, shape.side, shape.channels), dtype=np.uint8)
     batches = Batches([store], torch.zeros(4 * count, dtype=torch.long), count, 0, AUGMENTATIONS[augmentation])
-    for _batch in batches.epoch(0):
-        pass
+    _read_all(batches, epoch=0)
     started = time.perf_counter()
-    for _batch in batches.epoch(1):
-        pass
+    _read_all(batches, epoch=1)
     return (time.perf_counter() - started) / (4 * count)
+
+
+def _read_all(batches: Batches, epoch: int) -> None:
+    for batch in batches.epoch(epoch):
+        batch.take(0, len(batch))
 
 
 def _timed(device: torch.device, action: Callable[[], object]) -> float:

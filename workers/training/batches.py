@@ -1,4 +1,5 @@
-"""Mini-batches whose order and augmentation depend on seed and step alone, so training can go on from any step."""
+"""Mini-batches whose order and augmentation depend on seed and step alone: training can go on from any step, and every
+process of a distributed training draws the same batch and takes its own rows of it."""
 
 from __future__ import annotations
 
@@ -10,9 +11,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Changes a batch of inputs at random, with the generator it is given.
-Transform = Callable[[tuple[Tensor, ...], torch.Generator], tuple[Tensor, ...]]
 Source = Tensor | np.ndarray
+
+
+class Draws:
+    """Random numbers for the rows `start` to `stop` of a batch of `count`.
+
+    They are drawn for the whole batch, so that an example gets the same ones whichever rows are taken with it.
+    """
+
+    def __init__(self, seed: int, count: int, start: int = 0, stop: int | None = None) -> None:
+        self.count, self.rows = count, slice(start, stop)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """[rows, *shape] between 0 and 1."""
+        return torch.rand(self.count, *shape, generator=self.generator)[self.rows]
+
+
+# Changes inputs at random, with the numbers it draws.
+Transform = Callable[[tuple[Tensor, ...], Draws], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's examples: `rows` numbers them in `batches`. Nothing is read before it is taken."""
+
+    batches: Batches
+    rows: np.ndarray
+    step: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def targets(self) -> Tensor:
+        return self.batches.targets[torch.from_numpy(self.rows)]
+
+    def take(self, start: int, stop: int) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Inputs and targets of the rows from `start` to `stop`."""
+        return self.batches.read(self.rows, self.step, start, stop)
 
 
 @dataclass(frozen=True)
@@ -35,21 +73,22 @@ class Batches:
     def __len__(self) -> int:
         return math.ceil(len(self.targets) / self.batch_size)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of epoch `number` (from 0), from batch `start` on."""
         order = np.random.default_rng((self.seed, number)).permutation(len(self.targets))
         parts = np.array_split(order, len(self))
         for position in range(start, len(parts)):
             # Sorted within the batch: a memory-mapped store is then read front to back.
-            yield self._batch(np.sort(parts[position]), number * len(self) + position)
+            yield Batch(self, np.sort(parts[position]), number * len(self) + position)
 
-    def _batch(self, rows: np.ndarray, step: int) -> tuple[tuple[Tensor, ...], Tensor]:
-        places = rows if self.rows is None else self.rows[rows]
+    def read(self, rows: np.ndarray, step: int, start: int, stop: int) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Inputs and targets of ``rows[start:stop]``, changed as that part of the batch of step `step`."""
+        taken = rows[start:stop]
+        places = taken if self.rows is None else self.rows[taken]
         inputs = tuple(_take(source, places) for source in self.inputs)
         if self.transform:
-            generator = torch.Generator().manual_seed((self.seed + 1) * 1_000_003 + step)
-            inputs = self.transform(inputs, generator)
-        return inputs, self.targets[torch.from_numpy(rows)]
+            inputs = self.transform(inputs, Draws((self.seed + 1) * 1_000_003 + step, len(rows), start, stop))
+        return inputs, self.targets[torch.from_numpy(taken)]
 
 
 def _take(source: Source, rows: np.ndarray) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 from workers.contract import SPLITS, ProgramFailure
 from workers.images import decode, is_grey
 from workers.training.architectures import choose_side, sides_of
+from workers.training.batches import Draws
 
 CHUNK = 256
 VALIDATION_SHARE = 0.1
@@ -170,42 +171,41 @@ class Augmentation:
     is_mirrored: bool
     erased: float
 
-    def __call__(self, inputs: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
+    def __call__(self, inputs: tuple[Tensor, ...], draws: Draws) -> tuple[Tensor, ...]:
         """Change (images uint8 [N, H, W, C],) into (images float32 of the same shape on the scale 0 to 255,)."""
         images = inputs[0].permute(0, 3, 1, 2).float()
-        images = self._move(images, generator)
-        images = self._shade(images, generator)
+        images = self._move(images, draws)
+        images = self._shade(images, draws)
         if self.erased:
-            images = self._erase(images, generator)
+            images = self._erase(images, draws)
         return (images.permute(0, 2, 3, 1),)
 
-    def _move(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _move(self, images: Tensor, draws: Draws) -> Tensor:
         count = len(images)
-        angle = _spread(count, math.radians(self.angle), generator)
-        scale = torch.exp(_spread(count, math.log1p(self.scale), generator))
+        angle = _spread(math.radians(self.angle), draws)
+        scale = torch.exp(_spread(math.log1p(self.scale), draws))
         mirror = torch.ones(count)
         if self.is_mirrored:
-            mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
-        across, down = _spread(count, 2 * self.shift, generator), _spread(count, 2 * self.shift, generator)
+            mirror = torch.where(draws.uniform() < 0.5, -1.0, 1.0)
+        across, down = _spread(2 * self.shift, draws), _spread(2 * self.shift, draws)
         cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
         rows = torch.stack([cos * mirror, -sin, across, sin * mirror, cos, down], dim=1).reshape(count, 2, 3)
         grid = F.affine_grid(rows, list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
-    def _shade(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        count = len(images)
-        contrast = 1 + _spread(count, self.contrast, generator).reshape(-1, 1, 1, 1)
-        brightness = 255 * _spread(count, self.brightness, generator).reshape(-1, 1, 1, 1)
+    def _shade(self, images: Tensor, draws: Draws) -> Tensor:
+        contrast = 1 + _spread(self.contrast, draws).reshape(-1, 1, 1, 1)
+        brightness = 255 * _spread(self.brightness, draws).reshape(-1, 1, 1, 1)
         middle = images.mean(dim=(1, 2, 3), keepdim=True)
         return ((images - middle) * contrast + middle + brightness).clamp(0, 255)
 
-    def _erase(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _erase(self, images: Tensor, draws: Draws) -> Tensor:
         """Cover a square of at most `erased` of the side with the image's mean colour, in half of the images."""
-        count, _, height, width = images.shape
-        draws = torch.rand(count, 4, generator=generator)
-        half = draws[:, 0] * self.erased / 2 * (draws[:, 1] < 0.5)
-        down = ((torch.arange(height) + 0.5) / height - draws[:, 2:3]).abs() < half[:, None]
-        across = ((torch.arange(width) + 0.5) / width - draws[:, 3:4]).abs() < half[:, None]
+        height, width = images.shape[2:]
+        drawn = draws.uniform(4)
+        half = drawn[:, 0] * self.erased / 2 * (drawn[:, 1] < 0.5)
+        down = ((torch.arange(height) + 0.5) / height - drawn[:, 2:3]).abs() < half[:, None]
+        across = ((torch.arange(width) + 0.5) / width - drawn[:, 3:4]).abs() < half[:, None]
         covered = (down[:, :, None] & across[:, None, :])[:, None]
         return torch.where(covered, images.mean(dim=(2, 3), keepdim=True), images)
 
@@ -221,6 +221,6 @@ AUGMENTATIONS = {
 }  # fmt: skip
 
 
-def _spread(count: int, reach: float, generator: torch.Generator) -> Tensor:
-    """`count` numbers evenly spread between -reach and reach."""
-    return (2 * torch.rand(count, generator=generator) - 1) * reach
+def _spread(reach: float, draws: Draws) -> Tensor:
+    """A number for each row, evenly spread between -reach and reach."""
+    return (2 * draws.uniform() - 1) * reach

@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from workers.contract import EventWriter, ProgramFailure
-from workers.training.batches import Batches
+from workers.parallel.strategies.base import Strategy
+from workers.training.batches import Batch, Batches
 from workers.training.checkpoints import CheckpointStore
 from workers.training.losses import Loss
-from workers.training.optimization import MovingAverage, learning_rate_factor, make_optimizer, set_learning_rate
+from workers.training.optimization import learning_rate_factor
 from workers.training.reporting import Reporter
-from workers.training.state import export_state, import_state
 from workers.training.stopping import Stop, Stopped
 
 CHECKPOINT_SECONDS = 5.0
+STATE_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,27 @@ def fit(
     resume: bool = False,
     device: str = "cpu",
     span: tuple[float, float] = (0.0, 1.0),
+    strategy: Strategy | None = None,
 ) -> FitResult:
     """Train `model` in place and leave the weights of its best epoch in it.
 
     `evaluate` gets the model in eval mode without gradients. With `resume`, training goes on from the newest complete
-    checkpoint exactly as if it had not been interrupted. Raises Stopped after writing a checkpoint when `stop` is set,
-    and ProgramFailure with code diverged or unsupported_precision.
+    checkpoint exactly as if it had not been interrupted. `strategy` says how several processes share the work, each of
+    which calls this alike; None is one process. Raises Stopped after writing a checkpoint when `stop` is set, and
+    ProgramFailure with code diverged or unsupported_precision.
     """
     _check_precision(hyperparameters["mixed_precision"], device)
     reporter = Reporter(events, hyperparameters["epochs"], len(batches), span)
-    model = model.to(device)
-    training = _Training(model, batches, evaluate, loss, hyperparameters, stop, checkpoints, reporter, device)
+    strategy = strategy or Strategy()
+    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+    identity = {
+        "format": STATE_FORMAT,
+        "hyperparameters": dict(hyperparameters),
+        "examples": len(batches.targets),
+        "shapes": shapes,
+    }
+    batches = strategy.prepare(model, batches, loss, hyperparameters, device)
+    training = _Training(strategy, batches, evaluate, hyperparameters, stop, checkpoints, reporter, identity)
     if not (resume and training.restore()):
         checkpoints.clear()
     while not training.is_done():
@@ -92,34 +103,29 @@ def _check_precision(precision: str, device: str) -> None:
 
 @dataclass
 class _Training:
-    """Everything that changes while training, and the steps that change it."""
+    """How far a training is, and the steps that bring it on; the weights are the strategy's.
 
-    model: nn.Module
+    `identity` is what must be the same for a checkpoint to be this training's.
+    """
+
+    strategy: Strategy
     batches: Batches
     evaluate: Callable[[nn.Module], Evaluation]
-    loss: Loss
     hyperparameters: Mapping[str, Any]
     stop: Stop
     checkpoints: CheckpointStore
     reporter: Reporter
-    device: str
+    identity: dict[str, Any]
     step: int = 0
     epoch: int = 0
     epoch_losses: list[float] = field(default_factory=list)
-    best: dict[str, Tensor] = field(default_factory=dict)
     best_epoch: int = 0
     best_score: float = -math.inf
     history: list[dict[str, float]] = field(default_factory=list)
     seconds_before: float = 0.0
 
     def __post_init__(self) -> None:
-        precision = self.hyperparameters["mixed_precision"]
-        self.device_type = torch.device(self.device).type
-        self.precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-        self.optimizer = make_optimizer(self.model, self.hyperparameters)
-        self.scaler = torch.amp.GradScaler(self.device_type, enabled=precision == "fp16")
-        decay = self.hyperparameters["ema_decay"]
-        self.average = MovingAverage(self.model, decay) if decay else None
+        self.processes = self.strategy.processes
         self.started = time.monotonic()
         self.saved_at = -math.inf
 
@@ -134,48 +140,34 @@ class _Training:
 
     def run_epoch(self) -> None:
         """Go on from where this epoch stands: at its start, or in its middle after a resume."""
-        self.model.train()
-        for inputs, targets in self.batches.epoch(self.epoch, start=self.step - self.epoch * len(self.batches)):
+        for batch in self.batches.epoch(self.epoch, start=self.step - self.epoch * len(self.batches)):
             self._leave_if_asked()
-            self._take_step(tuple(item.to(self.device) for item in inputs), targets.to(self.device))
+            self._take_step(batch)
         self._leave_if_asked()
         self._end_epoch()
 
     def _leave_if_asked(self) -> None:
-        if self.stop.requested:
+        """Before every step. All processes leave when one is asked to."""
+        if self.processes.any(self.stop.requested):
             self.save()
             raise Stopped
 
-    def _take_step(self, inputs: tuple[Tensor, ...], targets: Tensor) -> None:
+    def _take_step(self, batch: Batch) -> None:
         begin, rate = time.monotonic(), self._learning_rate()
-        set_learning_rate(self.optimizer, rate)
-        with torch.autocast(self.device_type, self.precision, enabled=self.precision is not None):
-            outputs = self.model(*inputs)
-        loss = self.loss(outputs.float(), targets)
-        value = loss.item()
-        self._fail_if_diverged(value, "training loss")
-        self._descend(loss)
+        losses = self.strategy.step(batch, self.step + 1, rate)
+        seconds = time.monotonic() - begin
         self.step += 1
-        self.epoch_losses.append(value)
-        if self.average:
-            self.average.update(self.model, self.step)
-        self.reporter.took_step(self.step, value, rate, len(targets), time.monotonic() - begin)
+        for step, loss in enumerate(losses, self.step - len(losses) + 1):
+            self._fail_if_diverged(loss, "training loss", step)
+            self.epoch_losses.append(loss)
+            self.reporter.took_step(step, loss, rate, len(batch), seconds)
 
     def _learning_rate(self) -> float:
         settings = self.hyperparameters
         factor = learning_rate_factor(settings["scheduler"], self.step, self.reporter.steps, settings["warmup_ratio"])
         return settings["learning_rate"] * factor
 
-    def _descend(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        if self.hyperparameters["max_grad_norm"]:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.hyperparameters["max_grad_norm"])
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-
-    def _fail_if_diverged(self, value: float, what: str) -> None:
+    def _fail_if_diverged(self, value: float, what: str, step: int) -> None:
         if math.isfinite(value):
             return
         rate = self.hyperparameters["learning_rate"]
@@ -183,7 +175,7 @@ class _Training:
         self.reporter.events.log(f"The last finite losses of this epoch: {recent}.", "error")
         raise ProgramFailure(
             "diverged",
-            f"Training diverged: the {what} became {value} in epoch {self.epoch + 1}, step {self.step + 1}, "
+            f"Training diverged: the {what} became {value} in epoch {self.epoch + 1}, step {step}, "
             f"with learning_rate {rate:g}.",
             hint=f"Lower the learning rate to {rate / 10:g}.",
             blame="settings",
@@ -191,30 +183,22 @@ class _Training:
         )
 
     def _end_epoch(self) -> None:
-        evaluation = self._evaluate()
-        self._fail_if_diverged(evaluation.score, "validation score")
+        evaluation = self.strategy.evaluate(self.evaluate)
+        self._fail_if_diverged(evaluation.score, "validation score", self.step)
         self.epoch += 1
         if evaluation.score > self.best_score:
             self.best_score, self.best_epoch = evaluation.score, self.epoch
-            self.best = {name: value.detach().clone() for name, value in self._judged().state_dict().items()}
+            self.strategy.keep_best()
         row = {"epoch": self.epoch, "train_loss": sum(self.epoch_losses) / len(self.epoch_losses)}
         self.history.append(row | {f"val_{name}": value for name, value in evaluation.metrics.items()})
         self.reporter.evaluated(evaluation.metrics, self.step)
         self.epoch_losses = []
-        if self.is_done() or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+        # Clocks differ, so that all save when one finds it time.
+        if self.is_done() or self.processes.any(time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS):
             self.save()
 
-    def _judged(self) -> nn.Module:
-        return self.average.model if self.average else self.model
-
-    @torch.no_grad()
-    def _evaluate(self) -> Evaluation:
-        self._judged().eval()
-        return self.evaluate(self._judged())
-
     def finish(self) -> FitResult:
-        self.model.load_state_dict(self.best)
-        self.model.eval()
+        self.strategy.finish()
         return FitResult(
             epochs=self.epoch,
             steps=self.step,
@@ -231,18 +215,12 @@ class _Training:
 
     # Checkpoints
 
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be this training's."""
-        shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
-        return {"hyperparameters": dict(self.hyperparameters), "examples": len(self.batches.targets), "shapes": shapes}
-
     def save(self) -> None:
-        averaged = self.average.model if self.average else None
-        tensors, optimizer_state = export_state(self.model, self.optimizer, averaged, self.best)
+        tensors, plain = self.strategy.export_state()
         state = {
-            "identity": self._identity(),
-            "optimizer": optimizer_state,
-            "scaler": self.scaler.state_dict(),
+            "identity": self.identity,
+            "layout": self.strategy.layout,
+            "strategy": plain,
             "reporter": self.reporter.state(),
             "epoch": self.epoch,
             "epoch_losses": self.epoch_losses,
@@ -259,12 +237,10 @@ class _Training:
     def restore(self) -> bool:
         """Take over the newest complete checkpoint; False when there is none of this training."""
         checkpoint = self.checkpoints.load_newest()
-        if checkpoint is None or checkpoint.state["identity"] != self._identity():
+        if checkpoint is None or checkpoint.state["identity"] != self.identity:
             return False
         state = checkpoint.state
-        averaged = self.average.model if self.average else None
-        self.best = import_state(checkpoint.tensors, state["optimizer"], self.model, self.optimizer, averaged)
-        self.scaler.load_state_dict(state["scaler"])
+        self.strategy.import_state(checkpoint.tensors, state["strategy"])
         self.reporter.restore(state["reporter"])
         self.step, self.epoch, self.epoch_losses = checkpoint.step, state["epoch"], state["epoch_losses"]
         self.best_epoch, self.history, self.seconds_before = state["best_epoch"], state["history"], state["seconds"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,11 +13,24 @@ from torch import Tensor
 
 FOCAL_GAMMA = 2.0
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Loss:
+    """`mean` of (outputs, targets), and what that mean `weighs` beside those of other examples.
+
+    The weight comes from the targets alone: their number, or the sum of their class weights. So the mean over a batch
+    that is divided into parts is the sum of mean * weight / (weight of the whole batch) over its parts.
+    """
+
+    mean: Callable[[Tensor, Tensor], Tensor]
+    weigh: Callable[[Tensor], float] = len
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.mean(outputs, targets)
 
 
 def make_loss(hyperparameters: Mapping[str, Any], weights: Tensor | None = None) -> Loss:
-    """The mean loss of (outputs, targets) named by ``hyperparameters["loss"]``.
+    """The loss of (outputs, targets) named by ``hyperparameters["loss"]``.
 
     Classification: outputs are logits [N, K], targets class numbers [N], `weights` [K] one factor for each class.
     Regression (no ``label_smoothing`` among the hyper-parameters): outputs and targets are [N] or [N, 1].
@@ -23,12 +38,22 @@ def make_loss(hyperparameters: Mapping[str, Any], weights: Tensor | None = None)
     name = hyperparameters["loss"]
     if "label_smoothing" not in hyperparameters:
         function = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[name]
-        return lambda outputs, targets: function(outputs.reshape(-1), targets.reshape(-1))
+        return Loss(lambda outputs, targets: function(outputs.reshape(-1), targets.reshape(-1)))
     smoothing = hyperparameters["label_smoothing"]
+    weigh = len if weights is None else _class_weights_of(weights)
     if name == "cross_entropy":
-        return lambda outputs, targets: F.cross_entropy(outputs, targets, weights, label_smoothing=smoothing)
+        return Loss(partial(F.cross_entropy, weight=weights, label_smoothing=smoothing), weigh)
     rows = {"focal": _focal, "mse": _squared}[name]
-    return lambda outputs, targets: _mean(rows(outputs, smooth_labels(targets, outputs, smoothing)), targets, weights)
+
+    def mean_of_rows(outputs: Tensor, targets: Tensor) -> Tensor:
+        return _mean(rows(outputs, smooth_labels(targets, outputs, smoothing)), targets, weights)
+
+    return Loss(mean_of_rows, weigh)
+
+
+def _class_weights_of(weights: Tensor) -> Callable[[Tensor], float]:
+    values = weights.double().cpu()
+    return lambda targets: values[targets.cpu()].sum().item()
 
 
 def smooth_labels(targets: Tensor, outputs: Tensor, smoothing: float) -> Tensor:

@@ -219,7 +219,9 @@ def _member_loss(settings: dict[str, Any], targets: Tensor, classes: int) -> Los
     """The mean of every member's own loss: members that were trained on their mean would all become alike."""
     weights = balanced_class_weights(targets, classes) if settings.get("class_weights") == "balanced" else None
     loss = make_loss(settings, weights)
-    return lambda outputs, wanted: loss(outputs.flatten(0, 1), wanted.repeat_interleave(outputs.shape[1]))
+    return Loss(
+        lambda outputs, wanted: loss(outputs.flatten(0, 1), wanted.repeat_interleave(outputs.shape[1])), loss.weigh
+    )
 
 
 def _evaluate(model: nn.Module, study: Study, rows: np.ndarray) -> Evaluation:
