@@ -19,7 +19,7 @@ from apps.jobs.attempts import claim_job, requeue_job
 from apps.jobs.models import Job
 from apps.resources.models import Node
 from apps.resources.nodes import retire_node
-from workers import replicas
+from workers import links, profiles, replicas
 from workers.artifacts import node_folder
 from workers.heartbeat import Heartbeat
 from workers.launcher import end_tree, find_by_token, launch
@@ -66,6 +66,7 @@ class Agent:
         if node is None:
             return
         retire_node(node=node)  # first, so that no new work is sent here meanwhile
+        profiles.stop(node)
         if with_work:
             end_tree(runner_prefix(self.name), grace_seconds=STOP_GRACE_SECONDS)
             replicas.stop_all(node)
@@ -97,6 +98,8 @@ class Agent:
             self.looked_for_orphans_at = time.monotonic()
         start_granted(node)
         replicas.supervise(node)
+        profiles.supervise(node)
+        links.supervise(node)
 
 
 def start_granted(node: Node) -> None:

@@ -32,3 +32,7 @@ def replica_prefix(node_name: str) -> str:
 
 def replica_token(node_name: str, replica_id: int) -> str:
     return f"{replica_prefix(node_name)}{replica_id}/"
+
+
+def profile_prefix(node_name: str) -> str:
+    return f"{site_prefix()}/profile/{node_name}/"

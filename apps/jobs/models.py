@@ -11,7 +11,11 @@ from apps.resources.models import Allocation, Node
 
 
 class Job(models.Model):
-    """One piece of work. Only services.move_job changes `status`; `attempt` is the fencing token of every write."""
+    """One piece of work. Only services.move_job changes `status`; `attempt` is the fencing token of every write.
+
+    `plan` says how it is spread over devices (workers/parallel/plan.py), {} is one device; `prediction` what was
+    expected of that plan when it was made, and why not of another (apps/jobs/plans.py).
+    """
 
     class Kind(models.TextChoices):
         PREPARE = "prepare", _("Check data")
@@ -53,6 +57,8 @@ class Job(models.Model):
 
     allocation = models.OneToOneField(Allocation, null=True, on_delete=models.SET_NULL, related_name="job")
     node = models.ForeignKey(Node, null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
+    plan = models.JSONField(default=dict, blank=True)
+    prediction = models.JSONField(default=dict, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
 

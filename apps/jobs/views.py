@@ -22,13 +22,15 @@ from apps.jobs import curves, measurements, results
 from apps.jobs.forms import LaunchForm, values_of_job
 from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
 from apps.jobs.models import Job, JobEvent
+from apps.jobs.plan_words import in_short, others_of, read_plan
+from apps.jobs.plans import Planned, describe, is_spreadable, measured_step, plan_training
 from apps.jobs.prospects import look_ahead
 from apps.jobs.remedies import BLAME, find_remedy
 from apps.jobs.services import (
-    MOST_DEVICES,
     ONE_DEVICE,
     cancel_job,
     change_terms,
+    most_devices,
     submit_compression,
     submit_training,
 )
@@ -45,7 +47,12 @@ PAGE_SIZE = 25
 LOG_LINES = 200
 MAX_DIGITS = 18  # of an id
 FORM_PAGE = "jobs/new.html"
-FORM_PARTIALS = {"settings": "jobs/_settings.html", "summary": "jobs/_summary.html", "where": "jobs/_where.html"}
+FORM_PARTIALS = {
+    "settings": "jobs/_settings.html",
+    "summary": "jobs/_summary.html",
+    "where": "jobs/_where.html",
+    "plan": "jobs/_plan.html",
+}
 FINAL = "final_"  # one point of the finished model, not of a curve
 EVENT_WORDS = {**dict(Job.Status.choices), JobEvent.PREEMPTED: gettext_lazy("Preempted")}
 COLUMNS = (
@@ -133,8 +140,15 @@ def new(request: HttpRequest) -> HttpResponse:
     values = {**(values_of_job(again) if again else {}), **values.dict()}
     form = LaunchForm(version=version, values=values, is_submitted=request.method == "POST")
     usual = Wanted(default_pool(), ONE_DEVICE)
-    most = MOST_DEVICES[Job.Kind.TRAIN]
-    where = WhereForm(team=request.team, user=request.user, values=values, usual=usual, most_devices=most)
+    draft = form.draft(request.team, request.user)
+    where = WhereForm(
+        team=request.team,
+        user=request.user,
+        values=values,
+        usual=usual,
+        most_devices=most_devices(draft),
+        is_spreadable=is_spreadable(draft),
+    )
     if request.method == "POST" and "refill" not in request.POST:
         return _launch(request, form, where)
     template = FORM_PARTIALS.get(request.htmx.target or "", FORM_PAGE) if request.htmx else FORM_PAGE
@@ -174,6 +188,7 @@ def _launch(request: HttpRequest, form: LaunchForm, where: WhereForm) -> HttpRes
                 demand=where.wanted.demand,
                 terms=where.wanted.terms,
                 pool=where.wanted.pool,
+                strategy=where.strategy,
             )
         except DomainError as error:
             beside = where if error.field in where.fields else form
@@ -195,16 +210,25 @@ def _launch_context(request: HttpRequest, form: LaunchForm, where: WhereForm) ->
     )
     last = similar.annotate(took=F("finished_at") - F("started_at")).order_by("-finished_at").first()
     draft = form.draft(request.team, request.user)
+    wanted = where.wanted
+    planned = plan_training(draft, wanted, where.strategy, may_measure=True)
     return {
         "form": form,
         "where": where,
         "version": form.version,
         "presets": PRESETS.values(),
-        "prospect": look_ahead(job=draft, wanted=where.wanted, user=request.user),
+        "prospect": look_ahead(job=draft, wanted=wanted, user=request.user, planned=planned),
+        "planned": planned,
+        **_plan_context(planned),
         "model_name": name,
         "next_number": model.versions.count() + 1 if model else 1,
         "last_seconds": last.took.total_seconds() if last else None,
     }
+
+
+def _plan_context(planned: Planned | None) -> dict:
+    prediction = describe(planned) if planned else {}
+    return {"plan": read_plan(prediction), "planned_others": others_of(prediction) if prediction else []}
 
 
 @require_POST
@@ -253,7 +277,10 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         "seconds": job_seconds(job),
         "has_curves": job.kind == Job.Kind.TRAIN,
         "checkpoint": job.checkpoints.last(),
+        "plan": read_plan(job.prediction),
     }
+    if seconds := measured_step(job):
+        context["measured_step"] = in_short(seconds)
     if job.kind == Job.Kind.TRAIN:
         context["words"] = curves.words(job.hyperparameters, job.target)
     if waiting := waiting_of(job):

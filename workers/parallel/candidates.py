@@ -309,7 +309,7 @@ def _cut(setting: Setting, micro_batches: int) -> Candidate:
         return profile.layers[begin:end]
 
     def memory(begin: int, end: int, stage: int) -> int:
-        return stage_bytes(profile, layers(begin, end), settings, math.ceil(examples), micro_batches)
+        return stage_bytes(profile, begin, end, settings, math.ceil(examples), micro_batches)
 
     def sending(end: int, stage: int) -> float:
         if stage == len(devices) - 1:

@@ -72,12 +72,14 @@ def sharded_bytes(profile: ModelProfile, settings: Settings, examples: int, worl
 
 
 def stage_bytes(
-    profile: ModelProfile, layers: Sequence[Layer], settings: Settings, examples: int, micro_batches: int
+    profile: ModelProfile, begin: int, end: int, settings: Settings, examples: int, micro_batches: int
 ) -> int:
-    """A stage of a pipeline: its layers' state, and the activations of all micro-batches, since all go forward before
-    the first goes back (GPipe, Huang et al. 2019)."""
+    """The stage of a pipeline with the layers from `begin` to `end`: their state, what it is sent, and the activations
+    of all micro-batches, since all go forward before the first goes back (GPipe, Huang et al. 2019)."""
+    layers = profile.layers[begin:end]
     state = sum(layer.parameter_bytes for layer in layers) * state_copies(settings)
-    return profile.base_bytes + state + activation_bytes(layers, examples, micro_batches)
+    received = profile.layers[begin - 1].output_bytes * examples * micro_batches if begin else 0
+    return profile.base_bytes + state + received + activation_bytes(layers, examples, micro_batches)
 
 
 def send_seconds(layer: Layer, examples: float, link: Link) -> float:

@@ -6,6 +6,7 @@ and for its weights). Normalisation and ReLU cost about the same for each number
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -101,3 +102,13 @@ def estimate_profile(shape: Shape, kind: str, *, threads: int = 1, flops_per_sec
         has_batch_norm=True,
         device_name=kind,
     )
+
+
+def with_classes(profile: ModelProfile, shape: Shape) -> ModelProfile:
+    """A profile that was measured with another number of classes: its head as large as `shape` asks."""
+    *_others, described = describe(shape)
+    *layers, head = profile.layers
+    sized = dataclasses.replace(
+        head, parameters=described.parameters, output_bytes=described.output_numbers * FLOAT_BYTES
+    )
+    return dataclasses.replace(profile, layers=(*layers, sized))
