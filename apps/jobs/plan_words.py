@@ -263,6 +263,11 @@ def note_words(code: str, numbers: Mapping[str, Any]) -> str:
                 "The other %(n)d devices would lie idle, so only one is asked for.",
                 numbers["devices"],
             ) % {"n": numbers["devices"]}
+        case "fewer_are_faster":
+            return _("%(n)d devices would be faster: %(time)s for a step, since there is less to agree on.") % {
+                "n": numbers["devices"],
+                "time": in_short(numbers["seconds"]),
+            }
         case "link_not_measured":
             return _("The network between the devices has not been measured; usual figures are assumed.")
     raise ValueError(f"no words for the note {code!r}")

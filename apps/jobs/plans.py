@@ -33,6 +33,7 @@ SPREADABLE = (IMAGE_CLASSIFICATION,)
 MOST_SPREAD = 64
 KINDS = (Device.Kind.CUDA, Device.Kind.MPS, Device.Kind.CPU)
 UNKNOWN_MEMORY = 16 * 10**9
+WORTH = 0.95  # fewer devices are named where a step takes at most this part of the time
 MEASURING_AT_MOST = timedelta(minutes=3)
 
 
@@ -48,6 +49,7 @@ class Planned:
     has_machines: bool
     is_measuring: bool = False
     second_factor: float | None = None
+    notes: tuple[Verdict, ...] = ()
 
     def as_wanted(self, wanted: Wanted) -> Wanted:
         """A plan for one device asks for one; another may take its devices from several machines."""
@@ -105,6 +107,7 @@ def plan_training(job: Job, wanted: Wanted, strategy: str = AUTO, *, may_measure
     profile, devices = make.take(count)
     forced = None if strategy == AUTO else strategy
     proposal = make.plan(profile, devices, forced)
+    fewer = make.fewer_are_faster(proposal, count) if strategy == AUTO else None
     return Planned(
         proposal=proposal,
         profile=profile,
@@ -113,6 +116,7 @@ def plan_training(job: Job, wanted: Wanted, strategy: str = AUTO, *, may_measure
         has_machines=bool(picked),
         is_measuring=is_measuring,
         second_factor=make.second_factor() if count == 1 and len(found) > 1 else None,
+        notes=(*proposal.notes, *([fewer] if fewer else [])),
     )
 
 
@@ -194,6 +198,19 @@ class _Maker:
     def plan(self, profile: facts.ModelProfile, devices: Sequence[facts.Device], forced: str | None = None) -> Proposal:
         return choose_plan(profile, devices, self.links, self.data, self.settings, forced)
 
+    def fewer_are_faster(self, proposal: Proposal, count: int) -> Verdict | None:
+        """Half as many devices, or half of those, where their plan is clearly the faster one."""
+        best = None
+        fewer = count // 2
+        while proposal.chosen and proposal.plan.world_size == count and fewer > 1:
+            chosen = self.plan(*self.take(fewer)).chosen
+            if chosen and chosen.step_seconds < WORTH * (best or proposal.chosen).step_seconds:
+                best = chosen
+            fewer //= 2
+        if best is None or best.plan.world_size == 1:
+            return None
+        return Verdict("fewer_are_faster", {"devices": best.plan.world_size, "seconds": best.step_seconds})
+
     def second_factor(self) -> float | None:
         """How long a step of the best exact plan on two devices takes against one."""
         profile, devices = self.take(2)
@@ -240,7 +257,7 @@ def describe(planned: Planned) -> dict[str, Any]:
             }
             for part in (chosen.parts if chosen else ())
         ],
-        "notes": [_verdict(note) for note in proposal.notes],
+        "notes": [_verdict(note) for note in planned.notes],
         "alternatives": [_alternative(proposal, item) for item in proposal.candidates],
         "profile": planned.profile.as_dict(),
     }  # fmt: skip

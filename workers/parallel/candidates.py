@@ -327,13 +327,14 @@ def _cut(setting: Setting, micro_batches: int) -> Candidate:
         return _pipeline_does_not_fit(setting, seconds, memory)
     stages = [seconds(begin, end, stage) for stage, (begin, end) in enumerate(cut)]
     held = [memory(begin, end, stage) for stage, (begin, end) in enumerate(cut)]
-    flow = sum(stages) + (micro_batches - 1) * max(stages)
+    flow = _flow_seconds(stages, micro_batches)
+    busy = [seconds(begin, end, stage) - sending(end, stage) for stage, (begin, end) in enumerate(cut)]
     update = max(
         update_seconds(profile, settings, device, _share_of_parameters(profile, layers(*ends)))
         for device, ends in zip(devices, cut, strict=True)
     )
     step = flow + update + setting.batch_size * profile.loading_seconds / devices[0].speed
-    sent = micro_batches * sum(sending(end, stage) for stage, (_begin, end) in enumerate(cut))
+    waiting = flow - _flow_seconds(busy, micro_batches)
     names = tuple(tuple(layer.name for layer in layers(*ends)) for ends in cut)
     parts = tuple(
         Part(device.node, device.index, device.kind, stage, float(setting.batch_size), size, device.memory_bytes,
@@ -342,7 +343,12 @@ def _cut(setting: Setting, micro_batches: int) -> Candidate:
     )  # fmt: skip
     plan = ParallelPlan(PIPELINE, len(devices), micro_batches, stages=names)
     bubble = 1 - micro_batches * sum(stages) / (len(stages) * flow) if flow else 0.0
-    return Candidate(PIPELINE, plan, step, sent, bubble, parts)
+    return Candidate(PIPELINE, plan, step, waiting, bubble, parts)
+
+
+def _flow_seconds(stages: Sequence[float], micro_batches: int) -> float:
+    """Through all stages once, and for each further micro-batch the slowest one."""
+    return sum(stages) + (micro_batches - 1) * max(stages)
 
 
 def _share_of_parameters(profile: ModelProfile, layers: Sequence[Layer]) -> float:
