@@ -4,8 +4,9 @@ What is kept of a plan is a dict (`Job.prediction`, see `describe`); apps/jobs/p
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -50,6 +51,7 @@ class Planned:
     is_measuring: bool = False
     second_factor: float | None = None
     notes: tuple[Verdict, ...] = ()
+    speeds: Mapping[str, float] = field(default_factory=dict)
 
     def as_wanted(self, wanted: Wanted) -> Wanted:
         """A plan for one device asks for one; another may take its devices from several machines."""
@@ -117,22 +119,21 @@ def plan_training(job: Job, wanted: Wanted, strategy: str = AUTO, *, may_measure
         is_measuring=is_measuring,
         second_factor=make.second_factor() if count == 1 and len(found) > 1 else None,
         notes=(*proposal.notes, *([fewer] if fewer else [])),
+        speeds=make.speeds,
     )
 
 
 def pick_devices(pool: Pool, kind: str, count: int) -> list[Device]:
-    """Up to so many devices of one kind on open machines, machine by machine: free ones and large machines first."""
+    """All devices of one kind on open machines, machine by machine, free ones and large machines first; of the first
+    kind that has `count` of them, unless `kind` says which."""
     rows = Device.objects.filter(node__in=open_nodes().filter(pool=pool)).select_related("node")
     rows = list(rows.prefetch_related("node__devices"))
     kinds = [kind] if kind else sorted({row.kind for row in rows}, key=KINDS.index)
     by_kind = [[row for row in rows if row.kind == each] for each in kinds]
     enough = next((group for group in by_kind if len(group) >= count), max(by_kind, key=len, default=[]))
-    free = {row.node_id: sum(other.allocation_id is None for other in enough if other.node_id == row.node_id)
-            for row in enough}  # fmt: skip
-    held = {row.node_id: sum(other.node_id == row.node_id for other in enough) for row in enough}
-    return sorted(
-        enough, key=lambda row: (-free[row.node_id], -held[row.node_id], row.node.name, row.index)
-    )[:count]  # fmt: skip
+    held = Counter(row.node_id for row in enough)
+    free = Counter(row.node_id for row in enough if row.allocation_id is None)
+    return sorted(enough, key=lambda row: (-free[row.node_id], -held[row.node_id], row.node.name, row.index))
 
 
 def _measure(shape: Shape, devices: Sequence[Device], known: Mapping[Sort, LayerProfile]) -> bool:
@@ -150,7 +151,8 @@ def _measure(shape: Shape, devices: Sequence[Device], known: Mapping[Sort, Layer
 
 
 class _Maker:
-    """Turns devices of the pool into what the planner takes."""
+    """Turns devices of the pool into what the planner takes. `speeds` is of every sort of device that was found, against
+    the first one."""
 
     def __init__(
         self, job: Job, shape: Shape, found: Sequence[Device], known: Mapping[Sort, LayerProfile], kind: str
@@ -166,11 +168,13 @@ class _Maker:
             classes=shape.classes,
         )
         self.links = links_between({device.node for device in found})
+        sorts = [sort_of(device) for device in found]
+        self.speeds = {_key(sort): self._speed(sorts[0], sort) for sort in sorts}
 
     def take(self, count: int) -> tuple[facts.ModelProfile, list[facts.Device]]:
         """The profile of the first device, and so many devices with their speeds against it; devices that no machine of
         the pool has yet are taken to be like usual ones."""
-        devices = list(self.found[:count])
+        devices = self.found[:count]
         if not devices:
             sort = Sort(self.kind, "", 1)
             missing = [
@@ -178,19 +182,23 @@ class _Maker:
             ]
             return profile_of(self.shape, sort, {}, self.augmentation), missing
         sorts = [sort_of(device) for device in devices]
-        is_measured = all(sort in self.known and self.known[sort].measured_at for sort in sorts)
-        profiles = {sort: self._profile(sort, is_measured) for sort in sorts}
-        first = profiles[sorts[0]]
+        first = self._profile(sorts[0], is_measured=self._is_measured(sorts))
         described = [
-            facts.Device(
-                device.node.name, device.index, device.kind, free_bytes(device),
-                step_seconds(first) / step_seconds(profiles[sort]),
-            )
+            facts.Device(device.node.name, device.index, device.kind, free_bytes(device), self.speeds[_key(sort)])
             for device, sort in zip(devices, sorts, strict=True)
-        ]  # fmt: skip
+        ]
         while len(described) < count:  # asked for more than there are: it waits until they join
             described.append(replace(described[-1], index=described[-1].index + 1))
         return first, described
+
+    def _is_measured(self, sorts: Iterable[Sort]) -> bool:
+        return all(sort in self.known and self.known[sort].measured_at for sort in sorts)
+
+    def _speed(self, first: Sort, other: Sort) -> float:
+        """Of a sort of device against the first one; what was measured is not compared with what was estimated."""
+        is_measured = self._is_measured([first, other])
+        one, two = (step_seconds(self._profile(sort, is_measured)) for sort in (first, other))
+        return one / two
 
     def _profile(self, sort: Sort, is_measured: bool) -> facts.ModelProfile:
         return profile_of(self.shape, sort, self.known, self.augmentation, may_be_measured=is_measured)
@@ -260,6 +268,7 @@ def describe(planned: Planned) -> dict[str, Any]:
         "notes": [_verdict(note) for note in planned.notes],
         "alternatives": [_alternative(proposal, item) for item in proposal.candidates],
         "profile": planned.profile.as_dict(),
+        "speeds": dict(planned.speeds),
     }  # fmt: skip
 
 
@@ -282,24 +291,21 @@ def _finite(value: float) -> float | None:
 
 
 def plan_of_grant(job: Job, devices: Sequence[Device]) -> ParallelPlan:
-    """The job's plan for the devices that it was granted, in the order of the ranks."""
+    """The job's plan for the devices that it was granted, in the order of the ranks. Every machine of the gang asks and
+    must be told the same, so only what was written down with the plan counts, and nothing that was measured since."""
     plan = ParallelPlan.from_dict(job.plan)
     if not job.prediction or not devices:
         return plan
-    profile = facts.ModelProfile.from_dict(job.prediction["profile"])
-    shape = shape_of(job.hyperparameters, job.dataset_version.report if job.dataset_version else {})
-    known = rows_of(shape, [sort_of(device) for device in devices])
-    augmentation = job.hyperparameters.get("augmentation", "none")
-    sorts = [sort_of(device) for device in devices]
-    is_measured = all(sort in known and known[sort].measured_at for sort in sorts)
-    seconds = [
-        step_seconds(profile_of(shape, sort, known, augmentation, may_be_measured=is_measured)) for sort in sorts
-    ]
+    speeds = job.prediction["speeds"]
     granted = [
-        facts.Device(device.node.name, device.index, device.kind, free_bytes(device), seconds[0] / spent)
-        for device, spent in zip(devices, seconds, strict=True)
+        facts.Device(device.node.name, device.index, device.kind, 0, speeds.get(_key(sort_of(device)), 1.0))
+        for device in devices
     ]
-    return plan_for_grant(plan, granted, profile)
+    return plan_for_grant(plan, granted, facts.ModelProfile.from_dict(job.prediction["profile"]))
+
+
+def _key(sort: Sort) -> str:
+    return f"{sort.kind} {sort.name} {sort.threads}"
 
 
 def measured_step(job: Job) -> float | None:
