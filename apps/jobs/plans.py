@@ -151,7 +151,7 @@ def _measure(shape: Shape, devices: Sequence[Device], known: Mapping[Sort, Layer
 
 
 class _Maker:
-    """Turns devices of the pool into what the planner takes. `speeds` is of every sort of device that was found, against
+    """Turns devices of the pool into what the planner takes. `speeds` has every sort of device that was found, against
     the first one."""
 
     def __init__(
