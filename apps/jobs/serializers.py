@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.jobs.models import Job
+from apps.jobs.models import Checkpoint, Job
 from apps.jobs.plan_words import note_words, verdict_words
 from apps.jobs.plans import AUTO, CHOICES, measured_step
 from apps.jobs.waiting import Waiting, help_for, holders_of, waiting_of
@@ -19,6 +19,8 @@ from apps.resources.models import Device
 from apps.resources.nodes import pool_named
 from apps.resources.refusals import MOST_CORES, MOST_GB
 from apps.resources.wanted import PRIORITIES, Wanted, wanted_of
+
+NEEDED = {Job.Kind.TRAIN: "dataset", Job.Kind.COMPRESS: "model", Job.Kind.FUSE: "versions"}
 
 
 class WantedInput(serializers.Serializer):
@@ -62,24 +64,32 @@ class ReferenceField(serializers.Field):
         return value
 
 
-class JobInput(WantedInput):
-    """What to run, and where and how. `dataset` for train; `model` for compress."""
+class ModelVersionInput(serializers.Serializer):
+    """A version of a model; the newest that is not compressed where no number is given."""
 
-    kind = serializers.ChoiceField(choices=["train", "compress"])
+    model = ReferenceField()
+    version = serializers.IntegerField(required=False, min_value=1)
+
+
+class JobInput(WantedInput):
+    """What to run, and where and how. `dataset` for train; `model` for compress; `versions` for fuse."""
+
+    kind = serializers.ChoiceField(choices=["train", "compress", "fuse"])
     dataset = ReferenceField(required=False)
     model = ReferenceField(required=False)
     version = serializers.IntegerField(required=False, min_value=1)
+    versions = ModelVersionInput(many=True, required=False)
     model_name = serializers.CharField(required=False, allow_blank=True, max_length=80, default="")
     task = serializers.CharField(required=False, allow_blank=True, default="")
     target = serializers.CharField(required=False, allow_blank=True, default="")
     preset = serializers.CharField(required=False, default="balanced")
     strategy = serializers.ChoiceField(required=False, choices=list(CHOICES), default=AUTO)
     hyperparameters = serializers.DictField(required=False, default=dict)
-    method = serializers.CharField(required=False, default="int8")
+    method = serializers.CharField(required=False)
 
     def validate(self, attrs: dict) -> dict:
         attrs = super().validate(attrs)
-        needed = "dataset" if attrs["kind"] == Job.Kind.TRAIN else "model"
+        needed = NEEDED[attrs["kind"]]
         if needed not in attrs:
             raise serializers.ValidationError({needed: _("This is needed for a job of this kind.")})
         return attrs
@@ -93,6 +103,39 @@ class PlanInput(WantedInput):
     preset = serializers.CharField(required=False, default="balanced")
     hyperparameters = serializers.DictField(required=False, default=dict)
     strategy = serializers.ChoiceField(required=False, choices=list(CHOICES), default=AUTO)
+
+
+class CloneInput(WantedInput):
+    """What is to be otherwise than in the job that is run again; what is left out stays. Of `hyperparameters` only
+    those that are named change."""
+
+    dataset = ReferenceField(required=False)
+    model = ReferenceField(required=False)
+    version = serializers.IntegerField(required=False, min_value=1)
+    model_name = serializers.CharField(required=False, max_length=80)
+    task = serializers.CharField(required=False)
+    target = serializers.CharField(required=False)
+    preset = serializers.CharField(required=False)
+    strategy = serializers.ChoiceField(required=False, choices=list(CHOICES))
+    hyperparameters = serializers.DictField(required=False)
+    method = serializers.CharField(required=False)
+
+
+class ExtendInput(serializers.Serializer):
+    """How many epochs more, and from which checkpoint (its id; the newest unless given)."""
+
+    epochs = serializers.IntegerField(min_value=1)
+    checkpoint = serializers.IntegerField(required=False)
+
+
+class CheckpointSerializer(serializers.ModelSerializer):
+    """`score` (higher is better) and `metrics` are of the epoch that ends with it; null and {} within an epoch."""
+
+    bytes = serializers.IntegerField(source="size_bytes")
+
+    class Meta:
+        model = Checkpoint
+        fields = ["id", "epoch", "step", "score", "metrics", "bytes", "is_latest", "is_best", "is_kept", "created_at"]
 
 
 class Terms(serializers.Serializer):
@@ -175,7 +218,7 @@ class AlternativeSerializer(serializers.Serializer):
     verdict = VerdictSerializer()
 
 
-class PartSerializer(serializers.Serializer):
+class RankSerializer(serializers.Serializer):
     """What one rank does."""
 
     node = serializers.CharField()
@@ -209,7 +252,7 @@ class PlanSerializer(serializers.Serializer):
     is_measured = serializers.BooleanField()
     is_measuring = serializers.BooleanField()
     device_name = serializers.CharField()
-    parts = PartSerializer(many=True)
+    parts = RankSerializer(many=True)
     notes = VerdictSerializer(many=True)
     alternatives = AlternativeSerializer(many=True)
     refusal = VerdictSerializer(allow_null=True)
@@ -240,13 +283,31 @@ def _between(low_at: datetime | None, high_at: datetime | None) -> dict | None:
     return {"earliest": low_at, "latest": high_at} if low_at and high_at else None
 
 
+class MemberSerializer(serializers.Serializer):
+    """A machine of the present attempt; the one of rank 0 leads. `status`: waiting, starting, running, or how it ended:
+    succeeded, stopped, failed, crashed, lost, followed (it ended with the others)."""
+
+    node = serializers.CharField(source="node.name")
+    rank = serializers.IntegerField()
+    status = serializers.CharField()
+
+
+class PartSerializer(serializers.Serializer):
+    """A model version that a fusion is made of."""
+
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+
+
 class JobSerializer(serializers.ModelSerializer):
+    members = serializers.SerializerMethodField()
     waiting = serializers.SerializerMethodField()
     terms = serializers.SerializerMethodField()
     expected = serializers.SerializerMethodField()
     model = serializers.SerializerMethodField()
     failure = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
+    parts = PartSerializer(many=True)
     seconds_to_first_step = serializers.SerializerMethodField()
     strategy = serializers.SerializerMethodField()
 
@@ -254,8 +315,9 @@ class JobSerializer(serializers.ModelSerializer):
         model = Job
         fields = [
             "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "terms", "expected",
-            "dataset_version", "task", "target", "preset", "hyperparameters", "strategy", "method", "model", "url",
-            "created_at", "started_at", "seconds_to_first_step", "finished_at",
+            "dataset_version", "parts", "task", "target", "preset", "hyperparameters", "strategy", "method", "model",
+            "continues", "members", "url", "created_at", "started_at", "seconds_to_first_step", "pause_requested_at",
+            "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -280,6 +342,11 @@ class JobSerializer(serializers.ModelSerializer):
         estimate = wanted_of(job.allocation).terms.estimate if job.allocation else None
         return ExpectedSerializer(estimate).data if estimate else None
 
+    @extend_schema_field(MemberSerializer(many=True))
+    def get_members(self, job: Job) -> list[dict]:
+        """The machines that it runs on, or ran on last."""
+        return MemberSerializer(job.present_members, many=True).data
+
     def get_model(self, job: Job) -> dict | None:
         """The model version it made: {"id", "name", "version"}."""
         made = job.output_version
@@ -301,18 +368,25 @@ class JobSerializer(serializers.ModelSerializer):
 
 
 class JobDetailSerializer(JobSerializer):
-    """With how it is spread over devices, who holds what it waits for, and what would help."""
+    """With how it is spread over devices, who holds what it waits for, what would help, and the checkpoints that are
+    kept."""
 
     plan = serializers.SerializerMethodField()
+    checkpoints = serializers.SerializerMethodField()
 
     class Meta(JobSerializer.Meta):
-        fields = [*JobSerializer.Meta.fields, "plan"]
+        fields = [*JobSerializer.Meta.fields, "plan", "checkpoints"]
         read_only_fields = fields
 
     @extend_schema_field(PlanSerializer(allow_null=True))
     def get_plan(self, job: Job) -> dict | None:
         """How it is spread over devices, and why so; null for what cannot be."""
         return present_plan(job.prediction, measured=measured_step(job)) if job.prediction else None
+
+    @extend_schema_field(CheckpointSerializer(many=True))
+    def get_checkpoints(self, job: Job) -> list[dict]:
+        """Newest first."""
+        return CheckpointSerializer(job.checkpoints.complete().order_by("-id"), many=True).data
 
     @extend_schema_field(FullWaitingSerializer(allow_null=True))
     def get_waiting(self, job: Job) -> dict | None:

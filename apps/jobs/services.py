@@ -1,5 +1,6 @@
 """What users do with jobs, and the one way a job changes its state. apps/jobs/attempts.py is the node's side."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
 from apps.datasets.models import DatasetVersion
+from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, program_of
+from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.plans import AUTO, MOST_SPREAD, SPREADABLE, check_strategy, describe, plan_training
 from apps.registry.models import ModelVersion, RegisteredModel
@@ -25,7 +28,7 @@ from apps.resources.nodes import default_pool
 from apps.resources.quotas import limit_of, share_of
 from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
-from apps.resources.services import change_claim, release_allocation, request_allocation
+from apps.resources.services import change_claim, release_allocation, request_allocation, resume_claim
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
 from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.training.hyperparameters import HyperparameterError, resolve
@@ -37,15 +40,16 @@ TASKS_OF_KIND = {
 COMPRESSION_METHODS = ("int8",)
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
-MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1}  # of programs that cannot be spread
+MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # unless spread
 S = Job.Status
 MAY_BECOME = {
     S.STARTING: (S.QUEUED,),
     S.RUNNING: (S.STARTING,),
-    S.QUEUED: (S.STARTING, S.RUNNING),
+    S.QUEUED: (S.STARTING, S.RUNNING, S.PAUSED),
+    S.PAUSED: (S.QUEUED, S.STARTING, S.RUNNING),
     S.SUCCEEDED: (S.STARTING, S.RUNNING),
     S.FAILED: (S.QUEUED, S.STARTING, S.RUNNING),
-    S.CANCELLED: (S.QUEUED, S.STARTING, S.RUNNING),
+    S.CANCELLED: (S.QUEUED, S.PAUSED, S.STARTING, S.RUNNING),
 }
 
 
@@ -82,15 +86,15 @@ def submit_prepare(*, version: DatasetVersion) -> Job:
         locked = DatasetVersion.objects.select_for_update().select_related("dataset__team").get(pk=version.pk)
         if existing := locked.jobs.filter(kind=Job.Kind.PREPARE).exclude(status__in=Job.ENDED).first():
             return existing
-        job = Job(
+        return queue_job(
             team=locked.dataset.team,
-            created_by=locked.created_by,
+            user=locked.created_by,
+            wanted=Wanted(default_pool(), LIGHT),
             kind=Job.Kind.PREPARE,
             name=_("Check %(version)s") % {"version": locked},
             dataset_version=locked,
             target=locked.target,
         )
-        return _submit(job=job, wanted=Wanted(default_pool(), LIGHT))
 
 
 def submit_training(
@@ -110,57 +114,45 @@ def submit_training(
 ) -> Job:
     """Queue a training. `strategy` is how it is spread over several devices (see apps/jobs/plans.py). Raises
     Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when the data is not ready."""
-    job = draft_training(
-        team=team,
-        user=user,
-        version=version,
-        model_name=model_name,
-        task=task,
-        target=target,
-        preset=preset,
-        hyperparameters=hyperparameters,
-    )
+    fields = _training_fields(team, version, model_name, task, target, preset, hyperparameters or {})
+    wanted = Wanted(pool or default_pool(), demand, terms)
     with transaction.atomic():
-        _submit(job=job, wanted=Wanted(pool or default_pool(), demand, terms), strategy=strategy)
+        job = queue_job(team=team, user=user, wanted=wanted, strategy=strategy, **fields)
         record_audit(team=team, actor=user, action="job.train", target=str(job), details={"dataset": str(version)})
     return job
 
 
 def draft_training(
-    *,
-    team: Team,
-    user: User | None,
-    version: DatasetVersion,
-    model_name: str = "",
-    task: str = "",
-    target: str = "",
-    preset: str = "balanced",
-    hyperparameters: dict | None = None,
+    *, team: Team, user: User | None, version: DatasetVersion, preset: str = "balanced", hyperparameters: dict
 ) -> Job:
     """A training as it would be queued, not saved. Raises as `submit_training` does for its data and settings."""
-    _require_ready(version)
+    return Job(team=team, created_by=user, **_training_fields(team, version, "", "", "", preset, hyperparameters))
+
+
+def _training_fields(
+    team: Team, version: DatasetVersion, model_name: str, task: str, target: str, preset: str, hyperparameters: dict
+) -> dict[str, Any]:
+    require_ready(version)
     task = task or version.task
     _require_task(version, task)
     target = _require_target(version, target)
     try:
-        resolved = resolve(task, preset, hyperparameters or {})
+        resolved = resolve(task, preset, hyperparameters)
     except HyperparameterError as error:
         raise Unprocessable(error.message, code=error.code, field=error.field) from error
     model_name = (model_name or version.dataset.name).strip()[:80]
     if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
         check_task(model, task)
-    return Job(
-        team=team,
-        created_by=user,
-        kind=Job.Kind.TRAIN,
-        name=_("Train %(model)s") % {"model": model_name},
-        dataset_version=version,
-        task=task,
-        target=target,
-        preset=preset,
-        hyperparameters=resolved,
-        model_name=model_name,
-    )
+    return {
+        "kind": Job.Kind.TRAIN,
+        "name": _("Train %(model)s") % {"model": model_name},
+        "dataset_version": version,
+        "task": task,
+        "target": target,
+        "preset": preset,
+        "hyperparameters": resolved,
+        "model_name": model_name,
+    }
 
 
 def submit_compression(
@@ -191,35 +183,74 @@ def submit_compression(
             _("The data this model was trained on is gone, so what compression costs could not be measured."),
             code="data_gone",
         )
-    job = Job(
-        team=team,
-        created_by=user,
-        kind=Job.Kind.COMPRESS,
-        name=_("Compress %(version)s") % {"version": base_version},
-        dataset_version=version,
-        base_version=base_version,
-        task=base_version.model.task,
-        target=base_version.lineage.get("target", ""),
-        model_name=base_version.model.name,
-        method=method,
-    )
     with transaction.atomic():
-        _submit(job=job, wanted=Wanted(pool or default_pool(), demand, terms))
+        job = queue_job(
+            team=team,
+            user=user,
+            wanted=Wanted(pool or default_pool(), demand, terms),
+            kind=Job.Kind.COMPRESS,
+            name=_("Compress %(version)s") % {"version": base_version},
+            dataset_version=version,
+            base_version=base_version,
+            task=base_version.model.task,
+            target=base_version.lineage.get("target", ""),
+            model_name=base_version.model.name,
+            method=method,
+        )
         details = {"model": str(base_version), "method": method}
         record_audit(team=team, actor=user, action="job.compress", target=str(job), details=details)
     return job
 
 
-def _submit(*, job: Job, wanted: Wanted, strategy: str = AUTO) -> Job:
-    """Inside a transaction: queue a job that is not saved yet."""
-    job.name = job.name[:80]
-    user, asked = job.created_by, wanted.demand.devices
-    wanted = plan_job(job, wanted, strategy)
+def submit_fusion(
+    *,
+    team: Team,
+    user: User | None,
+    versions: Sequence[ModelVersion],
+    method: str,
+    model_name: str = "",
+    demand: Demand = ONE_DEVICE,
+    terms: Terms = USUAL_TERMS,
+    pool: Pool | None = None,
+) -> Job:
+    """Queue a fusion of the team's `versions`; the data of the first judges all, and its model gets the new version
+    unless `model_name` says another. Raises Unprocessable where they do not go together, Conflict where that data is
+    gone."""
+    check_parts(versions, method)
+    first = versions[0]
+    data = judging_data(team, first)
+    model_name = (model_name or first.model.name).strip()[:80]
+    if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
+        check_task(model, first.model.task)
+    with transaction.atomic():
+        job = queue_job(
+            team=team,
+            user=user,
+            wanted=Wanted(pool or default_pool(), demand, terms),
+            kind=Job.Kind.FUSE,
+            name=_("Fuse %(versions)s") % {"versions": name_of(versions)},
+            dataset_version=data,
+            parts=[{"id": version.pk, "name": str(version)} for version in versions],
+            task=first.model.task,
+            target=first.lineage.get("target", ""),
+            model_name=model_name,
+            method=method,
+        )
+        details = {"versions": [str(version) for version in versions], "method": method}
+        record_audit(team=team, actor=user, action="job.fuse", target=str(job), details=details)
+    return job
+
+
+def queue_job(*, team: Team, user: User | None, wanted: Wanted, strategy: str = AUTO, **fields: Any) -> Job:
+    """Inside a transaction. Raises what `plan_job` and `check_submit` raise."""
+    fields["name"] = fields["name"][:80]
+    job = Job(team=team, created_by=user, **fields)
+    asked, wanted = wanted.demand.devices, plan_job(job, wanted, strategy)
     message = _("It asks for one device: the others would lie idle.") if wanted.demand.devices < asked else ""
     wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
     check_submit(job=job, wanted=wanted, user=user)
     job.allocation = request_allocation(
-        team=job.team, user=user, demand=wanted.demand, terms=wanted.terms, pool=wanted.pool
+        team=team, user=user, demand=wanted.demand, terms=wanted.terms, pool=wanted.pool
     )
     job.save()
     JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user, message=message)
@@ -280,8 +311,8 @@ def _require_usable(job: Job, demand: Demand) -> None:
 
 
 def active_jobs(team: Team, pool: Pool) -> int:
-    """How many jobs of the team wait or run in the pool."""
-    return Job.objects.filter(team=team, allocation__pool=pool).exclude(status__in=Job.ENDED).count()
+    """How many jobs of the team wait or run in the pool; those that are paused do neither."""
+    return Job.objects.filter(team=team, allocation__pool=pool).exclude(status__in=Job.RESTING).count()
 
 
 def require_job_quota(team: Team, pool: Pool) -> None:
@@ -322,7 +353,8 @@ def change_terms(*, job: Job, wanted: Wanted, user: User | None) -> Job:
     return job
 
 
-def _require_ready(version: DatasetVersion) -> None:
+def require_ready(version: DatasetVersion) -> None:
+    """Raises Conflict for data that is not frozen."""
     if version.status != DatasetVersion.Status.READY:
         raise Conflict(
             _("%(version)s is not ready to train on; its state is: %(status)s.")
@@ -359,19 +391,71 @@ def _require_target(version: DatasetVersion, target: str) -> str:
 
 @transaction.atomic
 def cancel_job(*, job: Job, user: User | None) -> Job:
-    """Stop a job. One that waits ends at once; one that runs writes a checkpoint and ends within seconds."""
-    message = _("Cancelled before it started.")
-    if move_job(job=job, to=S.CANCELLED, only_from=S.QUEUED, actor=user, message=message, finished_at=Now()):
-        release_allocation(allocation=job.allocation)
-    elif (
-        Job.objects.filter(pk=job.pk, cancel_requested_at=None)
-        .exclude(status__in=Job.ENDED)
-        .update(cancel_requested_at=Now())
-    ):
-        job.refresh_from_db()
-        JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=_("Asked to stop."))
-    elif job.is_ended:
+    """Stop a job. One that waits or is paused ends at once; one that runs writes a checkpoint and ends within seconds.
+    Raises Conflict when it has ended already."""
+    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation").get(pk=job.pk)
+    if job.is_ended:
         raise Conflict(_("This job has ended already."), code="already_ended")
+    if job.status in Job.ACTIVE:
+        _note_request(job, user, _("Asked to stop."), "cancel_requested_at")
+    else:
+        message = _("Cancelled while it was paused.") if job.status == S.PAUSED else _("Cancelled before it started.")
+        move_job(job=job, to=S.CANCELLED, actor=user, message=message, finished_at=Now())
+        sort_out(job, is_over=True)
+        release_allocation(allocation=job.allocation)
     record_audit(team=job.team, actor=user, action="job.cancel", target=str(job), details={})
     job.refresh_from_db()
+    return job
+
+
+def _note_request(job: Job, user: User | None, message: str, field: str) -> None:
+    """Its runner looks for this; asking twice changes nothing."""
+    if Job.objects.filter(pk=job.pk, **{field: None}).update(**{field: Now()}):
+        JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=message)
+
+
+@transaction.atomic
+def pause_job(*, job: Job, user: User | None) -> Job:
+    """Let a training rest. One that waits is paused at once; one that runs writes a checkpoint, gives its devices back
+    and is paused within seconds. Raises Conflict for what has ended, is being stopped, or has no checkpoints."""
+    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation").get(pk=job.pk)
+    if job.status == S.PAUSED:
+        return job
+    _require_pausable(job)
+    if job.status in Job.ACTIVE:
+        _note_request(job, user, _("Asked to pause."), "pause_requested_at")
+    else:
+        move_job(job=job, to=S.PAUSED, actor=user)
+        release_allocation(allocation=job.allocation)
+    record_audit(team=job.team, actor=user, action="job.pause", target=str(job), details={})
+    job.refresh_from_db()
+    return job
+
+
+def _require_pausable(job: Job) -> None:
+    if job.is_ended:
+        raise Conflict(_("This job has ended already."), code="already_ended")
+    if job.cancel_requested_at:
+        raise Conflict(_("This job is being stopped."), code="being_stopped")
+    if job.kind != Job.Kind.TRAIN:
+        raise Conflict(
+            _("Only trainings can be paused; this job would have to begin anew. Cancel it instead."),
+            code="cannot_pause",
+        )
+
+
+@transaction.atomic
+def resume_job(*, job: Job, user: User | None) -> Job:
+    """Put a paused job back in the queue, behind what waits already; it goes on from its newest checkpoint. Raises
+    Conflict when it is not paused, and what a submit raises where budget, quota or machines no longer allow it."""
+    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation__pool").get(pk=job.pk)
+    if job.status != S.PAUSED:
+        raise Conflict(_("This job is not paused, so there is nothing to resume."), code="not_paused")
+    wanted = wanted_of(job.allocation)
+    wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
+    check_may_start(job.team, wanted.pool)
+    require_job_quota(job.team, wanted.pool)
+    claim = resume_claim(allocation=job.allocation, wanted=wanted, user=user)
+    move_job(job=job, to=S.QUEUED, actor=user, message=_("Resumed."), allocation=claim, strikes=0)
+    record_audit(team=job.team, actor=user, action="job.resume", target=str(job), details={})
     return job

@@ -118,7 +118,7 @@ def test_the_plan_can_be_overruled(member, images):
     job = Job.objects.get()
     assert job.plan["strategy"] == "pipeline" and len(job.plan["stages"]) == 2
     assert (job.allocation.devices_asked, job.allocation.max_nodes) == (2, None)
-    assert member.page.get("/jobs/new/", {"again": job.pk}).context["where"].strategy == "pipeline"
+    assert member.page.get("/jobs/new/", {"clone": job.pk}).context["where"].strategy == "pipeline"
 
 
 @pytest.mark.parametrize(

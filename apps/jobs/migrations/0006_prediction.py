@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0002_members")]
+    dependencies = [("jobs", "0005_bytes_read")]
 
     operations = [
         migrations.AddField(
