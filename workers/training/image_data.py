@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import statistics
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +21,11 @@ from torch import Tensor
 from workers import images as decoder
 from workers.contract import SPLITS, ProgramFailure
 from workers.images import decode, is_grey
+from workers.training.architectures import choose_side, sides_of
 from workers.training.batches import Draws
 
 CHUNK = 256
 DECODER = Path(decoder.__file__)  # what another version of it has decoded is not used
-SMALLEST_SIDE, SIDE_STEP = 16, 8
 VALIDATION_SHARE = 0.1
 
 
@@ -59,15 +58,8 @@ def sort_classes(labels: Sequence[str]) -> list[str]:
 
 
 def choose_size(rows: Sequence[ImageRow], largest: int) -> int:
-    """The side of the squares to train on: the median side of the images, between 16 and `largest` pixels.
-
-    Images of nearly one size keep it to the pixel; else it is rounded to a multiple of 8.
-    """
-    sides = [math.sqrt(row.width * row.height) for row in rows]
-    median = statistics.median(sides)
-    if max(sides) - min(sides) >= 1:
-        median = round(median / SIDE_STEP) * SIDE_STEP
-    return int(min(largest, max(SMALLEST_SIDE, round(median))))
+    """The side of the squares to train on (see `choose_side`), at most `largest` pixels."""
+    return choose_side(*sides_of([(row.width, row.height) for row in rows]), largest)
 
 
 def split_rows(rows: Sequence[ImageRow], labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
