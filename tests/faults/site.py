@@ -25,7 +25,7 @@ from tests.site_helpers import digits, make_key, write_zip
 from tests.stack import ROOT, Stack, wait_until
 from workers.launcher import token_of
 
-LEASE_SECONDS = 9
+LEASE_SECONDS = 12
 CHECKPOINT_SECONDS = 0.5
 RHYTHM = {
     "LEPTON_LEASE_SECONDS": str(LEASE_SECONDS),
