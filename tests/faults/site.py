@@ -33,6 +33,7 @@ RHYTHM = {
 }
 TRAINING = {"epochs": 8, "batch_size": 8, "image_size": 16, "early_stopping_patience": 0}
 END_SECONDS = 120
+MACHINES = {"one": "127.0.0.1", "two": "127.0.0.2"}
 DISK_BYTES = 64 * 2**20
 JOB_TOKEN, RUNNER_TOKEN, SPARE_TOKEN = "/job/", "/runner/", "/spare/"
 
@@ -40,7 +41,7 @@ JOB_TOKEN, RUNNER_TOKEN, SPARE_TOKEN = "/job/", "/runner/", "/spare/"
 class Machine:
     """A machine of the pool: a data folder, an agent, and cables to the site's PostgreSQL and Valkey."""
 
-    def __init__(self, name: str, stack: Stack, folder: Path, *, has_own_disk: bool) -> None:
+    def __init__(self, name: str, address: str, stack: Stack, folder: Path, *, has_own_disk: bool) -> None:
         self.name, self.home, self.has_own_disk = name, folder / name, has_own_disk
         self.home.mkdir(mode=0o700)
         if has_own_disk:
@@ -51,6 +52,7 @@ class Machine:
         database, redis = self.cables
         self.env = stack.env | {
             "LEPTON_HOME": str(self.home),
+            "LEPTON_NODE_ADDRESS": address,
             "LEPTON_STORAGE_URL": f"file://{stack.home}/storage",
             "DATABASE_URL": f"postgresql://{embedded.DATABASE_USER}@127.0.0.1:{database.port}/{embedded.DATABASE_NAME}",
             "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
@@ -128,7 +130,9 @@ class Site:
         self.stack = Stack(home, "--no-node")
         self.stack.env |= RHYTHM
         self.stack.start()
-        self.machines = [Machine(name, self.stack, folder, has_own_disk=has_disks) for name in ("one", "two")]
+        self.machines = [
+            Machine(name, address, self.stack, folder, has_own_disk=has_disks) for name, address in MACHINES.items()
+        ]
         for machine in self.machines:
             machine.start_agent()
         self.recorder = Recorder({machine.name: machine.home for machine in self.machines})
@@ -182,9 +186,10 @@ class Site:
 
     # A training
 
-    def train(self, name: str) -> "Training":
-        job = self.sdk.jobs.train(self.dataset["id"], model_name=name, preset="fast", hyperparameters=TRAINING)
-        return Training(self, job["id"])
+    def train(self, name: str, devices: int = 1) -> "Training":
+        spread = {"devices": devices, "strategy": "ddp"} if devices > 1 else {}
+        choices = {"model_name": name, "preset": "fast", "hyperparameters": TRAINING}
+        return Training(self, self.sdk.jobs.train(self.dataset["id"], **choices, **spread)["id"])
 
 
 class Training:
@@ -257,9 +262,9 @@ class Training:
         self.await_condition(lambda row: row["status"] in ended, seconds=END_SECONDS, what=f"job {self.pk} ends")
         return self.row()
 
-    def machine(self) -> Machine:
-        """Where it runs now."""
-        return self.site.machine(self.row()["machine"])
+    def machines(self) -> list[Machine]:
+        """Where it runs now; the one that leads comes first."""
+        return [self.site.machine(lease["machine"]) for lease in self.leases() if not lease["ended"]]
 
     def story(self) -> str:
         """What has happened to it, for the message of a failure."""
