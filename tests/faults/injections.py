@@ -16,7 +16,17 @@ from celery import Celery
 from psutil import Process
 
 from lepton_site import embedded
-from tests.faults.site import JOB_TOKEN, LEASE_SECONDS, RUNNER_TOKEN, Machine, Site, Training, elapse, is_root, send
+from tests.faults.site import (
+    JOB_TOKEN,
+    LEASE_SECONDS,
+    RUNNER_TOKEN,
+    Machine,
+    Site,
+    Training,
+    elapse,
+    may_be_apart,
+    send,
+)
 from tests.stack import wait_until
 
 SERVICE_MANAGER_SECONDS = 1.0  # how long the machine's service manager waits before it starts an agent anew
@@ -158,17 +168,17 @@ def freeze_runner(scene: Scene) -> None:
 def cut_off_machine(scene: Scene) -> None:
     """A machine's network cable is pulled until its job has gone on elsewhere, and put back."""
     machine, attempt = scene.machine, scene.training.row()["attempt"]
-    machine.cut()
+    machine.network.cut()
     scene.await_giving_up(attempt)
-    machine.mend()
+    machine.network.mend()
 
 
 def cut_off_for_a_moment(scene: Scene) -> float:
     """A switch restarts: the machine is cut off for a third of a lease."""
     machine = scene.machine
-    machine.cut()
+    machine.network.cut()
     elapse(LEASE_SECONDS / 3)
-    machine.mend()
+    machine.network.mend()
     return 0.0
 
 
@@ -399,4 +409,4 @@ FAULTS = (
 
 def why_not(fault: Fault) -> str:
     """Why this fault cannot be done here; "" where it can."""
-    return "only root may mount a small disk" if fault.needs_root and not is_root() else ""
+    return "only root may give a machine a small disk" if fault.needs_root and not may_be_apart() else ""

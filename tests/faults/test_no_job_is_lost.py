@@ -17,7 +17,7 @@ import pytest
 from tests.faults import table
 from tests.faults.injections import FAULTS, Fault, Scene, why_not
 from tests.faults.judging import Outcome, Verdict, judge, outcome_of
-from tests.faults.site import Site, is_root
+from tests.faults.site import Site, may_be_apart
 
 SEED = int(os.environ.get("SEED") or 0)
 CHOSEN = [name for name in os.environ.get("FAULT", "").split(",") if name]
@@ -40,7 +40,7 @@ def chosen_faults() -> list[Fault]:
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="lepton-faults-") as folder:
-        made = Site(Path(folder).resolve(), has_disks=IS_LONG and is_root())
+        made = Site(Path(folder).resolve(), is_apart=IS_LONG and may_be_apart())
         yield made
         made.stop()
 
