@@ -68,6 +68,19 @@ class Processes:
         dist.all_gather(padded, torch.cat([body, body.new_zeros(longest - len(body))]))
         return [json.loads(bytes(text[: int(length)].tolist())) for text, length in zip(padded, lengths, strict=True)]
 
+    def collect(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The CPU tensors of all processes on the first one; the others get their own."""
+        collected = dict(tensors)
+        facts = {name: [list(value.shape), str(value.dtype)] for name, value in tensors.items()}
+        for rank, listed in enumerate(self.gather(facts)):
+            for name, (shape, kind) in listed.items():
+                if self.is_first and rank:
+                    collected[name] = torch.empty(shape, dtype=_dtype(kind))
+                    dist.recv(collected[name], rank)
+                elif self.rank == rank and rank:
+                    dist.send(tensors[name].contiguous(), 0)
+        return collected
+
     def spread(self, tensors: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         """The CPU tensors of the first process, on all of them."""
         if self.world_size == 1:
@@ -75,11 +88,14 @@ class Processes:
         facts = {name: [list(value.shape), str(value.dtype)] for name, value in (tensors or {}).items()}
         received: dict[str, Tensor] = {}
         for name, (shape, kind) in self.from_first(facts).items():
-            dtype = getattr(torch, kind.removeprefix("torch."))
-            value = tensors[name].contiguous() if self.is_first else torch.empty(shape, dtype=dtype)
+            value = tensors[name].contiguous() if self.is_first else torch.empty(shape, dtype=_dtype(kind))
             dist.broadcast(value, 0)
             received[name] = value
         return received
+
+
+def _dtype(name: str) -> torch.dtype:
+    return getattr(torch, name.removeprefix("torch."))
 
 
 def join(device: str) -> Processes:

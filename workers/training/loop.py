@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from workers.contract import EventWriter, ProgramFailure
+from workers.parallel.restoring import part_of, restore_newest
 from workers.parallel.strategies.base import Strategy
 from workers.training.batches import Batch, Batches
 from workers.training.checkpoints import CheckpointStore
@@ -89,6 +91,7 @@ def fit(
     training = _Training(strategy, batches, evaluate, hyperparameters, stop, checkpoints, reporter, identity)
     if not (resume and training.restore()):
         checkpoints.clear()
+        strategy.processes.wait_for_all()
     while not training.is_done():
         training.run_epoch()
     return training.finish()
@@ -123,6 +126,7 @@ class _Training:
     best_score: float = -math.inf
     history: list[dict[str, float]] = field(default_factory=list)
     seconds_before: float = 0.0
+    unreported_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.processes = self.strategy.processes
@@ -148,19 +152,26 @@ class _Training:
 
     def _leave_if_asked(self) -> None:
         """Before every step. All processes leave when one is asked to."""
-        if self.processes.any(self.stop.requested):
+        if self.strategy.should_leave(self.stop.requested):
             self.save()
             raise Stopped
 
     def _take_step(self, batch: Batch) -> None:
         begin, rate = time.monotonic(), self._learning_rate()
         losses = self.strategy.step(batch, self.step + 1, rate)
-        seconds = time.monotonic() - begin
+        self.unreported_seconds += time.monotonic() - begin
         self.step += 1
+        if losses:
+            self._took_steps(losses, rate)
+
+    def _took_steps(self, losses: list[float], rate: float) -> None:
+        """The losses of the last steps are known now."""
+        seconds, self.unreported_seconds = self.unreported_seconds / len(losses), 0.0
+        examples = len(self.batches.targets) / len(self.batches)
         for step, loss in enumerate(losses, self.step - len(losses) + 1):
             self._fail_if_diverged(loss, "training loss", step)
             self.epoch_losses.append(loss)
-            self.reporter.took_step(step, loss, rate, len(batch), seconds)
+            self.reporter.took_step(step, loss, rate, examples, seconds)
 
     def _learning_rate(self) -> float:
         settings = self.hyperparameters
@@ -183,7 +194,7 @@ class _Training:
         )
 
     def _end_epoch(self) -> None:
-        evaluation = self.strategy.evaluate(self.evaluate)
+        evaluation = self._evaluate()
         self._fail_if_diverged(evaluation.score, "validation score", self.step)
         self.epoch += 1
         if evaluation.score > self.best_score:
@@ -196,6 +207,11 @@ class _Training:
         # Clocks differ, so that all save when one finds it time.
         if self.is_done() or self.processes.any(time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS):
             self.save()
+
+    def _evaluate(self) -> Evaluation:
+        """The first process's word decides, or rounding might part them over which epoch was best."""
+        evaluation = self.strategy.evaluate(self.evaluate)
+        return Evaluation(**self.processes.from_first(asdict(evaluation)))
 
     def finish(self) -> FitResult:
         self.strategy.finish()
@@ -216,6 +232,15 @@ class _Training:
     # Checkpoints
 
     def save(self) -> None:
+        """Write a checkpoint; it is told of when every process has written its part."""
+        path = self._write_part() if self.processes.is_first or self.strategy.has_own_parts else None
+        self.processes.wait_for_all()
+        self.saved_at = time.monotonic()
+        if self.processes.is_first:
+            relative = path.relative_to(self.checkpoints.folder.parent)
+            self.reporter.events.checkpoint(relative, step=self.step, epoch=self.step / len(self.batches))
+
+    def _write_part(self) -> Path:
         tensors, plain = self.strategy.export_state()
         state = {
             "identity": self.identity,
@@ -229,21 +254,22 @@ class _Training:
             "history": self.history,
             "seconds": self._seconds(),
         }
-        path = self.checkpoints.save(step=self.step, tensors=tensors, state=state)
-        self.saved_at = time.monotonic()
-        relative = path.relative_to(self.checkpoints.folder.parent)
-        self.reporter.events.checkpoint(relative, step=self.step, epoch=self.step / len(self.batches))
+        return self.checkpoints.save(step=self.step, tensors=tensors, state=state, part=part_of(self.strategy))
 
     def restore(self) -> bool:
         """Take over the newest complete checkpoint; False when there is none of this training."""
-        checkpoint = self.checkpoints.load_newest()
-        if checkpoint is None or checkpoint.state["identity"] != self.identity:
+        restored = restore_newest(self.checkpoints, self.strategy, self.identity)
+        if restored is None:
             return False
-        state = checkpoint.state
-        self.strategy.import_state(checkpoint.tensors, state["strategy"])
+        state = restored.state
         self.reporter.restore(state["reporter"])
-        self.step, self.epoch, self.epoch_losses = checkpoint.step, state["epoch"], state["epoch_losses"]
+        self.step, self.epoch, self.epoch_losses = restored.step, state["epoch"], state["epoch_losses"]
         self.best_epoch, self.history, self.seconds_before = state["best_epoch"], state["history"], state["seconds"]
         self.best_score = state["best_score"] if self.best_epoch else -math.inf
         self.reporter.events.log(f"Going on from step {self.step} of {self.reporter.steps}.")
+        if restored.layout != self.strategy.layout:
+            before, now = (
+                f"{layout['world_size']} ({layout['strategy']})" for layout in (restored.layout, self.strategy.layout)
+            )
+            self.reporter.events.log(f"The checkpoint of {before} processes is divided anew among {now}.")
         return True

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from workers.contract import EventWriter
-from workers.training.checkpoints import Checkpoint, CheckpointStore
+from workers.training.checkpoints import WHOLE, Checkpoint, CheckpointStore, Part
 from workers.training.stopping import Stop, Stopped
 from workers.trees import Arrays
 
@@ -105,12 +105,14 @@ class MemberStore:
     def folder(self) -> Path:
         return self.keeper.store.folder
 
-    def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+    def save(
+        self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], part: Part = WHOLE
+    ) -> Path:
         return self.keeper.save(self.key, tensors, {**state, "inner_step": step})
 
-    def load_newest(self) -> Checkpoint | None:
+    def load_parts(self) -> list[Checkpoint]:
         stored = self.keeper.partial(self.key)
-        return Checkpoint(self.folder, stored[1]["inner_step"], *stored) if stored else None
+        return [Checkpoint(self.folder, stored[1]["inner_step"], *stored)] if stored else []
 
     def clear(self) -> None:
         self.keeper.forget_partial()
