@@ -25,7 +25,7 @@ class Ddp(DataParallel):
         self, model: nn.Module, batches: Batches, loss: Loss, hyperparameters: Mapping[str, Any], device: str
     ) -> Batches:
         batches = super().prepare(model, batches, loss, hyperparameters, device)
-        self.replica = DistributedDataParallel(self.model, broadcast_buffers=False)
+        self.replica = DistributedDataParallel(self.model, forward_sync_buffers=False)
         return batches
 
     def _apply(self, model: nn.Module) -> nn.Module:
