@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+
+from workers import fence
 
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PREFIX = "step-"
@@ -50,40 +54,34 @@ class CheckpointStore:
 
     A checkpoint has one part, or one of each process that trains; processes may share the folder. A part's manifest is
     written last, and a checkpoint is complete when all its parts are. Two are kept so that there is one to fall back to
-    when the newest is damaged.
+    when the newest is damaged. `every_seconds` is how often whoever trains should save.
     """
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
-        self.folder, self.keep = Path(folder), keep
+    def __init__(self, folder: Path, *, every_seconds: float = 5.0, keep: int = 2) -> None:
+        self.folder, self.every_seconds, self.keep = Path(folder), every_seconds, keep
 
     def save(
         self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], part: Part = WHOLE
     ) -> Path:
-        """Write one part of a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder."""
-        final = self.folder / f"{PREFIX}{step:09d}"
+        """Write one part of a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder.
+
+        Raises OSError, which `is_disk_full` tells apart, and leaves the older ones as they were; Fenced in place of
+        putting it there when the lease may be lost.
+        """
+        final = self._path(step)
         temporary = self.folder / f".{final.name}.{part.rank}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        written = [temporary / part.name(name) for name in (TENSORS, STATE)]
-        save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, written[0])
-        written[1].write_text(json.dumps(state))
-        files = {path.name: _describe(path) for path in written}
-        written.append(temporary / part.manifest)
-        written[2].write_text(json.dumps({"format": 1, "step": step, "files": files}))
-        self._publish(written, final)
+        try:
+            files = _write(temporary, step, tensors, state, part)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        fence.check()
+        _publish(files, final)
         temporary.rmdir()
+        _sync(self.folder)
         self._drop_old()
         return final
-
-    def _publish(self, files: list[Path], final: Path) -> None:
-        """Move `files` into the folder of a checkpoint, its manifest last; parts of others there are left alone."""
-        final.mkdir(exist_ok=True)
-        (final / files[-1].name).unlink(missing_ok=True)
-        for path in files:
-            _sync(path)
-            os.replace(path, final / path.name)
-        _sync(final)
-        _sync(self.folder)
 
     def load_newest(self) -> Checkpoint | None:
         """The newest checkpoint of one part that is complete and unchanged; damaged ones are passed over."""
@@ -128,6 +126,36 @@ class CheckpointStore:
     def _drop_old(self) -> None:
         for step in self._steps()[self.keep :]:
             shutil.rmtree(self._path(step), ignore_errors=True)
+
+
+def _write(
+    folder: Path, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], part: Part
+) -> list[Path]:
+    """The files of `part`, its manifest last."""
+    folder.mkdir(parents=True)
+    paths = [folder / part.name(name) for name in (TENSORS, STATE, MANIFEST)]
+    try:
+        save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, paths[0])
+    except SafetensorError as error:  # it hides the number of the system's error in a sentence
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), str(error)) from error
+    paths[1].write_text(json.dumps(state))
+    files = {path.name: _describe(path) for path in paths[:2]}
+    paths[2].write_text(json.dumps({"format": 1, "step": step, "files": files}))
+    for path in paths:
+        _sync(path)
+    return paths
+
+
+def _publish(files: list[Path], final: Path) -> None:
+    """Move `files` into the folder of a checkpoint, the last one last; parts of others there are left alone."""
+    final.mkdir(exist_ok=True)
+    (final / files[-1].name).unlink(missing_ok=True)
+    for path in files:
+        os.replace(path, final / path.name)
+    _sync(final)
 
 
 def is_complete(path: Path, part: Part = WHOLE) -> bool:

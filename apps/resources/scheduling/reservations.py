@@ -76,17 +76,19 @@ class Timeline:
                 for kind in {node.kind for node in self._nodes}
             }
             self._stale = set(self._rows)
-        for node_id in self._stale:
-            row = self._rows.get(node_id)
-            if row is not None:
-                self._free_at[row] = self._row(self._nodes[row], self._free_at.shape[1])
+        rows = [self._rows[node_id] for node_id in self._stale if node_id in self._rows]
+        if rows:
+            self._free_at[rows] = [self._row(self._nodes[row], self._free_at.shape[1]) for row in rows]
         self._stale.clear()
 
     def _row(self, node: Node, width: int) -> list[float]:
-        times = [-math.inf] * (len(node.free) + 1)
-        for ends_at, placement in self._ends(node):
+        times = []
+        for claim_id, placement in node.claims.items():
+            claim = self._claims[claim_id]
+            ends_at = claim.ends_at if claim.leaving_for is None else self.ends_at(claim)
             times += [ends_at] * len(placement.device_ids)
-        return (times + [math.inf] * width)[:width]
+        times.sort()
+        return ([-math.inf] * (len(node.free) + 1) + times + [math.inf] * width)[:width]
 
     def _ends(self, node: Node) -> list[tuple[float, Placement]]:
         """What runs on the node, the soonest gone first."""
@@ -133,8 +135,9 @@ class Timeline:
     def _soonest_gang(
         self, shape: Shape, needed: int, rows: np.ndarray, each: int, rest: int, now: float
     ) -> Reservation | None:
-        first = [rows[row] for row in _smallest(self._free_at[rows, each], needed - 1)]
-        others = np.setdiff1d(rows, first)
+        chosen = _smallest(self._free_at[rows, each], needed - 1)
+        first = rows[chosen].tolist()
+        others = np.delete(rows, chosen)
         last = others[_smallest(self._free_at[others, rest], 1)]
         shares = [*((self._nodes[row], each) for row in first), *((self._nodes[row], rest) for row in last)]
         if len(shares) < needed:
