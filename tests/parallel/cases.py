@@ -6,7 +6,9 @@ writes what came out.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import sys
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 
 from workers.contract import IMAGE_CLASSIFICATION, EventWriter, read_events
 from workers.parallel.plan import DDP, FSDP, LOCAL_SGD, PIPELINE, SINGLE, ParallelPlan
-from workers.parallel.processes import Processes, join, leave
+from workers.parallel.processes import Processes, joined
 from workers.parallel.strategies import make_strategy
 from workers.training.batches import Batches
 from workers.training.checkpoints import CheckpointStore
@@ -237,23 +239,34 @@ def resume(name: str, case: Case, folder: Path, processes: Processes) -> dict[st
     return facts
 
 
-def main(folder: Path) -> None:
-    processes = join("cpu")
+def divide_anew(name: str, case: Case, folder: Path, processes: Processes) -> None:
+    """One process trains whole and, again, until it is stopped; then all go on together from its checkpoint."""
+    if processes.is_first:
+        run(case, folder / name / "alone", case.alone(), Processes())
+        with contextlib.suppress(Stopped):
+            run(case, folder / name / "left alone", case.alone(), Processes(), StopAfter(STOPPED_AT))
+        shutil.copytree(folder / name / "left alone" / "checkpoints", folder / name / "divided" / "checkpoints")
+    processes.wait_for_all()
+    run(case, folder / name / "divided", case.plan_for(processes.world_size), processes, resume=True)
+
+
+def main(folder: Path, processes: Processes) -> None:
     facts: dict[str, Any] = {}
     for name, case in EQUAL.items():
         work = folder / name
         _, model, answers = run(case, work, case.plan_for(processes.world_size), processes)
         if processes.is_first:
             keep(work, model, answers)
-    for name, case in RESUMED.items():
-        facts[name] = resume(name, case, folder / "resumed", processes)
     parts_held(processes, folder)
+    for name, case in RESUMED.items() if processes.world_size == 2 else ():
+        facts[name] = resume(name, case, folder / "resumed", processes)
+        divide_anew(name, case, folder / "divided", processes)
     if processes.is_first:
         (folder / "facts.json").write_text(json.dumps(facts))
-    leave()
 
 
 alone = partial(run, processes=Processes())
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with joined("cpu") as processes:
+        main(Path(sys.argv[1]), processes)

@@ -16,7 +16,8 @@ Arrays = dict[str, np.ndarray]
 def fuse(parts: Sequence[Checkpoint]) -> tuple[Arrays, dict[str, Any]]:
     """Arrays by name, and the plain values of the strategy that goes with them.
 
-    Slices (FSDP) are joined, stages (pipeline) laid side by side. Processes that each hold a whole model (local SGD)
+    Slices (FSDP) are joined, stages (pipeline) laid side by side, with the random generator of the last, which alone has
+    dropout in a classifier. Processes that each hold a whole model (local SGD)
     agree on its weights; of their moments those of the first are taken.
     """
     strategy = parts[0].state["layout"]["strategy"]
@@ -30,7 +31,7 @@ def fuse(parts: Sequence[Checkpoint]) -> tuple[Arrays, dict[str, Any]]:
         return arrays, plain
     if strategy == PIPELINE:
         arrays, moments = {}, {}
-        for part in reversed(parts):
+        for part in parts:
             arrays |= part.tensors
             moments |= part.state["strategy"]["optimizer"]
         return arrays, plain | {"optimizer": moments}
