@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from workers.contract import IMAGE_CLASSIFICATION, EventWriter, read_events
+from workers.contract import IMAGE_CLASSIFICATION, EventWriter, ProgramFailure, read_events
 from workers.parallel.plan import DDP, FSDP, LOCAL_SGD, PIPELINE, SINGLE, ParallelPlan
 from workers.parallel.processes import Processes, joined
 from workers.parallel.strategies import make_strategy
@@ -30,7 +32,7 @@ from workers.training.hyperparameters import resolve
 from workers.training.image_data import AUGMENTATIONS
 from workers.training.image_models import ImageClassifier
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
-from workers.training.losses import balanced_class_weights, make_loss
+from workers.training.losses import Loss, balanced_class_weights, make_loss
 from workers.training.stopping import Stop, Stopped
 
 EXAMPLES, BATCH, CLASSES, SIDE = 61, 16, 3, 8
@@ -140,13 +142,19 @@ def make_model(case: Case) -> nn.Module:
 
 
 def run(
-    case: Case, work: Path, plan: ParallelPlan, processes: Processes, stop: Stop | None = None, resume: bool = False
+    case: Case,
+    work: Path,
+    plan: ParallelPlan,
+    processes: Processes,
+    stop: Stop | None = None,
+    resume: bool = False,
+    spoil: Callable[[Loss], Loss] = lambda loss: loss,
 ) -> tuple[FitResult, nn.Module, Tensor]:
     """Train; returns the result, the model and what the distributed model answered last to all images."""
     settings = resolve(IMAGE_CLASSIFICATION, "fast", {**SETTINGS, **case.settings})
     model, (images, targets) = make_model(case), problem()
     weights = balanced_class_weights(targets, CLASSES) if settings["class_weights"] == "balanced" else None
-    loss, answers = make_loss(settings, weights), {}
+    loss, answers = spoil(make_loss(settings, weights)), {}
 
     def evaluate(judged: nn.Module) -> Evaluation:
         outputs = judged(torch.from_numpy(images)).float()
@@ -250,6 +258,20 @@ def divide_anew(name: str, case: Case, folder: Path, processes: Processes) -> No
     run(case, folder / name / "divided", case.plan_for(processes.world_size), processes, resume=True)
 
 
+def diverge(case: Case, folder: Path, processes: Processes) -> list[str]:
+    """What each process says when the loss of the last one's rows is no number any more."""
+    factor = math.nan if processes.rank == processes.world_size - 1 else 1.0
+
+    def spoil(loss: Loss) -> Loss:
+        return Loss(lambda outputs, targets: factor * loss(outputs, targets), loss.weigh)
+
+    try:
+        run(case, folder, case.plan_for(processes.world_size), processes, spoil=spoil)
+    except ProgramFailure as failure:
+        return processes.gather(f"{failure.code}: {failure.message}")
+    return processes.gather("nothing")
+
+
 def main(folder: Path, processes: Processes) -> None:
     facts: dict[str, Any] = {}
     for name, case in EQUAL.items():
@@ -260,6 +282,7 @@ def main(folder: Path, processes: Processes) -> None:
     parts_held(processes, folder)
     for name, case in RESUMED.items() if processes.world_size == 2 else ():
         facts[name] = resume(name, case, folder / "resumed", processes)
+        facts[name]["diverged"] = diverge(case, folder / "diverged" / name, processes)
         divide_anew(name, case, folder / "divided", processes)
     if processes.is_first:
         (folder / "facts.json").write_text(json.dumps(facts))

@@ -79,3 +79,10 @@ def test_several_go_on_from_what_one_process_left(gang: Gang, name: str) -> None
         assert curve(work / "divided").keys() == later(curve(work / "alone"), STOPPED_AT - 1).keys()
     else:
         assert curve(work / "divided") == pytest.approx(later(curve(work / "alone"), STOPPED_AT - 1), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_what_diverges_on_one_process_ends_all_with_one_reason(gang: Gang, name: str) -> None:
+    first, last = gang.read("facts.json")[name]["diverged"]
+    assert first == last
+    assert first.startswith("diverged: Training diverged: the training loss became nan in epoch 1, step 1,")

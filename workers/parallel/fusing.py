@@ -16,9 +16,9 @@ Arrays = dict[str, np.ndarray]
 def fuse(parts: Sequence[Checkpoint]) -> tuple[Arrays, dict[str, Any]]:
     """Arrays by name, and the plain values of the strategy that goes with them.
 
-    Slices (FSDP) are joined, stages (pipeline) laid side by side, with the random generator of the last, which alone has
-    dropout in a classifier. Processes that each hold a whole model (local SGD)
-    agree on its weights; of their moments those of the first are taken.
+    Slices (FSDP) are joined, stages (pipeline) laid side by side with the random generator of the last, which alone has
+    dropout in a classifier. Processes that each hold a whole model (local SGD) agree on its weights; of their moments
+    those of the first are taken.
     """
     strategy = parts[0].state["layout"]["strategy"]
     plain = parts[0].state["strategy"]
