@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from workers import fence
+from workers.contract import MOST_KEPT_CHECKPOINTS
 
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PREFIX = "step-"
@@ -50,29 +51,41 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The newest `keep` checkpoints in `folder`, each a folder ``step-<number>``.
+    """Checkpoints in `folder`, each a folder ``step-<number>``: the newest `keep`, the one with the highest score, and
+    the newest 50 of those that were asked to be kept.
 
     A checkpoint has one part, or one of each process that trains; processes may share the folder. A part's manifest is
     written last, and a checkpoint is complete when all its parts are. Two are kept so that there is one to fall back to
-    when the newest is damaged. `every_seconds` is how often whoever trains should save.
+    when the newest is damaged. `every_seconds` is how soon whoever trains should save first.
     """
+
+    is_whole = True
 
     def __init__(self, folder: Path, *, every_seconds: float = 5.0, keep: int = 2) -> None:
         self.folder, self.every_seconds, self.keep = Path(folder), every_seconds, keep
 
     def save(
-        self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], part: Part = WHOLE
+        self,
+        *,
+        step: int,
+        tensors: Mapping[str, np.ndarray],
+        state: Mapping[str, Any],
+        score: float | None = None,
+        is_kept: bool = False,
+        part: Part = WHOLE,
     ) -> Path:
-        """Write one part of a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder.
+        """Write one part of a checkpoint, whole or not at all, then drop those that are not to be kept. Returns its
+        folder.
 
-        Raises OSError, which `is_disk_full` tells apart, and leaves the older ones as they were; Fenced in place of
-        putting it there when the lease may be lost.
+        Raises OSError, such as on a full disk, and leaves the older ones as they were; Fenced in place of putting it
+        there when the lease may be lost.
         """
         final = self._path(step)
         temporary = self.folder / f".{final.name}.{part.rank}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
         try:
-            files = _write(temporary, step, tensors, state, part)
+            labels = {"format": 1, "step": step, "score": score, "is_kept": is_kept}
+            files = _write(temporary, tensors, state, labels, part)
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -80,7 +93,7 @@ class CheckpointStore:
         _publish(files, final)
         temporary.rmdir()
         _sync(self.folder)
-        self._drop_old()
+        self._drop_old(part)
         return final
 
     def load_newest(self) -> Checkpoint | None:
@@ -123,13 +136,26 @@ class CheckpointStore:
         names = [path.name for path in self._path(step).glob(f"*{MANIFEST}")]
         return sorted({1 if name == MANIFEST else int(name.split(".")[0].split("-of-")[1]) for name in names})
 
-    def _drop_old(self) -> None:
-        for step in self._steps()[self.keep :]:
-            shutil.rmtree(self._path(step), ignore_errors=True)
+    def _drop_old(self, part: Part) -> None:
+        paths = [self._path(step) for step in self._steps()]
+        labels = {path: _labels(path / part.manifest) for path in paths}
+        scored = [path for path in paths if labels[path].get("score") is not None]
+        best = sorted(scored, key=lambda path: labels[path]["score"])[-1:]
+        marked = [path for path in paths if labels[path].get("is_kept")][:MOST_KEPT_CHECKPOINTS]
+        for path in set(paths) - {*paths[: self.keep], *best, *marked}:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _labels(manifest: Path) -> dict[str, Any]:
+    """What a manifest says of the checkpoint beside its files; nothing where it cannot be read."""
+    try:
+        return json.loads(manifest.read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def _write(
-    folder: Path, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], part: Part
+    folder: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], manifest: Mapping[str, Any], part: Part
 ) -> list[Path]:
     """The files of `part`, its manifest last."""
     folder.mkdir(parents=True)
@@ -143,7 +169,7 @@ def _write(
         raise OSError(int(number[1]), str(error)) from error
     paths[1].write_text(json.dumps(state))
     files = {path.name: _describe(path) for path in paths[:2]}
-    paths[2].write_text(json.dumps({"format": 1, "step": step, "files": files}))
+    paths[2].write_text(json.dumps({**manifest, "files": files}))
     for path in paths:
         _sync(path)
     return paths

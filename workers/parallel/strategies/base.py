@@ -67,9 +67,9 @@ class Strategy:
 
     # One step
 
-    def should_leave(self, is_asked: bool) -> bool:
-        """Whether this is the place for all processes to leave, of which one or more are asked to."""
-        return self.processes.any(is_asked)
+    def agree(self, *flags: bool) -> list[bool]:
+        """Which of the flags any process raises; none at a place where the processes cannot save or leave together."""
+        return [count > 0 for count in self.processes.sum(flags)]
 
     def step(self, batch: Batch, number: int, learning_rate: float) -> list[float]:
         """Step `number` (from 1): returns the mean losses over the global batches that are now known, oldest first."""

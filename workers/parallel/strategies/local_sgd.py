@@ -69,8 +69,8 @@ class LocalSgd(Strategy):
 
     # Steps
 
-    def should_leave(self, is_asked: bool) -> bool:
-        return not self.losses and super().should_leave(is_asked)
+    def agree(self, *flags: bool) -> list[bool]:
+        return [False] * len(flags) if self.losses else super().agree(*flags)
 
     def step(self, batch: Batch, number: int, learning_rate: float) -> list[float]:
         self.losses += super().step(batch, number, learning_rate)
