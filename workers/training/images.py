@@ -17,6 +17,7 @@ from workers.parallel.plan import ParallelPlan, PlanError
 from workers.parallel.processes import Processes, joined, own_device
 from workers.parallel.strategies import make_strategy
 from workers.parallel.strategies.base import Strategy
+from workers.training.architectures import ARCHITECTURES, LARGEST_SIDES, choose_architecture, stem_stride
 from workers.training.batches import Batches
 from workers.training.checkpoints import CheckpointStore
 from workers.training.export import export_onnx
@@ -32,7 +33,7 @@ from workers.training.image_data import (
     sort_classes,
     split_rows,
 )
-from workers.training.image_models import ARCHITECTURES, ImageClassifier, ImageProbabilities, stem_stride
+from workers.training.image_models import ImageClassifier, ImageProbabilities
 from workers.training.image_results import describe_model, describe_result, write_json, write_mistakes, write_sample
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import balanced_class_weights, make_loss
@@ -40,8 +41,6 @@ from workers.training.metrics import accuracy, log_loss
 from workers.training.stopping import Stop
 
 LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
-AUTO_MODEL = "resnet_tiny"
-LARGEST_SIDES = {"resnet_tiny": 64, "resnet_small": 96}
 EVALUATION_BATCH = 256
 PARITY_SAMPLES = 64
 TEMPERATURES = np.geomspace(0.3, 5.0, 241)
@@ -85,10 +84,6 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     return write_output(spec, data, model.cpu(), (architecture, arguments), fitted, probabilities)
 
 
-def choose_architecture(model: str) -> str:
-    return AUTO_MODEL if model == "auto" else model
-
-
 def read_plan(values: dict[str, Any]) -> ParallelPlan:
     """Raises ProgramFailure (wrong_plan)."""
     try:
@@ -109,9 +104,8 @@ def load_data(
     labels = np.array([classes.index(row.label) for row in rows], dtype=np.int64)
     source = ImageSource(Path(spec.data_path), spec.threads)
     side = spec.hyperparameters["image_size"] or choose_size(rows, LARGEST_SIDES[architecture])
-    build = partial(
-        build_store, Path(spec.work_dir) / "cache", source, rows, side, progress=partial(_report_loading, events, stop)
-    )
+    folder, progress = Path(spec.cache_dir or Path(spec.work_dir, "cache")), partial(_report_loading, events, stop)
+    build = partial(build_store, folder, source, rows, side, progress=progress)
 
     def decode_all() -> int:
         channels = 1 if source.all_grey(rows) else 3
