@@ -70,8 +70,9 @@ class Machine:
 
     def stop(self) -> None:
         self.network.mend()
-        self.agent.terminate()
-        self.agent.wait(60)
+        if self.agent:
+            self.agent.terminate()
+            self.agent.wait(60)
         self.network.close()
         if self.has_own_disk:
             subprocess.run(["umount", str(self.home)], check=True)
@@ -118,31 +119,34 @@ class Site:
         home = folder / "site"
         home.mkdir(mode=0o700)
         self.stack = Stack(home, "--no-node")
-        self.stack.env |= RHYTHM
-        self.stack.start()
-        run = embedded.socket_folder(home)
+        self.stack.env |= RHYTHM | {"LEPTON_SPARES": str(int(is_apart))}
+        self.closing = contextlib.ExitStack()
+        with contextlib.ExitStack() as opened:  # what was started ends again where the rest does not start
+            opened.callback(self.stack.stop)
+            self.stack.start()
+            self._start(opened, folder, is_apart)
+            self.closing = opened.pop_all()
+
+    def _start(self, opened: contextlib.ExitStack, folder: Path, is_apart: bool) -> None:
+        run = embedded.socket_folder(self.stack.home)
         sockets = [run / ".s.PGSQL.5432", run / "valkey.sock"]
-        self.bridge = Bridge() if is_apart else None
+        bridge = opened.enter_context(contextlib.closing(Bridge())) if is_apart else None
         self.machines = []
         for number, name in enumerate(("one", "two"), 1):
-            network = Wire(self.bridge, number, sockets) if self.bridge else Loopback(number, sockets)
+            network = Wire(bridge, number, sockets) if bridge else Loopback(number, sockets)
             self.machines.append(Machine(name, network, self.stack, folder, has_own_disk=is_apart))
+            opened.callback(self.machines[-1].stop)
         for machine in self.machines:
             machine.start_agent()
         self.recorder = Recorder({machine.name: machine.home for machine in self.machines})
-        self.sdk = leptonai.Client(make_key(self.stack), self.stack.base_url)
+        opened.callback(self.recorder.stop)
+        self.sdk = opened.enter_context(leptonai.Client(make_key(self.stack), self.stack.base_url))
         archive = write_zip(folder / "digits.zip", digits("0123", 60))
         self.dataset = self.sdk.datasets.wait(self.sdk.datasets.create("Digits", archive), timeout=60)
         wait_until(lambda: len(self.online()) == 2, seconds=60, what="both machines are online")
 
     def stop(self) -> None:
-        self.recorder.stop()
-        self.sdk.close()
-        for machine in self.machines:
-            machine.stop()
-        if self.bridge:
-            self.bridge.close()
-        self.stack.stop()
+        self.closing.close()
 
     # What the database says
 
