@@ -128,7 +128,7 @@ def test_the_page_shows_each_alone_and_fused(team, pair, member, tmp_path):
         ("Fused", "", "95.0 %", "93.0 %"),
     ]
     assert rows[-1].interval == "89.0 % – 97.0 %"
-    assert "Better than each of them" in response.content.decode() and "Digits v3" in response.content.decode()
+    assert "better than each of them" in response.content.decode() and "Digits v3" in response.content.decode()
 
 
 def test_a_deleted_parent_leaves_its_name(team, pair, member, tmp_path):
