@@ -116,6 +116,7 @@ def test_what_is_no_improvement_registers_nothing_and_says_so(team, pair, member
     assert "Not better than the best of them" in page and "Nothing was added to your models" in page
     assert "Its validation accuracy says so." in page and "Digits v2: other data." in page
     assert member.api.get(f"/api/v1/jobs/{job.pk}/").json()["model"] is None
+    assert "No better than its parts" in member.page.get("/jobs/").content.decode()
 
 
 def test_the_page_shows_each_alone_and_fused(team, pair, member, tmp_path):
