@@ -152,7 +152,7 @@ def test_the_program_is_given_every_version_and_whose_data_it_knows(team, make, 
     data.outputs = {name: store(tmp_path, name, b"x").as_dict() for name in ("data.zip", "index.jsonl")}
     data.save()
     job = run(fuse(team, versions, "weighted"), make_node())
-    spec = artifacts.build_spec(job.members.get(), tmp_path / "work")
+    spec = artifacts.build_spec(job.members.get(), tmp_path / "work", resume=False)
     assert [(model.name, model.is_same_data) for model in spec.models] == [("Digits v1", True), ("Digits v2", False)]
     assert all((tmp_path / "work/models" / str(number) / "meta.json").exists() for number in range(2))
     assert (spec.method, spec.task, spec.device) == ("weighted", "image_classification", "cpu")
