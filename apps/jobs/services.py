@@ -1,5 +1,6 @@
 """What users do with jobs, and the one way a job changes its state. apps/jobs/attempts.py is the node's side."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,11 @@ from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
 from apps.datasets.models import DatasetVersion
+from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, program_of
+from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.models import Job, JobEvent
+from apps.jobs.plans import AUTO, MOST_SPREAD, SPREADABLE, check_strategy, describe, plan_training
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
 from apps.resources.budgets import check_may_start
@@ -36,15 +40,16 @@ TASKS_OF_KIND = {
 COMPRESSION_METHODS = ("int8",)
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
-MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1}  # that its program can use
+MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # unless spread
 S = Job.Status
 MAY_BECOME = {
     S.STARTING: (S.QUEUED,),
     S.RUNNING: (S.STARTING,),
-    S.QUEUED: (S.STARTING, S.RUNNING),
+    S.QUEUED: (S.STARTING, S.RUNNING, S.PAUSED),
+    S.PAUSED: (S.QUEUED, S.STARTING, S.RUNNING),
     S.SUCCEEDED: (S.STARTING, S.RUNNING),
     S.FAILED: (S.QUEUED, S.STARTING, S.RUNNING),
-    S.CANCELLED: (S.QUEUED, S.STARTING, S.RUNNING),
+    S.CANCELLED: (S.QUEUED, S.PAUSED, S.STARTING, S.RUNNING),
 }
 
 
@@ -81,7 +86,7 @@ def submit_prepare(*, version: DatasetVersion) -> Job:
         locked = DatasetVersion.objects.select_for_update().select_related("dataset__team").get(pk=version.pk)
         if existing := locked.jobs.filter(kind=Job.Kind.PREPARE).exclude(status__in=Job.ENDED).first():
             return existing
-        return _submit(
+        return queue_job(
             team=locked.dataset.team,
             user=locked.created_by,
             wanted=Wanted(default_pool(), LIGHT),
@@ -105,36 +110,49 @@ def submit_training(
     demand: Demand = ONE_DEVICE,
     terms: Terms = USUAL_TERMS,
     pool: Pool | None = None,
+    strategy: str = AUTO,
 ) -> Job:
-    """Queue a training. Raises Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when
-    the data is not ready."""
-    _require_ready(version)
+    """Queue a training. `strategy` is how it is spread over several devices (see apps/jobs/plans.py). Raises
+    Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when the data is not ready."""
+    fields = _training_fields(team, version, model_name, task, target, preset, hyperparameters or {})
+    wanted = Wanted(pool or default_pool(), demand, terms)
+    with transaction.atomic():
+        job = queue_job(team=team, user=user, wanted=wanted, strategy=strategy, **fields)
+        record_audit(team=team, actor=user, action="job.train", target=str(job), details={"dataset": str(version)})
+    return job
+
+
+def draft_training(
+    *, team: Team, user: User | None, version: DatasetVersion, preset: str = "balanced", hyperparameters: dict
+) -> Job:
+    """A training as it would be queued, not saved. Raises as `submit_training` does for its data and settings."""
+    return Job(team=team, created_by=user, **_training_fields(team, version, "", "", "", preset, hyperparameters))
+
+
+def _training_fields(
+    team: Team, version: DatasetVersion, model_name: str, task: str, target: str, preset: str, hyperparameters: dict
+) -> dict[str, Any]:
+    require_ready(version)
     task = task or version.task
     _require_task(version, task)
     target = _require_target(version, target)
     try:
-        resolved = resolve(task, preset, hyperparameters or {})
+        resolved = resolve(task, preset, hyperparameters)
     except HyperparameterError as error:
         raise Unprocessable(error.message, code=error.code, field=error.field) from error
     model_name = (model_name or version.dataset.name).strip()[:80]
     if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
         check_task(model, task)
-    with transaction.atomic():
-        job = _submit(
-            team=team,
-            user=user,
-            wanted=Wanted(pool or default_pool(), demand, terms),
-            kind=Job.Kind.TRAIN,
-            name=_("Train %(model)s") % {"model": model_name},
-            dataset_version=version,
-            task=task,
-            target=target,
-            preset=preset,
-            hyperparameters=resolved,
-            model_name=model_name,
-        )
-        record_audit(team=team, actor=user, action="job.train", target=str(job), details={"dataset": str(version)})
-    return job
+    return {
+        "kind": Job.Kind.TRAIN,
+        "name": _("Train %(model)s") % {"model": model_name},
+        "dataset_version": version,
+        "task": task,
+        "target": target,
+        "preset": preset,
+        "hyperparameters": resolved,
+        "model_name": model_name,
+    }
 
 
 def submit_compression(
@@ -166,7 +184,7 @@ def submit_compression(
             code="data_gone",
         )
     with transaction.atomic():
-        job = _submit(
+        job = queue_job(
             team=team,
             user=user,
             wanted=Wanted(pool or default_pool(), demand, terms),
@@ -184,17 +202,79 @@ def submit_compression(
     return job
 
 
-def _submit(*, team: Team, user: User | None, wanted: Wanted, **fields: Any) -> Job:
+def submit_fusion(
+    *,
+    team: Team,
+    user: User | None,
+    versions: Sequence[ModelVersion],
+    method: str,
+    model_name: str = "",
+    demand: Demand = ONE_DEVICE,
+    terms: Terms = USUAL_TERMS,
+    pool: Pool | None = None,
+) -> Job:
+    """Queue a fusion of the team's `versions`; the data of the first judges all, and its model gets the new version
+    unless `model_name` says another. Raises Unprocessable where they do not go together, Conflict where that data is
+    gone."""
+    check_parts(versions, method)
+    first = versions[0]
+    data = judging_data(team, first)
+    model_name = (model_name or first.model.name).strip()[:80]
+    if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
+        check_task(model, first.model.task)
+    with transaction.atomic():
+        job = queue_job(
+            team=team,
+            user=user,
+            wanted=Wanted(pool or default_pool(), demand, terms),
+            kind=Job.Kind.FUSE,
+            name=_("Fuse %(versions)s") % {"versions": name_of(versions)},
+            dataset_version=data,
+            parts=[{"id": version.pk, "name": str(version)} for version in versions],
+            task=first.model.task,
+            target=first.lineage.get("target", ""),
+            model_name=model_name,
+            method=method,
+        )
+        details = {"versions": [str(version) for version in versions], "method": method}
+        record_audit(team=team, actor=user, action="job.fuse", target=str(job), details=details)
+    return job
+
+
+def queue_job(*, team: Team, user: User | None, wanted: Wanted, strategy: str = AUTO, **fields: Any) -> Job:
+    """Inside a transaction. Raises what `plan_job` and `check_submit` raise."""
     fields["name"] = fields["name"][:80]
     job = Job(team=team, created_by=user, **fields)
+    asked, wanted = wanted.demand.devices, plan_job(job, wanted, strategy)
+    message = _("It asks for one device: the others would lie idle.") if wanted.demand.devices < asked else ""
     wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
     check_submit(job=job, wanted=wanted, user=user)
     job.allocation = request_allocation(
         team=team, user=user, demand=wanted.demand, terms=wanted.terms, pool=wanted.pool
     )
     job.save()
-    JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user)
+    JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user, message=message)
     return job
+
+
+def plan_job(job: Job, wanted: Wanted, strategy: str) -> Wanted:
+    """Write into `job`, which need not be saved yet, how it is spread over the devices that are wanted; returns what is
+    wanted for that: a plan for one device asks for one, another may take its devices from several machines. Raises
+    Unprocessable for a strategy that is not possible."""
+    check_strategy(job, strategy)
+    planned = plan_training(job, wanted, strategy)
+    if planned is None:
+        job.plan, job.prediction = {}, {}
+        return wanted
+    if planned.refusal:
+        raise planned.refusal
+    job.plan, job.prediction = planned.proposal.plan.as_dict(), describe(planned)
+    return planned.as_wanted(wanted)
+
+
+def most_devices(job: Job) -> int:
+    """How many devices its program can use."""
+    return MOST_SPREAD if job.kind == Job.Kind.TRAIN and job.task in SPREADABLE else MOST_DEVICES[job.kind]
 
 
 def expected_duration(job: Job, wanted: Wanted) -> Expectation:
@@ -215,7 +295,7 @@ def check_submit(*, job: Job, wanted: Wanted, user: User | None) -> None:
 
 
 def _require_usable(job: Job, demand: Demand) -> None:
-    most = MOST_DEVICES[job.kind]
+    most = most_devices(job)
     if demand.devices > most:
         raise Unprocessable(
             ngettext(
@@ -231,8 +311,8 @@ def _require_usable(job: Job, demand: Demand) -> None:
 
 
 def active_jobs(team: Team, pool: Pool) -> int:
-    """How many jobs of the team wait or run in the pool."""
-    return Job.objects.filter(team=team, allocation__pool=pool).exclude(status__in=Job.ENDED).count()
+    """How many jobs of the team wait or run in the pool; those that are paused do neither."""
+    return Job.objects.filter(team=team, allocation__pool=pool).exclude(status__in=Job.RESTING).count()
 
 
 def require_job_quota(team: Team, pool: Pool) -> None:
@@ -261,9 +341,10 @@ def change_terms(*, job: Job, wanted: Wanted, user: User | None) -> Job:
     if wanted.pool != before.pool:
         require_job_quota(job.team, wanted.pool)
     _require_usable(job, wanted.demand)
+    wanted = plan_job(job, wanted, job.prediction.get("asked", AUTO))
     wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
     job.allocation = change_claim(allocation=job.allocation, wanted=wanted, user=user)
-    job.save(update_fields=["allocation"])
+    job.save(update_fields=["allocation", "plan", "prediction"])
     was, now = before.choices, wanted.choices
     changes = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
     message = _("Changed what it asks for: %(changes)s.") % {"changes": describe_changes(was, now)}
@@ -272,7 +353,8 @@ def change_terms(*, job: Job, wanted: Wanted, user: User | None) -> Job:
     return job
 
 
-def _require_ready(version: DatasetVersion) -> None:
+def require_ready(version: DatasetVersion) -> None:
+    """Raises Conflict for data that is not frozen."""
     if version.status != DatasetVersion.Status.READY:
         raise Conflict(
             _("%(version)s is not ready to train on; its state is: %(status)s.")
@@ -309,19 +391,24 @@ def _require_target(version: DatasetVersion, target: str) -> str:
 
 @transaction.atomic
 def cancel_job(*, job: Job, user: User | None) -> Job:
-    """Stop a job. One that waits ends at once; one that runs writes a checkpoint and ends within seconds."""
-    message = _("Cancelled before it started.")
-    if move_job(job=job, to=S.CANCELLED, only_from=S.QUEUED, actor=user, message=message, finished_at=Now()):
-        release_allocation(allocation=job.allocation)
-    elif (
-        Job.objects.filter(pk=job.pk, cancel_requested_at=None)
-        .exclude(status__in=Job.ENDED)
-        .update(cancel_requested_at=Now())
-    ):
-        job.refresh_from_db()
-        JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=_("Asked to stop."))
-    elif job.is_ended:
+    """Stop a job. One that waits or is paused ends at once; one that runs writes a checkpoint and ends within seconds.
+    Raises Conflict when it has ended already."""
+    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation").get(pk=job.pk)
+    if job.is_ended:
         raise Conflict(_("This job has ended already."), code="already_ended")
+    if job.status in Job.ACTIVE:
+        note_request(job, user, _("Asked to stop."), "cancel_requested_at")
+    else:
+        message = _("Cancelled while it was paused.") if job.status == S.PAUSED else _("Cancelled before it started.")
+        move_job(job=job, to=S.CANCELLED, actor=user, message=message, finished_at=Now())
+        sort_out(job, is_over=True)
+        release_allocation(allocation=job.allocation)
     record_audit(team=job.team, actor=user, action="job.cancel", target=str(job), details={})
     job.refresh_from_db()
     return job
+
+
+def note_request(job: Job, user: User | None, message: str, field: str) -> None:
+    """Inside a transaction: set the moment at which somebody asked, which its runner looks for; once."""
+    if Job.objects.filter(pk=job.pk, **{field: None}).update(**{field: Now()}):
+        JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=message)

@@ -96,6 +96,18 @@ def renew_allocation(*, allocation: Allocation) -> Allocation:
 
 
 @transaction.atomic
+def resume_claim(*, allocation: Allocation, wanted: Wanted, user: User | None) -> Allocation:
+    """A claim anew for work that rested and had given the old one back. It queues behind what waits already; what it
+    has run so far counts. Raises what a request raises."""
+    check_terms(team=allocation.team, user=user, wanted=wanted, had_priority=allocation.priority)
+    renewed = _make_claim(team=allocation.team, user=allocation.user, wanted=wanted)
+    ran = (allocation.released_at - allocation.granted_at).total_seconds() if allocation.granted_at else 0.0
+    renewed.attained_seconds = allocation.attained_seconds + max(0.0, ran)
+    renewed.save(update_fields=["attained_seconds"])
+    return renewed
+
+
+@transaction.atomic
 def release_allocation(*, allocation: Allocation) -> None:
     """Give the hardware back and write down what was used. Releasing twice changes nothing."""
     row = Allocation.objects.select_for_update().get(pk=allocation.pk)

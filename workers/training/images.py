@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
+from workers.training.architectures import ARCHITECTURES, LARGEST_SIDES, choose_architecture, stem_stride
 from workers.training.batches import Batches
 from workers.training.checkpoints import CheckpointStore
 from workers.training.export import export_onnx
@@ -27,7 +28,7 @@ from workers.training.image_data import (
     sort_classes,
     split_rows,
 )
-from workers.training.image_models import ARCHITECTURES, ImageClassifier, ImageProbabilities, stem_stride
+from workers.training.image_models import ImageClassifier, ImageProbabilities
 from workers.training.image_results import describe_model, describe_result, write_json, write_mistakes, write_sample
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import balanced_class_weights, make_loss
@@ -35,8 +36,6 @@ from workers.training.metrics import accuracy, log_loss
 from workers.training.stopping import Stop
 
 LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
-AUTO_MODEL = "resnet_tiny"
-LARGEST_SIDES = {"resnet_tiny": 64, "resnet_small": 96}
 EVALUATION_BATCH = 256
 PARITY_SAMPLES = 64
 TEMPERATURES = np.geomspace(0.3, 5.0, 241)
@@ -72,10 +71,6 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     return write_output(spec, data, model.cpu(), (architecture, arguments), fitted, probabilities)
 
 
-def choose_architecture(model: str) -> str:
-    return AUTO_MODEL if model == "auto" else model
-
-
 def load_data(spec: TrainSpec, architecture: str, events: EventWriter, stop: Stop) -> ImageData:
     """Decode the data set version once, at the size to train on."""
     rows = read_index(Path(spec.index_path))
@@ -88,7 +83,7 @@ def load_data(spec: TrainSpec, architecture: str, events: EventWriter, stop: Sto
     side = spec.hyperparameters["image_size"] or choose_size(rows, LARGEST_SIDES[architecture])
     channels = 1 if source.all_grey(rows) else 3
     progress = partial(_report_loading, events, stop)
-    store = build_store(Path(spec.work_dir) / "cache", source, rows, side, channels, progress)
+    store = build_store(Path(spec.cache_dir or Path(spec.work_dir, "cache")), source, rows, side, channels, progress)
     splits = split_rows(rows, labels, spec.hyperparameters["seed"])
     colour = "grey" if channels == 1 else "colour"
     events.log(f"{len(rows)} images of {len(classes)} classes at {side} x {side} pixels, {colour}.")
@@ -131,6 +126,7 @@ def fit_model(model: ImageClassifier, data: ImageData, spec: TrainSpec, events: 
         stop=stop,
         checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
         resume=spec.resume,
+        extends_step=spec.extends_step,
         device=spec.device,
         span=TRAINING,
     )  # fmt: skip
@@ -163,6 +159,16 @@ def calibrate(model: ImageClassifier, data: ImageData, device: str) -> float:
     return temperature
 
 
+def write_files(model: nn.Module, data: ImageData, folder: Path) -> None:
+    """The weights, the graph (checked to answer alike) and a sample; `model` is on the CPU."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
+    samples = torch.from_numpy(data.store[shown[:PARITY_SAMPLES]])
+    export_onnx(ImageProbabilities(model), {"image": samples}, "probabilities", folder / "model.onnx")
+    write_sample(data, int(shown[0]), folder / "sample.png")
+
+
 def write_output(
     spec: TrainSpec, data: ImageData, model: ImageClassifier, built: tuple[str, dict[str, Any]], fitted: FitResult,
     probabilities: dict[str, np.ndarray],
@@ -170,12 +176,7 @@ def write_output(
     """Write the model's files, result.json and the mistakes; returns the summary."""
     output = Path(spec.work_dir) / OUTPUT_FOLDER
     folder = output / "model"
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
-    shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
-    samples = torch.from_numpy(data.store[shown[:PARITY_SAMPLES]])
-    export_onnx(ImageProbabilities(model), {"image": samples}, "probabilities", folder / "model.onnx")
-    write_sample(data, int(shown[0]), folder / "sample.png")
+    write_files(model, data, folder)
     result = describe_result(data, model, fitted, probabilities, (folder / "model.onnx").stat().st_size)
     result["mistakes"] = write_mistakes(data, probabilities, output)
     write_json(describe_model(spec, data, built, result["metrics"]), folder / "meta.json")

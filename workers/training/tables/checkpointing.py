@@ -13,6 +13,7 @@ import numpy as np
 from workers import fence
 from workers.contract import EventWriter
 from workers.training.checkpoints import Checkpoint, CheckpointStore
+from workers.training.saving import CheckpointWriter
 from workers.training.stopping import Stop, Stopped
 from workers.trees import Arrays
 
@@ -20,8 +21,26 @@ SEPARATOR = "|"
 
 
 @dataclass
+class Curves(EventWriter):
+    """Writes the events of one model, and metrics of the first model only: those of the next would run over them. A
+    checkpoint is at the step to which the curves are drawn, for from there on they are drawn again."""
+
+    keeper: Keeper = field(kw_only=True)
+    key: str = field(kw_only=True)
+
+    def metric(self, name: str, value: float, *, split: str, step: int, epoch: float) -> None:
+        if self.key == self.keeper.curve_key:
+            self.keeper.curve_step = step
+            super().metric(name, value, split=split, step=step, epoch=epoch)
+
+    def checkpoint(self, path: Path, *, step: int, epoch: float, **labels: Any) -> None:
+        super().checkpoint(path, step=self.keeper.curve_step, epoch=epoch, **labels)
+
+
+@dataclass
 class Keeper:
-    """`members` holds the arrays of every finished model by its key; `identity` says which training they belong to."""
+    """`members` holds the arrays of every finished model by its key; `identity` says which training they belong to.
+    `curve_key` is the one model that draws curves, `curve_step` how far it has drawn them."""
 
     store: CheckpointStore
     identity: dict[str, Any]
@@ -30,8 +49,17 @@ class Keeper:
     members: dict[str, Arrays] = field(default_factory=dict)
     histories: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     step: int = 0
-    saved_at: float = field(default_factory=time.monotonic)
+    curve_key: str = ""
+    curve_step: int = 0
+    started: float = field(default_factory=time.monotonic)
     _partial: tuple[str, Arrays, dict[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        self.writer = CheckpointWriter(self.store, self.curves(""), lambda: time.monotonic() - self.started)
+
+    def curves(self, key: str) -> Curves:
+        """Where the model `key` reports."""
+        return Curves(self.events.path, _file=self.events._file, keeper=self, key=key)
 
     def restore(self) -> None:
         """Take over the newest complete checkpoint, if it is of this training."""
@@ -39,6 +67,7 @@ class Keeper:
         if checkpoint is None or checkpoint.state["identity"] != self.identity:
             return
         self.step, self.histories = checkpoint.step, checkpoint.state["histories"]
+        self.curve_key, self.curve_step = checkpoint.state.get("curve", ("", 0))  # before there were any
         groups: dict[str, Arrays] = {key: {} for key in checkpoint.state["members"]}
         partial: Arrays = {}
         for name, array in checkpoint.tensors.items():
@@ -66,15 +95,22 @@ class Keeper:
     def save_if_due(self, key: str, state: Any) -> None:
         """Save when the last time is long ago, or when asked to stop; then raises Stopped. Raises Fenced."""
         fence.check()
-        if self.stop.requested or time.monotonic() - self.saved_at >= self.store.every_seconds:
-            path = self.save(key, *state())
-            self.events.checkpoint(path.relative_to(self.store.folder.parent), step=self.step, epoch=len(self.members))
+        if self.stop.requested or self.writer.is_due():
+            tensors, facts = self._everything(key, *state())
+            self.step += 1
+            self.writer.write(step=self.step, epoch=len(self.members), tensors=tensors, state=facts)
         if self.stop.requested:
             raise Stopped
 
     def save(self, key: str, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
         """Store all finished models and the `tensors` and `state` of `key`, the present one. Returns the folder."""
+        everything, facts = self._everything(key, tensors, state)
         self.step += 1
+        return self.store.save(step=self.step, tensors=everything, state=facts)
+
+    def _everything(
+        self, key: str, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]
+    ) -> tuple[Arrays, dict[str, Any]]:
         everything = {
             f"{member}{SEPARATOR}{name}": array
             for member, arrays in self.members.items()
@@ -85,11 +121,10 @@ class Keeper:
             "identity": self.identity,
             "members": list(self.members),
             "histories": self.histories,
+            "curve": [self.curve_key, self.curve_step],
             "partial": {"key": key, "state": dict(state)} if state else None,
         }
-        path = self.store.save(step=self.step, tensors=everything, state=facts)
-        self.saved_at = time.monotonic()
-        return path
+        return everything, facts
 
     def store_for(self, key: str) -> MemberStore:
         return MemberStore(self, key)
@@ -101,6 +136,7 @@ class MemberStore:
 
     keeper: Keeper
     key: str
+    is_whole = False
 
     @property
     def folder(self) -> Path:
