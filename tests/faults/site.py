@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ JOB_TOKEN, RUNNER_TOKEN, SPARE_TOKEN = "/job/", "/runner/", "/spare/"
 class Machine:
     """A machine of the pool: a data folder, an agent, and cables to the site's PostgreSQL and Valkey."""
 
-    def __init__(self, name: str, stack: Stack, folder: Path, *, has_own_disk: bool) -> None:
+    def __init__(self, name: str, stack: Stack, folder: Path, *, address: str, has_own_disk: bool) -> None:
         self.name, self.home, self.has_own_disk = name, folder / name, has_own_disk
         self.home.mkdir(mode=0o700)
         if has_own_disk:
@@ -52,6 +53,7 @@ class Machine:
         self.env = stack.env | {
             "LEPTON_HOME": str(self.home),
             "LEPTON_STORAGE_URL": f"file://{stack.home}/storage",
+            "LEPTON_NODE_ADDRESS": address,
             "DATABASE_URL": f"postgresql://{embedded.DATABASE_USER}@127.0.0.1:{database.port}/{embedded.DATABASE_NAME}",
             "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
             STACK_VARIABLE: str(stack.home),
@@ -128,7 +130,10 @@ class Site:
         self.stack = Stack(home, "--no-node")
         self.stack.env |= RHYTHM
         self.stack.start()
-        self.machines = [Machine(name, self.stack, folder, has_own_disk=has_disks) for name in ("one", "two")]
+        self.machines = [
+            Machine(name, self.stack, folder, address=loopback(number), has_own_disk=has_disks)
+            for number, name in enumerate(("one", "two"), 1)
+        ]
         for machine in self.machines:
             machine.start_agent()
         self.recorder = Recorder({machine.name: machine.home for machine in self.machines})
@@ -182,8 +187,8 @@ class Site:
 
     # A training
 
-    def train(self, name: str) -> "Training":
-        job = self.sdk.jobs.train(self.dataset["id"], model_name=name, preset="fast", hyperparameters=TRAINING)
+    def train(self, name: str, **where: Any) -> "Training":
+        job = self.sdk.jobs.train(self.dataset["id"], model_name=name, preset="fast", hyperparameters=TRAINING, **where)
         return Training(self, job["id"])
 
 
@@ -280,6 +285,16 @@ def send(processes: list[psutil.Process], number: signal.Signals) -> None:
 def elapse(seconds: float) -> None:
     """A fault that lasts."""
     time.sleep(seconds)
+
+
+def loopback(number: int) -> str:
+    """127.0.0.`number` where this system has all of 127/8, else the one address that every system has."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((address := f"127.0.0.{number}", 0))
+        except OSError:
+            return "127.0.0.1"
+    return address
 
 
 def is_root() -> bool:
