@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -158,7 +159,7 @@ class _Bench:
         return self._time(update)
 
     def _average_seconds(self) -> float:
-        average = MovingAverage(self.model, 0.99)
+        average = MovingAverage(deepcopy(self.model), 0.99)
         return self._time(lambda: average.update(self.model, 100))
 
 
