@@ -24,7 +24,7 @@ LEASES = """
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="lepton-gang-") as folder:
-        made = Site(Path(folder).resolve(), has_disks=False)
+        made = Site(Path(folder).resolve(), is_apart=False)
         yield made
         made.stop()
 
