@@ -59,7 +59,6 @@ class _Bench:
             update_seconds=self._update_seconds(),
             average_seconds=self._average_seconds(),
             base_bytes=self.base_bytes,
-            has_batch_norm=any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules()),
             is_measured=True,
             device_name=_device_name(self.device),
         )
@@ -113,7 +112,12 @@ class _Bench:
                 inputs = outputs.detach()
         return [
             Layer(
-                name, _parameters(layer), size, kept, *_line(small, seconds[name, small], large, seconds[name, large])
+                name,
+                _parameters(layer),
+                size,
+                kept,
+                *_line(small, seconds[name, small], large, seconds[name, large]),
+                norms=_norms(layer),
             )
             for name, layer, size, kept in rows
         ]
@@ -191,6 +195,11 @@ def build_model(shape: Shape) -> ImageClassifier:
         mean=middle,
         deviation=middle,
     )
+
+
+def _norms(layer: nn.Module) -> int:
+    layer = layer.first if isinstance(layer, _Body) else layer
+    return sum(isinstance(module, nn.BatchNorm2d) for module in layer.modules())
 
 
 def _parameters(layer: nn.Module) -> int:
