@@ -82,6 +82,7 @@ def extend_training(*, job: Job, user: User | None, epochs: int, checkpoint_id: 
         plan=job.plan,
         continues=job,
         extends_step=checkpoint.step,
+        extends_epoch=checkpoint.epoch,
     )
     _hand_over(checkpoint, extended)
     details = {"continues": job.pk, "step": checkpoint.step, "epochs": epochs}
