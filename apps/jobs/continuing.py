@@ -15,6 +15,7 @@ from apps.core.errors import Conflict, NotFound, Unprocessable
 from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Metric
+from apps.jobs.plans import AUTO
 from apps.jobs.services import (
     ONE_DEVICE,
     queue_job,
@@ -79,7 +80,7 @@ def extend_training(*, job: Job, user: User | None, epochs: int, checkpoint_id: 
         preset=job.preset,
         hyperparameters=settings,
         model_name=job.model_name,
-        plan=job.plan,
+        strategy=job.plan.get("strategy", AUTO),
         continues=job,
         extends_step=checkpoint.step,
         extends_epoch=checkpoint.epoch,
@@ -149,9 +150,9 @@ def clone_job(
     *, job: Job, user: User | None, version: DatasetVersion | None = None, base_version: ModelVersion | None = None,
     wanted: Wanted | None = None, changes: Mapping[str, Any],
 ) -> Job:  # fmt: skip
-    """Run the job again. `changes` replaces some of model_name, task, target, preset and hyperparameters of a training
-    (of hyperparameters those that are named), method of a compression, method and model_name of a fusion. Raises
-    Conflict, and what a submit raises."""
+    """Run the job again. `changes` replaces some of model_name, task, target, preset, strategy and hyperparameters of a
+    training (of hyperparameters those that are named), method of a compression, method and model_name of a fusion.
+    Raises Conflict, and what a submit raises."""
     wanted = wanted or terms_of(job, user)
     where = {"demand": wanted.demand, "terms": replace(wanted.terms, estimate=None), "pool": wanted.pool}
     who = {"team": job.team, "user": user}
@@ -164,6 +165,7 @@ def clone_job(
             version = _data(version or job.dataset_version)
             own = own_settings(job) | dict(changes.get("hyperparameters", {}))
             names = chosen("model_name", "task", "target", "preset")
+            names["strategy"] = changes.get("strategy", job.prediction.get("asked", AUTO))
             return submit_training(**who, version=version, **names, hyperparameters=own, **where)
         case Job.Kind.COMPRESS:
             base_version = _base(base_version or job.base_version)

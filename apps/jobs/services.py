@@ -18,6 +18,7 @@ from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, program_of
 from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.models import Job, JobEvent
+from apps.jobs.plans import AUTO, MOST_SPREAD, SPREADABLE, check_strategy, describe, plan_training
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
 from apps.resources.budgets import check_may_start
@@ -39,7 +40,7 @@ TASKS_OF_KIND = {
 COMPRESSION_METHODS = ("int8",)
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
-MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # that it can use
+MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # unless spread
 S = Job.Status
 MAY_BECOME = {
     S.STARTING: (S.QUEUED,),
@@ -109,36 +110,49 @@ def submit_training(
     demand: Demand = ONE_DEVICE,
     terms: Terms = USUAL_TERMS,
     pool: Pool | None = None,
+    strategy: str = AUTO,
 ) -> Job:
-    """Queue a training. Raises Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when
-    the data is not ready."""
+    """Queue a training. `strategy` is how it is spread over several devices (see apps/jobs/plans.py). Raises
+    Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when the data is not ready."""
+    fields = _training_fields(team, version, model_name, task, target, preset, hyperparameters or {})
+    wanted = Wanted(pool or default_pool(), demand, terms)
+    with transaction.atomic():
+        job = queue_job(team=team, user=user, wanted=wanted, strategy=strategy, **fields)
+        record_audit(team=team, actor=user, action="job.train", target=str(job), details={"dataset": str(version)})
+    return job
+
+
+def draft_training(
+    *, team: Team, user: User | None, version: DatasetVersion, preset: str = "balanced", hyperparameters: dict
+) -> Job:
+    """A training as it would be queued, not saved. Raises as `submit_training` does for its data and settings."""
+    return Job(team=team, created_by=user, **_training_fields(team, version, "", "", "", preset, hyperparameters))
+
+
+def _training_fields(
+    team: Team, version: DatasetVersion, model_name: str, task: str, target: str, preset: str, hyperparameters: dict
+) -> dict[str, Any]:
     require_ready(version)
     task = task or version.task
     _require_task(version, task)
     target = _require_target(version, target)
     try:
-        resolved = resolve(task, preset, hyperparameters or {})
+        resolved = resolve(task, preset, hyperparameters)
     except HyperparameterError as error:
         raise Unprocessable(error.message, code=error.code, field=error.field) from error
     model_name = (model_name or version.dataset.name).strip()[:80]
     if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
         check_task(model, task)
-    with transaction.atomic():
-        job = queue_job(
-            team=team,
-            user=user,
-            wanted=Wanted(pool or default_pool(), demand, terms),
-            kind=Job.Kind.TRAIN,
-            name=_("Train %(model)s") % {"model": model_name},
-            dataset_version=version,
-            task=task,
-            target=target,
-            preset=preset,
-            hyperparameters=resolved,
-            model_name=model_name,
-        )
-        record_audit(team=team, actor=user, action="job.train", target=str(job), details={"dataset": str(version)})
-    return job
+    return {
+        "kind": Job.Kind.TRAIN,
+        "name": _("Train %(model)s") % {"model": model_name},
+        "dataset_version": version,
+        "task": task,
+        "target": target,
+        "preset": preset,
+        "hyperparameters": resolved,
+        "model_name": model_name,
+    }
 
 
 def submit_compression(
@@ -227,18 +241,40 @@ def submit_fusion(
     return job
 
 
-def queue_job(*, team: Team, user: User | None, wanted: Wanted, **fields: Any) -> Job:
-    """Inside a transaction. Raises what `check_submit` raises."""
+def queue_job(*, team: Team, user: User | None, wanted: Wanted, strategy: str = AUTO, **fields: Any) -> Job:
+    """Inside a transaction. Raises what `plan_job` and `check_submit` raise."""
     fields["name"] = fields["name"][:80]
     job = Job(team=team, created_by=user, **fields)
+    asked, wanted = wanted.demand.devices, plan_job(job, wanted, strategy)
+    message = _("It asks for one device: the others would lie idle.") if wanted.demand.devices < asked else ""
     wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
     check_submit(job=job, wanted=wanted, user=user)
     job.allocation = request_allocation(
         team=team, user=user, demand=wanted.demand, terms=wanted.terms, pool=wanted.pool
     )
     job.save()
-    JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user)
+    JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user, message=message)
     return job
+
+
+def plan_job(job: Job, wanted: Wanted, strategy: str) -> Wanted:
+    """Write into `job`, which need not be saved yet, how it is spread over the devices that are wanted; returns what is
+    wanted for that: a plan for one device asks for one, another may take its devices from several machines. Raises
+    Unprocessable for a strategy that is not possible."""
+    check_strategy(job, strategy)
+    planned = plan_training(job, wanted, strategy)
+    if planned is None:
+        job.plan, job.prediction = {}, {}
+        return wanted
+    if planned.refusal:
+        raise planned.refusal
+    job.plan, job.prediction = planned.proposal.plan.as_dict(), describe(planned)
+    return planned.as_wanted(wanted)
+
+
+def most_devices(job: Job) -> int:
+    """How many devices its program can use."""
+    return MOST_SPREAD if job.kind == Job.Kind.TRAIN and job.task in SPREADABLE else MOST_DEVICES[job.kind]
 
 
 def expected_duration(job: Job, wanted: Wanted) -> Expectation:
@@ -259,7 +295,7 @@ def check_submit(*, job: Job, wanted: Wanted, user: User | None) -> None:
 
 
 def _require_usable(job: Job, demand: Demand) -> None:
-    most = MOST_DEVICES[job.kind]
+    most = most_devices(job)
     if demand.devices > most:
         raise Unprocessable(
             ngettext(
@@ -305,9 +341,10 @@ def change_terms(*, job: Job, wanted: Wanted, user: User | None) -> Job:
     if wanted.pool != before.pool:
         require_job_quota(job.team, wanted.pool)
     _require_usable(job, wanted.demand)
+    wanted = plan_job(job, wanted, job.prediction.get("asked", AUTO))
     wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
     job.allocation = change_claim(allocation=job.allocation, wanted=wanted, user=user)
-    job.save(update_fields=["allocation"])
+    job.save(update_fields=["allocation", "plan", "prediction"])
     was, now = before.choices, wanted.choices
     changes = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
     message = _("Changed what it asks for: %(changes)s.") % {"changes": describe_changes(was, now)}
