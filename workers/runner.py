@@ -1,32 +1,45 @@
-"""The runner of one attempt: ``manage.py run_attempt JOB ATTEMPT``.
+"""The runner of one machine's part of an attempt: ``manage.py run_attempt JOB ATTEMPT RANK``.
 
-It is detached from the node agent and outlives it. It fetches the inputs, starts the program, keeps the lease, writes
-down the program's events, and ends the job. When the lease is lost it ends the program and changes nothing more.
+It is detached from the node agent and outlives it. It fetches the inputs, starts the program, keeps the lease, and
+writes down the program's events; the one that leads ends the job with its result. When the lease is lost, or another
+part of the gang has ended, it ends its program and writes nothing more of it.
 """
 
 import json
 import logging
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
 from django.utils.translation import gettext as _
 
 from apps.core.errors import DomainError
 from apps.jobs import attempts
-from apps.jobs.models import Job
+from apps.jobs.members import others_of
+from apps.jobs.models import Job, Member
 from apps.resources.accounting import add_busy_time
-from apps.resources.models import Allocation
 from workers import artifacts
 from workers.busy import BusyMeter
-from workers.contract import EVENTS_FILE, EXIT_FAILED, EXIT_STOPPED, OUTPUT_FOLDER, read_events, write_spec
+from workers.contract import (
+    EVENTS_FILE,
+    EXIT_FAILED,
+    EXIT_FENCED,
+    EXIT_STOPPED,
+    OUTPUT_FOLDER,
+    read_events,
+    write_spec,
+)
+from workers.fence import FENCE_VARIABLE
 from workers.launcher import end_tree, launch, log_tail
+from workers.lease import AWAY, Lease, LeaseLost
+from workers.parallel.launch import NodeOfGang, command, environment
 from workers.tokens import program_token
 
 logger = logging.getLogger("lepton.runner")
@@ -36,127 +49,223 @@ PROGRAMS = {
     Job.Kind.TRAIN: "workers.training",
     Job.Kind.COMPRESS: "workers.compression",
 }
-AWAY = (OperationalError, InterfaceError)  # the database does not answer, as against: it refuses what was written
 POLL_SECONDS = 0.3
-RENEW_SECONDS = 5
+LOOK_SECONDS = 1.0
 GRACE_SECONDS = 20
+START_SECONDS = 900  # for all machines of a gang to have fetched their data and started
 LOG_FILE = "program.log"
+E = Member.Ending
+TAKEN_ALONG = (E.FAILED, E.CRASHED, E.LOST, E.FOLLOWED)  # endings of one machine that end the others at once
 
 
-class LeaseLost(Exception):
-    """Another execution of the job has begun, or may have."""
+@dataclass(frozen=True)
+class Outcome:
+    """How this part has ended; `result` and `outputs` only of the one that leads, when it has succeeded."""
+
+    ending: str
+    message: str = ""
+    failure: dict = field(default_factory=dict)
+    result: dict = field(default_factory=dict)
+    outputs: dict = field(default_factory=dict)
 
 
-@dataclass
-class Lease:
-    """Counts from before the renewal was sent; past the fence nothing may be written any more."""
+class Over(Exception):
+    """This part has ended before its program did, or without one."""
 
-    job_id: int
-    attempt: int
-    renewed_at: float = field(default_factory=time.monotonic)
-
-    def keep(self) -> None:
-        """Renew when it is time. Raises LeaseLost."""
-        now = time.monotonic()
-        if now - self.renewed_at < RENEW_SECONDS:
-            return
-        try:
-            if not attempts.renew_lease(job_id=self.job_id, attempt=self.attempt):
-                raise LeaseLost
-            self.renewed_at = now
-        except AWAY as error:
-            self.tolerate(error)
-
-    def tolerate(self, error: Exception) -> None:
-        """The database is away: go on until the fence. Raises LeaseLost."""
-        logger.warning("the database does not answer: %s", error)
-        connection.close()
-        if time.monotonic() - self.renewed_at > settings.LEPTON_LEASE_SECONDS * 2 / 3:
-            raise LeaseLost from error
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
 
 
 class Runner:
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.attempt = job.attempt
-        self.folder = artifacts.job_folder(job)
-        self.lease = Lease(job.pk, job.attempt)
-        self.token = program_token(job.pk, job.attempt)
+    def __init__(self, member: Member) -> None:
+        self.member, self.job = member, member.job
+        self.attempt = member.attempt
+        self.folder = artifacts.job_folder(member)
+        self.token = program_token(member.node.name, member.job_id, member.attempt)
+        self.allocation_id = self.job.allocation_id  # a claim is of one attempt, so it fences too
+        self.lease: Lease | None = None
+        self.began_at, self.looked_at = time.monotonic(), float("-inf")
         self.offset = 0
         self.failure: dict | None = None
+        self.has_result = False
         self.asked_to_stop = False
-        self.is_cancelled = False
-        self.leave_code = ""
-        self.allocation_id = job.allocation_id  # a claim is of one attempt, so it fences too
+        self.must_stop = False
+        self.others: list[Member] = []
         self.busy_seconds = 0.0
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self._on_term)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True, mode=0o700)
+        self.lease = Lease(self.member, self.folder)
         try:
-            process = self._start()
-            if process is not None:
-                code = self._follow(process)
-                self._drain()
-                self._finish(code)
+            self.lease.start()
+            self._say(self._work_and_tidy())
         except LeaseLost:
-            logger.warning("job %s attempt %s was given up", self.job.pk, self.attempt)
-        except DomainError as error:
-            self._end(attempts.fail_job, failure=_machine_failure(error.code, error.message, ""))
-        except Exception as error:
-            logger.exception("job %s attempt %s", self.job.pk, self.attempt)
-            message = _("The result could not be taken over.")
-            self._end(attempts.fail_job, failure=_machine_failure("runner_failed", message, repr(error)))
+            logger.warning("%s was given up", self.member)
         finally:
-            end_tree(self.token, grace_seconds=0)
+            self.lease.stop()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _on_term(self, *_args: object) -> None:
         self.asked_to_stop = True
 
-    def _start(self) -> subprocess.Popen | None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True, mode=0o700)
+    def _work_and_tidy(self) -> Outcome:
+        """How it ended, with the proof that no process of it is left: until then the lease is kept."""
         try:
-            spec = artifacts.build_spec(self.job, self.folder)
+            return self._work()
+        except Over as over:
+            return over.outcome
+        except LeaseLost:
+            message = _("The machine %(node)s lost touch with the site.") % {"node": self.member.node.name}
+            return Outcome(E.LOST, message)
+        except Exception as error:
+            logger.exception("%s", self.member)
+            return Outcome(E.FAILED, failure=_failure_of(error))
+        finally:
+            while not end_tree(self.token, grace_seconds=0):
+                logger.error("programs of %s do not end", self.member)
+
+    def _work(self) -> Outcome:
+        self._look()
+        process = self._start()
+        code = self._follow(process)
+        self._drain()
+        if code != 0 and not self.has_result:
+            return self._outcome(code)
+        if not self.member.leads:
+            return Outcome(E.SUCCEEDED)
+        result, outputs = self._read_result(), artifacts.store_outputs(self.folder)
+        self._await_others()
+        return Outcome(E.SUCCEEDED, result=result, outputs=outputs)
+
+    # Starting
+
+    def _start(self) -> subprocess.Popen:
+        """Raises Over when it does not come to it."""
+        try:
+            spec = artifacts.build_spec(self.member, self.folder)
         except (OSError, KeyError) as error:
-            message = _("The data could not be brought to this machine: %(error)s") % {"error": error}
-            self._end(attempts.requeue_job, message=message, is_strike=True)
-            return None
+            message = _("The data could not be brought to the machine %(node)s: %(error)s")
+            names = {"node": self.member.node.name, "error": error}
+            raise Over(Outcome(E.LOST, message % names)) from error
         write_spec(spec, self.folder / "spec.json")
-        if checkpoint := artifacts.newest_checkpoint(self.job):
+        if self.member.leads and (checkpoint := artifacts.newest_checkpoint(self.job)):
             attempts.drop_metrics_after(job=self.job, step=checkpoint.step)
+        program = [PROGRAMS[self.job.kind], str(self.folder / "spec.json")]
+        gang = self._gang() if artifacts.is_spread(self.member) else None
         process = launch(
-            [sys.executable, "-m", PROGRAMS[self.job.kind], str(self.folder / "spec.json")],
+            command(gang, program) if gang else [sys.executable, "-m", *program],
             token=self.token,
             log_path=self.folder / LOG_FILE,
             cwd=settings.BASE_DIR,
-            env=artifacts.python_environment(spec.threads),
+            env={
+                **artifacts.python_environment(spec.threads),
+                **(environment(gang, _interfaces()) if gang else {}),
+                FENCE_VARIABLE: str(self.lease.path),
+            },
             withheld=artifacts.SECRETS,
         )
-        if not attempts.mark_running(job=self.job, attempt=self.attempt):
-            raise LeaseLost
+        self._write(
+            attempts.mark_running,
+            job=self.job,
+            attempt=self.attempt,
+            rank=self.member.rank,
+            endpoint=gang.endpoint if gang else "",
+        )
         return process
+
+    def _gang(self) -> NodeOfGang:
+        """Where its processes meet those of the other machines: the one that leads opens the place."""
+        devices = artifacts.held_devices(self.member)
+        address = self.member.node.address or "127.0.0.1"
+        gang = NodeOfGang(
+            name=f"{self.job.pk}-{self.attempt}",
+            rank=self.member.rank,
+            nodes=others_of(self.member).count() + 1,
+            processes=len(devices),
+            endpoint=_free_endpoint(address) if self.member.leads else self._await_endpoint(),
+            address=address,
+            indexes=[index for kind, index in devices if kind == "cuda"],
+        )
+        where = f"{gang.processes} processes at {address}"
+        logger.info(
+            "%s is node %d of %d, %s; they meet at %s", self.member, gang.rank, gang.nodes, where, gang.endpoint
+        )
+        return gang
+
+    def _await_endpoint(self) -> str:
+        """Raises Over when the gang comes to nothing before the one that leads has started."""
+        while True:
+            self._look()
+            if self.must_stop:
+                raise Over(Outcome(E.STOPPED))
+            if self._is_to_follow():
+                raise Over(Outcome(E.FOLLOWED))
+            self._give_up_when_late()
+            lead = next(other for other in self.others if other.leads)
+            if lead.endpoint:
+                return lead.endpoint
+            time.sleep(POLL_SECONDS)
+
+    # Following
 
     def _follow(self, process: subprocess.Popen) -> int:
         """Until the program has ended; returns its exit code."""
         deadline = None
-        meter = self._busy_meter()
+        held = artifacts.held_devices(self.member)
+        meter = BusyMeter(held, artifacts.threads(self.member), now=time.monotonic())
         while process.poll() is None:
-            self.lease.keep()
+            self.lease.check()
             self._apply_events()
             self._add_busy(meter.sample(process.pid, now=time.monotonic()))
-            if deadline is None and self._must_stop():
+            self._look()
+            if self._is_to_follow():
+                end_tree(self.token, grace_seconds=0)
+            self._give_up_when_late()
+            if deadline is None and self.must_stop:
                 process.send_signal(signal.SIGTERM)
-                deadline = time.monotonic() + GRACE_SECONDS
+                deadline = time.monotonic() + (GRACE_SECONDS if self._has_begun() else 0)
             if deadline and time.monotonic() > deadline:
                 end_tree(self.token, grace_seconds=0)
             time.sleep(POLL_SECONDS)
         self._add_busy(meter.finish(now=time.monotonic()))
         return process.returncode
 
-    def _busy_meter(self) -> BusyMeter:
-        held = self.job.allocation.devices.filter(node=self.job.node).values_list("kind", "index")
-        return BusyMeter(list(held), artifacts.threads(self.job), now=time.monotonic())
+    def _look(self) -> None:
+        """What the site wants of this part, and how the others do."""
+        self.lease.check()
+        if time.monotonic() - self.looked_at < LOOK_SECONDS and not self.asked_to_stop:
+            return
+        self.looked_at = time.monotonic()
+        try:
+            asked = attempts.is_to_stop(job_id=self.job.pk, attempt=self.attempt)
+            self.others = list(others_of(self.member).select_related("node"))
+        except AWAY as error:
+            self.lease.tolerate(error)
+            return
+        one_has_stopped = any(other.ending == E.STOPPED for other in self.others)
+        self.must_stop = self.must_stop or asked or one_has_stopped or self.asked_to_stop
+
+    def _has_begun(self) -> bool:
+        """Else there is nothing to keep, and the programs still wait for each other, deaf to signals."""
+        return all(other.running_at for other in self.others)
+
+    def _is_to_follow(self) -> bool:
+        return any(other.ending in TAKEN_ALONG for other in self.others)
+
+    def _give_up_when_late(self) -> None:
+        """Raises Over when a machine has not started its part for too long."""
+        late = next((other for other in self.others if not other.running_at and not other.ended_at), None)
+        if late and time.monotonic() - self.began_at > START_SECONDS:
+            message = _("The machine %(node)s did not start its part of the work.") % {"node": late.node.name}
+            raise Over(Outcome(E.LOST, message))
+
+    def _await_others(self) -> None:
+        """The result is there: until no machine of the gang works any more."""
+        while self.others and not all(other.ended_at for other in self.others):
+            self._look()
+            time.sleep(POLL_SECONDS)
 
     def _add_busy(self, seconds: float) -> None:
         """Write down how long the devices were at work; what cannot be written now is added to the next."""
@@ -169,13 +278,7 @@ class Runner:
         except AWAY as error:
             self.lease.tolerate(error)
 
-    def _must_stop(self) -> bool:
-        try:
-            self.is_cancelled = attempts.is_cancel_requested(job_id=self.job.pk, attempt=self.attempt)
-            self.leave_code = attempts.reason_to_leave(job_id=self.job.pk, attempt=self.attempt)
-        except AWAY as error:
-            self.lease.tolerate(error)
-        return self.is_cancelled or bool(self.leave_code) or self.asked_to_stop
+    # Events
 
     def _apply_events(self) -> None:
         batch = list(read_events(self.folder / EVENTS_FILE, self.offset))
@@ -183,63 +286,86 @@ class Runner:
             return
         events = [event for event, _offset in batch]
         try:
-            if not attempts.record_events(job_id=self.job.pk, attempt=self.attempt, events=events):
+            if self.member.leads and not attempts.record_events(
+                job_id=self.job.pk, attempt=self.attempt, events=events
+            ):
                 raise LeaseLost
-            self._store_newest_checkpoint(events)
+            self._store_checkpoints(events)
         except AWAY as error:
             self.lease.tolerate(error)
             return
         self.failure = next((event for event in events if event["type"] == "failure"), self.failure)
+        self.has_result = self.has_result or any(event["type"] == "result" for event in events)
         self.offset = batch[-1][1]
 
-    def _store_newest_checkpoint(self, events: list[dict]) -> None:
-        """Of several since the last look only the newest is kept; one that the program has replaced meanwhile is
-        skipped, because the next is on its way."""
-        newest = next((event for event in reversed(events) if event["type"] == "checkpoint"), None)
-        if newest is None:
-            return
-        try:
-            files = artifacts.store_checkpoint(self.folder, newest)
-        except FileNotFoundError:
-            return
-        if files:
-            attempts.record_checkpoint(job_id=self.job.pk, attempt=self.attempt, event=newest, files=files)
+    def _store_checkpoints(self, events: list[dict]) -> None:
+        """One that the program has replaced meanwhile is skipped, because the next is on its way. Alone, of several
+        since the last look only the newest is kept; in a gang all are, for which is newest may differ between its
+        machines."""
+        told = {event["path"]: event for event in events if event["type"] == "checkpoint"}
+        newest = list(told.values())[-1:]
+        for event in told.values() if self.others else newest:
+            try:
+                files = artifacts.store_checkpoint(self.folder, event)
+            except FileNotFoundError:
+                continue
+            if files:
+                attempts.record_checkpoint(
+                    job_id=self.job.pk, attempt=self.attempt, rank=self.member.rank, event=event, files=files
+                )
 
     def _drain(self) -> None:
         """The last events; they matter, so a database that is away is waited for until the fence."""
         while list(read_events(self.folder / EVENTS_FILE, self.offset)):
-            self.lease.keep()
+            self.lease.check()
             self._apply_events()
 
-    def _finish(self, code: int) -> None:
-        if code == 0:
-            self._succeed()
-        elif self.is_cancelled:
-            self._end(attempts.end_cancelled, message=_("Stopped."))
-        elif code == EXIT_STOPPED or self.asked_to_stop or self.leave_code:
-            self._end(attempts.requeue_job, message=_why_it_left(self.leave_code), is_strike=False)
-        elif code == EXIT_FAILED and self.failure:
-            self._end(attempts.fail_job, failure=_from_event(self.failure))
-        elif code < 0:
-            self._end(attempts.requeue_job, message=_killed_sentence(-code, self._tail()), is_strike=True)
-        else:
-            message = _("The program ended unexpectedly (exit code %(code)d).") % {"code": code}
-            self._end(attempts.fail_job, failure=_machine_failure("program_crashed", message, self._tail()))
+    # The end
 
-    def _succeed(self) -> None:
+    def _outcome(self, code: int) -> Outcome:
+        """What a program that has no result has come to."""
+        if code == EXIT_FAILED and self.failure:
+            return Outcome(E.FAILED, failure=_from_event(self.failure))
+        if code == EXIT_STOPPED or self.must_stop or self.asked_to_stop:
+            return Outcome(E.STOPPED)
+        if self._is_to_follow():
+            return Outcome(E.FOLLOWED)
+        if code == EXIT_FENCED:
+            raise LeaseLost
+        if code < 0:
+            return Outcome(E.LOST, _killed_sentence(-code, self._tail()))
+        message = _("The program ended unexpectedly (exit code %(code)d).") % {"code": code}
+        return Outcome(E.CRASHED, failure=_machine_failure("program_crashed", message, self._tail()))
+
+    def _read_result(self) -> dict:
         name = "report.json" if self.job.kind == Job.Kind.PREPARE else "result.json"
         result = _read_json(self.folder / OUTPUT_FOLDER / name)
         meta = self.folder / OUTPUT_FOLDER / "model" / "meta.json"
         if meta.exists():
             result["meta"] = _read_json(meta)
-        self._end(attempts.succeed_job, result=result, outputs=artifacts.store_outputs(self.folder))
+        return result
 
-    def _end(self, verb, **values) -> None:
-        """The last write, tried until the fence."""
+    def _say(self, outcome: Outcome) -> None:
+        """The last write, tried until the fence. What cannot be taken over fails the job."""
+        facts = {"attempt": self.attempt}
+        if outcome.ending != E.SUCCEEDED or not self.member.leads:
+            told = {"ending": outcome.ending, "message": outcome.message, "failure": outcome.failure}
+            self._write(attempts.leave_attempt, job_id=self.job.pk, rank=self.member.rank, **facts, **told)
+            return
+        try:
+            self._write(attempts.finish_attempt, job=self.job, **facts, result=outcome.result, outputs=outcome.outputs)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            logger.exception("%s", self.member)
+            self._say(Outcome(E.FAILED, failure=_failure_of(error)))
+
+    def _write(self, verb, **values) -> None:
+        """Raises LeaseLost when the attempt was given up, or the database is away until the fence."""
         while True:
-            self.lease.keep()
             try:
-                verb(job=self.job, attempt=self.attempt, **values)
+                if not verb(**values):
+                    raise LeaseLost
                 return
             except AWAY as error:
                 self.lease.tolerate(error)
@@ -254,14 +380,26 @@ def _read_json(path: Path) -> dict:
     return json.loads(path.read_text(), parse_constant=lambda _name: None)
 
 
-def _why_it_left(leave_code: str) -> str:
-    if not leave_code:
-        return _("The machine was stopped.")
-    return _("Made room: %(reason)s.") % {"reason": Allocation.Leave(leave_code).label}
+def _interfaces() -> dict[str, list[str]]:
+    return {name: [item.address for item in items] for name, items in psutil.net_if_addrs().items()}
+
+
+def _free_endpoint(address: str) -> str:
+    """A port of this machine that is free now. Should another program be faster, the start fails and is tried again."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((address, 0))
+        return f"{address}:{probe.getsockname()[1]}"
 
 
 def _from_event(event: dict) -> dict:
     return {key: event.get(key, "") for key in ("code", "message", "hint", "blame", "field", "evidence")}
+
+
+def _failure_of(error: Exception) -> dict:
+    if isinstance(error, DomainError):
+        return _machine_failure(error.code, error.message, "")
+    return _machine_failure("runner_failed", _("The result could not be taken over."), repr(error))
 
 
 def _machine_failure(code: str, message: str, evidence: str) -> dict:
@@ -276,8 +414,9 @@ def _killed_sentence(number: int, tail: str) -> str:
     return f"{sentence} {tail[-500:]}".strip()
 
 
-def run_attempt(job_id: int, attempt: int) -> None:
-    """Run the attempt to its end, unless it has been given up before it began."""
-    job = Job.objects.select_related("node", "allocation", "dataset_version", "base_version", "team").get(pk=job_id)
-    if job.attempt == attempt and job.status == Job.Status.STARTING:
-        Runner(job).run()
+def run_attempt(job_id: int, attempt: int, rank: int) -> None:
+    """Run one machine's part of the attempt to its end, unless it has been given up before it began."""
+    related = ("job__node", "job__allocation", "job__dataset_version", "job__base_version", "job__team", "node")
+    member = Member.objects.select_related(*related).get(job=job_id, attempt=attempt, rank=rank)
+    if member.ended_at is None:
+        Runner(member).run()

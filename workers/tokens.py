@@ -22,8 +22,8 @@ def runner_token(node_name: str, job_id: int, attempt: int) -> str:
     return f"{runner_prefix(node_name)}{job_id}-{attempt}/"
 
 
-def program_token(job_id: int, attempt: int) -> str:
-    return f"{site_prefix()}/job/{job_id}-{attempt}/"
+def program_token(node_name: str, job_id: int, attempt: int) -> str:
+    return f"{site_prefix()}/job/{node_name}/{job_id}-{attempt}/"
 
 
 def replica_prefix(node_name: str) -> str:

@@ -1,15 +1,14 @@
-"""The node's side of a job: claim it, keep its lease, write down what it says, end it.
+"""The node's side of a job: claim it, write down what it says, end it. apps/jobs/members.py has the leases.
 
 Every write is guarded by the attempt number. Only the database's clock is compared with the database's clock.
 """
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Max, QuerySet
+from django.db.models import Exists, F, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -17,8 +16,10 @@ from django.utils.translation import gettext as _
 from apps.core.storage import Blob
 from apps.core.version import code_version
 from apps.datasets.services import apply_report, reject_version
+from apps.jobs.endings import judge
 from apps.jobs.features import features_of, program_of
-from apps.jobs.models import Checkpoint, Job, JobEvent, JobLog, Metric
+from apps.jobs.members import close_members, end_member, lock_attempt, make_members
+from apps.jobs.models import Checkpoint, Job, JobEvent, JobLog, Member, Metric
 from apps.jobs.services import move_job
 from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
@@ -31,12 +32,9 @@ KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to should it turn out d
 S = Job.Status
 
 
-def _new_lease() -> Any:
-    return Now() + timedelta(seconds=settings.LEPTON_LEASE_SECONDS)
-
-
 def claim_job(*, job_id: int, node: Node) -> Job | None:
-    """Take the job for `node`: attempt + 1 and a lease. None when somebody else was first.
+    """Take the job for `node`, which leads: attempt + 1, and a member for each machine of the grant, ours with a lease
+    already. None when somebody else was first, or while a member of an earlier attempt has not ended.
 
     The rows are locked one by one, the job before its allocation as everywhere: one statement over both would, having
     waited for another's lock, judge by what the rows were before.
@@ -46,18 +44,16 @@ def claim_job(*, job_id: int, node: Node) -> Job | None:
         job = waiting.select_for_update().first()
         if job is None or not lock_grant(allocation_id=job.allocation_id, node=node, is_to_stay=True):
             return None
-        waiting.update(status=S.STARTING, attempt=F("attempt") + 1, node=node, lease_expires_at=_new_lease())
+        if job.members.filter(ended_at=None).exists():
+            return None
+        waiting.update(status=S.STARTING, attempt=F("attempt") + 1, node=node)
         job.refresh_from_db()
-        JobEvent.objects.create(
-            job=job, attempt=job.attempt, status=S.STARTING, message=_("On %(node)s.") % {"node": node.name}
-        )
+        placed = [part.node for part in job.allocation.placements.select_related("node").order_by("id")]
+        machines = [node, *(machine for machine in placed if machine != node)]
+        make_members(job, machines)
+        message = _("On %(node)s.") % {"node": ", ".join(machine.name for machine in machines)}
+        JobEvent.objects.create(job=job, attempt=job.attempt, status=S.STARTING, message=message)
     return job
-
-
-def renew_lease(*, job_id: int, attempt: int) -> bool:
-    """False: this execution was given up, and whoever asks must stop."""
-    rows = Job.objects.filter(pk=job_id, attempt=attempt, status__in=Job.ACTIVE)
-    return bool(rows.update(lease_expires_at=_new_lease()))
 
 
 def is_cancel_requested(*, job_id: int, attempt: int) -> bool:
@@ -70,14 +66,27 @@ def reason_to_leave(*, job_id: int, attempt: int) -> str:
     return row.values_list("allocation__leave_code", flat=True).first() or ""
 
 
-def mark_running(*, job: Job, attempt: int) -> bool:
-    return move_job(job=job, to=S.RUNNING, attempt=attempt, started_at=Now())
+def is_to_stop(*, job_id: int, attempt: int) -> bool:
+    return is_cancel_requested(job_id=job_id, attempt=attempt) or bool(reason_to_leave(job_id=job_id, attempt=attempt))
+
+
+def mark_running(*, job: Job, attempt: int, rank: int = 0, endpoint: str = "") -> bool:
+    """The programs of the member of `rank` have been started; with the last of them the job runs. False when the
+    attempt was given up."""
+    with transaction.atomic():
+        if lock_attempt(job_id=job.pk, attempt=attempt, rank=rank) is None:
+            return False
+        members = job.members.filter(attempt=attempt)
+        members.filter(rank=rank).update(running_at=Now(), endpoint=endpoint)
+        if not members.filter(running_at=None).exists():
+            move_job(job=job, to=S.RUNNING, only_from=S.STARTING, attempt=attempt, started_at=Now())
+    return True
 
 
 def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
     """Write a batch of the program's events; False when the execution was given up."""
     with transaction.atomic():
-        job = Job.objects.select_for_update().filter(pk=job_id, attempt=attempt, status__in=Job.ACTIVE).first()
+        job = lock_attempt(job_id=job_id, attempt=attempt)
         if job is None:
             return False
         Metric.objects.bulk_create(_metric(job, event) for event in events if event["type"] == "metric")
@@ -114,23 +123,31 @@ def _log(job: Job, event: dict) -> JobLog:
     )
 
 
-def record_checkpoint(*, job_id: int, attempt: int, event: dict, files: dict[str, Blob]) -> bool:
-    """A checkpoint lies in storage whole: remember it, and forget what an earlier try had measured after it."""
+def record_checkpoint(*, job_id: int, attempt: int, event: dict, files: dict[str, Blob], rank: int = 0) -> bool:
+    """The part of a checkpoint that the member of `rank` wrote lies in storage. With the last part it is complete, and
+    older ones are forgotten."""
     with transaction.atomic():
-        job = Job.objects.select_for_update().filter(pk=job_id, attempt=attempt, status__in=Job.ACTIVE).first()
+        job = lock_attempt(job_id=job_id, attempt=attempt, rank=rank)
         if job is None:
             return False
-        Checkpoint.objects.create(
+        ranks = job.members.filter(attempt=attempt).values_list("rank", flat=True)
+        row, _made = Checkpoint.objects.get_or_create(
             job=job,
             attempt=attempt,
             path=event["path"],
-            step=event["step"],
-            epoch=event["epoch"],
-            files={name: blob.as_dict() for name, blob in files.items()},
+            defaults={"step": event["step"], "epoch": event["epoch"], "missing": sorted(ranks)},
         )
-        kept = list(job.checkpoints.order_by("-id").values_list("id", flat=True)[:KEPT_CHECKPOINTS])
-        job.checkpoints.exclude(id__in=kept).delete()
+        row.files |= {name: blob.as_dict() for name, blob in files.items()}
+        row.missing = [other for other in row.missing if other != rank]
+        row.save(update_fields=["files", "missing"])
+        if not row.missing:
+            _forget_older(job)
     return True
+
+
+def _forget_older(job: Job) -> None:
+    kept = list(job.checkpoints.complete().order_by("-id").values_list("id", flat=True)[:KEPT_CHECKPOINTS])
+    job.checkpoints.filter(id__lt=max(kept)).exclude(id__in=kept).delete()
 
 
 def drop_metrics_after(*, job: Job, step: int) -> None:
@@ -149,6 +166,7 @@ def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob
             job=job, to=S.SUCCEEDED, attempt=attempt, result=result, outputs=kept, progress=done, finished_at=Now()
         ):
             return False
+        close_members(job=job, attempt=attempt)
         if job.kind == Job.Kind.PREPARE:
             apply_report(version=job.dataset_version, report=result, outputs=stored)
         else:
@@ -206,6 +224,7 @@ def fail_job(*, job: Job, attempt: int | None, failure: dict) -> bool:
             job=job, to=S.FAILED, attempt=attempt, message=failure["message"], failure=failure, finished_at=Now()
         ):
             return False
+        close_members(job=job, attempt=attempt)
         if job.kind == Job.Kind.PREPARE:
             reject_version(
                 version=job.dataset_version, code=failure["code"], message=failure["message"], hint=failure["hint"]
@@ -218,6 +237,7 @@ def end_cancelled(*, job: Job, attempt: int | None, message: str = "") -> bool:
     with transaction.atomic():
         if not move_job(job=job, to=S.CANCELLED, attempt=attempt, message=message, finished_at=Now()):
             return False
+        close_members(job=job, attempt=attempt)
         if job.kind == Job.Kind.PREPARE:
             reject_version(
                 version=job.dataset_version,
@@ -254,9 +274,9 @@ def requeue_job(*, job: Job, attempt: int, message: str, is_strike: bool) -> boo
             message=message,
             strikes=strikes,
             node=None,
-            lease_expires_at=None,
         ):
             return False
+        close_members(job=job, attempt=attempt)
         job.allocation = renew_allocation(allocation=old)
         job.save(update_fields=["allocation"])
     return True
@@ -264,20 +284,51 @@ def requeue_job(*, job: Job, attempt: int, message: str, is_strike: bool) -> boo
 
 def _strikes(job: Job, attempt: int) -> int:
     """Restarts in a row that brought no newer checkpoint."""
-    newest = job.checkpoints.aggregate(n=Max("attempt"))["n"]
+    newest = job.checkpoints.complete().aggregate(n=Max("attempt"))["n"]
     return 1 if newest == attempt else job.strikes + 1
 
 
-def lost_jobs() -> QuerySet[Job]:
-    """Jobs with a lease that has run out."""
-    expired = Job.objects.filter(status__in=Job.ACTIVE, lease_expires_at__lt=Now())
-    return expired.select_related("node", "allocation")
+def leave_attempt(*, job_id: int, attempt: int, rank: int = 0, ending: str, **facts: Any) -> bool:
+    """A member ends without a result, its programs gone: `facts` are its message and failure. Members that nobody has
+    claimed yet end with it, and the last one settles what becomes of the job. False when it had ended already."""
+    with transaction.atomic():
+        job = lock_attempt(job_id=job_id, attempt=attempt, rank=rank)
+        if job is None or not end_member(job=job, rank=rank, ending=ending, **facts):
+            return False
+        settle_attempt(job)
+    return True
 
 
-def give_up_lost_job(job: Job) -> bool:
-    """Back to the queue, or ended where somebody has cancelled it meanwhile."""
-    name = job.node.name if job.node else "?"
-    message = _("The machine %(node)s stopped answering.") % {"node": name}
-    if job.cancel_requested_at:
-        return end_cancelled(job=job, attempt=job.attempt, message=message)
-    return requeue_job(job=job, attempt=job.attempt, message=message, is_strike=True)
+def finish_attempt(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob]) -> bool:
+    """The member that leads ends with the result; the others have ended. False when the attempt was given up."""
+    with transaction.atomic():
+        locked = lock_attempt(job_id=job.pk, attempt=attempt)
+        if locked is None:
+            return False
+        end_member(job=locked, rank=0, ending=Member.Ending.SUCCEEDED)
+        return succeed_job(job=job, attempt=attempt, result=result, outputs=outputs)
+
+
+@transaction.atomic
+def settle_attempt(job: Job) -> bool:
+    """Put the job back in the queue or end it, once all members of its attempt have ended. Returns whether it did."""
+    job = Job.objects.select_for_update(of=("self",)).select_related("allocation", "team").get(pk=job.pk)
+    members = list(job.members.filter(attempt=job.attempt))
+    if job.status not in Job.ACTIVE or not all(member.ended_at for member in members):
+        return False
+    leave_code = job.allocation.leave_code if job.allocation.leave_requested_at else ""
+    leave_reason = str(Allocation.Leave(leave_code).label) if leave_code else ""
+    verdict = judge(members, is_cancelled=bool(job.cancel_requested_at), leave_reason=leave_reason)
+    match verdict.becomes:
+        case S.CANCELLED:
+            return end_cancelled(job=job, attempt=job.attempt, message=verdict.message)
+        case S.FAILED:
+            return fail_job(job=job, attempt=job.attempt, failure=dict(verdict.failure))
+        case _:
+            return requeue_job(job=job, attempt=job.attempt, message=verdict.message, is_strike=verdict.is_strike)
+
+
+def unsettled_jobs() -> QuerySet[Job]:
+    """Jobs whose attempt has ended on all its machines, and nobody was left to say what becomes of them."""
+    is_open = Member.objects.filter(job=OuterRef("pk"), attempt=OuterRef("attempt"), ended_at=None)
+    return Job.objects.filter(~Exists(is_open), status__in=Job.ACTIVE)

@@ -16,7 +16,8 @@ from apps.core.doorbell import answer, ring
 from apps.core.errors import DomainError, QuotaExceeded
 from apps.datasets.models import DatasetVersion
 from apps.datasets.services import reject_version
-from apps.jobs.attempts import end_cancelled, give_up_lost_job, lost_jobs
+from apps.jobs.attempts import end_cancelled, settle_attempt, unsettled_jobs
+from apps.jobs.members import expire_leases
 from apps.jobs.models import Job
 from apps.jobs.services import submit_prepare
 from apps.jobs.sweeping import sweep_blobs
@@ -30,7 +31,7 @@ from apps.resources.snapshots import database_time
 
 logger = logging.getLogger(__name__)
 
-TICK_SECONDS = 5
+TICK_SECONDS = settings.BEAT_SECONDS
 
 
 def each(verb: Callable[[Any], object], items: Iterable) -> None:
@@ -78,8 +79,9 @@ def tick() -> None:
     """Everything that a lost message, a lost machine or a restart could have left undone."""
     default_pool()
     if may_reap(now=time.time()):
-        each(give_up_lost_job, lost_jobs())
-    reclaim_unclaimed(after_seconds=30)
+        expire_leases()
+    each(settle_attempt, unsettled_jobs())
+    reclaim_unclaimed(after_seconds=settings.LEPTON_LEASE_SECONDS / 2)
     each(end_waiting, Job.objects.filter(status=Job.Status.QUEUED, cancel_requested_at__isnull=False))
     each(submit_check, unchecked_versions())
     each(settle_auction, Pool.objects.filter(policy=Pool.Policy.AUCTION))

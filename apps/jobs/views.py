@@ -252,7 +252,7 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         "log": list(reversed(job.log_lines.order_by("-id")[:LOG_LINES])),
         "seconds": job_seconds(job),
         "has_curves": job.kind == Job.Kind.TRAIN,
-        "checkpoint": job.checkpoints.last(),
+        "checkpoint": job.checkpoints.complete().last(),
     }
     if job.kind == Job.Kind.TRAIN:
         context["words"] = curves.words(job.hyperparameters, job.target)

@@ -16,7 +16,7 @@ from apps.core.errors import Conflict, NotFound
 from apps.resources.models import Allocation, Device, Node, Pool
 from workers.measuring import DeviceUse
 
-BEAT_SECONDS = 5
+BEAT_SECONDS = settings.BEAT_SECONDS
 MISSED_BEATS = 3
 OFFLINE_AFTER = timedelta(seconds=BEAT_SECONDS * MISSED_BEATS)
 SERVING = ("pending", "starting", "ready", "stopping")  # replicas that a machine still has to do with
@@ -89,7 +89,7 @@ def state_of(node: Node) -> str:
 @transaction.atomic
 def register_node(*, name: str, facts: dict, machine_id: str = "") -> Node:
     """Make the node known with what it has. `facts`: cpu_count, memory_bytes, storage_bytes, storage_free_bytes,
-    devices [{kind, index, name, memory_bytes}]. A device that is gone is dropped once nothing holds it.
+    devices [{kind, index, name, memory_bytes}], address. A device that is gone is dropped once nothing holds it.
 
     Raises Conflict for a name that was removed from the pool, or that another machine works under at present.
     """
@@ -105,6 +105,7 @@ def register_node(*, name: str, facts: dict, machine_id: str = "") -> Node:
     node.cpu_millicores = max(facts["cpu_count"] * 1000, node.cpu_held_millicores)
     node.memory_bytes = max(facts["memory_bytes"], node.memory_held_bytes)
     node.machine_id = machine_id or node.machine_id
+    node.address = facts.get("address", node.address)
     node.last_beat_at = Now()
     node.save()
     node.refresh_from_db()

@@ -6,6 +6,7 @@ from apps.accounts.models import Team, User
 from apps.core.storage import Blob, put_file
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.jobs import attempts
+from apps.jobs.members import expire_leases
 from apps.jobs.models import Job
 from apps.jobs.services import submit_training
 from apps.resources.models import Node
@@ -65,8 +66,9 @@ def run(job: Job, node: Node) -> Job:
 
 
 def reap() -> int:
-    """Give up every job whose lease has run out; returns how many."""
-    return sum(attempts.give_up_lost_job(job) for job in attempts.lost_jobs())
+    """Give up every job with a lease that has run out; returns how many."""
+    expire_leases()
+    return sum(attempts.settle_attempt(job) for job in attempts.unsettled_jobs())
 
 
 def metric(name: str, value: float, split: str, step: int) -> dict:

@@ -10,7 +10,8 @@ from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
 from apps.core.storage import put_file
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.jobs import attempts
-from apps.jobs.models import Job, Metric
+from apps.jobs.members import renew_lease
+from apps.jobs.models import Job, Member, Metric
 from apps.jobs.services import cancel_job, move_job, submit_compression, submit_prepare, submit_training
 from apps.jobs.tasks import may_reap, tick
 from apps.registry.models import ModelVersion
@@ -103,7 +104,7 @@ def test_an_attempt_that_was_given_up_changes_nothing(job, node):
     assert attempts.claim_job(job_id=job.pk, node=node).attempt == 2
     point = {"type": "metric", "name": "loss", "split": "train", "step": 1, "epoch": 0.1, "value": 1.0}
     assert not attempts.record_events(job_id=job.pk, attempt=1, events=[point])
-    assert not attempts.renew_lease(job_id=job.pk, attempt=1)
+    assert not renew_lease(job_id=job.pk, attempt=1)
     stale = Job.objects.get(pk=job.pk)
     assert not attempts.succeed_job(job=stale, attempt=1, result={}, outputs={})
     assert not attempts.fail_job(job=stale, attempt=1, failure=FAILURE)
@@ -114,7 +115,7 @@ def test_an_attempt_that_was_given_up_changes_nothing(job, node):
 def test_a_lease_that_has_run_out_puts_the_job_back_in_the_queue(job, node):
     start(job, node)
     assert reap() == 0
-    Job.objects.update(lease_expires_at=Now() - timedelta(seconds=1))
+    Member.objects.update(lease_expires_at=Now() - timedelta(seconds=1))
     assert reap() == 1
     job.refresh_from_db()
     assert (job.status, job.strikes, job.node) == (Job.Status.QUEUED, 1, None)
@@ -162,7 +163,7 @@ def test_a_job_that_went_back_to_the_queue_can_be_cancelled(job, node, user):
 
 def test_a_lost_job_that_was_cancelled_does_not_come_back(job, node, user):
     cancel_job(job=start(job, node), user=user)
-    Job.objects.update(lease_expires_at=Now() - timedelta(seconds=1))
+    Member.objects.update(lease_expires_at=Now() - timedelta(seconds=1))
     reap()
     job.refresh_from_db()
     assert job.status == Job.Status.CANCELLED

@@ -9,10 +9,11 @@ import pytest
 from apps.accounts.models import Team
 from apps.core import storage
 from apps.jobs import attempts
-from apps.jobs.models import Checkpoint, Job
+from apps.jobs.models import Checkpoint
 from apps.jobs.sweeping import referenced_blobs, sweep_blobs
 from apps.registry.models import Artifact
 from apps.registry.services import register_version
+from tests.jobs.making import make_node, run, submit
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.now(UTC)
@@ -76,7 +77,7 @@ def test_storing_an_old_file_again_makes_it_young(stored, tmp_path):
 
 
 def test_a_job_keeps_its_two_newest_checkpoints(stored, team):
-    job = Job.objects.create(team=team, kind="train", name="j", status=Job.Status.RUNNING, attempt=1)
+    job = run(submit(team), make_node())
     for step in range(4):
         event = {"path": f"checkpoints/{step}", "step": step, "epoch": step}
         blob = stored(f"state {step}", timedelta(days=3))

@@ -8,7 +8,7 @@ from django.utils import timezone
 from apps.accounts.models import AuditEvent
 from apps.core.errors import Conflict
 from apps.jobs import attempts
-from apps.jobs.models import Job
+from apps.jobs.models import Job, Member
 from apps.resources.models import Allocation, Node
 from apps.resources.nodes import (
     beat_node,
@@ -120,7 +120,7 @@ def test_the_jobs_of_a_silent_machine_go_on_elsewhere_once_their_lease_has_run_o
     two = make_node("two", devices=1)
     fall_silent(one, 61)
     assert reap() == 0  # the lease still runs
-    Job.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    Member.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     assert reap() == 1
     again = run(Job.objects.get(pk=job.pk), two)
     assert (again.node, again.attempt, again.strikes) == (two, 2, 1)

@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce, Now
 from apps.accounts.models import User
 from apps.accounts.services import create_team
 from apps.jobs import attempts
-from apps.jobs.models import Job
+from apps.jobs.models import Job, Member
 from apps.jobs.services import cancel_job
 from apps.jobs.tasks import tick
 from apps.resources.models import Allocation, Device, Node, Placement, Pool, Share, UsageRecord
@@ -152,7 +152,7 @@ class SharedPool:
         node = self.random.choice(self.nodes)
         Node.objects.filter(pk=node.pk).update(last_beat_at=Now() - timedelta(minutes=5))
         Allocation.objects.filter(node=node, status=GRANTED).update(granted_at=Now() - timedelta(minutes=5))
-        Job.objects.filter(node=node, status__in=Job.ACTIVE).update(lease_expires_at=Now() - timedelta(seconds=1))
+        Member.objects.filter(node=node, ended_at=None).update(lease_expires_at=Now() - timedelta(seconds=1))
 
     def a_machine_comes_back(self) -> None:
         beat_node(node=self.random.choice(self.nodes))

@@ -14,12 +14,14 @@ from workers.compression.program import compress
 from workers.contract import (
     EVENTS_FILE,
     EXIT_FAILED,
+    EXIT_FENCED,
     EXIT_STOPPED,
     CompressSpec,
     EventWriter,
     ProgramFailure,
     read_spec,
 )
+from workers.fence import Fenced
 from workers.training.stopping import Stop, Stopped
 
 EXIT_USAGE = 2
@@ -40,6 +42,8 @@ def main(arguments: list[str]) -> int:
     except Stopped:
         events.log("Stopped as asked.")
         return EXIT_STOPPED
+    except Fenced:
+        return EXIT_FENCED
     except ProgramFailure as failure:
         events.failure(failure)
         return EXIT_FAILED

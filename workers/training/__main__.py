@@ -14,6 +14,7 @@ from typing import Any
 from workers.contract import (
     EVENTS_FILE,
     EXIT_FAILED,
+    EXIT_FENCED,
     EXIT_STOPPED,
     IMAGE_CLASSIFICATION,
     TABULAR_CLASSIFICATION,
@@ -23,6 +24,7 @@ from workers.contract import (
     TrainSpec,
     read_spec,
 )
+from workers.fence import Fenced
 from workers.training.hyperparameters import HyperparameterError, resolve
 from workers.training.stopping import Stop, Stopped
 
@@ -51,6 +53,8 @@ def main(arguments: list[str]) -> int:
     except Stopped:
         events.log("Stopped as asked.")
         return EXIT_STOPPED
+    except Fenced:
+        return EXIT_FENCED
     except ProgramFailure as failure:
         events.failure(failure)
         return EXIT_FAILED

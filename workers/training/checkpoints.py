@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+
+from workers import fence
 
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PREFIX = "step-"
@@ -29,23 +33,28 @@ class Checkpoint:
 class CheckpointStore:
     """The newest `keep` checkpoints in `folder`, each a folder ``step-<number>`` with a manifest.
 
-    Two are kept so that there is one to fall back to when the newest is damaged.
+    Two are kept so that there is one to fall back to when the newest is damaged. `every_seconds` is how often whoever
+    trains should save.
     """
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
-        self.folder, self.keep = Path(folder), keep
+    def __init__(self, folder: Path, *, every_seconds: float = 5.0, keep: int = 2) -> None:
+        self.folder, self.every_seconds, self.keep = Path(folder), every_seconds, keep
 
     def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder."""
+        """Write a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder.
+
+        Raises OSError, which `is_disk_full` tells apart, and leaves the older ones as they were; Fenced in place of
+        putting it there when the lease may be lost.
+        """
         final = self.folder / f"{PREFIX}{step:09d}"
         temporary = self.folder / f".{final.name}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, temporary / TENSORS)
-        (temporary / STATE).write_text(json.dumps(state))
-        files = {name: _describe(temporary / name) for name in (TENSORS, STATE)}
-        (temporary / MANIFEST).write_text(json.dumps({"format": 1, "step": step, "files": files}))
-        _sync(temporary)
+        try:
+            _write(temporary, step, tensors, state)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        fence.check()
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
         _sync_folder(self.folder)
@@ -71,6 +80,21 @@ class CheckpointStore:
     def _drop_old(self) -> None:
         for path in list(self._paths())[self.keep :]:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _write(folder: Path, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True)
+    try:
+        save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, folder / TENSORS)
+    except SafetensorError as error:  # it hides the number of the system's error in a sentence
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), str(error)) from error
+    (folder / STATE).write_text(json.dumps(state))
+    files = {name: _describe(folder / name) for name in (TENSORS, STATE)}
+    (folder / MANIFEST).write_text(json.dumps({"format": 1, "step": step, "files": files}))
+    _sync(folder)
 
 
 def is_complete(path: Path) -> bool:

@@ -129,7 +129,7 @@ def fit_model(model: ImageClassifier, data: ImageData, spec: TrainSpec, events: 
         hyperparameters=settings,
         events=events,
         stop=stop,
-        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER),
+        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
         resume=spec.resume,
         device=spec.device,
         span=TRAINING,

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from workers.contract import EventWriter, ProgramFailure
+from workers import fence
+from workers.contract import EventWriter, ProgramFailure, is_disk_full
 from workers.parallel.strategies.base import Strategy
 from workers.training.batches import Batch, Batches
 from workers.training.checkpoints import CheckpointStore
@@ -20,7 +21,6 @@ from workers.training.optimization import learning_rate_factor
 from workers.training.reporting import Reporter
 from workers.training.stopping import Stop, Stopped
 
-CHECKPOINT_SECONDS = 5.0
 STATE_FORMAT = 2
 
 
@@ -148,6 +148,7 @@ class _Training:
 
     def _leave_if_asked(self) -> None:
         """Before every step. All processes leave when one is asked to."""
+        fence.check()
         if self.processes.any(self.stop.requested):
             self.save()
             raise Stopped
@@ -194,7 +195,7 @@ class _Training:
         self.reporter.evaluated(evaluation.metrics, self.step)
         self.epoch_losses = []
         # Clocks differ, so that all save when one finds it time.
-        if self.is_done() or self.processes.any(time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS):
+        if self.is_done() or self.processes.any(time.monotonic() - self.saved_at >= self.checkpoints.every_seconds):
             self.save()
 
     def finish(self) -> FitResult:
@@ -229,8 +230,16 @@ class _Training:
             "history": self.history,
             "seconds": self._seconds(),
         }
-        path = self.checkpoints.save(step=self.step, tensors=tensors, state=state)
-        self.saved_at = time.monotonic()
+        try:
+            path = self.checkpoints.save(step=self.step, tensors=tensors, state=state)
+        except OSError as error:
+            is_alone = self.processes.world_size == 1  # of a gang's checkpoint no part may be missing
+            if not (is_alone and is_disk_full(error)):
+                raise
+            self.reporter.events.log(f"The disk is full: going on without a checkpoint of step {self.step}.", "warning")
+            return
+        finally:
+            self.saved_at = time.monotonic()
         relative = path.relative_to(self.checkpoints.folder.parent)
         self.reporter.events.checkpoint(relative, step=self.step, epoch=self.step / len(self.batches))
 

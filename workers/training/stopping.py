@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
+from workers import fence
+
 
 class Stopped(Exception):
     """Training was asked to stop; what could be kept lies in the newest checkpoint."""
@@ -25,6 +27,7 @@ class Stop:
         self.requested = True
 
     def check(self) -> None:
-        """Raises Stopped when asked to stop."""
+        """Raises Stopped when asked to stop, and Fenced when the lease may be lost."""
+        fence.check()
         if self.requested:
             raise Stopped

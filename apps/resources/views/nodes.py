@@ -26,7 +26,7 @@ SHOWN_JOBS = 10
 
 def _timing() -> dict:
     return {
-        "beat_seconds": verbs.BEAT_SECONDS,
+        "beat_seconds": round(verbs.BEAT_SECONDS),
         "offline_seconds": int(verbs.OFFLINE_AFTER.total_seconds()),
         "lease_seconds": settings.LEPTON_LEASE_SECONDS,
     }

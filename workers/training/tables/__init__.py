@@ -47,7 +47,7 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
 
 def _prepare(spec: TrainSpec, events: EventWriter, stop: Stop) -> Study:
     table = load_table(spec, events)
-    store = CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER)
+    store = CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds)
     keeper = Keeper(store, identity(spec.data_path, table, spec.hyperparameters), events, stop)
     if spec.resume:
         keeper.restore()

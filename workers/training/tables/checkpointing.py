@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from workers import fence
 from workers.contract import EventWriter
 from workers.training.checkpoints import Checkpoint, CheckpointStore
 from workers.training.stopping import Stop, Stopped
 from workers.trees import Arrays
 
-SAVE_SECONDS = 5.0
 SEPARATOR = "|"
 
 
@@ -64,8 +64,9 @@ class Keeper:
         self._partial = None
 
     def save_if_due(self, key: str, state: Any) -> None:
-        """Save when the last time is long ago, or when asked to stop; then raises Stopped."""
-        if self.stop.requested or time.monotonic() - self.saved_at >= SAVE_SECONDS:
+        """Save when the last time is long ago, or when asked to stop; then raises Stopped. Raises Fenced."""
+        fence.check()
+        if self.stop.requested or time.monotonic() - self.saved_at >= self.store.every_seconds:
             path = self.save(key, *state())
             self.events.checkpoint(path.relative_to(self.store.folder.parent), step=self.step, epoch=len(self.members))
         if self.stop.requested:
@@ -104,6 +105,10 @@ class MemberStore:
     @property
     def folder(self) -> Path:
         return self.keeper.store.folder
+
+    @property
+    def every_seconds(self) -> float:
+        return self.keeper.store.every_seconds
 
     def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
         return self.keeper.save(self.key, tensors, {**state, "inner_step": step})
