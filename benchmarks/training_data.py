@@ -44,7 +44,9 @@ def _draw(digit: np.ndarray, photo: np.ndarray, random: np.random.Generator) -> 
     height, width = random.integers(*SIDES, size=2, endpoint=True)
     top, left = random.integers(0, photo.shape[0] - height), random.integers(0, photo.shape[1] - width)
     background = photo[top : top + height, left : left + width].astype(np.float32) * 0.6
-    ink = Image.fromarray((digit * 15.9375).astype(np.uint8)).resize((int(width), int(height)), Image.Resampling.BICUBIC)
+    ink = Image.fromarray((digit * 15.9375).astype(np.uint8)).resize(
+        (int(width), int(height)), Image.Resampling.BICUBIC
+    )
     share = np.asarray(ink, dtype=np.float32)[..., None] / 255
     pixels = background * (1 - share) + random.uniform(150, 255, 3) * share
     return np.clip(pixels + random.normal(0, NOISE, pixels.shape), 0, 255).astype(np.uint8)

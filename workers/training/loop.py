@@ -34,7 +34,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What training did. `history` has one row for each epoch; the model holds the weights of `best_epoch` (from 1)."""
+    """What training did. `history` has one row for each epoch; the model holds the weights of `best_epoch` (from 1).
+
+    `acceleration` says how steps were computed: precision, is_compiled, micro_batches.
+    """
 
     epochs: int
     steps: int
@@ -44,6 +47,7 @@ class FitResult:
     seconds: float
     samples_per_second: float
     stopped_early: bool
+    acceleration: dict[str, Any]
 
 
 def prepare_torch(threads: int, seed: int) -> None:
@@ -51,6 +55,8 @@ def prepare_torch(threads: int, seed: int) -> None:
     torch.set_num_threads(max(1, threads))
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Determinism needs no memory that is cleared before it is written to.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def fit(
@@ -89,6 +95,9 @@ def fit(
     training = _Training(strategy, batches, evaluate, hyperparameters, stop, checkpoints, reporter, identity)
     if not (resume and training.restore()):
         checkpoints.clear()
+    strategy.settle(
+        batches, reporter.steps - training.step, events.log if strategy.processes.is_first else lambda sentence: None
+    )
     while not training.is_done():
         training.run_epoch()
     return training.finish()
@@ -209,6 +218,7 @@ class _Training:
             seconds=self._seconds(),
             samples_per_second=self.reporter.samples_per_second,
             stopped_early=self.epoch < self.hyperparameters["epochs"],
+            acceleration=self.strategy.way.as_dict() | {"micro_batches": self.strategy.plan.accumulation},
         )
 
     def _seconds(self) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 
 from workers.parallel.plan import SINGLE, ParallelPlan
 from workers.parallel.processes import Processes
+from workers.parallel.strategies.settling import Volatile, divide, settle
+from workers.training.acceleration import FP16, Log, Way, first_way
 from workers.training.batches import Batch, Batches
 from workers.training.losses import Loss
+from workers.training.memory import is_out_of_memory
 from workers.training.optimization import MovingAverage, make_optimizer, set_learning_rate
 from workers.training.state import export_state, import_state
-
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Strategy:
@@ -35,6 +37,8 @@ class Strategy:
     def __init__(self, plan: ParallelPlan | None = None, processes: Processes | None = None) -> None:
         self.plan, self.processes = plan or ParallelPlan(), processes or Processes()
         self.best: dict[str, Tensor] = {}
+        self.is_settled = False
+        self.log: Log = _say_nothing
 
     # Before the first step
 
@@ -43,10 +47,12 @@ class Strategy:
     ) -> Batches:
         """Make `model` ready to be trained on `device`; returns the batches that this process goes through."""
         self.original, self.loss, self.hyperparameters, self.device = model, loss, hyperparameters, device
-        precision = hyperparameters["mixed_precision"]
-        self.precision, self.device_type = PRECISIONS.get(precision), torch.device(device).type
-        self.scaler = torch.amp.GradScaler(self.device_type, enabled=precision == "fp16")
-        self.model = self._apply(model)
+        self.device_type = torch.device(device).type
+        self.way = first_way(hyperparameters["mixed_precision"], self.device_type)
+        self.scaler = torch.amp.GradScaler(self.device_type, enabled=self.way.precision == FP16)
+        self.model, self.compiled = self._apply(model), None
+        self.use(self.way)
+        self.volatile = Volatile(self.model, self.device_type)
         self.optimizer = make_optimizer(self.model, hyperparameters)
         decay = hyperparameters["ema_decay"]
         self.average = MovingAverage(self.model, decay) if decay else None
@@ -55,6 +61,30 @@ class Strategy:
     def _apply(self, model: nn.Module) -> nn.Module:
         return model.to(self.device)
 
+    def use(self, way: Way) -> None:
+        """Compute steps in this way from now on; models are compiled when they are first called."""
+        self.way = way
+        # Only steps are compiled: evaluation would need another compilation for each size of its batches.
+        if way.is_compiled and self.compiled is None:
+            self.compiled = torch.compile(self.model, dynamic=False)
+        self.trained = self.compiled if way.is_compiled else self.model
+
+    def settle(self, batches: Batches, steps: int, log: Log) -> None:
+        """Find out how the `steps` that are to come are computed fastest here, unless a checkpoint has said it."""
+        self.log = log if self.processes.is_first else _say_nothing
+        if not self.is_settled:
+            self.use(settle(self, next(batches.epoch(0)), steps, self.log))
+            self.is_settled = True
+
+    def try_descent(self, batch: Batch) -> None:
+        """Forward and backward as in a step, leaving everything as it was but for the parts of a batch that fit."""
+        self.model.train()
+        try:
+            self._descend_within_memory(batch)
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.volatile.restore()
+
     # One step
 
     def step(self, batch: Batch, number: int, learning_rate: float) -> list[float]:
@@ -62,13 +92,31 @@ class Strategy:
         self.model.train()
         set_learning_rate(self.optimizer, learning_rate)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._descend(batch)
+        loss = self._descend_within_memory(batch)
         self._clip_gradients()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average:
             self.average.update(self.model, number)
         return [loss]
+
+    def _descend_within_memory(self, batch: Batch) -> float:
+        """As `_descend`, in smaller and smaller parts where memory runs out. Raises ProgramFailure (out_of_memory)."""
+        self.volatile.keep()
+        while True:
+            try:
+                return self._descend(batch)
+            except (RuntimeError, MemoryError) as error:
+                # Processes that wait for this one's gradients cannot be told.
+                if not is_out_of_memory(error) or self.processes.world_size > 1:
+                    raise
+                evidence = str(error)
+            # Only here, where the error holds the tensors of the failed attempt no more.
+            divide(self, len(batch), self.log, evidence)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.volatile.restore()
+            if self.device_type == "cuda":
+                torch.cuda.empty_cache()
 
     def _descend(self, batch: Batch) -> float:
         """Forward and backward of one global batch; returns its mean loss."""
@@ -77,7 +125,7 @@ class Strategy:
         for position, (start, stop) in enumerate(parts):
             inputs, targets = batch.take(start, stop)
             with self._accumulating(is_last=position == len(parts) - 1):
-                loss = self._forward(inputs, targets) * (self.loss.weigh(targets) / whole)
+                loss = self.forward(inputs, targets) * (self.loss.weigh(targets) / whole)
                 self.scaler.scale(loss).backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum().item()
@@ -90,14 +138,14 @@ class Strategy:
         """Around the micro-batches of one step; gradients are exchanged in the last alone."""
         return contextlib.nullcontext()
 
-    def _forward(self, inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
+    def forward(self, inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
         """The mean loss of these rows."""
         with self._autocast():
-            outputs = self.model(*(item.to(self.device) for item in inputs))
+            outputs = self.trained(*(item.to(self.device) for item in inputs))
         return self.loss(outputs.float(), targets.to(self.device))
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        return torch.autocast(self.device_type, self.precision, enabled=self.precision is not None)
+        return torch.autocast(self.device_type, self.way.dtype, enabled=self.way.dtype is not None)
 
     def _clip_gradients(self) -> None:
         if longest := self.hyperparameters["max_grad_norm"]:
@@ -128,18 +176,27 @@ class Strategy:
         """This process's part of the state of the training, as arrays and as plain values."""
         averaged = self.average.model if self.average else None
         arrays, plain = export_state(self.model, self.optimizer, averaged, self.best)
-        return arrays, {"optimizer": plain, "scaler": self.scaler.state_dict()}
+        way = self.way.as_dict() | {"accumulation": self.plan.accumulation}
+        return arrays, {"optimizer": plain, "scaler": self.scaler.state_dict(), "way": way}
 
     def import_state(self, arrays: dict[str, np.ndarray], plain: dict[str, Any]) -> None:
         """Put back what `export_state` gave."""
         averaged = self.average.model if self.average else None
         self.best = import_state(arrays, plain["optimizer"], self.model, self.optimizer, averaged)
         self.scaler.load_state_dict(plain["scaler"])
+        way = dict(plain["way"])
+        self.plan = replace(self.plan, accumulation=way.pop("accumulation"))
+        self.use(Way(**way))
+        self.is_settled = True
 
     def finish(self) -> None:
         """Leave the best weights in the model that `prepare` was given."""
         self.original.load_state_dict(self.best)
         self.original.eval()
+
+
+def _say_nothing(sentence: str, level: str = "info") -> None:
+    """What the processes beside the first have to say."""
 
 
 def micro_batches(count: int, pieces: int) -> list[tuple[int, int]]:
