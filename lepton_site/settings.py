@@ -41,6 +41,7 @@ LEPTON_MAX_PREDICT_BYTES = int(env("LEPTON_MAX_PREDICT_BYTES", str(20 * 2**20)))
 LEPTON_LEASE_SECONDS = int(env("LEPTON_LEASE_SECONDS", "60"))
 BEAT_SECONDS = LEPTON_LEASE_SECONDS / 12  # machines beat, runners renew and the site looks: each often in one lease
 LEPTON_CHECKPOINT_SECONDS = float(env("LEPTON_CHECKPOINT_SECONDS", "5"))
+LEPTON_SPARES = env_bool("LEPTON_SPARES", default=True)
 LEPTON_CURRENCY = env("LEPTON_CURRENCY", "€")
 LEPTON_BASE_URL = env("LEPTON_BASE_URL", "http://127.0.0.1:8000")
 
@@ -230,6 +231,7 @@ CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker that gave up would have to be started by hand
 # A doorbell must not hold a request: where the broker does not answer, ringing gives up after one socket timeout.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {

@@ -135,13 +135,13 @@ class Datasets(Resource):
 
 
 class Jobs(Resource):
-    """Trainings, compressions and data checks."""
+    """Trainings, compressions, fusions and data checks."""
 
     path = "/api/v1/jobs/"
 
     def create(self, kind: str, **fields: Any) -> Record:
         """`kind` "train": dataset, version, model_name, task, target, preset, hyperparameters; "compress": model,
-        version, method. Both: where and how, see `change`."""
+        version, method; "fuse": versions, method, model_name. All: where and how, see `change`."""
         return self._http.request("POST", self.path, json={"kind": kind, **fields})
 
     def train(self, dataset: int | str, **fields: Any) -> Record:
@@ -152,8 +152,17 @@ class Jobs(Resource):
         """Compress a model (its id or name; the newest version unless `version` is given)."""
         return self.create("compress", model=model, method=method, **fields)
 
+    def fuse(self, versions: Sequence, *, method: str = "greedy", **fields: Any) -> Record:
+        """Make one model of several versions, each a model's id or name (its newest version), a pair such as
+        ("digits", 3), or the `model` of a job that made it.
+
+        `method` is "greedy", "uniform", "weighted" or, for tables too, "ensemble". The job succeeds whether or not that
+        helped: `result.verdict` is "improved" or "not_improved", and only an improvement has a `model`.
+        """
+        return self.create("fuse", versions=[_version(item) for item in versions], method=method, **fields)
+
     def follow(self, reference: int | Mapping, *, timeout: float | None = None) -> Iterator[Record]:
-        """The job each time it has changed, until it has ended."""
+        """The job each time it has changed, until it has ended; a paused one has not."""
         return self._follow(reference, lambda job: job["status"] in ("succeeded", "failed", "cancelled"), timeout)
 
     def wait(self, reference: int | Mapping, *, timeout: float | None = None) -> Record:
@@ -171,6 +180,31 @@ class Jobs(Resource):
 
     def cancel(self, reference: int | Mapping) -> Record:
         return self._http.request("POST", f"{self.path}{self._id(reference)}/cancel/", json={})
+
+    def pause(self, reference: int | Mapping) -> Record:
+        """Let a training rest: it writes a checkpoint, gives its devices back, and is "paused" within seconds. Raises
+        ConflictError for what has ended or has no checkpoints."""
+        return self._http.request("POST", f"{self.path}{self._id(reference)}/pause/", json={})
+
+    def resume(self, reference: int | Mapping) -> Record:
+        """Put a paused job back in the queue; it goes on from its newest checkpoint."""
+        return self._http.request("POST", f"{self.path}{self._id(reference)}/resume/", json={})
+
+    def clone(self, reference: int | Mapping, **changes: Any) -> Record:
+        """Run a job again, with `changes` otherwise: what `create` takes. Of `hyperparameters` only those that are
+        named change."""
+        return self._http.request("POST", f"{self.path}{self._id(reference)}/clone/", json=changes)
+
+    def extend(self, reference: int | Mapping, *, epochs: int = 5, checkpoint: int | Mapping | None = None) -> Record:
+        """Train a training that has ended for `epochs` more: a new job, which makes the model's next version.
+
+        It goes on from `checkpoint`, one of `job.checkpoints`; the newest unless given. The best epoch so far competes
+        with the new ones. Raises ConflictError where it cannot go on.
+        """
+        chosen = {} if checkpoint is None else {"checkpoint": self._id(checkpoint)}
+        return self._http.request(
+            "POST", f"{self.path}{self._id(reference)}/extend/", json={"epochs": epochs, **chosen}
+        )
 
     def metrics(self, reference: int | Mapping, *, after: int = 0) -> Record:
         """Points of the curves with an id above `after`."""
@@ -295,6 +329,15 @@ def save_file(http: Http, path: str, target: Path) -> Path:
     with open(temporary, "wb") as file:
         http.stream_to(path, file)
     return temporary.replace(target)
+
+
+def _version(item: int | str | tuple | Mapping) -> dict[str, Any]:
+    """{"model", "version"} as the site takes it."""
+    if isinstance(item, Mapping):
+        return {"model": item["id"], "version": item["version"]}
+    if isinstance(item, tuple):
+        return {"model": item[0], "version": item[1]}
+    return {"model": item}
 
 
 def _last(records: Iterator[Record]) -> Record:

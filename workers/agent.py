@@ -5,6 +5,7 @@ It is woken by Celery (workers.tasks) and looks for itself every second, so a lo
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -21,15 +22,16 @@ from apps.jobs.models import Job, Member
 from apps.resources.models import Node
 from apps.resources.nodes import retire_node
 from workers import replicas
-from workers.artifacts import node_folder
+from workers.artifacts import is_spread, jobs_folder, node_folder, runner_log
 from workers.heartbeat import Heartbeat
 from workers.launcher import end_tree, find_by_token, launch
+from workers.spares import Spares
 from workers.tokens import program_token, runner_prefix, runner_token
 
 logger = logging.getLogger("lepton.agent")
 
 LOOK_SECONDS = 1.0
-ORPHANS_EVERY_SECONDS = 5.0
+ORPHANS_EVERY_SECONDS = settings.BEAT_SECONDS
 STOP_GRACE_SECONDS = 30
 
 
@@ -44,25 +46,37 @@ class Agent:
         self.name = name
         self.end_process = end_process
         self.folder = node_folder(name)
-        self.wake = threading.Event()
         self.stopping = threading.Event()
         self.refusal = ""
         self.looked_for_orphans_at = float("-inf")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.spares = Spares(name)
         self.heartbeat = Heartbeat(name, self.folder, stopping=self.stopping, on_refused=self._leave)
-        self.thread = threading.Thread(target=self._loop, name="agent", daemon=True)
+        # Apart, because a replica may let whoever asks it wait for ten seconds.
+        looks = {"agent": self._look, "replicas": replicas.supervise}
+        self.bells = {name: threading.Event() for name in looks}
+        self.threads = [
+            threading.Thread(target=self._loop, args=(look, self.bells[name]), name=name, daemon=True)
+            for name, look in looks.items()
+        ]
 
     def start(self) -> None:
         self.heartbeat.start()
-        self.thread.start()
+        for thread in self.threads:
+            thread.start()
+
+    def wake(self) -> None:
+        for bell in self.bells.values():
+            bell.set()
 
     def stop(self, *, with_work: bool) -> None:
         """Leave in order. `with_work` also ends runners (their jobs write a checkpoint and go back to the queue) and
         replicas; without it they live on and are adopted by the next agent."""
         self.stopping.set()
-        self.wake.set()
-        for thread in (self.thread, self.heartbeat.thread):
+        self.wake()
+        for thread in (*self.threads, self.heartbeat.thread):
             thread.join(timeout=10)
+        self.spares.drop()
         node = self.heartbeat.node
         if node is None:
             return
@@ -74,33 +88,34 @@ class Agent:
     def _leave(self, reason: str) -> None:
         self.refusal = reason
         self.stopping.set()
-        self.wake.set()
+        self.wake()
         logger.warning("%s This agent ends its work and leaves.", reason)
         self.end_process()
 
-    def _loop(self) -> None:
+    def _loop(self, look: Callable[[Node], None], bell: threading.Event) -> None:
         while not self.stopping.is_set():
             try:
                 if self.heartbeat.node is not None:
-                    self._look(self.heartbeat.node)
+                    look(self.heartbeat.node)
             except DatabaseError as error:
                 logger.warning("the database does not answer: %s", error)
             except Exception:
                 logger.exception("the agent goes on after an error")
             close_old_connections()
-            self.wake.wait(LOOK_SECONDS)
-            self.wake.clear()
+            bell.wait(LOOK_SECONDS)
+            bell.clear()
         connection.close()
 
     def _look(self, node: Node) -> None:
         if time.monotonic() - self.looked_for_orphans_at >= ORPHANS_EVERY_SECONDS:
             recover_orphans(node)
+            remove_leftovers(node)
             self.looked_for_orphans_at = time.monotonic()
-        start_granted(node)
-        replicas.supervise(node)
+        start_granted(node, self.spares)
+        self.spares.keep(node)
 
 
-def start_granted(node: Node) -> None:
+def start_granted(node: Node, spares: Spares) -> None:
     """Claim every job that was granted to this node to lead, and its parts of the gangs that others lead; give each a
     runner."""
     granted = Job.objects.filter(
@@ -109,18 +124,18 @@ def start_granted(node: Node) -> None:
     for job_id in granted.values_list("id", flat=True):
         job = claim_job(job_id=job_id, node=node)
         if job is not None:
-            start_runner(job.members.get(attempt=job.attempt, rank=0))
+            start_runner(job.members.get(attempt=job.attempt, rank=0), spares)
     for member in members_to_claim(node):
         if claim_member(member=member):
-            start_runner(member)
+            start_runner(member, spares)
 
 
 def recover_orphans(node: Node) -> None:
     """Parts of attempts on this node whose runner is gone: end what is left of them and say so at once, without waiting
-    for the lease to run out."""
-    for member in Member.objects.filter(node=node, claimed_at__isnull=False, ended_at=None):
+    for the lease to run out. Not of parts that were never begun here: another machine may have had this one's name."""
+    for member in Member.objects.filter(node=node, claimed_at__isnull=False, ended_at=None).select_related("node"):
         facts = (node.name, member.job_id, member.attempt)
-        if find_by_token(runner_token(*facts)):
+        if not runner_log(member).exists() or find_by_token(runner_token(*facts)):
             continue
         if end_tree(program_token(*facts), grace_seconds=0):
             leave_attempt(
@@ -132,14 +147,24 @@ def recover_orphans(node: Node) -> None:
             )
 
 
-def start_runner(member: Member) -> None:
+def remove_leftovers(node: Node) -> None:
+    """The work folders of executions that were killed before they could do so."""
+    folders = jobs_folder(node.name)
+    for folder in folders.iterdir() if folders.exists() else []:
+        job, _dash, attempt = folder.name.partition("-")
+        facts = (node.name, int(job), int(attempt))
+        if not find_by_token(runner_token(*facts)) and end_tree(program_token(*facts), grace_seconds=0):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def start_runner(member: Member, spares: Spares) -> None:
     name, job, attempt = member.node.name, member.job_id, member.attempt
-    launch(
-        [sys.executable, "manage.py", "run_attempt", str(job), str(attempt), str(member.rank)],
-        token=runner_token(name, job, attempt),
-        log_path=node_folder(name) / "logs" / f"runner-{job}-{attempt}.log",
-        cwd=settings.BASE_DIR,
-    )
+    part = [str(job), str(attempt), str(member.rank)]
+    token = runner_token(name, job, attempt)
+    may_have_spare = member.job.kind == Job.Kind.TRAIN and not is_spread(member)  # torchrun starts its own processes
+    if not (may_have_spare and spares.take(part, token=token, log_path=runner_log(member))):
+        argv = [sys.executable, "manage.py", "run_attempt", *part]
+        launch(argv, token=token, log_path=runner_log(member), cwd=settings.BASE_DIR)
 
 
 _agent: Agent | None = None
@@ -155,4 +180,4 @@ def run(name: str) -> Agent:
 
 def wake() -> None:
     if _agent is not None:
-        _agent.wake.set()
+        _agent.wake()

@@ -1,35 +1,69 @@
 """Bring a job's inputs to this node, and its results to storage."""
 
+import logging
 import os
+import shutil
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from django.conf import settings
 
-from apps.core.storage import Blob, fetch, put_file
+from apps.core.errors import StorageFull
+from apps.core.storage import Blob, DamagedBlob, check_reachable, discard_if_damaged, fetch, put_file
+from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Member
 from apps.registry.models import ModelVersion
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, CompressSpec, DataFile, PrepareSpec, TrainSpec
+from apps.resources.models import Node
+from workers.contract import (
+    CHECKPOINT_FOLDER,
+    OUTPUT_FOLDER,
+    CompressSpec,
+    DataFile,
+    FusedModel,
+    FuseSpec,
+    PrepareSpec,
+    TrainSpec,
+)
 from workers.devices import usable_cpus
 from workers.parallel.plan import DDP, ParallelPlan
 
+logger = logging.getLogger("lepton.artifacts")
+
+WHOLE_MANIFEST = "manifest.json"
 DATA_FILES = {"image_folder": ("data.zip", "index.jsonl"), "table": ("data.csv", "index.json")}
+
+
+class StorageAway(OSError):
+    """Storage does not answer; it may come back."""
 
 
 def node_folder(node_name: str) -> Path:
     return settings.LEPTON_HOME / "nodes" / node_name
 
 
+def jobs_folder(node_name: str) -> Path:
+    """Where each execution has its folder, of the name job-attempt."""
+    return node_folder(node_name) / "jobs"
+
+
 def job_folder(member: Member) -> Path:
-    return node_folder(member.node.name) / "jobs" / f"{member.job_id}-{member.attempt}"
+    return jobs_folder(member.node.name) / f"{member.job_id}-{member.attempt}"
 
 
-def build_spec(member: Member, folder: Path) -> PrepareSpec | TrainSpec | CompressSpec:
-    """Fetch what the member's job needs into `folder` and describe it to the program."""
+def runner_log(member: Member) -> Path:
+    return node_folder(member.node.name) / "logs" / f"runner-{member.job_id}-{member.attempt}.log"
+
+
+def build_spec(member: Member, folder: Path, *, resume: bool) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec:
+    """Fetch what the member's job needs into `folder` and describe it to the program; `resume` where a checkpoint was
+    brought back before. Raises OSError."""
     match member.job.kind:
         case Job.Kind.PREPARE:
             return _prepare_spec(member.job, folder)
         case Job.Kind.TRAIN:
-            return _train_spec(member, folder)
+            return _train_spec(member, folder, resume)
+        case Job.Kind.FUSE:
+            return _fuse_spec(member, folder)
         case _:
             return _compress_spec(member, folder)
 
@@ -49,17 +83,18 @@ def _data_paths(job: Job, folder: Path) -> dict[str, str]:
     return {"data_path": str(data), "index_path": str(index)}
 
 
-def _train_spec(member: Member, folder: Path) -> TrainSpec:
+def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
     job = member.job
     return TrainSpec(
         work_dir=str(folder),
         task=job.task,
         hyperparameters=job.hyperparameters,
         target=job.target or None,
-        resume=restore_checkpoint(job, folder),
+        resume=resume,
         device=device_name(member),
         threads=threads(member),
         plan=plan_of(job),
+        extends_step=job.extends_step,
         checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
         **_data_paths(job, folder),
     )
@@ -73,6 +108,30 @@ def _compress_spec(member: Member, folder: Path) -> CompressSpec:
         model_dir=str(fetch_model(job.base_version, folder / "model")),
         method=job.method,
         target=job.target or None,
+        threads=threads(member),
+        **_data_paths(job, folder),
+    )
+
+
+def _fuse_spec(member: Member, folder: Path) -> FuseSpec:
+    """Raises NotFound where a version was deleted while the job waited."""
+    job = member.job
+    content_hash = job.dataset_version.content_hash
+    models = [
+        FusedModel(
+            name=str(version),
+            model_dir=str(fetch_model(version, folder / "models" / str(number))),
+            is_same_data=version.lineage.get("content_hash") == content_hash,
+        )
+        for number, version in enumerate(parts_of(job))
+    ]
+    return FuseSpec(
+        work_dir=str(folder),
+        task=job.task,
+        models=tuple(models),
+        method=job.method,
+        target=job.target or None,
+        device=device_name(member),
         threads=threads(member),
         **_data_paths(job, folder),
     )
@@ -106,8 +165,12 @@ def device_name(member: Member) -> str:
 
 
 def threads(member: Member) -> int:
+    return node_threads(member.node)
+
+
+def node_threads(node: Node) -> int:
     """The node's cores, shared evenly among its devices."""
-    return max(1, usable_cpus() // max(1, member.node.devices.count()))
+    return max(1, usable_cpus() // max(1, node.devices.count()))
 
 
 def fetch_model(version: ModelVersion, folder: Path) -> Path:
@@ -116,24 +179,62 @@ def fetch_model(version: ModelVersion, folder: Path) -> Path:
     return folder
 
 
-def restore_checkpoint(job: Job, folder: Path) -> bool:
-    """Bring the two newest complete checkpoints back, the parts of all machines; False when there is none. Should the
-    newest turn out damaged, the program falls back to the one before."""
-    newest = list(job.checkpoints.complete().order_by("-id")[:2])
-    for checkpoint in {found.path: found for found in reversed(newest)}.values():
+def restore_checkpoint(job: Job, folder: Path) -> Checkpoint | None:
+    """Bring the newest complete checkpoint back, the parts of all machines; the one before where it is damaged or gone.
+    None where the program has to begin anew. Raises OSError when storage is away."""
+    for checkpoint in job.checkpoints.complete().order_by("-id"):
+        if _bring_back(checkpoint, folder):
+            return checkpoint
+    return None
+
+
+def _bring_back(checkpoint: Checkpoint, folder: Path) -> bool:
+    """Whether all of it is there, and as it was stored. A damaged file is taken out of storage, for otherwise a program
+    that makes the same bytes again would find them stored already."""
+    place = folder / checkpoint.path
+    try:
         for name, blob in checkpoint.files.items():
-            fetch(blob["sha256"], folder / checkpoint.path / name)
-    return bool(newest)
+            try:
+                fetch(blob["sha256"], place / name, is_checked=True)
+            except DamagedBlob:
+                discard_if_damaged(blob["sha256"])
+                raise
+    except OSError as error:
+        require_storage()
+        logger.warning("the checkpoint %s of job %s cannot be used: %s", checkpoint.path, checkpoint.job_id, error)
+        shutil.rmtree(place, ignore_errors=True)
+        return False
+    return True
+
+
+def require_storage() -> None:
+    """Raises OSError when storage is away."""
+    try:
+        check_reachable(settings.LEPTON_STORAGE_URL)
+    except Exception as error:  # every kind of storage has exceptions of its own
+        raise StorageAway(str(error)) from error
 
 
 def store_folder(folder: Path) -> dict[str, Blob]:
-    """Every file below `folder` goes to storage; names are relative to it."""
+    """Every file below `folder` goes to storage; names are relative to it. Raises StorageAway, and StorageFull."""
+    require_storage()  # a shared folder that is not mounted must not be made here
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return {path.relative_to(folder).as_posix(): put_file(path) for path in files}
+    try:
+        return {path.relative_to(folder).as_posix(): put_file(path) for path in files}
+    except StorageFull:
+        require_storage()
+        raise
 
 
 def store_outputs(folder: Path) -> dict[str, Blob]:
     return store_folder(folder / OUTPUT_FOLDER)
+
+
+def worth_storing(told: Sequence[dict]) -> list[dict]:
+    """Of the checkpoints told of since the last look: the newest, the best, and those that were asked for."""
+    scored = [event for event in told if event.get("score") is not None]
+    wanted = [*told[-1:], *sorted(scored, key=lambda event: event["score"])[-1:]]
+    return [event for event in told if event in wanted or event.get("is_kept")]
 
 
 def store_checkpoint(folder: Path, event: dict) -> dict[str, Blob]:
@@ -144,8 +245,9 @@ def store_checkpoint(folder: Path, event: dict) -> dict[str, Blob]:
     return store_folder(path)
 
 
-def newest_checkpoint(job: Job) -> Checkpoint | None:
-    return job.checkpoints.complete().order_by("-id").first()
+def is_whole(files: Collection[str]) -> bool:
+    """Whether these files of a checkpoint are all there are, as against the parts of some of several processes."""
+    return WHOLE_MANIFEST in files
 
 
 SECRETS = frozenset({"LEPTON_SECRET_KEY", "DATABASE_URL", "REDIS_URL"})  # none of a program's business

@@ -16,14 +16,15 @@ CPU, CUDA = "cpu", "cuda"
 
 
 class BusyMeter:
-    """Counts busy device-seconds of one program. `devices` are (kind, index); times are of a monotonic clock."""
+    """Counts busy device-seconds of one program. `devices` are (kind, index); times are of a monotonic clock. What a
+    program with `pid` has used so far, while it waited for this work, is not counted."""
 
-    def __init__(self, devices: Sequence[tuple[str, int]], threads: int, *, now: float) -> None:
+    def __init__(self, devices: Sequence[tuple[str, int]], threads: int, *, now: float, pid: int | None = None) -> None:
         self.kind = devices[0][0] if devices else ""
         self.indexes = [index for _kind, index in devices]
         self.threads = max(1, threads)
         self.sampled_at = now
-        self.counted_cpu = 0.0
+        self.counted_cpu = tree_cpu_seconds(pid) if pid else 0.0
         self.cpu_before = waited_cpu_seconds()
         self.nvidia_busy = 0.0  # devices' worth, as last seen
 

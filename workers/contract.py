@@ -27,6 +27,7 @@ EXIT_FENCED = 76
 EVENTS_FILE = "events.jsonl"
 OUTPUT_FOLDER = "output"
 CHECKPOINT_FOLDER = "checkpoints"
+MOST_KEPT_CHECKPOINTS = 50  # of those that are asked for beside the newest and the best
 
 IMAGE_CLASSIFICATION = "image_classification"
 TABULAR_CLASSIFICATION = "tabular_classification"
@@ -37,6 +38,16 @@ KIND_IMAGES = "image_folder"
 KIND_TABLE = "table"
 
 SPLITS = ("train", "val", "test")
+
+# Codes of log lines that say how it stands with checkpoints; the last of them holds.
+CHECKPOINT_FAILED = "checkpoint_failed"
+CHECKPOINT_WRITTEN = "checkpoint_written"
+GREEDY, UNIFORM, WEIGHTED, ENSEMBLE = FUSION_METHODS = ("greedy", "uniform", "weighted", "ensemble")
+# Arguments of an image model that shape none of its weights: models whose weights are averaged may differ in them.
+FREE_ARGUMENTS = ("dropout", "mean", "deviation")
+HELDOUT_FILE = "heldout.safetensors"
+
+IMPROVED, NOT_IMPROVED = "improved", "not_improved"  # the verdicts of a compression and of a fusion
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,11 @@ class TrainSpec:
 
     `data_path` is data.zip or data.csv, `index_path` its index; `hyperparameters` are complete and already checked.
     Writes to ``output/``: ``model/`` (model.safetensors, model.onnx where there is one, meta.json, a sample input) and
-    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``; one is written every
-    `checkpoint_seconds`. `plan` is a ParallelPlan as a dict (workers/parallel/plan.py); empty is one process.
+    ``result.json``. `resume` continues from the newest complete checkpoint in ``checkpoints/``; the first is written
+    after `checkpoint_seconds`. `plan` is a ParallelPlan as a dict (workers/parallel/plan.py); empty is one process.
+
+    `extends_step` is for training further than an earlier training went: the optimiser steps that its checkpoint, which
+    lies in ``checkpoints/``, has behind it; 0 where there is none. The number of epochs is then that of both together.
     """
 
     work_dir: str
@@ -85,6 +99,7 @@ class TrainSpec:
     threads: int = 1
     plan: dict[str, Any] = field(default_factory=dict)
     checkpoint_seconds: float = 5.0
+    extends_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,33 @@ class CompressSpec:
     index_path: str
     method: str = "int8"
     target: str | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class FusedModel:
+    """One of the models to fuse: `name` as people know it, and whether it was trained on the data that judges here."""
+
+    name: str
+    model_dir: str
+    is_same_data: bool = True
+
+
+@dataclass(frozen=True)
+class FuseSpec:
+    """Make one model of several and judge all on the validation data. `method` is one of workers/fusion/mixing.py.
+
+    Writes ``output/result.json``, and ``output/model/`` only where the fused model is better than each of `models`.
+    """
+
+    work_dir: str
+    task: str
+    models: tuple[FusedModel, ...]
+    method: str
+    data_path: str
+    index_path: str
+    target: str | None = None
+    device: str = "cpu"
     threads: int = 1
 
 
@@ -126,6 +168,8 @@ def read_spec(kind: type, path: str | Path) -> Any:
         raise ValueError(f"{path}: unknown field {sorted(unknown)[0]!r} in {kind.__name__}")
     if "files" in raw:
         raw["files"] = tuple(DataFile(**item) for item in raw["files"])
+    if "models" in raw:
+        raw["models"] = tuple(FusedModel(**item) for item in raw["models"])
     if "split_fractions" in raw:
         raw["split_fractions"] = tuple(raw["split_fractions"])
     try:
@@ -184,12 +228,14 @@ class EventWriter:
         """One point of a curve: `name` such as loss or accuracy, on `split`, after `step` optimiser steps."""
         self._write("metric", name=name, value=value, split=split, step=step, epoch=epoch)
 
-    def log(self, message: str, level: str = "info") -> None:
-        self._write("log", message=message, level=level)
+    def log(self, message: str, level: str = "info", code: str = "") -> None:
+        """`code` marks a line that the site looks for."""
+        self._write("log", message=message, level=level, code=code)
 
-    def checkpoint(self, path: Path, *, step: int, epoch: float) -> None:
-        """A complete checkpoint lies at `path` (relative to the work folder)."""
-        self._write("checkpoint", path=str(path), step=step, epoch=epoch)
+    def checkpoint(self, path: Path, *, step: int, epoch: float, **labels: Any) -> None:
+        """A complete checkpoint lies at `path` (relative to the work folder). Labels: score (higher is better) and
+        metrics on the validation data, is_kept where it is to stay beside the newest and the best."""
+        self._write("checkpoint", path=str(path), step=step, epoch=epoch, **labels)
 
     def result(self, summary: dict[str, Any]) -> None:
         """The program's last word when it succeeded: a small summary, the whole stands in ``output/result.json``."""

@@ -54,15 +54,12 @@ class Fence:
         return time.clock_gettime_ns(CLOCK) > WORD.unpack_from(self._word)[0]
 
 
-@cache
-def _mine() -> Fence | None:
-    """The fence that this process was started with."""
-    path = os.environ.get(FENCE_VARIABLE)
-    return Fence(Path(path)) if path else None
+_at = cache(Fence)
 
 
 def check() -> None:
-    """Raises Fenced when this program's fence has passed."""
-    mine = _mine()
-    if mine is not None and mine.has_passed():
+    """Raises Fenced when this program's fence has passed. A program that was started before its work was known gets its
+    fence with that, so whether there is one is looked up each time."""
+    path = os.environ.get(FENCE_VARIABLE)
+    if path and _at(Path(path)).has_passed():
         raise Fenced

@@ -1,7 +1,8 @@
 """Start a program in a session of its own, and end it with everything it has started, proved to be gone.
 
 A process group is not enough: a child may open a session of its own. So every process carries a token in its
-environment, and the tree is found by parentage and by token.
+environment, and all that carry it are found by it. A process that was started before its work was known carries the
+path of its claim instead: a file that holds the token of that work as soon as it is to get it.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 
 TOKEN_VARIABLE = "LEPTON_PROCESS_TOKEN"
+CLAIM_VARIABLE = "LEPTON_PROCESS_CLAIM"
 
 
 def launch(
@@ -24,16 +26,17 @@ def launch(
     cwd: Path,
     env: dict[str, str] | None = None,
     withheld: Collection[str] = (),
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen:
     """Start `argv` detached, its output appended to `log_path`. `withheld` are variables that it must not see."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    inherited = {name: value for name, value in os.environ.items() if name not in withheld}
+    inherited = {name: value for name, value in os.environ.items() if name not in {*withheld, CLAIM_VARIABLE}}
     with open(log_path, "ab") as log:
         return subprocess.Popen(
             argv,
             cwd=cwd,
             env={**inherited, **(env or {}), TOKEN_VARIABLE: token},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -42,16 +45,29 @@ def launch(
 
 def find_by_token(prefix: str) -> list[psutil.Process]:
     """All living processes of ours whose token starts with `prefix`."""
-    return [process for process in psutil.process_iter() if _token(process).startswith(prefix)]
+    return [process for process in psutil.process_iter() if token_of(process).startswith(prefix)]
 
 
-def _token(process: psutil.Process) -> str:
+def token_of(process: psutil.Process) -> str:
+    """Of the work that the process does, or is about to get; "" for one that is not ours or has ended."""
+    environment = _environment(process)
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return ""
-        return process.environ().get(TOKEN_VARIABLE, "")
+        return Path(environment[CLAIM_VARIABLE]).read_text()
+    except (KeyError, OSError):
+        return environment.get(TOKEN_VARIABLE, "")
+
+
+def living_claims() -> set[str]:
+    """The paths of the claims of all living processes."""
+    found = (_environment(process).get(CLAIM_VARIABLE) for process in psutil.process_iter())
+    return {path for path in found if path}
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return {} if process.status() == psutil.STATUS_ZOMBIE else process.environ()
     except (psutil.Error, OSError):
-        return ""
+        return {}
 
 
 def is_alive(pid: int | None, started_at: float | None) -> bool:

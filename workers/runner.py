@@ -13,14 +13,18 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psutil
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from apps.core.errors import DomainError
+from apps.core.errors import DomainError, StorageFull
+from apps.core.storage import check_reachable
 from apps.jobs import attempts
 from apps.jobs.members import others_of
 from apps.jobs.models import Job, Member
@@ -28,11 +32,17 @@ from apps.resources.accounting import add_busy_time
 from workers import artifacts
 from workers.busy import BusyMeter
 from workers.contract import (
+    CHECKPOINT_FAILED,
+    CHECKPOINT_WRITTEN,
     EVENTS_FILE,
     EXIT_FAILED,
     EXIT_FENCED,
     EXIT_STOPPED,
     OUTPUT_FOLDER,
+    CompressSpec,
+    FuseSpec,
+    PrepareSpec,
+    TrainSpec,
     read_events,
     write_spec,
 )
@@ -48,12 +58,17 @@ PROGRAMS = {
     Job.Kind.PREPARE: "workers.preprocessing",
     Job.Kind.TRAIN: "workers.training",
     Job.Kind.COMPRESS: "workers.compression",
+    Job.Kind.FUSE: "workers.fusion",
 }
 POLL_SECONDS = 0.3
+QUICK_SECONDS = 0.02
 LOOK_SECONDS = 1.0
 GRACE_SECONDS = 20
+STORAGE_SECONDS = 600  # for storage that is away to come back
 START_SECONDS = 900  # for all machines of a gang to have fetched their data and started
+LAST_PARTS_SECONDS = 30
 LOG_FILE = "program.log"
+T = TypeVar("T")
 E = Member.Ending
 TAKEN_ALONG = (E.FAILED, E.CRASHED, E.LOST, E.FOLLOWED)  # endings of one machine that end the others at once
 
@@ -77,8 +92,8 @@ class Over(Exception):
 
 
 class Runner:
-    def __init__(self, member: Member) -> None:
-        self.member, self.job = member, member.job
+    def __init__(self, member: Member, launch: Callable[..., subprocess.Popen] = launch) -> None:
+        self.member, self.job, self.launch = member, member.job, launch
         self.attempt = member.attempt
         self.folder = artifacts.job_folder(member)
         self.token = program_token(member.node.name, member.job_id, member.attempt)
@@ -86,12 +101,16 @@ class Runner:
         self.lease: Lease | None = None
         self.began_at, self.looked_at = time.monotonic(), float("-inf")
         self.offset = 0
+        self.is_offset_sure = True
+        self.unstored: dict[str, dict] = {}  # path -> event of a checkpoint that is not in storage yet
         self.failure: dict | None = None
+        self.has_stepped = False
         self.has_result = False
         self.asked_to_stop = False
         self.must_stop = False
         self.others: list[Member] = []
         self.busy_seconds = 0.0
+        self.is_storage_full = False
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self._on_term)
@@ -119,6 +138,10 @@ class Runner:
         except LeaseLost:
             message = _("The machine %(node)s lost touch with the site.") % {"node": self.member.node.name}
             return Outcome(E.LOST, message)
+        except (*AWAY, OSError) as error:  # our machines' fault: another try may do better
+            logger.exception("%s", self.member)
+            message = _("The machine %(node)s could not run it: %(error)s")
+            return Outcome(E.LOST, message % {"node": self.member.node.name, "error": error})
         except Exception as error:
             logger.exception("%s", self.member)
             return Outcome(E.FAILED, failure=_failure_of(error))
@@ -131,11 +154,13 @@ class Runner:
         process = self._start()
         code = self._follow(process)
         self._drain()
+        if code == EXIT_STOPPED or self.must_stop:
+            self._add_last_parts()
         if code != 0 and not self.has_result:
             return self._outcome(code)
         if not self.member.leads:
             return Outcome(E.SUCCEEDED)
-        result, outputs = self._read_result(), artifacts.store_outputs(self.folder)
+        result, outputs = self._read_result(), self._with_storage(artifacts.store_outputs, self.folder)
         self._await_others()
         return Outcome(E.SUCCEEDED, result=result, outputs=outputs)
 
@@ -144,17 +169,15 @@ class Runner:
     def _start(self) -> subprocess.Popen:
         """Raises Over when it does not come to it."""
         try:
-            spec = artifacts.build_spec(self.member, self.folder)
+            spec = self._with_storage(self._fetch)
         except (OSError, KeyError) as error:
             message = _("The data could not be brought to the machine %(node)s: %(error)s")
             names = {"node": self.member.node.name, "error": error}
             raise Over(Outcome(E.LOST, message % names)) from error
         write_spec(spec, self.folder / "spec.json")
-        if self.member.leads and (checkpoint := artifacts.newest_checkpoint(self.job)):
-            attempts.drop_metrics_after(job=self.job, step=checkpoint.step)
         program = [PROGRAMS[self.job.kind], str(self.folder / "spec.json")]
         gang = self._gang() if artifacts.is_spread(self.member) else None
-        process = launch(
+        process = self.launch(
             command(gang, program) if gang else [sys.executable, "-m", *program],
             token=self.token,
             log_path=self.folder / LOG_FILE,
@@ -174,6 +197,27 @@ class Runner:
             endpoint=gang.endpoint if gang else "",
         )
         return process
+
+    def _fetch(self) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec:
+        """What the program needs is brought here, and what it will measure again is forgotten. Raises OSError."""
+        checkpoint = artifacts.restore_checkpoint(self.job, self.folder)
+        spec = artifacts.build_spec(self.member, self.folder, resume=checkpoint is not None)
+        if self.member.leads:
+            attempts.drop_metrics_after(job=self.job, step=checkpoint.step if checkpoint else -1)
+        return spec
+
+    def _with_storage(self, verb: Callable[..., T], *values: Any) -> T:
+        """What `verb` returns; storage that is away is waited for. Raises StorageAway when it stays away."""
+        deadline = time.monotonic() + STORAGE_SECONDS
+        while True:
+            self._look()
+            try:
+                return verb(*values)
+            except artifacts.StorageAway as error:
+                if self.must_stop or self._is_to_follow() or time.monotonic() > deadline:
+                    raise
+                logger.warning("storage does not answer: %s", error)
+                time.sleep(LOOK_SECONDS)
 
     def _gang(self) -> NodeOfGang:
         """Where its processes meet those of the other machines: the one that leads opens the place."""
@@ -214,12 +258,13 @@ class Runner:
         """Until the program has ended; returns its exit code."""
         deadline = None
         held = artifacts.held_devices(self.member)
-        meter = BusyMeter(held, artifacts.threads(self.member), now=time.monotonic())
+        meter = BusyMeter(held, artifacts.threads(self.member), now=time.monotonic(), pid=process.pid)
         while process.poll() is None:
             self.lease.check()
             self._apply_events()
             self._add_busy(meter.sample(process.pid, now=time.monotonic()))
             self._look()
+            self._store_missing_parts()
             if self._is_to_follow():
                 end_tree(self.token, grace_seconds=0)
             self._give_up_when_late()
@@ -228,9 +273,19 @@ class Runner:
                 deadline = time.monotonic() + (GRACE_SECONDS if self._has_begun() else 0)
             if deadline and time.monotonic() > deadline:
                 end_tree(self.token, grace_seconds=0)
-            time.sleep(POLL_SECONDS)
+            self._pause(process)
         self._add_busy(meter.finish(now=time.monotonic()))
         return process.returncode
+
+    def _pause(self, process: subprocess.Popen) -> None:
+        """Until the next look, which comes early with the program's end and with its first step."""
+        until = time.monotonic() + POLL_SECONDS
+        while time.monotonic() < until and process.poll() is None:
+            pending = () if self.has_stepped else read_events(self.folder / EVENTS_FILE, self.offset)
+            if _has_metric(event for event, _offset in pending):
+                self.has_stepped = True
+                return
+            time.sleep(QUICK_SECONDS)
 
     def _look(self) -> None:
         """What the site wants of this part, and how the others do."""
@@ -281,51 +336,109 @@ class Runner:
     # Events
 
     def _apply_events(self) -> None:
+        try:
+            if self.member.leads and not self.is_offset_sure:
+                self.offset = attempts.bytes_read(job_id=self.job.pk, attempt=self.attempt)
+                self.is_offset_sure = True
+            self._record_events()
+            self._store_checkpoints()
+        except AWAY as error:
+            self.is_offset_sure = False  # a batch may have been written whose receipt was lost
+            self.lease.tolerate(error)
+
+    def _record_events(self) -> None:
         batch = list(read_events(self.folder / EVENTS_FILE, self.offset))
         if not batch:
             return
-        events = [event for event, _offset in batch]
-        try:
-            if self.member.leads and not attempts.record_events(
-                job_id=self.job.pk, attempt=self.attempt, events=events
-            ):
-                raise LeaseLost
-            self._store_checkpoints(events)
-        except AWAY as error:
-            self.lease.tolerate(error)
-            return
+        events, read_bytes = [event for event, _offset in batch], batch[-1][1]
         self.failure = next((event for event in events if event["type"] == "failure"), self.failure)
         self.has_result = self.has_result or any(event["type"] == "result" for event in events)
-        self.offset = batch[-1][1]
+        told = [event for event in events if event["type"] == "checkpoint"]
+        if self.member.leads:
+            waiting = {event["path"]: event for event in (*self.unstored.values(), *told)}
+            self.unstored = {event["path"]: event for event in artifacts.worth_storing(list(waiting.values()))}
+            if not attempts.record_events(
+                job_id=self.job.pk, attempt=self.attempt, events=events, read_bytes=read_bytes
+            ):
+                raise LeaseLost
+        self.offset = read_bytes
 
-    def _store_checkpoints(self, events: list[dict]) -> None:
-        """One that the program has replaced meanwhile is skipped, because the next is on its way. Alone, of several
-        since the last look only the newest is kept; in a gang all are, for which is newest may differ between its
-        machines."""
-        told = {event["path"]: event for event in events if event["type"] == "checkpoint"}
-        newest = list(told.values())[-1:]
-        for event in told.values() if self.others else newest:
-            try:
-                files = artifacts.store_checkpoint(self.folder, event)
-            except FileNotFoundError:
-                continue
-            if files:
-                attempts.record_checkpoint(
-                    job_id=self.job.pk, attempt=self.attempt, rank=self.member.rank, event=event, files=files
-                )
+    def _store_checkpoints(self) -> None:
+        """The first process of all tells of a checkpoint once every process has written its part; so the other members
+        see of the row what they have to add. What cannot be stored now is tried again at the next look."""
+        for path, event in list(self.unstored.items()):
+            if not self._store_part(event):
+                return
+            self.unstored.pop(path)
+
+    def _store_missing_parts(self) -> None:
+        if self.member.leads:
+            return
+        try:
+            for row in attempts.missing_parts(job_id=self.job.pk, attempt=self.attempt, rank=self.member.rank):
+                self._store_part({"path": row.path, "step": row.step, "epoch": row.epoch})
+        except AWAY as error:
+            self.lease.tolerate(error)
+
+    def _store_part(self, event: dict) -> bool:
+        """False where storage takes nothing now: training goes on. One that the program has replaced meanwhile is
+        skipped, for the next is on its way."""
+        try:
+            files = artifacts.store_checkpoint(self.folder, event)
+        except FileNotFoundError:
+            return True
+        except (StorageFull, artifacts.StorageAway) as error:
+            self._tell_of_storage(CHECKPOINT_FAILED, str(error))
+            return False
+        if files:
+            attempts.record_checkpoint(
+                job_id=self.job.pk,
+                attempt=self.attempt,
+                rank=self.member.rank,
+                event=event,
+                files=files,
+                is_whole=artifacts.is_whole(files),
+            )
+            self._tell_of_storage(CHECKPOINT_WRITTEN)
+        return True
+
+    def _tell_of_storage(self, code: str, reason: str = "") -> None:
+        """A line in the job's log, once for a storage that takes nothing and once when it does again."""
+        is_full = code == CHECKPOINT_FAILED
+        if is_full == self.is_storage_full:
+            return
+        if is_full:
+            logger.warning("a checkpoint of %s cannot be stored now: %s", self.member, reason)
+            message = _("A checkpoint could not be kept: %(reason)s Training goes on and tries again.")
+            message, level = message % {"reason": reason}, "warning"
+        else:
+            message, level = _("Checkpoints can be kept again."), "info"
+        line = {"type": "log", "at": time.time(), "level": level, "message": message, "code": code}
+        attempts.record_events(job_id=self.job.pk, attempt=self.attempt, events=[line])
+        self.is_storage_full = is_full
 
     def _drain(self) -> None:
         """The last events; they matter, so a database that is away is waited for until the fence."""
-        while list(read_events(self.folder / EVENTS_FILE, self.offset)):
+        while not self.is_offset_sure or list(read_events(self.folder / EVENTS_FILE, self.offset)):
             self.lease.check()
             self._apply_events()
+
+    def _add_last_parts(self) -> None:
+        """The checkpoint with which a gang stops is told of at the very end: until the member that leads has ended."""
+        until = time.monotonic() + LAST_PARTS_SECONDS
+        while not self.member.leads and time.monotonic() < until:
+            self._look()
+            self._store_missing_parts()
+            if any(other.leads and other.ended_at for other in self.others):
+                return
+            time.sleep(POLL_SECONDS)
 
     # The end
 
     def _outcome(self, code: int) -> Outcome:
         """What a program that has no result has come to."""
-        if code == EXIT_FAILED and self.failure:
-            return Outcome(E.FAILED, failure=_from_event(self.failure))
+        if code == EXIT_FAILED and (failure := self.failure or self._failure_of_another_process()):
+            return Outcome(E.FAILED, failure=_from_event(failure))
         if code == EXIT_STOPPED or self.must_stop or self.asked_to_stop:
             return Outcome(E.STOPPED)
         if self._is_to_follow():
@@ -336,6 +449,14 @@ class Runner:
             return Outcome(E.LOST, _killed_sentence(-code, self._tail()))
         message = _("The program ended unexpectedly (exit code %(code)d).") % {"code": code}
         return Outcome(E.CRASHED, failure=_machine_failure("program_crashed", message, self._tail()))
+
+    def _failure_of_another_process(self) -> dict | None:
+        """Where several processes run here, each but the first writes events of its own."""
+        for path in sorted(self.folder.glob(f"*{EVENTS_FILE}")):
+            for event, _offset in read_events(path):
+                if event["type"] == "failure":
+                    return event
+        return None
 
     def _read_result(self) -> dict:
         name = "report.json" if self.job.kind == Job.Kind.PREPARE else "result.json"
@@ -373,6 +494,10 @@ class Runner:
 
     def _tail(self) -> str:
         return log_tail(self.folder / LOG_FILE)
+
+
+def _has_metric(events: Iterable[dict]) -> bool:
+    return any(event["type"] == "metric" for event in events)
 
 
 def _read_json(path: Path) -> dict:
@@ -414,9 +539,19 @@ def _killed_sentence(number: int, tail: str) -> str:
     return f"{sentence} {tail[-500:]}".strip()
 
 
-def run_attempt(job_id: int, attempt: int, rank: int) -> None:
+def run_attempt(job_id: int, attempt: int, rank: int, *, launch: Callable[..., subprocess.Popen] = launch) -> None:
     """Run one machine's part of the attempt to its end, unless it has been given up before it began."""
-    related = ("job__node", "job__allocation", "job__dataset_version", "job__base_version", "job__team", "node")
-    member = Member.objects.select_related(*related).get(job=job_id, attempt=attempt, rank=rank)
+    member = _members().get(job=job_id, attempt=attempt, rank=rank)
     if member.ended_at is None:
-        Runner(member).run()
+        Runner(member, launch).run()
+
+
+def warm_up() -> None:
+    """Use once what only the first use loads: the database's driver and its storage's."""
+    _members().first()
+    check_reachable(settings.LEPTON_STORAGE_URL)
+
+
+def _members() -> QuerySet[Member]:
+    related = ("job__node", "job__allocation", "job__dataset_version", "job__base_version", "job__team", "node")
+    return Member.objects.select_related(*related)

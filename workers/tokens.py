@@ -32,3 +32,12 @@ def replica_prefix(node_name: str) -> str:
 
 def replica_token(node_name: str, replica_id: int) -> str:
     return f"{replica_prefix(node_name)}{replica_id}/"
+
+
+def spare_prefix(node_name: str) -> str:
+    return f"{site_prefix()}/spare/{node_name}/"
+
+
+def spare_token(node_name: str, name: str) -> str:
+    """Of a process that waits; once it has work it is found by the token of that (workers.spares)."""
+    return f"{spare_prefix(node_name)}{name}/"

@@ -19,6 +19,10 @@ BLOCK_BYTES = 2**20
 FRESH_FOR = timedelta(hours=12)
 
 
+class DamagedBlob(OSError):
+    """Other bytes came than were stored."""
+
+
 @dataclass(frozen=True)
 class Blob:
     """A stored file: hex sha256 and size in bytes."""
@@ -98,26 +102,35 @@ def open_blob(sha256: str) -> BinaryIO:
     return filesystem.open(target, "rb")
 
 
+def discard_if_damaged(sha256: str) -> bool:
+    """Take a blob away whose bytes are not what they were, so that the same file can be stored anew; whether it did."""
+    with open_blob(sha256) as file:
+        is_damaged = hashlib.file_digest(file, "sha256").hexdigest() != sha256
+    if is_damaged:
+        delete_blob(sha256)
+    return is_damaged
+
+
 def delete_blob(sha256: str) -> None:
     filesystem, target = _locate(sha256)
     if filesystem.exists(target):
         filesystem.rm(target)
 
 
-def fetch(sha256: str, target: Path) -> Path:
-    """Bring a blob to `target`, checked; a hard link where storage is a folder on the same disk. Raises OSError."""
+def fetch(sha256: str, target: Path, *, is_checked: bool = False) -> Path:
+    """Bring a blob to `target`; a hard link where storage is a folder on the same disk. What travels is checked, a link
+    only with `is_checked`. Raises OSError, and DamagedBlob among them."""
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     filesystem, source = _locate(sha256)
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
-    if "file" in filesystem.protocol and _link(source, temporary):
-        os.replace(temporary, target)
-        return target
-    filesystem.get_file(source, str(temporary))
-    if sha256_of(temporary) != sha256:
+    is_link = "file" in filesystem.protocol and _link(source, temporary)
+    if not is_link:
+        filesystem.get_file(source, str(temporary))
+    if (is_checked or not is_link) and sha256_of(temporary) != sha256:
         temporary.unlink()
-        raise OSError(f"blob {sha256[:12]} arrived damaged")
+        raise DamagedBlob(f"blob {sha256[:12]} arrived damaged")
     os.replace(temporary, target)
     return target
 

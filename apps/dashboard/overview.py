@@ -23,6 +23,7 @@ def gather(team: Team) -> dict:
     """The template's context; `is_moving` says whether anything on the page will change by itself."""
     active = active_jobs(team)
     deployments = newest_deployments(team)
+    are_settled = all(job.is_resting for job in active) and all(row["state"].is_settled for row in deployments)
     steps = main_path(team, active)
     return {
         "pool": pool_overview(team),
@@ -31,18 +32,20 @@ def gather(team: Team) -> dict:
         "active_jobs": active[:MAX_ACTIVE_JOBS],
         "running_count": sum(job.status in Job.ACTIVE for job in active),
         "waiting_count": sum(job.status == Job.Status.QUEUED for job in active),
+        "paused_count": sum(job.status == Job.Status.PAUSED for job in active),
         "ended_jobs": team.jobs.filter(status__in=Job.ENDED).order_by("-finished_at", "-pk")[:MAX_ROWS],
         "models": newest_models(team),
         "deployments": deployments,
         "steps": steps if any(step.state != DONE for step in steps) else [],
-        "is_moving": bool(active) or not all(row["state"].is_settled for row in deployments),
+        "is_moving": not are_settled,
     }
 
 
 def active_jobs(team: Team) -> list[Job]:
-    """What runs, then what waits, the oldest first."""
+    """What runs, then what waits, then what is paused, the oldest first."""
     jobs = team.jobs.exclude(status__in=Job.ENDED).select_related("allocation", "dataset_version__dataset")
-    return sorted(jobs, key=lambda job: (job.status == Job.Status.QUEUED, job.pk))
+    order = (Job.Status.QUEUED, Job.Status.PAUSED)
+    return sorted(jobs, key=lambda job: (order.index(job.status) + 1 if job.status in order else 0, job.pk))
 
 
 def newest_models(team: Team) -> list[dict]:

@@ -1,6 +1,8 @@
 """REST endpoints of jobs."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
@@ -16,12 +18,31 @@ from rest_framework.response import Response
 from apps.accounts.access import require_write
 from apps.core.errors import Conflict, NotFound
 from apps.datasets.models import Dataset, DatasetVersion
+from apps.jobs.continuing import clone_job, extend_training, terms_of
 from apps.jobs.models import Job, JobLog, Metric
-from apps.jobs.serializers import JobDetailSerializer, JobInput, JobSerializer, WantedInput, read_wanted
-from apps.jobs.services import ONE_DEVICE, cancel_job, change_terms, submit_compression, submit_training
+from apps.jobs.serializers import (
+    CloneInput,
+    ExtendInput,
+    JobDetailSerializer,
+    JobInput,
+    JobSerializer,
+    WantedInput,
+    read_wanted,
+)
+from apps.jobs.services import (
+    ONE_DEVICE,
+    cancel_job,
+    change_terms,
+    pause_job,
+    resume_job,
+    submit_compression,
+    submit_fusion,
+    submit_training,
+)
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.nodes import default_pool
 from apps.resources.wanted import Wanted, wanted_of
+from workers.contract import GREEDY
 
 AFTER = OpenApiParameter("after", OpenApiTypes.INT, description="Only what has a greater id.")
 FILTERS = [
@@ -62,7 +83,9 @@ class LogSerializer(serializers.ModelSerializer):
 
 def jobs_of(request: Request) -> QuerySet[Job]:
     jobs = Job.objects.filter(team=request.team)
-    return jobs.select_related("team", "allocation__pool", "output_version__model")
+    return jobs.select_related(
+        "team", "allocation__pool", "output_version__model", "dataset_version__dataset", "base_version__model"
+    ).prefetch_related("members__node")
 
 
 def job_of(request: Request, pk: int) -> Job:
@@ -84,14 +107,13 @@ class JobList(ListAPIView):
 
     @extend_schema(request=JobInput, responses={201: JobDetailSerializer})
     def post(self, request: Request) -> Response:
-        """Train on a data set, or compress a model."""
+        """Train on a data set, compress a model, or fuse several."""
         require_write(request)
         wanted = JobInput(data=request.data)
         wanted.is_valid(raise_exception=True)
-        start = start_training if wanted.validated_data["kind"] == Job.Kind.TRAIN else start_compression
-        job = job_of(request, start(request, wanted.validated_data).pk)
-        serializer = JobDetailSerializer(job, context={"request": request})
-        return Response(serializer.data, status=status.HTTP_201_CREATED)
+        start = STARTS[wanted.validated_data["kind"]]
+        job = start(request, wanted.validated_data)
+        return answer_with(request, job.pk, status=status.HTTP_201_CREATED)
 
 
 def start_training(request: Request, wanted: dict) -> Job:
@@ -123,19 +145,39 @@ def _data_version(dataset: Dataset, number: int | None) -> DatasetVersion:
 
 
 def start_compression(request: Request, wanted: dict) -> Job:
-    model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), wanted["model"], "model")
-    number = wanted.get("version")
-    version = _numbered(model.versions, number, model.name) if number else _newest_uncompressed(model)
+    method = wanted.get("method", "int8")
+    version = _uncompressed(request, wanted)
     return submit_compression(
-        team=request.team, user=request.user, base_version=version, method=wanted["method"], **_where(wanted)
+        team=request.team, user=request.user, base_version=version, method=method, **_where(wanted)
     )
+
+
+def start_fusion(request: Request, wanted: dict) -> Job:
+    return submit_fusion(
+        team=request.team,
+        user=request.user,
+        versions=[_uncompressed(request, reference) for reference in wanted["versions"]],
+        method=wanted.get("method", GREEDY),
+        model_name=wanted["model_name"],
+        **_where(wanted),
+    )
+
+
+STARTS = {Job.Kind.TRAIN: start_training, Job.Kind.COMPRESS: start_compression, Job.Kind.FUSE: start_fusion}
+
+
+def _uncompressed(request: Request, reference: Mapping[str, Any]) -> ModelVersion:
+    """The version {"model", "version"} stands for; without a number the newest that is not compressed."""
+    model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), reference["model"], "model")
+    number = reference.get("version")
+    return _numbered(model.versions, number, model.name) if number else _newest_uncompressed(model)
 
 
 def _newest_uncompressed(model: RegisteredModel) -> ModelVersion:
     for version in model.versions.order_by("-number"):
         if "compression" not in version.meta:
             return version
-    raise NotFound(_("%(model)s has no version that could be compressed.") % {"model": model.name}, field="model")
+    raise NotFound(_("%(model)s has no version that is not compressed.") % {"model": model.name}, field="model")
 
 
 def _numbered(versions: QuerySet, number: int, name: str):
@@ -174,8 +216,95 @@ class JobCancel(GenericAPIView):
     def post(self, request: Request, pk: int) -> Response:
         """Stop the job; one that has not started leaves the queue at once."""
         require_write(request)
-        job = cancel_job(job=job_of(request, pk), user=request.user)
-        return Response(JobDetailSerializer(job, context={"request": request}).data)
+        cancel_job(job=job_of(request, pk), user=request.user)
+        return answer_with(request, pk)
+
+
+class JobPause(GenericAPIView):
+    serializer_class = JobDetailSerializer
+
+    @extend_schema(request=None, responses=JobDetailSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        """Let the training rest: it writes a checkpoint, gives its devices back, and is paused within seconds."""
+        require_write(request)
+        pause_job(job=job_of(request, pk), user=request.user)
+        return answer_with(request, pk)
+
+
+class JobResume(GenericAPIView):
+    serializer_class = JobDetailSerializer
+
+    @extend_schema(request=None, responses=JobDetailSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        """Put the paused job back in the queue; it goes on from its newest checkpoint."""
+        require_write(request)
+        resume_job(job=job_of(request, pk), user=request.user)
+        return answer_with(request, pk)
+
+
+class JobClone(GenericAPIView):
+    serializer_class = JobDetailSerializer
+
+    @extend_schema(request=CloneInput, responses={201: JobDetailSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        """Run the job again, with what is sent otherwise."""
+        require_write(request)
+        job = job_of(request, pk)
+        sent = CloneInput(data=request.data)
+        sent.is_valid(raise_exception=True)
+        changes = sent.validated_data
+        made = clone_job(
+            job=job,
+            user=request.user,
+            wanted=read_wanted(changes, terms_of(job, request.user)),
+            changes=changes,
+            **_other_source(request, job, changes),
+        )
+        return answer_with(request, made.pk, status=status.HTTP_201_CREATED)
+
+
+def _other_source(request: Request, job: Job, changes: dict) -> dict:
+    """The data or the model version that was sent in place of the job's own."""
+    number = changes.get("version")
+    if job.kind == Job.Kind.COMPRESS:
+        if "model" not in changes and number is None:
+            return {}
+        reference = changes.get("model", job.model_name)
+        model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), reference, "model")
+        return {
+            "base_version": _numbered(model.versions, number, model.name) if number else _newest_uncompressed(model)
+        }
+    if "dataset" in changes:
+        dataset = find_by_id_or_name(Dataset.objects.filter(team=request.team), changes["dataset"], "dataset")
+    elif number is not None and job.dataset_version:
+        dataset = job.dataset_version.dataset
+    else:
+        return {}
+    return {"version": _data_version(dataset, number)}
+
+
+class JobExtend(GenericAPIView):
+    serializer_class = JobDetailSerializer
+
+    @extend_schema(request=ExtendInput, responses={201: JobDetailSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        """Train a training that has ended for more epochs, as a new job that makes the model's next version."""
+        require_write(request)
+        sent = ExtendInput(data=request.data)
+        sent.is_valid(raise_exception=True)
+        wanted = sent.validated_data
+        job = extend_training(
+            job=job_of(request, pk),
+            user=request.user,
+            epochs=wanted["epochs"],
+            checkpoint_id=wanted.get("checkpoint"),
+        )
+        return answer_with(request, job.pk, status=status.HTTP_201_CREATED)
+
+
+def answer_with(request: Request, pk: int, **options: Any) -> Response:
+    """The job as it is now."""
+    return Response(JobDetailSerializer(job_of(request, pk), context={"request": request}).data, **options)
 
 
 class AfterListView(ListAPIView):
@@ -211,6 +340,10 @@ api_urlpatterns = [
     path("jobs/", JobList.as_view(), name="api_jobs"),
     path("jobs/<int:pk>/", JobDetail.as_view(), name="api_job"),
     path("jobs/<int:pk>/cancel/", JobCancel.as_view(), name="api_job_cancel"),
+    path("jobs/<int:pk>/pause/", JobPause.as_view(), name="api_job_pause"),
+    path("jobs/<int:pk>/resume/", JobResume.as_view(), name="api_job_resume"),
+    path("jobs/<int:pk>/clone/", JobClone.as_view(), name="api_job_clone"),
+    path("jobs/<int:pk>/extend/", JobExtend.as_view(), name="api_job_extend"),
     path("jobs/<int:pk>/metrics/", JobMetrics.as_view(), name="api_job_metrics"),
     path("jobs/<int:pk>/logs/", JobLogs.as_view(), name="api_job_logs"),
 ]

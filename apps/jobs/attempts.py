@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, Max, OuterRef, QuerySet
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from apps.core.storage import Blob
 from apps.core.version import code_version
 from apps.datasets.services import apply_report, reject_version
+from apps.jobs.checkpoints import forget_repeated, forget_unfinished, sort_out
 from apps.jobs.endings import judge
 from apps.jobs.features import features_of, program_of
 from apps.jobs.members import close_members, end_member, lock_attempt, make_members
@@ -26,9 +27,9 @@ from apps.registry.services import register_version
 from apps.resources.durations import observe_duration
 from apps.resources.models import Allocation, Node
 from apps.resources.services import lock_grant, release_allocation, renew_allocation
+from workers.contract import IMPROVED
 
 MAX_STRIKES = 3
-KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to should it turn out damaged
 S = Job.Status
 
 
@@ -67,7 +68,10 @@ def reason_to_leave(*, job_id: int, attempt: int) -> str:
 
 
 def is_to_stop(*, job_id: int, attempt: int) -> bool:
-    return is_cancel_requested(job_id=job_id, attempt=attempt) or bool(reason_to_leave(job_id=job_id, attempt=attempt))
+    """Somebody cancels it or pauses it, or the pool wants the hardware back."""
+    asked = Q(cancel_requested_at__isnull=False) | Q(pause_requested_at__isnull=False)
+    asked |= Q(allocation__leave_requested_at__isnull=False)
+    return Job.objects.filter(asked, pk=job_id, attempt=attempt).exists()
 
 
 def mark_running(*, job: Job, attempt: int, rank: int = 0, endpoint: str = "") -> bool:
@@ -83,12 +87,15 @@ def mark_running(*, job: Job, attempt: int, rank: int = 0, endpoint: str = "") -
     return True
 
 
-def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
-    """Write a batch of the program's events; False when the execution was given up."""
+def record_events(*, job_id: int, attempt: int, events: list[dict], read_bytes: int | None = None) -> bool:
+    """Write a batch of the program's events; False when the execution was given up. `read_bytes` is how far into the
+    program's events the batch goes: whoever does not know whether a batch was written asks `bytes_read`."""
     with transaction.atomic():
         job = lock_attempt(job_id=job_id, attempt=attempt)
         if job is None:
             return False
+        if read_bytes is not None:
+            job.members.filter(attempt=attempt, rank=0).update(read_bytes=read_bytes)
         Metric.objects.bulk_create(_metric(job, event) for event in events if event["type"] == "metric")
         JobLog.objects.bulk_create(_log(job, event) for event in events if event["type"] == "log")
         progress = [event for event in events if event["type"] == "progress"]
@@ -98,6 +105,12 @@ def record_events(*, job_id: int, attempt: int, events: list[dict]) -> bool:
             job.progress = {key: _finite(value) for key, value in progress[-1].items() if key != "type"}
             job.save(update_fields=["progress"])
     return True
+
+
+def bytes_read(*, job_id: int, attempt: int) -> int:
+    """How much of what the program said is written down."""
+    rows = Member.objects.filter(job=job_id, attempt=attempt, rank=0)
+    return rows.values_list("read_bytes", flat=True).first() or 0
 
 
 def _finite(value: Any) -> Any:
@@ -118,40 +131,53 @@ def _log(job: Job, event: dict) -> JobLog:
         job=job,
         attempt=job.attempt,
         level=event["level"],
+        code=event.get("code", ""),
         message=event["message"][:4000],
         at=datetime.fromtimestamp(event["at"], UTC),
     )
 
 
-def record_checkpoint(*, job_id: int, attempt: int, event: dict, files: dict[str, Blob], rank: int = 0) -> bool:
-    """The part of a checkpoint that the member of `rank` wrote lies in storage. With the last part it is complete, and
-    older ones are forgotten."""
+def record_checkpoint(
+    *, job_id: int, attempt: int, event: dict, files: dict[str, Blob], rank: int = 0, is_whole: bool = True
+) -> bool:
+    """What the member of `rank` wrote of a checkpoint lies in storage. Unless that `is_whole`, the others have parts of
+    it too; with the last one it is complete, and those that need not stay are forgotten."""
     with transaction.atomic():
         job = lock_attempt(job_id=job_id, attempt=attempt, rank=rank)
         if job is None:
             return False
-        ranks = job.members.filter(attempt=attempt).values_list("rank", flat=True)
+        ranks = [] if is_whole else list(job.members.filter(attempt=attempt).values_list("rank", flat=True))
         row, _made = Checkpoint.objects.get_or_create(
             job=job,
             attempt=attempt,
             path=event["path"],
-            defaults={"step": event["step"], "epoch": event["epoch"], "missing": sorted(ranks)},
+            defaults={
+                "step": event["step"],
+                "epoch": event["epoch"],
+                "score": event.get("score"),
+                "metrics": {name: _finite(value) for name, value in event.get("metrics", {}).items()},
+                "is_kept": event.get("is_kept", False),
+                "missing": ranks,
+            },
         )
         row.files |= {name: blob.as_dict() for name, blob in files.items()}
         row.missing = [other for other in row.missing if other != rank]
         row.save(update_fields=["files", "missing"])
-        if not row.missing:
-            _forget_older(job)
+        if row.missing:
+            forget_unfinished(job)
+        else:
+            forget_repeated(row)
+            sort_out(job)
     return True
 
 
-def _forget_older(job: Job) -> None:
-    kept = list(job.checkpoints.complete().order_by("-id").values_list("id", flat=True)[:KEPT_CHECKPOINTS])
-    job.checkpoints.filter(id__lt=max(kept)).exclude(id__in=kept).delete()
+def missing_parts(*, job_id: int, attempt: int, rank: int) -> list[Checkpoint]:
+    """Checkpoints of the attempt of which the part of this member is not in storage yet, oldest first."""
+    return list(Checkpoint.objects.filter(job=job_id, attempt=attempt, missing__contains=[rank]))
 
 
 def drop_metrics_after(*, job: Job, step: int) -> None:
-    """An execution that resumes at `step` measures the later points again."""
+    """An execution that resumes at `step` (-1: that begins anew) measures the later points again."""
     Metric.objects.filter(job=job, step__gt=step).delete()
 
 
@@ -167,14 +193,20 @@ def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob
         ):
             return False
         close_members(job=job, attempt=attempt)
+        sort_out(job, is_over=True)
         if job.kind == Job.Kind.PREPARE:
             apply_report(version=job.dataset_version, report=result, outputs=stored)
-        else:
+        elif _is_worth_keeping(job, result):
             job.output_version = _register(job, result, outputs)
             job.save(update_fields=["output_version"])
         release_allocation(allocation=job.allocation)
         _learn_duration(job)
     return True
+
+
+def _is_worth_keeping(job: Job, result: dict) -> bool:
+    """A fusion whose model is no better than what it was made of ends well and leaves no version."""
+    return job.kind != Job.Kind.FUSE or result["verdict"] == IMPROVED
 
 
 def _learn_duration(job: Job) -> None:
@@ -204,6 +236,11 @@ def _register(job: Job, result: dict, outputs: dict[str, Blob]) -> ModelVersion:
         "method": job.method,
         "code_version": code_version(),
     }
+    if job.continues_id:
+        lineage["continues"] = {"job_id": job.continues_id, "step": job.extends_step}
+    if job.parts:
+        shares = [model["weight"] for model in result["models"]]
+        lineage["parts"] = [{**part, "weight": share} for part, share in zip(job.parts, shares, strict=True)]
     return register_version(
         team=job.team,
         user=job.created_by,
@@ -225,6 +262,7 @@ def fail_job(*, job: Job, attempt: int | None, failure: dict) -> bool:
         ):
             return False
         close_members(job=job, attempt=attempt)
+        sort_out(job, is_over=True)
         if job.kind == Job.Kind.PREPARE:
             reject_version(
                 version=job.dataset_version, code=failure["code"], message=failure["message"], hint=failure["hint"]
@@ -238,6 +276,7 @@ def end_cancelled(*, job: Job, attempt: int | None, message: str = "") -> bool:
         if not move_job(job=job, to=S.CANCELLED, attempt=attempt, message=message, finished_at=Now()):
             return False
         close_members(job=job, attempt=attempt)
+        sort_out(job, is_over=True)
         if job.kind == Job.Kind.PREPARE:
             reject_version(
                 version=job.dataset_version,
@@ -250,7 +289,11 @@ def end_cancelled(*, job: Job, attempt: int | None, message: str = "") -> bool:
 
 
 def requeue_job(*, job: Job, attempt: int, message: str, is_strike: bool) -> bool:
-    """Back to the queue; the next execution resumes from the newest checkpoint. The third strike fails the job."""
+    """Back to the queue, or to rest where somebody has asked for a pause; the next execution resumes from the newest
+    checkpoint. The third strike fails the job."""
+    with transaction.atomic():
+        if Job.objects.select_for_update().get(pk=job.pk).is_being_paused:
+            return _rest(job, attempt, message if is_strike else "")
     strikes = _strikes(job, attempt) if is_strike else job.strikes
     if strikes >= MAX_STRIKES:
         return fail_job(
@@ -279,6 +322,15 @@ def requeue_job(*, job: Job, attempt: int, message: str, is_strike: bool) -> boo
         close_members(job=job, attempt=attempt)
         job.allocation = renew_allocation(allocation=old)
         job.save(update_fields=["allocation"])
+    return True
+
+
+def _rest(job: Job, attempt: int, message: str) -> bool:
+    """Inside a transaction: its devices go back, and what they cost is written down."""
+    if not move_job(job=job, to=S.PAUSED, attempt=attempt, message=message, node=None, pause_requested_at=None):
+        return False
+    close_members(job=job, attempt=attempt)
+    release_allocation(allocation=job.allocation)
     return True
 
 

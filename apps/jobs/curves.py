@@ -14,7 +14,7 @@ FIRST = ("loss", "accuracy", "r2", "rmse", "mae", "macro_f1", "auc", "log_loss")
 LAST = 90
 
 
-def increment(metrics: Iterable[Metric], *, is_ended: bool) -> dict[str, Any]:
+def increment(metrics: Iterable[Metric], *, is_resting: bool) -> dict[str, Any]:
     """Points as [id, name, split, step, epoch, value]; a value that is not finite is null.
 
     `metrics` holds up to POINTS_PER_ANSWER + 1 rows in the order of their ids: one too many says that there are more.
@@ -24,7 +24,7 @@ def increment(metrics: Iterable[Metric], *, is_ended: bool) -> dict[str, Any]:
         [row.pk, row.name, row.split, row.step, row.epoch, row.value if math.isfinite(row.value) else None]
         for row in rows[:POINTS_PER_ANSWER]
     ]
-    return {"points": points, "has_more": len(rows) > POINTS_PER_ANSWER, "is_ended": is_ended}
+    return {"points": points, "has_more": len(rows) > POINTS_PER_ANSWER, "is_resting": is_resting}
 
 
 def words(hyperparameters: Mapping[str, Any], target: str) -> dict[str, Any]:

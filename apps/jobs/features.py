@@ -12,7 +12,8 @@ def program_of(job: Job) -> str:
 
 
 def features_of(job: Job, devices: int, submitted_at: datetime) -> Features:
-    """A job need not be saved yet. A training goes through its data once for each epoch, so that is its size."""
+    """A job need not be saved yet. Its size is how often it goes through its data: a training once for each epoch, a
+    fusion once for each version."""
     version, settings = job.dataset_version, job.hyperparameters
     return Features(
         submitted_at=submitted_at.timestamp(),
@@ -20,5 +21,5 @@ def features_of(job: Job, devices: int, submitted_at: datetime) -> Features:
         team=str(job.team_id),
         user=str(job.created_by_id or ""),
         kind=f"{settings.get('model', '')} {job.model_name}",
-        data_bytes=(version.size_bytes if version else 0) * int(settings.get("epochs", 1)),
+        data_bytes=(version.size_bytes if version else 0) * int(settings.get("epochs", len(job.parts) or 1)),
     )

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 
 from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Least, Now
 
 from apps.accounts.models import User
 from apps.jobs.models import Job
 
-DURATION = ExpressionWrapper(Coalesce(F("finished_at"), Now()) - F("started_at"), output_field=DurationField())
+# A pause does not count: what is paused, or was cancelled then, had given its devices back before.
+ENDED_AT = Coalesce(Least("finished_at", "allocation__released_at"), Now())
+DURATION = ExpressionWrapper(ENDED_AT - F("started_at"), output_field=DurationField())
 ORDERS = {"name": "name", "kind": "kind", "status": "status", "created": "created_at", "duration": "duration"}
 DEFAULT_ORDER = "-created"
 

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy
 
 from apps.core.templatetags.lepton import in_bytes
 from apps.registry.figures import Difference, compare
+from workers.contract import IMPROVED
 
 EQUAL_WITHIN = 0.05
 
@@ -41,7 +42,7 @@ def read(result: Mapping[str, Any]) -> Measurements | None:
     return Measurements(
         quality=compare(*({name: side[name] for name in side if name not in COSTS} for side in (before, after))),
         costs=[_cost(name, before[name], after[name]) for name in COSTS if name in before and name in after],
-        is_improved=result.get("verdict") == "improved",
+        is_improved=result.get("verdict") == IMPROVED,
         reasons=result.get("reasons", []),
         notes=result.get("notes", []),
     )

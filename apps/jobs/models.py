@@ -13,25 +13,31 @@ from apps.resources.models import Allocation, Node
 class Job(models.Model):
     """One piece of work. Only services.move_job changes `status`; `attempt` is the fencing token of every write.
 
-    `node` is the machine that leads. `plan` says how it is spread over its devices (workers/parallel/plan.py); {} is as
-    usual.
+    A paused job has given everything back and goes on from its newest checkpoint when it is resumed. `continues` is the
+    training that this one trains further, from its checkpoint after `extends_step` steps. `node` is the machine that
+    leads. `plan` says how it is spread over its devices (workers/parallel/plan.py); {} is as usual.
+    `parts` are the model versions that a fusion is made of, in the order they were given: [{"id", "name"}]. Like a
+    lineage it names what was there; a version that was deleted since leaves its name.
     """
 
     class Kind(models.TextChoices):
         PREPARE = "prepare", _("Check data")
         TRAIN = "train", _("Train")
         COMPRESS = "compress", _("Compress")
+        FUSE = "fuse", _("Fuse")
 
     class Status(models.TextChoices):
         QUEUED = "queued", _("Waiting")
         STARTING = "starting", _("Starting")
         RUNNING = "running", _("Running")
+        PAUSED = "paused", _("Paused")
         SUCCEEDED = "succeeded", _("Succeeded")
         FAILED = "failed", _("Failed")
         CANCELLED = "cancelled", _("Cancelled")
 
     ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
     ACTIVE = (Status.STARTING, Status.RUNNING)
+    RESTING = (Status.PAUSED, *ENDED)  # they hold nothing, and wait for no hardware
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="jobs")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
@@ -48,17 +54,21 @@ class Job(models.Model):
     output_version = models.OneToOneField(
         ModelVersion, null=True, on_delete=models.SET_NULL, related_name="produced_by"
     )
+    parts = models.JSONField(default=list, blank=True)
     task = models.CharField(max_length=40, blank=True)
     target = models.CharField(max_length=200, blank=True)
     preset = models.CharField(max_length=20, blank=True)
     hyperparameters = models.JSONField(default=dict, blank=True)
     model_name = models.CharField(max_length=80, blank=True)
+    continues = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="continued_by")
+    extends_step = models.PositiveBigIntegerField(default=0)
     method = models.CharField(max_length=40, blank=True)
 
     allocation = models.OneToOneField(Allocation, null=True, on_delete=models.SET_NULL, related_name="job")
     node = models.ForeignKey(Node, null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
     plan = models.JSONField(default=dict, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    pause_requested_at = models.DateTimeField(null=True, blank=True)
 
     progress = models.JSONField(default=dict, blank=True)
     result = models.JSONField(default=dict, blank=True)
@@ -82,6 +92,25 @@ class Job(models.Model):
         return self.status in self.ENDED
 
     @property
+    def present_members(self) -> "list[Member]":
+        """Those of the newest attempt, the one that leads first; where members were prefetched, without a query."""
+        return [member for member in self.members.all() if member.attempt == self.attempt]
+
+    @property
+    def is_resting(self) -> bool:
+        """It changes no more by itself: it has ended, or is paused."""
+        return self.status in self.RESTING
+
+    @property
+    def is_being_paused(self) -> bool:
+        return self.status in self.ACTIVE and bool(self.pause_requested_at) and not self.cancel_requested_at
+
+    @property
+    def can_pause(self) -> bool:
+        """Only a training has checkpoints to go on from."""
+        return self.kind == self.Kind.TRAIN and not (self.is_resting or self.cancel_requested_at)
+
+    @property
     def was_preempted(self) -> bool:
         """It waits because it had to leave its devices."""
         return self.status == self.Status.QUEUED and bool(self.allocation and self.allocation.leave_code)
@@ -92,7 +121,8 @@ class Member(models.Model):
 
     The rows stay, as the log of leases: an attempt begins only when every member of those before it has `ended_at`,
     which its runner writes once its programs are gone, or the reaper once its lease has run out. `runner` names the
-    process that took it. `endpoint` is where the programs of a gang meet, told by the member that leads.
+    process that took it. `endpoint` is where the programs of a gang meet, told by the member that leads; `read_bytes`
+    is how much of what its program said is written down.
     """
 
     class Ending(models.TextChoices):
@@ -109,6 +139,7 @@ class Member(models.Model):
     rank = models.PositiveIntegerField(default=0)
     runner = models.CharField(max_length=100, blank=True)
     endpoint = models.CharField(max_length=120, blank=True)
+    read_bytes = models.PositiveBigIntegerField(default=0)
     lease_expires_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
@@ -148,6 +179,11 @@ class Member(models.Model):
             return self.ending
         return "running" if self.running_at else "starting" if self.claimed_at else "waiting"
 
+    @property
+    def status_word(self) -> str:
+        known = {"waiting": _("Waiting"), "starting": _("Starting"), "running": _("Running")}
+        return str(known.get(self.status) or self.get_ending_display())
+
 
 class JobEvent(models.Model):
     """A change of state, or something worth telling: who, when, why.
@@ -169,11 +205,12 @@ class JobEvent(models.Model):
 
 
 class JobLog(models.Model):
-    """A line the program wrote."""
+    """A line the program wrote; `code` marks those that the page looks for (workers/contract.py)."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="log_lines")
     attempt = models.PositiveIntegerField()
     level = models.CharField(max_length=10, default="info")
+    code = models.CharField(max_length=30, blank=True)
     message = models.TextField()
     at = models.DateTimeField()
 
@@ -204,13 +241,22 @@ class CheckpointQuerySet(models.QuerySet):
 
 class Checkpoint(models.Model):
     """A checkpoint in storage; `files` maps names to {"sha256", "bytes"}, `missing` are the ranks of the members whose
-    part is not there yet."""
+    part is not there yet.
+
+    `score` (higher is better) and `metrics` are of the epoch that ends with it, None and {} within an epoch. The newest
+    (`is_latest`), the one with the highest score (`is_best`) and those that were asked for (`is_kept`) stay.
+    """
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="checkpoints")
     attempt = models.PositiveIntegerField()
     path = models.CharField(max_length=200)
     step = models.PositiveBigIntegerField()
     epoch = models.FloatField()
+    score = models.FloatField(null=True, blank=True)
+    metrics = models.JSONField(default=dict, blank=True)
+    is_latest = models.BooleanField(default=False)
+    is_best = models.BooleanField(default=False)
+    is_kept = models.BooleanField(default=False)
     files = models.JSONField(default=dict)
     missing = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -220,3 +266,7 @@ class Checkpoint(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "attempt", "path"], name="one_checkpoint_per_path")]
         ordering = ["id"]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file["bytes"] for file in self.files.values())

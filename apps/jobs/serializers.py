@@ -10,13 +10,15 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.jobs.models import Job
+from apps.jobs.models import Checkpoint, Job
 from apps.jobs.waiting import Waiting, help_for, holders_of, waiting_of
 from apps.resources.market import MOST_BID
 from apps.resources.models import Device
 from apps.resources.nodes import pool_named
 from apps.resources.refusals import MOST_CORES, MOST_GB
 from apps.resources.wanted import PRIORITIES, Wanted, wanted_of
+
+NEEDED = {Job.Kind.TRAIN: "dataset", Job.Kind.COMPRESS: "model", Job.Kind.FUSE: "versions"}
 
 
 class WantedInput(serializers.Serializer):
@@ -60,26 +62,66 @@ class ReferenceField(serializers.Field):
         return value
 
 
-class JobInput(WantedInput):
-    """What to run, and where and how. `dataset` for train; `model` for compress."""
+class VersionInput(serializers.Serializer):
+    """A version of a model; the newest that is not compressed where no number is given."""
 
-    kind = serializers.ChoiceField(choices=["train", "compress"])
+    model = ReferenceField()
+    version = serializers.IntegerField(required=False, min_value=1)
+
+
+class JobInput(WantedInput):
+    """What to run, and where and how. `dataset` for train; `model` for compress; `versions` for fuse."""
+
+    kind = serializers.ChoiceField(choices=["train", "compress", "fuse"])
     dataset = ReferenceField(required=False)
     model = ReferenceField(required=False)
     version = serializers.IntegerField(required=False, min_value=1)
+    versions = VersionInput(many=True, required=False)
     model_name = serializers.CharField(required=False, allow_blank=True, max_length=80, default="")
     task = serializers.CharField(required=False, allow_blank=True, default="")
     target = serializers.CharField(required=False, allow_blank=True, default="")
     preset = serializers.CharField(required=False, default="balanced")
     hyperparameters = serializers.DictField(required=False, default=dict)
-    method = serializers.CharField(required=False, default="int8")
+    method = serializers.CharField(required=False)
 
     def validate(self, attrs: dict) -> dict:
         attrs = super().validate(attrs)
-        needed = "dataset" if attrs["kind"] == Job.Kind.TRAIN else "model"
+        needed = NEEDED[attrs["kind"]]
         if needed not in attrs:
             raise serializers.ValidationError({needed: _("This is needed for a job of this kind.")})
         return attrs
+
+
+class CloneInput(WantedInput):
+    """What is to be otherwise than in the job that is run again; what is left out stays. Of `hyperparameters` only
+    those that are named change."""
+
+    dataset = ReferenceField(required=False)
+    model = ReferenceField(required=False)
+    version = serializers.IntegerField(required=False, min_value=1)
+    model_name = serializers.CharField(required=False, max_length=80)
+    task = serializers.CharField(required=False)
+    target = serializers.CharField(required=False)
+    preset = serializers.CharField(required=False)
+    hyperparameters = serializers.DictField(required=False)
+    method = serializers.CharField(required=False)
+
+
+class ExtendInput(serializers.Serializer):
+    """How many epochs more, and from which checkpoint (its id; the newest unless given)."""
+
+    epochs = serializers.IntegerField(min_value=1)
+    checkpoint = serializers.IntegerField(required=False)
+
+
+class CheckpointSerializer(serializers.ModelSerializer):
+    """`score` (higher is better) and `metrics` are of the epoch that ends with it; null and {} within an epoch."""
+
+    bytes = serializers.IntegerField(source="size_bytes")
+
+    class Meta:
+        model = Checkpoint
+        fields = ["id", "epoch", "step", "score", "metrics", "bytes", "is_latest", "is_best", "is_kept", "created_at"]
 
 
 class Terms(serializers.Serializer):
@@ -148,21 +190,39 @@ def _between(low_at: datetime | None, high_at: datetime | None) -> dict | None:
     return {"earliest": low_at, "latest": high_at} if low_at and high_at else None
 
 
+class MemberSerializer(serializers.Serializer):
+    """A machine of the present attempt; the one of rank 0 leads. `status`: waiting, starting, running, or how it ended:
+    succeeded, stopped, failed, crashed, lost, followed (it ended with the others)."""
+
+    node = serializers.CharField(source="node.name")
+    rank = serializers.IntegerField()
+    status = serializers.CharField()
+
+
+class PartSerializer(serializers.Serializer):
+    """A model version that a fusion is made of."""
+
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+
+
 class JobSerializer(serializers.ModelSerializer):
+    members = serializers.SerializerMethodField()
     waiting = serializers.SerializerMethodField()
     terms = serializers.SerializerMethodField()
     expected = serializers.SerializerMethodField()
     model = serializers.SerializerMethodField()
     failure = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
+    parts = PartSerializer(many=True)
     seconds_to_first_step = serializers.SerializerMethodField()
 
     class Meta:
         model = Job
         fields = [
             "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "terms", "expected",
-            "dataset_version", "task", "target", "preset", "hyperparameters", "method", "model", "url", "created_at",
-            "started_at", "seconds_to_first_step", "finished_at",
+            "dataset_version", "parts", "task", "target", "preset", "hyperparameters", "method", "model", "continues",
+            "members", "url", "created_at", "started_at", "seconds_to_first_step", "pause_requested_at", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -187,6 +247,11 @@ class JobSerializer(serializers.ModelSerializer):
         estimate = wanted_of(job.allocation).terms.estimate if job.allocation else None
         return ExpectedSerializer(estimate).data if estimate else None
 
+    @extend_schema_field(MemberSerializer(many=True))
+    def get_members(self, job: Job) -> list[dict]:
+        """The machines that it runs on, or ran on last."""
+        return MemberSerializer(job.present_members, many=True).data
+
     def get_model(self, job: Job) -> dict | None:
         """The model version it made: {"id", "name", "version"}."""
         made = job.output_version
@@ -204,7 +269,18 @@ class JobSerializer(serializers.ModelSerializer):
 
 
 class JobDetailSerializer(JobSerializer):
-    """With who holds what it waits for, and what would help."""
+    """With who holds what it waits for, what would help, and the checkpoints that are kept."""
+
+    checkpoints = serializers.SerializerMethodField()
+
+    class Meta(JobSerializer.Meta):
+        fields = [*JobSerializer.Meta.fields, "checkpoints"]
+        read_only_fields = fields
+
+    @extend_schema_field(CheckpointSerializer(many=True))
+    def get_checkpoints(self, job: Job) -> list[dict]:
+        """Newest first."""
+        return CheckpointSerializer(job.checkpoints.complete().order_by("-id"), many=True).data
 
     @extend_schema_field(FullWaitingSerializer(allow_null=True))
     def get_waiting(self, job: Job) -> dict | None:

@@ -1,5 +1,6 @@
 """What users do with jobs, and the one way a job changes its state. apps/jobs/attempts.py is the node's side."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
 from apps.datasets.models import DatasetVersion
+from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, program_of
+from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.models import Job, JobEvent
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
@@ -24,7 +27,7 @@ from apps.resources.nodes import default_pool
 from apps.resources.quotas import limit_of, share_of
 from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
-from apps.resources.services import change_claim, release_allocation, request_allocation
+from apps.resources.services import change_claim, release_allocation, request_allocation, resume_claim
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
 from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.training.hyperparameters import HyperparameterError, resolve
@@ -36,15 +39,16 @@ TASKS_OF_KIND = {
 COMPRESSION_METHODS = ("int8",)
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
-MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1}  # that its program can use
+MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # that it can use
 S = Job.Status
 MAY_BECOME = {
     S.STARTING: (S.QUEUED,),
     S.RUNNING: (S.STARTING,),
-    S.QUEUED: (S.STARTING, S.RUNNING),
+    S.QUEUED: (S.STARTING, S.RUNNING, S.PAUSED),
+    S.PAUSED: (S.QUEUED, S.STARTING, S.RUNNING),
     S.SUCCEEDED: (S.STARTING, S.RUNNING),
     S.FAILED: (S.QUEUED, S.STARTING, S.RUNNING),
-    S.CANCELLED: (S.QUEUED, S.STARTING, S.RUNNING),
+    S.CANCELLED: (S.QUEUED, S.PAUSED, S.STARTING, S.RUNNING),
 }
 
 
@@ -81,7 +85,7 @@ def submit_prepare(*, version: DatasetVersion) -> Job:
         locked = DatasetVersion.objects.select_for_update().select_related("dataset__team").get(pk=version.pk)
         if existing := locked.jobs.filter(kind=Job.Kind.PREPARE).exclude(status__in=Job.ENDED).first():
             return existing
-        return _submit(
+        return queue_job(
             team=locked.dataset.team,
             user=locked.created_by,
             wanted=Wanted(default_pool(), LIGHT),
@@ -108,7 +112,7 @@ def submit_training(
 ) -> Job:
     """Queue a training. Raises Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when
     the data is not ready."""
-    _require_ready(version)
+    require_ready(version)
     task = task or version.task
     _require_task(version, task)
     target = _require_target(version, target)
@@ -120,7 +124,7 @@ def submit_training(
     if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
         check_task(model, task)
     with transaction.atomic():
-        job = _submit(
+        job = queue_job(
             team=team,
             user=user,
             wanted=Wanted(pool or default_pool(), demand, terms),
@@ -166,7 +170,7 @@ def submit_compression(
             code="data_gone",
         )
     with transaction.atomic():
-        job = _submit(
+        job = queue_job(
             team=team,
             user=user,
             wanted=Wanted(pool or default_pool(), demand, terms),
@@ -184,7 +188,47 @@ def submit_compression(
     return job
 
 
-def _submit(*, team: Team, user: User | None, wanted: Wanted, **fields: Any) -> Job:
+def submit_fusion(
+    *,
+    team: Team,
+    user: User | None,
+    versions: Sequence[ModelVersion],
+    method: str,
+    model_name: str = "",
+    demand: Demand = ONE_DEVICE,
+    terms: Terms = USUAL_TERMS,
+    pool: Pool | None = None,
+) -> Job:
+    """Queue a fusion of the team's `versions`; the data of the first judges all, and its model gets the new version
+    unless `model_name` says another. Raises Unprocessable where they do not go together, Conflict where that data is
+    gone."""
+    check_parts(versions, method)
+    first = versions[0]
+    data = judging_data(team, first)
+    model_name = (model_name or first.model.name).strip()[:80]
+    if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
+        check_task(model, first.model.task)
+    with transaction.atomic():
+        job = queue_job(
+            team=team,
+            user=user,
+            wanted=Wanted(pool or default_pool(), demand, terms),
+            kind=Job.Kind.FUSE,
+            name=_("Fuse %(versions)s") % {"versions": name_of(versions)},
+            dataset_version=data,
+            parts=[{"id": version.pk, "name": str(version)} for version in versions],
+            task=first.model.task,
+            target=first.lineage.get("target", ""),
+            model_name=model_name,
+            method=method,
+        )
+        details = {"versions": [str(version) for version in versions], "method": method}
+        record_audit(team=team, actor=user, action="job.fuse", target=str(job), details=details)
+    return job
+
+
+def queue_job(*, team: Team, user: User | None, wanted: Wanted, **fields: Any) -> Job:
+    """Inside a transaction. Raises what `check_submit` raises."""
     fields["name"] = fields["name"][:80]
     job = Job(team=team, created_by=user, **fields)
     wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
@@ -231,8 +275,8 @@ def _require_usable(job: Job, demand: Demand) -> None:
 
 
 def active_jobs(team: Team, pool: Pool) -> int:
-    """How many jobs of the team wait or run in the pool."""
-    return Job.objects.filter(team=team, allocation__pool=pool).exclude(status__in=Job.ENDED).count()
+    """How many jobs of the team wait or run in the pool; those that are paused do neither."""
+    return Job.objects.filter(team=team, allocation__pool=pool).exclude(status__in=Job.RESTING).count()
 
 
 def require_job_quota(team: Team, pool: Pool) -> None:
@@ -272,7 +316,8 @@ def change_terms(*, job: Job, wanted: Wanted, user: User | None) -> Job:
     return job
 
 
-def _require_ready(version: DatasetVersion) -> None:
+def require_ready(version: DatasetVersion) -> None:
+    """Raises Conflict for data that is not frozen."""
     if version.status != DatasetVersion.Status.READY:
         raise Conflict(
             _("%(version)s is not ready to train on; its state is: %(status)s.")
@@ -309,19 +354,71 @@ def _require_target(version: DatasetVersion, target: str) -> str:
 
 @transaction.atomic
 def cancel_job(*, job: Job, user: User | None) -> Job:
-    """Stop a job. One that waits ends at once; one that runs writes a checkpoint and ends within seconds."""
-    message = _("Cancelled before it started.")
-    if move_job(job=job, to=S.CANCELLED, only_from=S.QUEUED, actor=user, message=message, finished_at=Now()):
-        release_allocation(allocation=job.allocation)
-    elif (
-        Job.objects.filter(pk=job.pk, cancel_requested_at=None)
-        .exclude(status__in=Job.ENDED)
-        .update(cancel_requested_at=Now())
-    ):
-        job.refresh_from_db()
-        JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=_("Asked to stop."))
-    elif job.is_ended:
+    """Stop a job. One that waits or is paused ends at once; one that runs writes a checkpoint and ends within seconds.
+    Raises Conflict when it has ended already."""
+    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation").get(pk=job.pk)
+    if job.is_ended:
         raise Conflict(_("This job has ended already."), code="already_ended")
+    if job.status in Job.ACTIVE:
+        _note_request(job, user, _("Asked to stop."), "cancel_requested_at")
+    else:
+        message = _("Cancelled while it was paused.") if job.status == S.PAUSED else _("Cancelled before it started.")
+        move_job(job=job, to=S.CANCELLED, actor=user, message=message, finished_at=Now())
+        sort_out(job, is_over=True)
+        release_allocation(allocation=job.allocation)
     record_audit(team=job.team, actor=user, action="job.cancel", target=str(job), details={})
     job.refresh_from_db()
+    return job
+
+
+def _note_request(job: Job, user: User | None, message: str, field: str) -> None:
+    """Its runner looks for this; asking twice changes nothing."""
+    if Job.objects.filter(pk=job.pk, **{field: None}).update(**{field: Now()}):
+        JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=message)
+
+
+@transaction.atomic
+def pause_job(*, job: Job, user: User | None) -> Job:
+    """Let a training rest. One that waits is paused at once; one that runs writes a checkpoint, gives its devices back
+    and is paused within seconds. Raises Conflict for what has ended, is being stopped, or has no checkpoints."""
+    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation").get(pk=job.pk)
+    if job.status == S.PAUSED:
+        return job
+    _require_pausable(job)
+    if job.status in Job.ACTIVE:
+        _note_request(job, user, _("Asked to pause."), "pause_requested_at")
+    else:
+        move_job(job=job, to=S.PAUSED, actor=user)
+        release_allocation(allocation=job.allocation)
+    record_audit(team=job.team, actor=user, action="job.pause", target=str(job), details={})
+    job.refresh_from_db()
+    return job
+
+
+def _require_pausable(job: Job) -> None:
+    if job.is_ended:
+        raise Conflict(_("This job has ended already."), code="already_ended")
+    if job.cancel_requested_at:
+        raise Conflict(_("This job is being stopped."), code="being_stopped")
+    if job.kind != Job.Kind.TRAIN:
+        raise Conflict(
+            _("Only trainings can be paused; this job would have to begin anew. Cancel it instead."),
+            code="cannot_pause",
+        )
+
+
+@transaction.atomic
+def resume_job(*, job: Job, user: User | None) -> Job:
+    """Put a paused job back in the queue, behind what waits already; it goes on from its newest checkpoint. Raises
+    Conflict when it is not paused, and what a submit raises where budget, quota or machines no longer allow it."""
+    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation__pool").get(pk=job.pk)
+    if job.status != S.PAUSED:
+        raise Conflict(_("This job is not paused, so there is nothing to resume."), code="not_paused")
+    wanted = wanted_of(job.allocation)
+    wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
+    check_may_start(job.team, wanted.pool)
+    require_job_quota(job.team, wanted.pool)
+    claim = resume_claim(allocation=job.allocation, wanted=wanted, user=user)
+    move_job(job=job, to=S.QUEUED, actor=user, message=_("Resumed."), allocation=claim, strikes=0)
+    record_audit(team=job.team, actor=user, action="job.resume", target=str(job), details={})
     return job

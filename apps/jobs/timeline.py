@@ -22,10 +22,16 @@ class Step:
 
 
 def state_line(job: Job, events: Sequence[JobEvent], now: datetime) -> list[Step]:
-    """Waiting, starting, running, and the end; of the newest attempt where there were several."""
-    entered = {_state_of(event): event.at for event in events if event.status}
-    line = (*LINE, job.status if job.is_ended else S.SUCCEEDED)
-    here = len(LINE) if job.is_ended else LINE.index(job.status)
+    """Waiting, starting, running, a pause that lasts, and the end; of the newest attempt where there were several."""
+    entered: dict[str, datetime] = {}
+    for event in events:
+        if _state_of(event) == S.QUEUED:
+            entered.clear()
+        if event.status:
+            entered[_state_of(event)] = event.at
+    pause = (S.PAUSED,) if job.status == S.PAUSED else ()
+    line = (*LINE, *pause, job.status if job.is_ended else S.SUCCEEDED)
+    here = len(LINE) if job.is_ended else line.index(job.status)
     moments = [entered.get(status) if place <= here else None for place, status in enumerate(line)]
     steps = []
     for place, status in enumerate(line):

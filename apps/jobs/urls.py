@@ -8,9 +8,13 @@ urlpatterns = [
     path("jobs/export.csv", views.export, name="export"),
     path("jobs/new/", views.new, name="new"),
     path("jobs/compress/", views.compress, name="compress"),
+    path("jobs/fuse/", views.fuse, name="fuse"),
     path("jobs/<int:pk>/", views.detail, name="detail"),
     path("jobs/<int:pk>/metrics/", views.metrics, name="metrics"),
     path("jobs/<int:pk>/outputs/<path:name>", views.output, name="output"),
     path("jobs/<int:pk>/terms/", views.terms, name="terms"),
+    path("jobs/<int:pk>/pause/", views.pause, name="pause"),
+    path("jobs/<int:pk>/resume/", views.resume, name="resume"),
+    path("jobs/<int:pk>/extend/", views.extend, name="extend"),
     path("jobs/<int:pk>/cancel/", views.cancel, name="cancel"),
 ]

@@ -5,7 +5,7 @@ import csv
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import F, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -18,8 +18,11 @@ from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.core.spreadsheets import harmless
 from apps.datasets.models import DatasetVersion
-from apps.jobs import curves, measurements, results
-from apps.jobs.forms import LaunchForm, values_of_job
+from apps.jobs import curves, fused, measurements, results
+from apps.jobs.checkpoints import checkpoint_trouble, listed_checkpoints
+from apps.jobs.continuing import USUAL_EPOCHS, checkpoints_to_extend, extend_training
+from apps.jobs.forms import FuseForm, LaunchForm, values_of_job
+from apps.jobs.fusing import existing_parts
 from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.prospects import look_ahead
@@ -29,7 +32,10 @@ from apps.jobs.services import (
     ONE_DEVICE,
     cancel_job,
     change_terms,
+    pause_job,
+    resume_job,
     submit_compression,
+    submit_fusion,
     submit_training,
 )
 from apps.jobs.timeline import state_line
@@ -39,10 +45,11 @@ from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.metering import metered
 from apps.resources.nodes import default_pool
 from apps.resources.wanted import Wanted, wanted_of
-from workers.training.hyperparameters import PRESETS
+from workers.training.hyperparameters import PRESETS, RESTART_SHARE
 
 PAGE_SIZE = 25
 LOG_LINES = 200
+SHOWN_EXTENSIONS = 3
 MAX_DIGITS = 18  # of an id
 FORM_PAGE = "jobs/new.html"
 FORM_PARTIALS = {"settings": "jobs/_settings.html", "summary": "jobs/_summary.html", "where": "jobs/_where.html"}
@@ -65,6 +72,7 @@ def jobs_of(request: HttpRequest) -> QuerySet[Job]:
         "dataset_version__dataset",
         "base_version__model",
         "output_version__model",
+        "continues",
     )
 
 
@@ -75,7 +83,7 @@ def jobs_of(request: HttpRequest) -> QuerySet[Job]:
 def job_list(request: HttpRequest) -> HttpResponse:
     jobs = filter_jobs(jobs_of(request), request.GET, request.user)
     page = Paginator(jobs, PAGE_SIZE).get_page(request.GET.get("page"))
-    is_live = any(not job.is_ended for job in page)
+    is_live = any(not job.is_resting for job in page)
     context = {
         "page": page,
         "has_any": bool(page.paginator.count) or Job.objects.filter(team=request.team).exists(),
@@ -124,13 +132,13 @@ def new(request: HttpRequest) -> HttpResponse:
     require_write(request)
     values = request.POST if request.method == "POST" else request.GET
     version_id = values.get("dataset_version", "")
-    if not version_id and "again" not in values:
+    if not version_id and "clone" not in values:
         return _choose_data(request)
-    again = get_object_or_404(jobs_of(request), pk=_number(values["again"])) if "again" in values else None
-    version = _version(request, version_id or again.dataset_version_id)
+    cloned = get_object_or_404(jobs_of(request), pk=_number(values["clone"])) if "clone" in values else None
+    version = _version(request, version_id or cloned.dataset_version_id)
     if version.status != DatasetVersion.Status.READY:
         return render(request, "jobs/data_not_ready.html", {"version": version}, status=409)
-    values = {**(values_of_job(again) if again else {}), **values.dict()}
+    values = {**(values_of_job(cloned) if cloned else {}), **values.dict()}
     form = LaunchForm(version=version, values=values, is_submitted=request.method == "POST")
     usual = Wanted(default_pool(), ONE_DEVICE)
     most = MOST_DEVICES[Job.Kind.TRAIN]
@@ -226,6 +234,53 @@ def compress(request: HttpRequest) -> HttpResponse:
     return redirect("jobs:detail", job.pk)
 
 
+def fuse(request: HttpRequest) -> HttpResponse:
+    """Choose what to fuse and how: ?version= ids that are chosen already, ?model= where none is."""
+    require_write(request)
+    values = request.POST if request.method == "POST" else request.GET
+    form = FuseForm(start=_start_of_fusion(request, values), values=values, is_submitted=request.method == "POST")
+    usual = Wanted(default_pool(), ONE_DEVICE)
+    most = MOST_DEVICES[Job.Kind.FUSE]
+    where = WhereForm(team=request.team, user=request.user, values=values, usual=usual, most_devices=most)
+    status = 200
+    if request.method == "POST":
+        if form.is_valid() and where.is_valid():
+            try:
+                return redirect("jobs:detail", _submit_fusion(request, form, where).pk)
+            except DomainError as error:
+                beside = where if error.field in where.fields else form
+                beside.add_error(error.field if error.field in beside.fields else None, error.message)
+                status = error.status
+        else:
+            status = 422
+    draft = form.draft(request.team, request.user)
+    prospect = look_ahead(job=draft, wanted=where.wanted, user=request.user)
+    context = {"form": form, "where": where, "start": form.start, "prospect": prospect}
+    return render(request, "jobs/fuse.html", context, status=status)
+
+
+def _start_of_fusion(request: HttpRequest, values: QueryDict) -> ModelVersion:
+    """The first version that is chosen, else the newest of the model: what others must go with."""
+    versions = ModelVersion.objects.filter(model__team=request.team).select_related("model")
+    if chosen := values.getlist("version"):
+        return get_object_or_404(versions, pk=_number(chosen[0]))
+    newest = versions.filter(model=_number(values.get("model", ""))).exclude(meta__has_key="compression")
+    return get_object_or_404(newest.order_by("-number")[:1])
+
+
+def _submit_fusion(request: HttpRequest, form: FuseForm, where: WhereForm) -> Job:
+    return submit_fusion(
+        team=request.team,
+        user=request.user,
+        versions=form.chosen,
+        method=form.cleaned_data["method"],
+        model_name=form.cleaned_data["model_name"],
+        demand=where.wanted.demand,
+        terms=where.wanted.terms,
+        pool=where.wanted.pool,
+    )
+
+
 # One job
 
 
@@ -237,7 +292,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "jobs/detail.html",
         _job_context(request, job),
         partials={"job-live": "jobs/_live.html"},
-        is_live=not job.is_ended,
+        is_live=not job.is_resting,
     )
 
 
@@ -252,7 +307,14 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         "log": list(reversed(job.log_lines.order_by("-id")[:LOG_LINES])),
         "seconds": job_seconds(job),
         "has_curves": job.kind == Job.Kind.TRAIN,
+        "members": list(job.members.filter(attempt=job.attempt).select_related("node")),
         "checkpoint": job.checkpoints.complete().last(),
+        "checkpoints": listed_checkpoints(job),
+        "trouble": checkpoint_trouble(job),
+        "extendable": checkpoints_to_extend(job) if job.dataset_version else [],
+        "usual_epochs": USUAL_EPOCHS,
+        "restart_share": RESTART_SHARE,
+        "extended_by": list(job.continued_by.order_by("-pk")[:SHOWN_EXTENSIONS]),
     }
     if job.kind == Job.Kind.TRAIN:
         context["words"] = curves.words(job.hyperparameters, job.target)
@@ -269,14 +331,26 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         context["results"] = results.read(job.result, job.outputs, columns)
     if job.status == Job.Status.SUCCEEDED and job.kind == Job.Kind.COMPRESS:
         context["measured"] = measurements.read(job.result)
+    if job.kind == Job.Kind.FUSE:
+        context["parts"] = _parts(job)
+        if job.status == Job.Status.SUCCEEDED:
+            context["fused"] = fused.read(job.result, job.parts)
     return context
 
 
+def _parts(job: Job) -> list[tuple[str, ModelVersion | None]]:
+    """The name of each version that a fusion is made of, and the version where it is still there."""
+    versions = existing_parts(job)
+    return [(part["name"], versions.get(part["id"])) for part in job.parts]
+
+
 def job_seconds(job: Job) -> float | None:
-    """How long the job has been running, or ran."""
+    """How long the job has been running, or ran; a pause does not count."""
     if not job.started_at:
         return None
-    return ((job.finished_at or timezone.now()) - job.started_at).total_seconds()
+    released_at = job.allocation.released_at if job.allocation else None
+    ends = [moment for moment in (job.finished_at, released_at) if moment]
+    return (min(ends, default=timezone.now()) - job.started_at).total_seconds()
 
 
 @require_GET
@@ -285,7 +359,7 @@ def metrics(request: HttpRequest, pk: int) -> JsonResponse:
     job = get_object_or_404(Job, pk=pk, team=request.team)
     after = _number(request.GET.get("after", "0"))
     rows = job.metrics.filter(pk__gt=after).exclude(name__startswith=FINAL).order_by("pk")
-    return JsonResponse(curves.increment(rows[: curves.POINTS_PER_ANSWER + 1], is_ended=job.is_ended))
+    return JsonResponse(curves.increment(rows[: curves.POINTS_PER_ANSWER + 1], is_resting=job.is_resting))
 
 
 @require_GET
@@ -306,6 +380,37 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     if not job.is_ended:
         messages.info(request, _("Stopping. It writes a checkpoint first and ends within seconds."))
     return redirect("jobs:detail", job.pk)
+
+
+@require_POST
+def pause(request: HttpRequest, pk: int) -> HttpResponse:
+    require_write(request)
+    job = pause_job(job=get_object_or_404(jobs_of(request), pk=pk), user=request.user)
+    if job.is_being_paused:
+        messages.info(request, _("Pausing. It writes a checkpoint first and gives its devices back within seconds."))
+    return redirect("jobs:detail", job.pk)
+
+
+@require_POST
+def resume(request: HttpRequest, pk: int) -> HttpResponse:
+    require_write(request)
+    job = resume_job(job=get_object_or_404(jobs_of(request), pk=pk), user=request.user)
+    return redirect("jobs:detail", job.pk)
+
+
+@require_POST
+def extend(request: HttpRequest, pk: int) -> HttpResponse:
+    """Train further: `epochs` more, from the `checkpoint` with that id, or the newest."""
+    require_write(request)
+    job = get_object_or_404(jobs_of(request), pk=pk)
+    epochs, checkpoint = request.POST.get("epochs", ""), request.POST.get("checkpoint", "")
+    made = extend_training(
+        job=job,
+        user=request.user,
+        epochs=int(epochs) if epochs.isdecimal() and len(epochs) <= MAX_DIGITS else 0,
+        checkpoint_id=_number(checkpoint) if checkpoint else None,
+    )
+    return redirect("jobs:detail", made.pk)
 
 
 @require_POST

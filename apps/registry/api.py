@@ -5,7 +5,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import path
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
@@ -22,18 +22,27 @@ class FileSerializer(serializers.ModelSerializer):
         fields = ["name", "sha256", "size_bytes"]
 
 
+class PartSerializer(serializers.Serializer):
+    """A version that a fused one is made of; `weight` is its share, 0 where it was left out."""
+
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    weight = serializers.FloatField()
+
+
 class VersionSerializer(serializers.ModelSerializer):
     model = serializers.SerializerMethodField()
     task = serializers.CharField(source="model.task")
     parent = serializers.SerializerMethodField()
+    parts = serializers.SerializerMethodField()
     method = serializers.SerializerMethodField()
     files = FileSerializer(source="artifacts", many=True)
 
     class Meta:
         model = ModelVersion
         fields = [
-            "id", "number", "model", "task", "parent", "method", "metrics", "meta", "lineage", "size_bytes", "files",
-            "created_at",
+            "id", "number", "model", "task", "parent", "parts", "method", "metrics", "meta", "lineage", "size_bytes",
+            "files", "created_at",
         ]  # fmt: skip
 
     def get_model(self, version: ModelVersion) -> dict:
@@ -44,8 +53,13 @@ class VersionSerializer(serializers.ModelSerializer):
         """The number of the version it was compressed or continued from."""
         return version.parent.number if version.parent else None
 
+    @extend_schema_field(PartSerializer(many=True))
+    def get_parts(self, version: ModelVersion) -> list:
+        """The versions it was fused from, and how much of each; empty when it was not."""
+        return version.lineage.get("parts") or []
+
     def get_method(self, version: ModelVersion) -> str:
-        """How it was compressed; empty when it was trained."""
+        """How it was compressed or fused; empty when it was trained."""
         return version.lineage.get("method") or ""
 
 

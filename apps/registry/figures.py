@@ -31,6 +31,7 @@ FILE_PURPOSES = {
     "model.safetensors": _("weights"),
     "model.onnx": _("graph with weights, for ONNX Runtime"),
     "meta.json": _("input, classes and settings"),
+    "heldout.safetensors": _("answers to rows it was not trained on, by which fusions are judged"),
     "sample.png": _("an input to try it with"),
     "sample.json": _("an input to try it with"),
 }
@@ -67,6 +68,11 @@ def plain(value: float) -> str:
 def write(name: str, value: float) -> str:
     how = KNOWN.get(name, ("", PLAIN, True))[1]
     return f"{value * 100:.1f} %" if how == PERCENT else plain(value)
+
+
+def share_text(weight: float) -> str:
+    """How much of a version went into a fused one."""
+    return f"{weight * 100:.0f} %" if weight else str(_("left out"))
 
 
 def figure(name: str, value: float) -> Figure:

@@ -24,11 +24,12 @@ class RegisteredModel(models.Model):
 
 
 class ModelVersion(models.Model):
-    """One trained or compressed model.
+    """One trained, compressed or fused model.
 
     `metrics` is {"test": {"accuracy": ...}, "val": {...}}; `meta` is the model's meta.json (workers/training);
     `lineage` is {"dataset", "dataset_version_id", "content_hash", "job_id", "seed", "code_version", "hyperparameters",
-    "method"}; `parent` is the version it was compressed or continued from.
+    "method"}, and "parts" [{"id", "name", "weight"}] where it was fused; `parent` is the version it was compressed or
+    continued from.
     """
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="versions")

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET
 from apps.core.files import Streamed, blob_response
 from apps.core.templatetags.lepton import in_bytes
 from apps.registry.bundles import zip_blobs
-from apps.registry.figures import Difference, compare, figures, headline
+from apps.registry.figures import Difference, compare, figures, headline, share_text
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.metering import metered
 
@@ -74,12 +74,24 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "headline": headline(found.metrics),
         "splits": [(split, values) for split, values in splits if values],
         "artifacts": list(found.artifacts.all()),
-        "smaller": found.children.select_related("model").order_by("number").first(),
-        "compressing": found.jobs_based_on_it.exclude(status__in=("succeeded", "failed", "cancelled")).first(),
+        "smaller": found.children.exclude(lineage__method="").select_related("model").order_by("number").first(),
+        "parts": parts_of(found),
+        "compressing": found.jobs_based_on_it.filter(kind="compress", finished_at=None).first(),
         "deployments": list(found.deployments.all()),
         "job": getattr(found, "produced_by", None),
     }
     return render(request, "registry/version.html", context)
+
+
+def parts_of(version: ModelVersion) -> list[dict]:
+    """What a fused version is made of: {"name", "share", "version"}, the last None where it has been deleted."""
+    parts = version.lineage.get("parts") or []
+    versions = ModelVersion.objects.filter(model__team=version.model.team_id, pk__in=[part["id"] for part in parts])
+    existing = versions.select_related("model").in_bulk()
+    return [
+        {"name": part["name"], "share": share_text(part["weight"]), "version": existing.get(part["id"])}
+        for part in parts
+    ]
 
 
 @require_GET

@@ -23,6 +23,7 @@ FIRST_GUESSES: Mapping[str, tuple[float, ...]] = {
     "": (15.0, 30.0, 60.0, 300.0, 1800.0),
     "prepare": (2.0, 4.0, 6.0, 12.0, 60.0),
     "compress": (10.0, 20.0, 30.0, 60.0, 180.0),
+    "fuse": (10.0, 20.0, 30.0, 60.0, 180.0),
     "train image_classification fast": (15.0, 30.0, 45.0, 60.0, 180.0),
     "train image_classification balanced": (60.0, 120.0, 180.0, 300.0, 900.0),
     "train image_classification accurate": (300.0, 600.0, 1200.0, 1800.0, 5400.0),

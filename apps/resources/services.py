@@ -13,7 +13,7 @@ from apps.core.doorbell import ring_once
 from apps.core.errors import Conflict
 from apps.resources.accounting import record_usage
 from apps.resources.market import charge
-from apps.resources.models import Allocation, Device, Node, Pool, Quota, Share
+from apps.resources.models import Allocation, Device, Node, Placement, Pool, Quota, Share
 from apps.resources.nodes import default_pool, nodes_in_pool, online_nodes
 from apps.resources.quotas import Promise, promises_of, share_of
 from apps.resources.refusals import check_terms, find_refusal
@@ -96,6 +96,18 @@ def renew_allocation(*, allocation: Allocation) -> Allocation:
 
 
 @transaction.atomic
+def resume_claim(*, allocation: Allocation, wanted: Wanted, user: User | None) -> Allocation:
+    """A claim anew for work that rested and had given the old one back. It queues behind what waits already; what it
+    has run so far counts. Raises what a request raises."""
+    check_terms(team=allocation.team, user=user, wanted=wanted, had_priority=allocation.priority)
+    renewed = _make_claim(team=allocation.team, user=allocation.user, wanted=wanted)
+    ran = (allocation.released_at - allocation.granted_at).total_seconds() if allocation.granted_at else 0.0
+    renewed.attained_seconds = allocation.attained_seconds + max(0.0, ran)
+    renewed.save(update_fields=["attained_seconds"])
+    return renewed
+
+
+@transaction.atomic
 def release_allocation(*, allocation: Allocation) -> None:
     """Give the hardware back and write down what was used. Releasing twice changes nothing."""
     row = Allocation.objects.select_for_update().get(pk=allocation.pk)
@@ -154,7 +166,8 @@ def reclaim_unclaimed(*, after_seconds: float) -> int:
     returns how many."""
     unclaimed = Allocation.objects.filter(status=Allocation.Status.GRANTED, job__status="queued")
     is_old = Q(granted_at__lt=Now() - timedelta(seconds=after_seconds))
-    gone = unclaimed.filter(is_old).exclude(node__in=online_nodes())
+    away = Placement.objects.exclude(node__in=online_nodes())
+    gone = unclaimed.filter(is_old, placements__in=away)
     asked_to_leave = unclaimed.filter(leave_requested_at__isnull=False)
     stale = {allocation.pk: allocation for rows in (gone, asked_to_leave) for allocation in rows.select_related("node")}
     return sum(_take_back(allocation) for allocation in stale.values())

@@ -269,7 +269,7 @@
     const answer = await response.json();
     answer.points.forEach(addPoint);
     draw();
-    return { stop: answer.is_ended && !answer.has_more, hasMore: answer.has_more };
+    return { stop: answer.is_resting && !answer.has_more, hasMore: answer.has_more };
   }
 
   async function follow() {

@@ -76,7 +76,7 @@ def kill_program(scene: Scene) -> None:
 
 def kill_runner(scene: Scene) -> None:
     """The runner is killed; the program goes on without it until somebody notices."""
-    runners = [process for process in scene.machine.processes(RUNNER_TOKEN) if "run_attempt" in process.cmdline()]
+    runners = [process for process in scene.machine.processes(RUNNER_TOKEN) if "manage.py" in process.cmdline()]
     send(runners, signal.SIGKILL)
 
 

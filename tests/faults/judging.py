@@ -11,6 +11,7 @@ from tests.faults.site import Site, Training
 from tests.stack import wait_until
 
 STORE_SECONDS = 2.0  # in which a checkpoint that a program has written is in storage
+CLOCK_SECONDS = 0.05  # between the clock of the database and that of a program, on one host
 TIDY_SECONDS = 30
 WEIGHTS = "model/model.safetensors"
 
@@ -91,21 +92,33 @@ def differences(outcome: Outcome, undisturbed: Outcome) -> Iterator[str]:
 
 def repeated_steps(training: Training) -> int:
     """Steps that more than one execution has taken."""
-    taken = Counter(step for events in training.executions().values() for step, _at in steps_of(events))
+    taken = Counter(step for events in training.attempts().values() for step, _at in steps_of(events))
     return sum(times - 1 for times in taken.values())
 
 
 def overlaps(training: Training) -> Iterator[str]:
-    """An execution may take no step once the next one has taken its first."""
-    runs = [(key, steps) for key, events in training.executions().items() if (steps := steps_of(events))]
-    for (old, old_steps), (new, new_steps) in pairwise(runs):
-        if late := [step for step, at in old_steps if at > new_steps[0][1]]:
-            yield f"attempt {old[0]} took {len(late)} steps beside attempt {new[0]}, such as {late[:3]}"
+    """All leases of an attempt have ended before the next one begins, and no program takes a step after that."""
+    leases = training.leases()
+    for attempt in sorted({lease["attempt"] for lease in leases}):
+        claimed = [lease["claimed"] for lease in leases if lease["attempt"] == attempt and lease["claimed"]]
+        for lease in leases:
+            if lease["attempt"] < attempt and not lease["ended"] <= min(claimed):
+                yield f"attempt {attempt} was claimed before that of {lease['machine']} in {lease['attempt']} had ended"
+        late = [
+            step
+            for old, events in training.attempts().items()
+            for step, at in steps_of(events)
+            if old < attempt and at > min(claimed) + CLOCK_SECONDS
+        ]
+        if late:
+            yield f"{len(late)} steps were taken after attempt {attempt} had begun, such as {late[:3]}"
+    if still := [lease for lease in leases if not lease["ended"]]:
+        yield f"leases go on after the end: {still}"
 
 
 def work_done_again(training: Training, injected_at: float, may_fall_back: int) -> Iterator[str]:
     """Whoever goes on does so from the newest checkpoint that could be in storage when the fault struck."""
-    runs = [events for events in training.executions().values() if steps_of(events)]
+    runs = [events for events in training.attempts().values() if steps_of(events)]
     safe = [0] * (may_fall_back + 1)
     for events, successor in pairwise(runs):
         last_sign = min(max(injected_at, steps_of(events)[0][1]), steps_of(events)[-1][1])

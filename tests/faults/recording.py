@@ -43,10 +43,13 @@ class Recorder:
             except FileNotFoundError:
                 return
 
-    def executions(self, job: int) -> dict[tuple[int, str], list[dict]]:
-        """(attempt, machine) -> its events so far, in order."""
-        found = sorted((attempt, machine) for machine, of, attempt in self._files if of == job)
-        return {(attempt, machine): list(self._events((machine, job, attempt))) for attempt, machine in found}
+    def attempts(self, job: int) -> dict[int, list[dict]]:
+        """attempt -> what its programs, on however many machines, have said so far."""
+        found: dict[int, list[dict]] = {}
+        for machine, of, attempt in sorted(self._files, key=lambda execution: execution[1:]):
+            if of == job:
+                found.setdefault(attempt, []).extend(self._events((machine, job, attempt)))
+        return found
 
     def _events(self, execution: Execution) -> Iterable[dict]:
         file = self._files[execution]

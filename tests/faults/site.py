@@ -23,7 +23,7 @@ from tests.faults.cable import Cable
 from tests.faults.recording import Recorder, steps_of
 from tests.site_helpers import digits, make_key, write_zip
 from tests.stack import ROOT, Stack, wait_until
-from workers.launcher import TOKEN_VARIABLE
+from workers.launcher import token_of
 
 LEASE_SECONDS = 9
 CHECKPOINT_SECONDS = 0.5
@@ -31,10 +31,10 @@ RHYTHM = {
     "LEPTON_LEASE_SECONDS": str(LEASE_SECONDS),
     "LEPTON_CHECKPOINT_SECONDS": str(CHECKPOINT_SECONDS),
 }
-TRAINING = {"epochs": 12, "batch_size": 8, "image_size": 16, "early_stopping_patience": 0}
+TRAINING = {"epochs": 8, "batch_size": 8, "image_size": 16, "early_stopping_patience": 0}
 END_SECONDS = 120
 DISK_BYTES = 64 * 2**20
-JOB_TOKEN, RUNNER_TOKEN = "/job/", "/runner/"
+JOB_TOKEN, RUNNER_TOKEN, SPARE_TOKEN = "/job/", "/runner/", "/spare/"
 
 
 class Machine:
@@ -93,13 +93,15 @@ class Machine:
         return balloon
 
     def processes(self, kind: str = "") -> list[psutil.Process]:
-        """The living processes of this machine's runners (RUNNER_TOKEN) and programs (JOB_TOKEN)."""
+        """The living processes of this machine's runners (RUNNER_TOKEN) and programs (JOB_TOKEN); not its spares, which
+        have no work yet."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 environment = process.environ() if process.status() != psutil.STATUS_ZOMBIE else {}
-                token = environment.get(TOKEN_VARIABLE, "")
-                if token and environment.get("LEPTON_HOME") == str(self.home) and kind in token:
+                token = token_of(process)
+                is_at_work = token and SPARE_TOKEN not in token
+                if is_at_work and environment.get("LEPTON_HOME") == str(self.home) and kind in token:
                     found.append(process)
         return found
 
@@ -200,16 +202,26 @@ class Training:
         query = "SELECT *, extract(epoch FROM at)::float AS seconds FROM jobs_jobevent WHERE job_id = %s ORDER BY id"
         return self.site.rows(query, self.pk)
 
-    def executions(self) -> dict[tuple[int, str], list[dict]]:
-        return self.site.recorder.executions(self.pk)
+    def leases(self) -> list[dict]:
+        """The log of leases: who had which part of which attempt, from when to when by the database's clock."""
+        query = """
+            SELECT m.attempt, m.rank, n.name AS machine, m.ending, m.runner,
+                   extract(epoch FROM m.claimed_at)::float AS claimed, extract(epoch FROM m.ended_at)::float AS ended
+            FROM jobs_member m JOIN resources_node n ON n.id = m.node_id WHERE m.job_id = %s ORDER BY m.attempt, m.rank
+        """
+        return self.site.rows(query, self.pk)
+
+    def attempts(self) -> dict[int, list[dict]]:
+        """What the programs of each attempt said."""
+        return self.site.recorder.attempts(self.pk)
 
     def step(self) -> int:
-        """The last step that any execution has told of."""
-        return max((steps[-1][0] for events in self.executions().values() if (steps := steps_of(events))), default=0)
+        """The last step that any attempt has told of."""
+        return max((steps[-1][0] for events in self.attempts().values() if (steps := steps_of(events))), default=0)
 
     def total_steps(self) -> int:
         """Of the whole training, once it has taken one."""
-        told = (event["steps"] for events in self.executions().values() for event in events if event.get("steps"))
+        told = (event["steps"] for events in self.attempts().values() for event in events if event.get("steps"))
         return next(told)
 
     def await_step(self, step: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import leptonai
 from tests.stack import Stack, wait_until
-from workers.launcher import TOKEN_VARIABLE
+from workers.launcher import token_of
 
 LONG = {"epochs": 40, "batch_size": 16, "image_size": 16}
 
@@ -20,7 +20,7 @@ def programs(stack: Stack) -> list[psutil.Process]:
             environment = process.environ()
         except psutil.Error:
             continue
-        if environment.get("LEPTON_HOME") == str(stack.home) and "/job/" in environment.get(TOKEN_VARIABLE, ""):
+        if environment.get("LEPTON_HOME") == str(stack.home) and "/job/" in token_of(process):
             found.append(process)
     return found
 

@@ -212,7 +212,7 @@ def test_senseless_amounts_are_errors_and_never_a_fault(member, images, value):
 def test_training_again_asks_for_the_same_place(member, images):
     make_node()
     launch(member, images, memory="3", preemptible="false", priority="low")
-    form = member.page.get("/jobs/new/", {"again": Job.objects.get().pk}).context["where"]
+    form = member.page.get("/jobs/new/", {"clone": Job.objects.get().pk}).context["where"]
     assert form.wanted.choices["memory"] == 3.0
     assert (form.wanted.choices["preemptible"], form.wanted.choices["priority"]) == (False, "low")
 

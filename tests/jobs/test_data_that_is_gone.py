@@ -30,7 +30,7 @@ def test_a_training_shows_its_results(member, version, tmp_path: Path):
     job = succeed(run(submit(member.team, member.user, version), make_node()), tmp_path)
     page = check_pages(member, job)
     assert "Confusion matrix" in page
-    assert f"again={job.pk}" not in page
+    assert f"clone={job.pk}" not in page
     model = f"/models/{job.output_version.model_id}/"
     for path in (model, f"{model}versions/1/"):
         assert member.page.get(path).status_code == 200
@@ -40,7 +40,7 @@ def test_a_failed_training_says_why_and_offers_no_repetition(member, version):
     job = fail(run(submit(member.team, member.user, version), make_node()))
     page = check_pages(member, job)
     assert "Training diverged." in page
-    assert f"again={job.pk}" not in page
+    assert f"clone={job.pk}" not in page
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
@@ -58,4 +58,4 @@ def test_a_check_of_data_stays_on_record(member, version, end):
 
 
 def test_a_number_too_long_for_an_id_is_not_found(member):
-    assert member.page.get("/jobs/new/", {"again": "9" * 5000}).status_code == 404
+    assert member.page.get("/jobs/new/", {"clone": "9" * 5000}).status_code == 404

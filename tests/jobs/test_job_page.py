@@ -84,12 +84,12 @@ def test_metrics_come_in_increments_and_say_when_there_will_be_no_more(member, j
         ["loss", "train", 1, 0.1, 2.0],
         ["loss", "train", 2, 0.2, None],
     ]
-    assert not answer["is_ended"] and not answer["has_more"]
+    assert not answer["is_resting"] and not answer["has_more"]
     last = answer["points"][-1][0]
     report(running, metric("accuracy", 0.5, "val", 10), metric("final_accuracy", 0.6, "test", 10))
     succeed(running, tmp_path)
     answer = new_points(member, running, after=last)
-    assert [point[1] for point in answer["points"]] == ["accuracy"] and answer["is_ended"]
+    assert [point[1] for point in answer["points"]] == ["accuracy"] and answer["is_resting"]
 
 
 def test_many_points_come_in_several_answers(member, job, monkeypatch):
@@ -131,8 +131,8 @@ def test_a_divergence_is_explained_and_mended_with_one_click(member, node):
     page = page_of(member, failed)
     assert "Your settings" in page and "Lower the learning rate." in page and "nan &lt;script&gt;" in page
     assert "Train again with learning rate 0.0003" in page
-    assert f"/jobs/new/?again={failed.pk}&amp;learning_rate=0.0003" in page
-    assert f'href="/jobs/new/?again={failed.pk}"' in page and "<title>Failed · Train Digits" in page
+    assert f"/jobs/new/?clone={failed.pk}&amp;learning_rate=0.0003" in page
+    assert f'href="/jobs/new/?clone={failed.pk}"' in page and "<title>Failed · Train Digits" in page
 
 
 def test_what_the_machine_did_is_not_blamed_on_the_user(member, viewer, job, node):

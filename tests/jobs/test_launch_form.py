@@ -131,7 +131,7 @@ def test_a_name_of_another_task_is_not_proposed_and_is_refused_beside_the_field(
 
 def test_training_again_proposes_the_same_settings_with_the_remedy(member, images, team):
     job = submit(team, member.user, images, preset="fast", hyperparameters={"epochs": 3}, model_name="mine")
-    form = form_of(member, again=job.pk, learning_rate="0.0003")
+    form = form_of(member, clone=job.pk, learning_rate="0.0003")
     values = {name: form[name].value() for name in ("epochs", "learning_rate", "preset", "model_name")}
     assert values == {"epochs": "3", "learning_rate": "0.0003", "preset": "fast", "model_name": "mine"}
 

@@ -76,9 +76,11 @@ def make_spec(work: Path, data: Path, *, resume: bool = False, **overrides: obje
     return work / "spec.json"
 
 
-def start(spec: Path) -> subprocess.Popen:
+def start(spec: Path, before: Callable[[], None] | None = None) -> subprocess.Popen:
+    """`before` is called in the new process, ahead of the program."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "workers.training", str(spec)], cwd=ROOT, env=environment)
+    command = [sys.executable, "-m", "workers.training", str(spec)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, preexec_fn=before)
 
 
 def events_of(work: Path) -> list[dict]:

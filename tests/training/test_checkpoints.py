@@ -33,6 +33,15 @@ def test_only_the_newest_two_are_kept_and_no_temporary_folder_stays(store: Check
     assert store.load_newest().step == 100
 
 
+def test_the_best_and_those_asked_for_are_kept_beside_the_newest_two(store: CheckpointStore) -> None:
+    scores = {1: -0.9, 2: -0.2, 3: None, 4: -0.5, 5: -0.3, 6: None}
+    for step, score in scores.items():
+        store.save(step=step, tensors={"w": np.zeros(1)}, state={}, score=score, is_kept=step == 1)
+    assert sorted(int(path.name[-9:]) for path in store.folder.iterdir()) == [1, 2, 5, 6]
+    store.save(step=7, tensors={"w": np.zeros(1)}, state={}, score=-0.1)
+    assert sorted(int(path.name[-9:]) for path in store.folder.iterdir()) == [1, 6, 7]
+
+
 def test_an_empty_folder_has_no_checkpoint(store: CheckpointStore) -> None:
     assert store.load_newest() is None
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from workers.contract import EventWriter, ProgramFailure, read_events
+from workers.training import pacing
 from workers.training.batches import Batches, Draws
 from workers.training.checkpoints import TENSORS, CheckpointStore
 from workers.training.hyperparameters import resolve
@@ -34,6 +35,21 @@ class StopAfter(Stop):
         pass
 
 
+class CrashAfter(StopAfter):
+    """Ends the program between two steps, without a word."""
+
+    @property
+    def requested(self) -> bool:
+        self.asked += 1
+        if self.asked > self.steps:
+            raise KeyboardInterrupt
+        return False
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        pass
+
+
 def problem() -> tuple[torch.Tensor, torch.Tensor]:
     inputs = torch.randn(97, 6, generator=torch.Generator().manual_seed(1))
     return inputs, (inputs[:, 0] + inputs[:, 1] ** 2 > 0.5).long()
@@ -43,7 +59,14 @@ def jitter(inputs: tuple[torch.Tensor, ...], draws: Draws) -> tuple[torch.Tensor
     return (inputs[0] + 0.2 * draws.uniform(6) - 0.1,)
 
 
-def run(work: Path, stop: Stop | None = None, resume: bool = False, **overrides: object) -> tuple[FitResult, nn.Module]:
+def run(
+    work: Path,
+    stop: Stop | None = None,
+    resume: bool = False,
+    extends_step: int = 0,
+    every_seconds: float = 5.0,
+    **overrides: object,
+) -> tuple[FitResult, nn.Module]:
     """Fit a small network that has every kind of state: dropout, batch norm, momentum, moving average."""
     settings = resolve("image_classification", "balanced", {"epochs": EPOCHS, "batch_size": 15, "seed": 5} | overrides)
     torch.manual_seed(5)
@@ -63,8 +86,9 @@ def run(work: Path, stop: Stop | None = None, resume: bool = False, **overrides:
         hyperparameters=settings,
         events=EventWriter(work / "events.jsonl"),
         stop=stop or Stop(),
-        checkpoints=CheckpointStore(work / "checkpoints"),
+        checkpoints=CheckpointStore(work / "checkpoints", every_seconds=every_seconds),
         resume=resume,
+        extends_step=extends_step,
     )
     return result, model
 
@@ -94,6 +118,20 @@ def test_resumed_training_equals_the_uninterrupted_one(tmp_path: Path, optimizer
         torch.equal(left, right)
         for left, right in zip(resumed_model.state_dict().values(), whole_model.state_dict().values(), strict=True)
     )
+
+
+def test_a_long_epoch_is_cut_by_checkpoints_and_a_crash_in_it_costs_one_interval(tmp_path, monkeypatch) -> None:
+    whole, _ = run(tmp_path / "whole", batch_size=3)
+    monkeypatch.setattr(pacing, "LOST_SHARE", 0.0)
+    monkeypatch.setattr(pacing, "WRITING_SHARE", 0.5)  # an interval is over when writing has taken half of the time
+    with pytest.raises(KeyboardInterrupt):  # no checkpoint is written on the way out
+        run(tmp_path / "cut", CrashAfter(20), batch_size=3, every_seconds=0.0)
+    stored = [event for event, _ in read_events(tmp_path / "cut" / "events.jsonl") if event["type"] == "checkpoint"]
+    assert len(stored) >= 2 and all(event["epoch"] < 1 for event in stored)
+    assert all(event["score"] is None for event in stored), "nothing was measured within the epoch"
+    resumed, _ = run(tmp_path / "cut", resume=True, batch_size=3)
+    assert resumed.history == whole.history
+    assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
 
 
 def test_a_damaged_newest_checkpoint_repeats_a_few_steps_and_ends_the_same(tmp_path: Path) -> None:

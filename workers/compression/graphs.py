@@ -104,10 +104,15 @@ def _operators(model: onnx.ModelProto) -> list[str] | None:
 
 def _after_the_last_layer(model: onnx.ModelProto) -> list[str]:
     """What turns the last layer's numbers into the answer costs nothing and stays exact: probabilities that were
-    rounded to 256 steps would no longer sum to one."""
-    nodes = list(model.graph.node)
-    last = max(number for number, node in enumerate(nodes) if _has_weights(node, model))
-    return [node.name for node in nodes[last + 1 :]]
+    rounded to 256 steps would no longer sum to one. A graph of several models has a last layer of each."""
+    leads_to_a_layer: set[str] = set()
+    after = []
+    for node in reversed(model.graph.node):
+        if _has_weights(node, model) or leads_to_a_layer.intersection(node.output):
+            leads_to_a_layer.update(node.input)
+        else:
+            after.append(node.name)
+    return after
 
 
 def _has_weights(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from workers.compression.samples import Samples
-from workers.inference.predictor import META_FILE, ONNX_FILE, TREES_FILE, Predictor, load_trees
+from workers.inference.predictor import (
+    META_FILE,
+    ONNX_FILE,
+    TREES_FILE,
+    Predictor,
+    load_trees,
+    shares_of,
+    tree_groups,
+)
 from workers.training.metrics import classification_metrics, regression_metrics
 
 EVALUATION_BATCH = 256
@@ -108,10 +116,9 @@ def measure_speed(predictors: Sequence[Predictor], samples: Samples, tick: Tick)
 
 def serving_bytes(model_dir: Path, meta: dict[str, Any]) -> int:
     """Bytes of what serving reads: meta.json, the graph, and the trees. Weights kept for training on do not count."""
-    runtimes = set(meta.get("blend") or {meta["runtime"]: 1.0})
     total = (model_dir / META_FILE).stat().st_size
-    if "onnx" in runtimes:
+    if "onnx" in shares_of(meta):
         total += (model_dir / ONNX_FILE).stat().st_size
-    if "trees" in runtimes:
-        total += sum(array.nbytes for array in load_trees(model_dir / TREES_FILE).values())
+    for group in tree_groups(meta):
+        total += sum(array.nbytes for array in load_trees(model_dir / TREES_FILE, group).values())
     return total

@@ -15,7 +15,7 @@ from workers import trees
 from workers.compression.graphs import RECIPES, Recipe, quantise_graph
 from workers.compression.measuring import Tick, measure_quality, measure_speed, serving_bytes
 from workers.compression.samples import Samples, load_samples
-from workers.contract import OUTPUT_FOLDER, CompressSpec, EventWriter, ProgramFailure
+from workers.contract import IMPROVED, NOT_IMPROVED, OUTPUT_FOLDER, CompressSpec, EventWriter, ProgramFailure
 from workers.inference.predictor import (
     META_FILE,
     ONNX_FILE,
@@ -25,6 +25,8 @@ from workers.inference.predictor import (
     load_predictor,
     load_trees,
     read_meta,
+    shares_of,
+    tree_groups,
 )
 from workers.training.stopping import Stop
 
@@ -98,20 +100,23 @@ def write_model(work: Work) -> tuple[str, list[str]]:
     shutil.rmtree(work.folder, ignore_errors=True)
     work.folder.mkdir(parents=True)
     shutil.copyfile(Path(work.spec.model_dir) / work.meta["sample"], work.folder / work.meta["sample"])
-    runtimes = set(work.meta.get("blend") or {work.meta["runtime"]: 1.0})
-    if "trees" in runtimes:
-        write_trees(work)
+    if groups := tree_groups(work.meta):
+        write_trees(work, groups)
     (work.folder / META_FILE).write_text(json.dumps(work.meta))
-    if "onnx" in runtimes:
+    if "onnx" in shares_of(work.meta):
         return write_graph(work)
     work.stop.check()
     return "int8 leaves, thresholds as codes", []
 
 
-def write_trees(work: Work) -> None:
+def write_trees(work: Work, groups: list[str]) -> None:
     work.events.progress(0.1, "Quantising the trees")
-    arrays = load_trees(Path(work.spec.model_dir) / TREES_FILE)
-    trees.save(trees.quantise(arrays), work.folder / TREES_FILE)
+    arrays: trees.Arrays = {}
+    for group in groups:
+        plain = load_trees(Path(work.spec.model_dir) / TREES_FILE, group)
+        prefix = f"{group}." if group else ""
+        arrays |= {prefix + name: value for name, value in trees.quantise(plain).items()}
+    trees.save(arrays, work.folder / TREES_FILE)
 
 
 def write_graph(work: Work) -> tuple[str, list[str]]:
@@ -184,7 +189,7 @@ def describe(work: Work, after: Predictor, notes: list[str]) -> dict[str, Any]:
         "before": before,
         "after": after_figures,
         "ratios": ratios,
-        "verdict": "improved" if is_improved else "not_improved",
+        "verdict": IMPROVED if is_improved else NOT_IMPROVED,
         "reasons": reasons,
         "notes": notes,
         "metrics": {work.judged: qualities[1]},

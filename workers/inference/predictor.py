@@ -1,7 +1,8 @@
 """A model folder as something that predicts. numpy, Pillow and ONNX Runtime only, so that it is ready in a second.
 
 Images: ``predict_image(body)`` is decode and run. Tables: ``predict_rows(rows)`` is encode and run; what runs is a
-graph in model.onnx, trees in model.safetensors, or both, blended by their shares.
+graph in model.onnx, trees in model.safetensors, or both, blended by their shares. A blend may hold several groups of
+trees, "trees.0", "trees.1", ...: each gives its own answer, and its arrays stand under "0.", "1.", ... in the file.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from workers.tabular import Encoded, Row, TableEncoder
 META_FILE = "meta.json"
 ONNX_FILE = "model.onnx"
 TREES_FILE = "model.safetensors"
+TREES = "trees"
 NETWORK_PREFIX = "network."
 
 Scorer = Callable[[Encoded], np.ndarray]
@@ -106,12 +108,29 @@ def read_meta(model_dir: Path) -> dict[str, Any]:
 
 def _scorers(model_dir: Path, meta: dict[str, Any], threads: int) -> list[tuple[Scorer, float]]:
     """What runs, and the share that each has in the answer."""
-    shares = meta["blend"] if meta["runtime"] == "blend" else {meta["runtime"]: 1.0}
-    makers = {"onnx": _graph_scorer, "trees": _tree_scorer}
-    return [(makers[runtime](model_dir, meta, threads), share) for runtime, share in shares.items()]
+    return [(_scorer(model_dir, meta, threads, part), share) for part, share in shares_of(meta).items()]
 
 
-def _graph_scorer(model_dir: Path, meta: dict[str, Any], threads: int) -> Scorer:
+def shares_of(meta: dict[str, Any]) -> dict[str, float]:
+    """What a model answers with, and the share of each in the answer: "onnx", "trees", or "trees.<group>"."""
+    return meta["blend"] if meta["runtime"] == "blend" else {meta["runtime"]: 1.0}
+
+
+def tree_groups(meta: dict[str, Any]) -> list[str]:
+    """The groups of trees of a model; "" is one without a name."""
+    return [part.partition(".")[2] for part in shares_of(meta) if part.startswith(TREES)]
+
+
+def _scorer(model_dir: Path, meta: dict[str, Any], threads: int, part: str) -> Scorer:
+    runtime, _, group = part.partition(".")
+    if runtime == TREES:
+        return _tree_scorer(model_dir, meta, group)
+    if runtime == "onnx":
+        return _graph_scorer(model_dir, threads)
+    raise ValueError(f"unknown runtime {runtime!r}")
+
+
+def _graph_scorer(model_dir: Path, threads: int) -> Scorer:
     session = open_session(model_dir / ONNX_FILE, threads)
     names = {item.name for item in session.get_inputs()}
 
@@ -123,17 +142,20 @@ def _graph_scorer(model_dir: Path, meta: dict[str, Any], threads: int) -> Scorer
     return score
 
 
-def _tree_scorer(model_dir: Path, meta: dict[str, Any], threads: int) -> Scorer:
-    ensemble = trees.Ensemble.from_arrays(load_trees(model_dir / TREES_FILE))
+def _tree_scorer(model_dir: Path, meta: dict[str, Any], group: str) -> Scorer:
+    ensemble = trees.Ensemble.from_arrays(load_trees(model_dir / TREES_FILE, group))
     if meta["task"] == TABULAR_CLASSIFICATION:
         return lambda encoded: trees.to_probabilities(ensemble.predict(encoded.matrix()))
     return lambda encoded: ensemble.predict(encoded.matrix())[:, 0]
 
 
-def load_trees(path: Path) -> trees.Arrays:
-    """The arrays of the trees in a model file, without the networks' weights, which serving reads from the graph."""
+def load_trees(path: Path, group: str = "") -> trees.Arrays:
+    """The arrays of a group of trees in a model file, without the networks' weights, which serving reads from the
+    graph."""
+    prefix = f"{group}." if group else ""
     with safe_open(path, framework="numpy") as file:
-        return {name: file.get_tensor(name) for name in file.keys() if not name.startswith(NETWORK_PREFIX)}  # noqa: SIM118
+        names = [name for name in file.keys() if name.startswith(prefix) and not name.startswith(NETWORK_PREFIX)]  # noqa: SIM118
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
 
 def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:

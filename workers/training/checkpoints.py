@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from workers import fence
+from workers.contract import MOST_KEPT_CHECKPOINTS
 
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PREFIX = "step-"
@@ -31,26 +32,37 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The newest `keep` checkpoints in `folder`, each a folder ``step-<number>`` with a manifest.
+    """Checkpoints in `folder`, each a folder ``step-<number>`` with a manifest: the newest `keep`, the one with the
+    highest score, and the newest 50 of those that were asked to be kept.
 
-    Two are kept so that there is one to fall back to when the newest is damaged. `every_seconds` is how often whoever
-    trains should save.
+    Two are kept so that there is one to fall back to when the newest is damaged. `every_seconds` is how soon whoever
+    trains should save first.
     """
+
+    is_whole = True
 
     def __init__(self, folder: Path, *, every_seconds: float = 5.0, keep: int = 2) -> None:
         self.folder, self.every_seconds, self.keep = Path(folder), every_seconds, keep
 
-    def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint, whole or not at all, then drop those too old to keep. Returns its folder.
+    def save(
+        self,
+        *,
+        step: int,
+        tensors: Mapping[str, np.ndarray],
+        state: Mapping[str, Any],
+        score: float | None = None,
+        is_kept: bool = False,
+    ) -> Path:
+        """Write a checkpoint, whole or not at all, then drop those that are not to be kept. Returns its folder.
 
-        Raises OSError, which `is_disk_full` tells apart, and leaves the older ones as they were; Fenced in place of
-        putting it there when the lease may be lost.
+        Raises OSError, such as on a full disk, and leaves the older ones as they were; Fenced in place of putting it
+        there when the lease may be lost.
         """
         final = self.folder / f"{PREFIX}{step:09d}"
         temporary = self.folder / f".{final.name}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
         try:
-            _write(temporary, step, tensors, state)
+            _write(temporary, tensors, state, {"format": 1, "step": step, "score": score, "is_kept": is_kept})
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -78,11 +90,18 @@ class CheckpointStore:
         yield from sorted(self.folder.glob(f"{PREFIX}*"), reverse=True)
 
     def _drop_old(self) -> None:
-        for path in list(self._paths())[self.keep :]:
+        paths = list(self._paths())
+        labels = {path: _labels(path) for path in paths}
+        scored = [path for path in paths if labels[path].get("score") is not None]
+        best = sorted(scored, key=lambda path: labels[path]["score"])[-1:]
+        marked = [path for path in paths if labels[path].get("is_kept")][:MOST_KEPT_CHECKPOINTS]
+        for path in set(paths) - {*paths[: self.keep], *best, *marked}:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _write(folder: Path, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+def _write(
+    folder: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> None:
     folder.mkdir(parents=True)
     try:
         save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, folder / TENSORS)
@@ -93,7 +112,7 @@ def _write(folder: Path, step: int, tensors: Mapping[str, np.ndarray], state: Ma
         raise OSError(int(number[1]), str(error)) from error
     (folder / STATE).write_text(json.dumps(state))
     files = {name: _describe(folder / name) for name in (TENSORS, STATE)}
-    (folder / MANIFEST).write_text(json.dumps({"format": 1, "step": step, "files": files}))
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files}))
     _sync(folder)
 
 
@@ -104,6 +123,14 @@ def is_complete(path: Path) -> bool:
         return bool(files) and all(_describe(path / name) == facts for name, facts in files.items())
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _labels(path: Path) -> dict[str, Any]:
+    """What the manifest says of the checkpoint beside its files; nothing where it cannot be read."""
+    try:
+        return json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -252,6 +252,11 @@ FIELDS: tuple[Field, ...] = (
         "float", 0.0, minimum=0.0, maximum=10_000.0, tasks=TABLES, advanced=True,
     ),
     Field(
+        "checkpoint_every", "Keep checkpoints",
+        "Keep a checkpoint after every so many epochs (50 at most) beside the newest and the best; 0 keeps only those.",
+        "int", 0, minimum=0, maximum=10_000, tasks=IMAGES, advanced=True,
+    ),
+    Field(
         "seed", "Seed",
         "Fixes all random choices, so that the same seed and data give the same model.",
         "int", 0, minimum=0, maximum=2**31 - 1, advanced=True,
@@ -297,6 +302,7 @@ PRESETS: dict[str, Preset] = {
     )
 }  # fmt: skip
 DEFAULT_PRESET = "balanced"
+RESTART_SHARE = 0.3  # of the learning rate's peak, from which a training that had ended goes on; see stages.py
 
 
 def fields_for(task: str) -> tuple[Field, ...]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from workers.contract import ENSEMBLE
 
 ARCHITECTURES = {
     "resnet_tiny": {"widths": (16, 32, 64), "blocks": 1},
@@ -82,10 +86,31 @@ class ImageClassifier(nn.Module):
         self.head.bias /= temperature
 
 
+class ImageEnsemble(nn.Module):
+    """Several classifiers of the same classes as one: what comes out, [N, classes], is the logarithm of the mean of
+    their probabilities, so that it can stand wherever a classifier's logits do."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logarithms = [member(images).log_softmax(dim=1) for member in self.members]
+        return torch.stack(logarithms).logsumexp(dim=0) - math.log(len(logarithms))
+
+
+def build_classifier(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """The untrained classifier that a meta.json describes. Raises KeyError and TypeError where it describes none."""
+    if architecture == ENSEMBLE:
+        members = arguments["members"]
+        return ImageEnsemble([build_classifier(item["architecture"], item["architecture_args"]) for item in members])
+    return ImageClassifier(**arguments)
+
+
 class ImageProbabilities(nn.Module):
     """A trained classifier as it is served: uint8 images [N, H, W, C] to probabilities [N, classes]."""
 
-    def __init__(self, classifier: ImageClassifier) -> None:
+    def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
         self.classifier = deepcopy(classifier).eval()
         for module in list(self.classifier.modules()):

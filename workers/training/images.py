@@ -133,6 +133,7 @@ def fit_model(model: ImageClassifier, data: ImageData, spec: TrainSpec, events: 
         stop=stop,
         checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
         resume=spec.resume,
+        extends_step=spec.extends_step,
         device=spec.device,
         span=TRAINING,
     )  # fmt: skip
@@ -166,6 +167,16 @@ def calibrate(model: ImageClassifier, data: ImageData, device: str) -> float:
     return temperature
 
 
+def write_files(model: nn.Module, data: ImageData, folder: Path) -> None:
+    """The weights, the graph (checked to answer alike) and a sample; `model` is on the CPU."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
+    samples = torch.from_numpy(data.store[shown[:PARITY_SAMPLES]])
+    export_onnx(ImageProbabilities(model), {"image": samples}, "probabilities", folder / "model.onnx")
+    write_sample(data, int(shown[0]), folder / "sample.png")
+
+
 def write_output(
     spec: TrainSpec, data: ImageData, model: ImageClassifier, built: tuple[str, dict[str, Any]], fitted: FitResult,
     probabilities: dict[str, np.ndarray],
@@ -173,12 +184,7 @@ def write_output(
     """Write the model's files, result.json and the mistakes; returns the summary."""
     output = Path(spec.work_dir) / OUTPUT_FOLDER
     folder = output / "model"
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
-    shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
-    samples = torch.from_numpy(data.store[shown[:PARITY_SAMPLES]])
-    export_onnx(ImageProbabilities(model), {"image": samples}, "probabilities", folder / "model.onnx")
-    write_sample(data, int(shown[0]), folder / "sample.png")
+    write_files(model, data, folder)
     result = describe_result(data, model, fitted, probabilities, (folder / "model.onnx").stat().st_size)
     result["mistakes"] = write_mistakes(data, probabilities, output)
     write_json(describe_model(spec, data, built, result["metrics"]), folder / "meta.json")

@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from workers import fence
-from workers.contract import EventWriter, ProgramFailure, is_disk_full
+from workers.contract import EventWriter, ProgramFailure
 from workers.parallel.strategies.base import Strategy
 from workers.training.batches import Batch, Batches
-from workers.training.checkpoints import CheckpointStore
+from workers.training.checkpoints import Checkpoint
 from workers.training.losses import Loss
-from workers.training.optimization import learning_rate_factor
 from workers.training.reporting import Reporter
+from workers.training.saving import CheckpointWriter, Store
+from workers.training.stages import Stage
 from workers.training.stopping import Stop, Stopped
 
 STATE_FORMAT = 2
+WITHOUT_EFFECT = ("checkpoint_every",)  # on what is learned
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ def fit(
     hyperparameters: Mapping[str, Any],
     events: EventWriter,
     stop: Stop,
-    checkpoints: CheckpointStore,
+    checkpoints: Store,
     resume: bool = False,
+    extends_step: int = 0,
     device: str = "cpu",
     span: tuple[float, float] = (0.0, 1.0),
     strategy: Strategy | None = None,
@@ -77,23 +80,21 @@ def fit(
     """Train `model` in place and leave the weights of its best epoch in it.
 
     `evaluate` gets the model in eval mode without gradients. With `resume`, training goes on from the newest complete
-    checkpoint exactly as if it had not been interrupted. `strategy` says how several processes share the work, each of
-    which calls this alike; None is one process. Raises Stopped after writing a checkpoint when `stop` is set, and
-    ProgramFailure with code diverged or unsupported_precision.
+    checkpoint exactly as if it had not been interrupted. With `extends_step` it goes on from an earlier training's
+    checkpoint after so many steps, up to a higher number of epochs (see stages.py), and its best epoch competes.
+    `strategy` says how several processes share the work, each of which calls this alike; None is one process. Raises
+    Stopped after writing a checkpoint when `stop` is set, and ProgramFailure with code diverged, unsupported_precision
+    or nothing_to_extend.
     """
     _check_precision(hyperparameters["mixed_precision"], device)
     reporter = Reporter(events, hyperparameters["epochs"], len(batches), span)
     strategy = strategy or Strategy()
-    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
-    identity = {
-        "format": STATE_FORMAT,
-        "hyperparameters": dict(hyperparameters),
-        "examples": len(batches.targets),
-        "shapes": shapes,
-    }
+    identity = _identity(model, len(batches.targets), hyperparameters, extends_step)
     batches = strategy.prepare(model, batches, loss, hyperparameters, device)
     training = _Training(strategy, batches, evaluate, hyperparameters, stop, checkpoints, reporter, identity)
     if not (resume and training.restore()):
+        if extends_step:
+            raise _nothing_to_extend()
         checkpoints.clear()
     strategy.settle(
         batches, reporter.steps - training.step, events.log if strategy.processes.is_first else lambda sentence: None
@@ -110,6 +111,29 @@ def _check_precision(precision: str, device: str) -> None:
         raise ProgramFailure("unsupported_precision", message, hint=hint, blame="settings", field="mixed_precision")
 
 
+def _nothing_to_extend() -> ProgramFailure:
+    message = "The checkpoint that was to be trained further is damaged, or is not of this data and these settings."
+    hint = "Go on from another checkpoint, or train again from the beginning."
+    return ProgramFailure("nothing_to_extend", message, hint=hint, blame="machine")
+
+
+def _identity(model: nn.Module, examples: int, hyperparameters: Mapping[str, Any], extends_step: int) -> dict[str, Any]:
+    """What must be the same for a checkpoint to be this training's."""
+    return {
+        "format": STATE_FORMAT,
+        "hyperparameters": {name: value for name, value in hyperparameters.items() if name not in WITHOUT_EFFECT},
+        "examples": examples,
+        "shapes": {name: list(value.shape) for name, value in model.state_dict().items()},
+        "extends_step": extends_step,
+    }
+
+
+def _without_length(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity but for how long is trained."""
+    settings = {name: value for name, value in identity["hyperparameters"].items() if name != "epochs"}
+    return {**identity, "hyperparameters": settings, "extends_step": None}
+
+
 @dataclass
 class _Training:
     """How far a training is, and the steps that bring it on; the weights are the strategy's.
@@ -122,9 +146,12 @@ class _Training:
     evaluate: Callable[[nn.Module], Evaluation]
     hyperparameters: Mapping[str, Any]
     stop: Stop
-    checkpoints: CheckpointStore
+    checkpoints: Store
     reporter: Reporter
     identity: dict[str, Any]
+    stage: Stage = field(default_factory=Stage)
+    evaluation: Evaluation | None = None  # of the epoch that ends with `step`
+    saved_step: int | None = None
     step: int = 0
     epoch: int = 0
     epoch_losses: list[float] = field(default_factory=list)
@@ -136,7 +163,8 @@ class _Training:
     def __post_init__(self) -> None:
         self.processes = self.strategy.processes
         self.started = time.monotonic()
-        self.saved_at = -math.inf
+        is_alone = self.processes.world_size == 1  # of a gang's checkpoint no part may be missing
+        self.writer = CheckpointWriter(self.checkpoints, self.reporter.events, self._seconds, may_fail=is_alone)
 
     # One epoch
 
@@ -145,21 +173,25 @@ class _Training:
 
     def _is_stale(self) -> bool:
         patience = self.hyperparameters["early_stopping_patience"]
-        return bool(patience) and self.epoch - self.best_epoch >= patience
+        since = max(self.best_epoch, self.stage.start // len(self.batches))
+        return bool(patience) and self.epoch - since >= patience
 
     def run_epoch(self) -> None:
         """Go on from where this epoch stands: at its start, or in its middle after a resume."""
         for batch in self.batches.epoch(self.epoch, start=self.step - self.epoch * len(self.batches)):
-            self._leave_if_asked()
+            self._save_or_leave()
             self._take_step(batch)
-        self._leave_if_asked()
+        self._save_or_leave()
         self._end_epoch()
 
-    def _leave_if_asked(self) -> None:
-        """Before every step. All processes leave when one is asked to."""
+    def _save_or_leave(self) -> None:
+        """Before every step, and before an epoch is judged. All processes leave when one is asked to; clocks differ, so
+        that all save when one finds it time."""
         fence.check()
-        if self.processes.any(self.stop.requested):
+        is_asked, is_due = self.processes.sum([self.stop.requested, self.writer.is_due()])
+        if (is_asked or is_due) and self.step != self.saved_step:
             self.save()
+        if is_asked:
             raise Stopped
 
     def _take_step(self, batch: Batch) -> None:
@@ -167,15 +199,18 @@ class _Training:
         losses = self.strategy.step(batch, self.step + 1, rate)
         seconds = time.monotonic() - begin
         self.step += 1
+        self.evaluation = None
         for step, loss in enumerate(losses, self.step - len(losses) + 1):
             self._fail_if_diverged(loss, "training loss", step)
             self.epoch_losses.append(loss)
             self.reporter.took_step(step, loss, rate, len(batch), seconds)
 
     def _learning_rate(self) -> float:
+        return self.hyperparameters["learning_rate"] * self._rate_factor()
+
+    def _rate_factor(self) -> float:
         settings = self.hyperparameters
-        factor = learning_rate_factor(settings["scheduler"], self.step, self.reporter.steps, settings["warmup_ratio"])
-        return settings["learning_rate"] * factor
+        return self.stage.factor(settings["scheduler"], self.step, self.reporter.steps, settings["warmup_ratio"])
 
     def _fail_if_diverged(self, value: float, what: str, step: int) -> None:
         if math.isfinite(value):
@@ -196,16 +231,22 @@ class _Training:
         evaluation = self.strategy.evaluate(self.evaluate)
         self._fail_if_diverged(evaluation.score, "validation score", self.step)
         self.epoch += 1
-        if evaluation.score > self.best_score:
+        self.evaluation = evaluation
+        is_best = evaluation.score > self.best_score
+        if is_best:
             self.best_score, self.best_epoch = evaluation.score, self.epoch
             self.strategy.keep_best()
         row = {"epoch": self.epoch, "train_loss": sum(self.epoch_losses) / len(self.epoch_losses)}
         self.history.append(row | {f"val_{name}": value for name, value in evaluation.metrics.items()})
         self.reporter.evaluated(evaluation.metrics, self.step)
         self.epoch_losses = []
-        # Clocks differ, so that all save when one finds it time.
-        if self.is_done() or self.processes.any(time.monotonic() - self.saved_at >= self.checkpoints.every_seconds):
+        is_due = self.processes.any(self.writer.is_due(is_best=is_best))
+        if self.is_done() or self.saved_step is None or self._is_kept() or is_due:
             self.save()
+
+    def _is_kept(self) -> bool:
+        every = self.hyperparameters.get("checkpoint_every", 0)
+        return bool(every) and self.evaluation is not None and self.epoch % every == 0
 
     def finish(self) -> FitResult:
         self.strategy.finish()
@@ -239,30 +280,44 @@ class _Training:
             "best_score": self.best_score if self.best_epoch else None,
             "history": self.history,
             "seconds": self._seconds(),
+            "stage": asdict(self.stage),
+            "rate_factor": self._rate_factor(),
         }
-        try:
-            path = self.checkpoints.save(step=self.step, tensors=tensors, state=state)
-        except OSError as error:
-            is_alone = self.processes.world_size == 1  # of a gang's checkpoint no part may be missing
-            if not (is_alone and is_disk_full(error)):
-                raise
-            self.reporter.events.log(f"The disk is full: going on without a checkpoint of step {self.step}.", "warning")
-            return
-        finally:
-            self.saved_at = time.monotonic()
-        relative = path.relative_to(self.checkpoints.folder.parent)
-        self.reporter.events.checkpoint(relative, step=self.step, epoch=self.step / len(self.batches))
+        self.writer.write(
+            step=self.step,
+            epoch=self.step / len(self.batches),
+            tensors=tensors,
+            state=state,
+            score=self.evaluation.score if self.evaluation else None,
+            metrics=self.evaluation.metrics if self.evaluation else None,
+            is_kept=self._is_kept(),
+        )
+        self.saved_step = self.step
+
+    def _is_ours(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.state["identity"] == self.identity
+
+    def _is_extended(self, checkpoint: Checkpoint) -> bool:
+        """Whether it is the one that this training goes on from: of the same training but for its length."""
+        if not self.identity["extends_step"] == checkpoint.step > 0:
+            return False
+        return _without_length(checkpoint.state["identity"]) == _without_length(self.identity)
 
     def restore(self) -> bool:
         """Take over the newest complete checkpoint; False when there is none of this training."""
         checkpoint = self.checkpoints.load_newest()
-        if checkpoint is None or checkpoint.state["identity"] != self.identity:
+        if checkpoint is None or not (self._is_ours(checkpoint) or self._is_extended(checkpoint)):
             return False
         state = checkpoint.state
+        if self._is_ours(checkpoint):
+            self.stage = Stage(**state["stage"])
+        else:
+            self.stage = Stage.extending(checkpoint.step, state["rate_factor"])
         self.strategy.import_state(checkpoint.tensors, state["strategy"])
         self.reporter.restore(state["reporter"])
         self.step, self.epoch, self.epoch_losses = checkpoint.step, state["epoch"], state["epoch_losses"]
         self.best_epoch, self.history, self.seconds_before = state["best_epoch"], state["history"], state["seconds"]
         self.best_score = state["best_score"] if self.best_epoch else -math.inf
+        self.saved_step = self.writer.saved_step = self.step
         self.reporter.events.log(f"Going on from step {self.step} of {self.reporter.steps}.")
         return True

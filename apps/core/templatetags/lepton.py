@@ -33,6 +33,8 @@ STATUS_LOOKS = {
     "cancelled": ("secondary", "ti-player-stop"),
     "stopped": ("secondary", "ti-player-stop"),
     "stopping": ("secondary", "ti-player-stop"),
+    "paused": ("secondary", "ti-player-pause"),
+    "pausing": ("secondary", "ti-player-pause"),
     "preempted": ("yellow", "ti-arrow-back-up"),
 }
 

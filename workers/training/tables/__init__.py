@@ -1,7 +1,8 @@
 """Table classification and regression.
 
-``output/model/`` gets ``meta.json``, ``model.safetensors``, ``sample.json``, and ``model.onnx`` where a linear model or
-an mlp takes part; ``output/result.json`` gets metrics, confusion, mistakes, importance and history.
+``output/model/`` gets ``meta.json``, ``model.safetensors``, ``sample.json``, ``heldout.safetensors`` (see heldout.py),
+and ``model.onnx`` where a linear model or an mlp takes part; ``output/result.json`` gets metrics, confusion, mistakes,
+importance and history.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from workers.training.tables import evaluation
 from workers.training.tables.checkpointing import Keeper
 from workers.training.tables.data import load_table
 from workers.training.tables.export import load_checked, save_model, write_meta
+from workers.training.tables.heldout import write_heldout
 from workers.training.tables.search import Chosen, member_key, run_search
 from workers.training.tables.study import Study, identity
 
@@ -31,6 +33,9 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     folder = Path(spec.work_dir) / OUTPUT_FOLDER / "model"
     meta = save_model(study, chosen, folder)
     predictor = load_checked(study, chosen, folder)
+    model_bytes = sum(path.stat().st_size for path in folder.iterdir())
+    unit = chosen.predicted if study.classes else study.table.target.original(chosen.predicted)
+    write_heldout(folder, chosen.rows, unit)
     stop.check()
     result = _evaluate(study, chosen, predictor)
     write_meta(folder, meta | {"metrics": result["metrics"]})
@@ -38,7 +43,7 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
         "architecture": meta["architecture"],
         "runtime": meta["runtime"],
         "seconds": round(time.monotonic() - started, 3),
-        "model_bytes": sum(path.stat().st_size for path in folder.iterdir()),
+        "model_bytes": model_bytes,
     }
     (folder.parent / "result.json").write_text(json.dumps(result, indent=1))
     events.progress(1.0, "Done")

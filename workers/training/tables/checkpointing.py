@@ -13,6 +13,7 @@ import numpy as np
 from workers import fence
 from workers.contract import EventWriter
 from workers.training.checkpoints import Checkpoint, CheckpointStore
+from workers.training.saving import CheckpointWriter
 from workers.training.stopping import Stop, Stopped
 from workers.trees import Arrays
 
@@ -30,8 +31,11 @@ class Keeper:
     members: dict[str, Arrays] = field(default_factory=dict)
     histories: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     step: int = 0
-    saved_at: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
     _partial: tuple[str, Arrays, dict[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        self.writer = CheckpointWriter(self.store, self.events, lambda: time.monotonic() - self.started)
 
     def restore(self) -> None:
         """Take over the newest complete checkpoint, if it is of this training."""
@@ -66,15 +70,22 @@ class Keeper:
     def save_if_due(self, key: str, state: Any) -> None:
         """Save when the last time is long ago, or when asked to stop; then raises Stopped. Raises Fenced."""
         fence.check()
-        if self.stop.requested or time.monotonic() - self.saved_at >= self.store.every_seconds:
-            path = self.save(key, *state())
-            self.events.checkpoint(path.relative_to(self.store.folder.parent), step=self.step, epoch=len(self.members))
+        if self.stop.requested or self.writer.is_due():
+            tensors, facts = self._everything(key, *state())
+            self.step += 1
+            self.writer.write(step=self.step, epoch=len(self.members), tensors=tensors, state=facts)
         if self.stop.requested:
             raise Stopped
 
     def save(self, key: str, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
         """Store all finished models and the `tensors` and `state` of `key`, the present one. Returns the folder."""
+        everything, facts = self._everything(key, tensors, state)
         self.step += 1
+        return self.store.save(step=self.step, tensors=everything, state=facts)
+
+    def _everything(
+        self, key: str, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]
+    ) -> tuple[Arrays, dict[str, Any]]:
         everything = {
             f"{member}{SEPARATOR}{name}": array
             for member, arrays in self.members.items()
@@ -87,9 +98,7 @@ class Keeper:
             "histories": self.histories,
             "partial": {"key": key, "state": dict(state)} if state else None,
         }
-        path = self.store.save(step=self.step, tensors=everything, state=facts)
-        self.saved_at = time.monotonic()
-        return path
+        return everything, facts
 
     def store_for(self, key: str) -> MemberStore:
         return MemberStore(self, key)
@@ -101,6 +110,7 @@ class MemberStore:
 
     keeper: Keeper
     key: str
+    is_whole = False
 
     @property
     def folder(self) -> Path:

@@ -76,7 +76,9 @@ class Study:
     def curves(self, key: str) -> EventWriter:
         """Where model `key` reports. Only the first model draws curves: those of the next would run over them."""
         self.curve_key = self.curve_key or key
-        return self.events if key == self.curve_key else WithoutCurves(self.events.path, self.events._file)
+        if key == self.curve_key:
+            return self.events
+        return WithoutCurves(self.events.path, self.events._file, self.events._pending)
 
 
 class WithoutCurves(EventWriter):
