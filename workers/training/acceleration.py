@@ -1,6 +1,6 @@
 """How the steps of one training are computed: in how many bits, and compiled or not.
 
-It is settled once, before the first step, by what the settings say or by trial on this machine, and stands in the
+It is settled once, after the first step, by what the settings say or by trial on this machine, and stands in the
 checkpoints: a training goes on in the way in which it began.
 """
 
@@ -16,7 +16,7 @@ import torch
 AUTO, ON, OFF = "auto", "on", "off"
 FULL, BF16, FP16 = "no", "bf16", "fp16"
 TYPES = {BF16: torch.bfloat16, FP16: torch.float16}
-# A trial takes the time of some ten steps, and what it finds must be plainly better than chance.
+# A trial takes the time of eight steps, and what it finds must be plainly better than chance.
 FEWEST_STEPS, ROUNDS, MARGIN = 100, 3, 1.15
 # Compiling takes from ten seconds to a minute for each size of batch, and gains a few per cent on most CPUs.
 COMPILING_SECONDS = 60.0
@@ -90,7 +90,7 @@ def _choose_precision(way: Way, wanted: str, device_type: str, steps: int, measu
         return way
     half = replace(way, precision=BF16)
     # In turns, so that what else the machine does strikes both alike.
-    pairs = [(measure(way), measure(half)) for _ in range(ROUNDS)]
+    pairs = [(measure(way), measure(half)) for _ in range(1 + ROUNDS)][1:]  # the first ones warm up
     in_full, in_half = (min(seconds) for seconds in zip(*pairs, strict=True))
     chosen = half if in_half * MARGIN < in_full else way
     times = f"{1000 * in_full:.1f} ms in 32 bits and {1000 * in_half:.1f} ms in bf16"
@@ -105,13 +105,13 @@ def _named(way: Way) -> str:
 def _choose_compiling(way: Way, wanted: str, device_type: str, steps: int, measure: Measure, log: Log) -> Way:
     if wanted == AUTO and steps < FEWEST_STEPS:
         return way
-    plain = measure(way)
+    plain = min(measure(way) for _ in range(ROUNDS))
     if wanted == AUTO and plain * steps < WORTH_COMPILING.get(device_type, WORTH_COMPILING["cpu"]):
         return way
     compiled, begin = replace(way, is_compiled=True), time.monotonic()
     try:
         measure(compiled)
-        spent, seconds = time.monotonic() - begin, measure(compiled)
+        spent, seconds = time.monotonic() - begin, min(measure(compiled) for _ in range(ROUNDS))
     except Exception as error:  # whatever the compiler and what it calls raise; without a C++ compiler, for one
         log(f"The model cannot be compiled here and is trained as it is: {_first_line(error)}")
         return way

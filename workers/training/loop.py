@@ -96,9 +96,7 @@ def fit(
         if extends_step:
             raise _nothing_to_extend()
         checkpoints.clear()
-    strategy.settle(
-        batches, reporter.steps - training.step, events.log if strategy.processes.is_first else lambda sentence: None
-    )
+    strategy.make_room(batches, events.log)
     while not training.is_done():
         training.run_epoch()
     return training.finish()
@@ -195,6 +193,7 @@ class _Training:
             raise Stopped
 
     def _take_step(self, batch: Batch) -> None:
+        self.strategy.settle(batch, self.step, self.reporter.steps)
         begin, rate = time.monotonic(), self._learning_rate()
         losses = self.strategy.step(batch, self.step + 1, rate)
         seconds = time.monotonic() - begin

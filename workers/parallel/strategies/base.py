@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from workers.parallel.plan import SINGLE, ParallelPlan
 from workers.parallel.processes import Processes
-from workers.parallel.strategies.settling import Volatile, divide, settle
+from workers.parallel.strategies.settling import Volatile, divide, kept_bytes, make_room, settle
 from workers.training.acceleration import FP16, Log, Way, first_way
 from workers.training.batches import Batch, Batches
 from workers.training.losses import Loss
@@ -61,6 +61,15 @@ class Strategy:
     def _apply(self, model: nn.Module) -> nn.Module:
         return model.to(self.device)
 
+    def measure_activations(self, batch: Batch, rows: int) -> int:
+        """Bytes that a pass over the first `rows` of `batch` keeps for its way back, beside the weights."""
+        self.model.train()
+        self.volatile.keep()
+        try:
+            return kept_bytes(self.model, lambda: self._forward(*batch.take(0, rows)))
+        finally:
+            self.volatile.restore()
+
     def use(self, way: Way) -> None:
         """Compute steps in this way from now on; models are compiled when they are first called."""
         self.way = way
@@ -69,11 +78,19 @@ class Strategy:
             self.compiled = torch.compile(self.model, dynamic=False)
         self.trained = self.compiled if way.is_compiled else self.model
 
-    def settle(self, batches: Batches, steps: int, log: Log) -> None:
-        """Find out how the `steps` that are to come are computed fastest here, unless a checkpoint has said it."""
+    def make_room(self, batches: Batches, log: Log) -> None:
+        """Cut batches into parts that fit into memory; `log` is told of this and of what else is found out."""
         self.log = log if self.processes.is_first else _say_nothing
         if not self.is_settled:
-            self.use(settle(self, next(batches.epoch(0)), steps, self.log))
+            make_room(self, next(batches.epoch(0)), self.log)
+
+    def settle(self, batch: Batch, taken: int, steps: int) -> None:
+        """Find out how the rest of `steps` is computed fastest here, of which `taken` are taken, once and for all.
+
+        The first step is taken as it comes, so that whoever waits for it does not wait for trials too.
+        """
+        if taken and not self.is_settled:
+            self.use(settle(self, batch, steps - taken, self.log))
             self.is_settled = True
 
     def try_descent(self, batch: Batch) -> None:
@@ -125,7 +142,7 @@ class Strategy:
         for position, (start, stop) in enumerate(parts):
             inputs, targets = batch.take(start, stop)
             with self._accumulating(is_last=position == len(parts) - 1):
-                loss = self.forward(inputs, targets) * (self.loss.weigh(targets) / whole)
+                loss = self._forward(inputs, targets) * (self.loss.weigh(targets) / whole)
                 self.scaler.scale(loss).backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum().item()
@@ -138,14 +155,22 @@ class Strategy:
         """Around the micro-batches of one step; gradients are exchanged in the last alone."""
         return contextlib.nullcontext()
 
-    def forward(self, inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
+    def _forward(self, inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
         """The mean loss of these rows."""
         with self._autocast():
-            outputs = self.trained(*(item.to(self.device) for item in inputs))
+            outputs = self._answer(*(item.to(self.device) for item in inputs))
         return self.loss(outputs.float(), targets.to(self.device))
 
+    def _answer(self, *inputs: Tensor) -> Tensor:
+        return self.trained(*inputs)
+
+    @property
+    def precision(self) -> torch.dtype | None:
+        """The type that steps are computed in, where that is not the weights' own."""
+        return self.way.dtype
+
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        return torch.autocast(self.device_type, self.way.dtype, enabled=self.way.dtype is not None)
+        return torch.autocast(self.device_type, self.precision, enabled=self.precision is not None)
 
     def _clip_gradients(self) -> None:
         if longest := self.hyperparameters["max_grad_norm"]:
@@ -176,7 +201,7 @@ class Strategy:
         """This process's part of the state of the training, as arrays and as plain values."""
         averaged = self.average.model if self.average else None
         arrays, plain = export_state(self.model, self.optimizer, averaged, self.best)
-        way = self.way.as_dict() | {"accumulation": self.plan.accumulation}
+        way = self.way.as_dict() | {"accumulation": self.plan.accumulation, "is_settled": self.is_settled}
         return arrays, {"optimizer": plain, "scaler": self.scaler.state_dict(), "way": way}
 
     def import_state(self, arrays: dict[str, np.ndarray], plain: dict[str, Any]) -> None:
@@ -186,8 +211,8 @@ class Strategy:
         self.scaler.load_state_dict(plain["scaler"])
         way = dict(plain["way"])
         self.plan = replace(self.plan, accumulation=way.pop("accumulation"))
+        self.is_settled = way.pop("is_settled")
         self.use(Way(**way))
-        self.is_settled = True
 
     def finish(self) -> None:
         """Leave the best weights in the model that `prepare` was given."""

@@ -1,11 +1,12 @@
-"""What a strategy finds out on its machine before the first step, and what it does when memory runs out in one.
+"""What a strategy finds out on its machine: the parts of a batch that fit into memory, and how steps are fastest.
 
-Trials run the strategy's own forward and backward on the first batch, and leave no trace in the training.
+Trials run the strategy's own forward and backward on a batch, and leave no trace in the training.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 # The strategies whose step is a forward and a backward of one process that another precision may compute.
 TRIED = (SINGLE, DDP)
-TIMED_STEPS = 2
 # Of the free memory, what may be kept of the activations: their gradients and workspaces take about as much again.
 ACTIVATIONS_SHARE = 0.4
 PROBE_ROWS = 8
@@ -51,15 +51,37 @@ class Volatile:
             torch.cuda.set_rng_state(self.random[1])
 
 
-def settle(strategy: Strategy, batch: Batch, steps: int, log: Log) -> Way:
-    """The way in which `strategy` should compute the `steps` to come, judged on `batch`; the first process decides.
+def make_room(strategy: Strategy, batch: Batch, log: Log) -> None:
+    """Cut batches like `batch` into parts whose activations fit into the machine's memory.
 
-    The batch is cut into so many micro-batches as fit into the memory of this machine.
+    A system that promises more memory than it has kills who takes it. Devices do not, so that there steps are tried.
     """
+    if strategy.name != SINGLE or strategy.device_type != "cpu":
+        return
+    rows = len(batch)
+    probed = min(PROBE_ROWS, rows)
+    try:
+        needed = rows / probed * strategy.measure_activations(batch, probed)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return  # the first step will divide its batch by trying
+    free, parts = ACTIVATIONS_SHARE * available_bytes(), min(rows, strategy.plan.accumulation)
+    wanted = parts
+    while needed / wanted > free and wanted < rows:
+        wanted = min(rows, 2 * wanted)
+    if wanted > parts:
+        strategy.plan = replace(strategy.plan, accumulation=wanted)
+        log(
+            f"A batch of {rows} would keep {needed / 2**20:.0f} MB of activations, more than fits: it is computed in "
+            f"{wanted} parts, one after the other."
+        )
+
+
+def settle(strategy: Strategy, batch: Batch, steps: int, log: Log) -> Way:
+    """The way in which `strategy` should compute the `steps` to come, judged on `batch`; the first process decides."""
     if strategy.name not in TRIED:
         return strategy.way
-    if strategy.processes.world_size == 1 and strategy.device_type == "cpu":
-        _divide_to_fit(strategy, batch, log)
 
     def measure(way: Way) -> float:
         return strategy.processes.from_first(_seconds(strategy, batch, way))
@@ -76,17 +98,15 @@ def settle(strategy: Strategy, batch: Batch, steps: int, log: Log) -> Way:
 
 
 def _seconds(strategy: Strategy, batch: Batch, way: Way) -> float:
-    """The fastest of a few passes over `batch` after one that warms up, or compiles."""
-    before, found = strategy.way, []
+    """Of one pass over `batch` and back."""
+    before = strategy.way
     strategy.use(way)
     try:
-        for _ in range(1 + TIMED_STEPS):
-            begin = time.perf_counter()
-            strategy.try_descent(batch)
-            found.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+        strategy.try_descent(batch)
+        return time.perf_counter() - begin
     finally:
         strategy.use(before)
-    return min(found[1:])
 
 
 def divide(strategy: Strategy, rows: int, log: Log, evidence: str) -> None:
@@ -108,34 +128,10 @@ def divide(strategy: Strategy, rows: int, log: Log, evidence: str) -> None:
     )
 
 
-def _divide_to_fit(strategy: Strategy, batch: Batch, log: Log) -> None:
-    """A system that promises more memory than it has kills who takes it: so what a step needs is counted first."""
-    rows, volatile = len(batch), Volatile(strategy.model, strategy.device_type)
-    probed = min(PROBE_ROWS, rows)
-    try:
-        needed = rows / probed * _activation_bytes(strategy, *batch.take(0, probed))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return  # the first step will divide its batch by trying
-    finally:
-        volatile.restore()
-    free, parts = ACTIVATIONS_SHARE * available_bytes(), min(rows, strategy.plan.accumulation)
-    wanted = parts
-    while needed / wanted > free and wanted < rows:
-        wanted = min(rows, 2 * wanted)
-    if wanted > parts:
-        strategy.plan = replace(strategy.plan, accumulation=wanted)
-        log(
-            f"A batch of {rows} would keep {needed / 2**20:.0f} MB of activations, more than fits: it is computed in "
-            f"{wanted} parts, one after the other."
-        )
-
-
-def _activation_bytes(strategy: Strategy, inputs: tuple[Tensor, ...], targets: Tensor) -> int:
-    """What one forward pass keeps for its backward pass, beside the weights."""
+def kept_bytes(model: nn.Module, forward: Callable[[], Tensor]) -> int:
+    """What `forward` keeps for its backward pass, beside the weights of `model`."""
     kept: dict[int, int] = {}
-    weights = {parameter.untyped_storage().data_ptr() for parameter in strategy.model.parameters()}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
 
     def count(tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -144,5 +140,5 @@ def _activation_bytes(strategy: Strategy, inputs: tuple[Tensor, ...], targets: T
         return None  # nothing goes back through this pass
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
-        strategy.forward(inputs, targets)
+        forward()
     return sum(kept.values())
