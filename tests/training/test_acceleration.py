@@ -133,7 +133,7 @@ def test_a_compiled_training_comes_to_the_same(tmp_path: Path, monkeypatch: pyte
     plain = run(tmp_path / "plain", epochs=2, mixed_precision="no", compile="off")
     assert compiled.acceleration["is_compiled"]
     assert [row["val_loss"] for row in compiled.history] == pytest.approx(
-        [row["val_loss"] for row in plain.history], rel=1e-3
+        [row["val_loss"] for row in plain.history], rel=0.02
     )
 
 

@@ -90,7 +90,7 @@ def test_an_automatic_batch_size_follows_from_the_number_of_examples(tmp_path: P
     assert result.steps == 2 * 96 // 16
 
 
-# Room for 200 MB beside what a fresh interpreter takes. The first network keeps 12 MB of every example for its backward
+# Room for 400 MB beside what a fresh interpreter takes. The first network keeps 25 MB of every example for its backward
 # pass, which can be counted before; the second takes as much for a moment only, which cannot.
 SCRIPT = """
 import resource, sys
@@ -111,10 +111,10 @@ class Net(nn.Module):
         self.head = nn.Linear(4, 2)
     def forward(self, inputs):
         if sys.argv[2] == "kept":
-            wide = inputs[:, :1].expand(-1, 1_500_000) * self.head.weight[0, 0]
+            wide = inputs[:, :1].expand(-1, 3_000_000) * self.head.weight[0, 0]
             return self.head(inputs) + wide.square().mean(dim=1, keepdim=True)
         with torch.no_grad():
-            wide = inputs[:, :1].expand(-1, 3_000_000) * 2
+            wide = inputs[:, :1].expand(-1, 6_000_000) * 2
         return self.head(inputs) + wide.mean(dim=1, keepdim=True)
 
 work = Path(sys.argv[1])
@@ -122,7 +122,7 @@ prepare_torch(1, 0)
 inputs, targets = torch.randn(64, 4), torch.arange(64) % 2
 settings = resolve("image_classification", "fast", {"epochs": 1, "batch_size": 64})
 taken = psutil.Process().memory_info().vms
-resource.setrlimit(resource.RLIMIT_AS, (taken + 200 * 2**20,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (taken + 400 * 2**20,) * 2)
 result = fit(Net(), Batches([inputs], targets, 64, 0), lambda model: Evaluation(0.0, {}), make_loss(settings),
              hyperparameters=settings, events=EventWriter(work / "events.jsonl"), stop=Stop(),
              checkpoints=CheckpointStore(work / "checkpoints"))
