@@ -42,6 +42,7 @@ LEPTON_LEASE_SECONDS = int(env("LEPTON_LEASE_SECONDS", "60"))
 BEAT_SECONDS = LEPTON_LEASE_SECONDS / 12  # machines beat, runners renew and the site looks: each often in one lease
 LEPTON_CHECKPOINT_SECONDS = float(env("LEPTON_CHECKPOINT_SECONDS", "5"))
 LEPTON_SPARES = env_bool("LEPTON_SPARES", default=True)
+LEPTON_DECODED_BYTES = int(env("LEPTON_DECODED_BYTES", str(10 * 10**9)))
 LEPTON_CURRENCY = env("LEPTON_CURRENCY", "€")
 LEPTON_BASE_URL = env("LEPTON_BASE_URL", "http://127.0.0.1:8000")
 

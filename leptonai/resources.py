@@ -145,8 +145,15 @@ class Jobs(Resource):
         return self._http.request("POST", self.path, json={"kind": kind, **fields})
 
     def train(self, dataset: int | str, **fields: Any) -> Record:
-        """Train on a data set (its id or name)."""
+        """Train on a data set (its id or name). With several `devices`, `strategy` is "auto", "single", "ddp", "fsdp",
+        "pipeline" or "local_sgd"; see `plan` for what the site would choose."""
         return self.create("train", dataset=dataset, **fields)
+
+    def plan(self, dataset: int | str, *, devices: int = 1, strategy: str = "auto", **fields: Any) -> Record:
+        """How a training would be spread over devices, what a step would take, and why not otherwise; nothing starts.
+        `plan.is_measured` is False while the figures are estimated, `plan.is_measuring` True while that will change."""
+        body = {"dataset": dataset, "devices": devices, "strategy": strategy, **fields}
+        return self._http.request("POST", f"{self.path}plan/", json=body)
 
     def compress(self, model: int | str, *, method: str = "int8", **fields: Any) -> Record:
         """Compress a model (its id or name; the newest version unless `version` is given)."""

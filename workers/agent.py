@@ -21,7 +21,7 @@ from apps.jobs.members import claim_member, members_to_claim
 from apps.jobs.models import Job, Member
 from apps.resources.models import Node
 from apps.resources.nodes import retire_node
-from workers import replicas
+from workers import links, profiles, replicas
 from workers.artifacts import is_spread, jobs_folder, node_folder, runner_log
 from workers.heartbeat import Heartbeat
 from workers.launcher import end_tree, find_by_token, launch
@@ -53,7 +53,7 @@ class Agent:
         self.spares = Spares(name)
         self.heartbeat = Heartbeat(name, self.folder, stopping=self.stopping, on_refused=self._leave)
         # Apart, because a replica may let whoever asks it wait for ten seconds.
-        looks = {"agent": self._look, "replicas": replicas.supervise}
+        looks = {"agent": self._look, "replicas": replicas.supervise, "measuring": measure_for_plans}
         self.bells = {name: threading.Event() for name in looks}
         self.threads = [
             threading.Thread(target=self._loop, args=(look, self.bells[name]), name=name, daemon=True)
@@ -81,6 +81,7 @@ class Agent:
         if node is None:
             return
         retire_node(node=node)  # first, so that no new work is sent here meanwhile
+        profiles.stop(node)
         if with_work:
             end_tree(runner_prefix(self.name), grace_seconds=STOP_GRACE_SECONDS)
             replicas.stop_all(node)
@@ -113,6 +114,12 @@ class Agent:
             self.looked_for_orphans_at = time.monotonic()
         start_granted(node, self.spares)
         self.spares.keep(node)
+
+
+def measure_for_plans(node: Node) -> None:
+    """Models and links that somebody wants to plan with."""
+    profiles.supervise(node)
+    links.supervise(node)
 
 
 def start_granted(node: Node, spares: Spares) -> None:

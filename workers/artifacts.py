@@ -12,10 +12,12 @@ from apps.core.errors import StorageFull
 from apps.core.storage import Blob, DamagedBlob, check_reachable, discard_if_damaged, fetch, put_file
 from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Member
+from apps.jobs.plans import plan_of_grant
 from apps.registry.models import ModelVersion
-from apps.resources.models import Node
+from apps.resources.models import Device, Node
 from workers.contract import (
     CHECKPOINT_FOLDER,
+    KIND_IMAGES,
     OUTPUT_FOLDER,
     CompressSpec,
     DataFile,
@@ -24,6 +26,7 @@ from workers.contract import (
     PrepareSpec,
     TrainSpec,
 )
+from workers.decoded import cache_folder
 from workers.devices import usable_cpus
 from workers.parallel.plan import DDP, ParallelPlan
 
@@ -83,6 +86,15 @@ def _data_paths(job: Job, folder: Path) -> dict[str, str]:
     return {"data_path": str(data), "index_path": str(index)}
 
 
+def _cache_dir(member: Member) -> str:
+    """Where decoded images of the job's data are kept; a table is read as it is."""
+    version = member.job.dataset_version
+    if version.kind != KIND_IMAGES:
+        return ""
+    data, _index = DATA_FILES[version.kind]
+    return str(cache_folder(node_folder(member.node.name) / "decoded", version.outputs[data]["sha256"]))
+
+
 def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
     job = member.job
     return TrainSpec(
@@ -93,9 +105,10 @@ def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
         resume=resume,
         device=device_name(member),
         threads=threads(member),
-        plan=plan_of(job),
+        plan=plan_of(member),
         extends_step=job.extends_step,
         checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
+        cache_dir=_cache_dir(member),
         **_data_paths(job, folder),
     )
 
@@ -137,12 +150,20 @@ def _fuse_spec(member: Member, folder: Path) -> FuseSpec:
     )
 
 
-def plan_of(job: Job) -> dict:
-    """How the training is spread: as was planned, else over all devices of the grant with their gradients averaged."""
-    devices = job.allocation.devices_asked
-    if job.plan or devices <= 1:
-        return job.plan
-    return ParallelPlan(DDP, world_size=devices).as_dict()
+def plan_of(member: Member) -> dict:
+    """How the training is spread over the devices of the grant: as was planned, else with their gradients averaged."""
+    job = member.job
+    devices = granted_devices(member)
+    if job.plan:
+        return plan_of_grant(job, devices).as_dict()
+    return ParallelPlan(DDP, world_size=len(devices)).as_dict() if len(devices) > 1 else {}
+
+
+def granted_devices(member: Member) -> list[Device]:
+    """The devices of all machines of the attempt, in the order of the ranks of their processes."""
+    machines = list(member.job.members.filter(attempt=member.attempt).order_by("rank").values_list("node", flat=True))
+    held = member.job.allocation.devices.select_related("node").prefetch_related("node__devices")
+    return sorted(held, key=lambda device: (machines.index(device.node_id), device.kind, device.index))
 
 
 def held_devices(member: Member) -> list[tuple[str, int]]:

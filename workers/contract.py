@@ -86,6 +86,8 @@ class TrainSpec:
 
     `extends_step` is for training further than an earlier training went: the optimiser steps that its checkpoint, which
     lies in ``checkpoints/``, has behind it; 0 where there is none. The number of epochs is then that of both together.
+
+    `cache_dir` is where what was decoded of this data is kept for later trainings on it; empty is the work folder.
     """
 
     work_dir: str
@@ -100,6 +102,7 @@ class TrainSpec:
     plan: dict[str, Any] = field(default_factory=dict)
     checkpoint_seconds: float = 5.0
     extends_step: int = 0
+    cache_dir: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ def replica_token(node_name: str, replica_id: int) -> str:
     return f"{replica_prefix(node_name)}{replica_id}/"
 
 
+def profile_prefix(node_name: str) -> str:
+    return f"{site_prefix()}/profile/{node_name}/"
+
+
 def spare_prefix(node_name: str) -> str:
     return f"{site_prefix()}/spare/{node_name}/"
 

@@ -20,21 +20,25 @@ from apps.core.errors import Conflict, NotFound
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.jobs.continuing import clone_job, extend_training, terms_of
 from apps.jobs.models import Job, JobLog, Metric
+from apps.jobs.pausing import pause_job, resume_job
+from apps.jobs.plans import check_strategy, describe, plan_training
 from apps.jobs.serializers import (
     CloneInput,
     ExtendInput,
     JobDetailSerializer,
     JobInput,
     JobSerializer,
+    PlanInput,
+    PlanSerializer,
     WantedInput,
+    present_plan,
     read_wanted,
 )
 from apps.jobs.services import (
     ONE_DEVICE,
     cancel_job,
     change_terms,
-    pause_job,
-    resume_job,
+    draft_training,
     submit_compression,
     submit_fusion,
     submit_training,
@@ -122,7 +126,7 @@ def start_training(request: Request, wanted: dict) -> Job:
         team=request.team,
         user=request.user,
         version=_data_version(dataset, wanted.get("version")),
-        **{key: wanted[key] for key in ("model_name", "task", "target", "preset", "hyperparameters")},
+        **{key: wanted[key] for key in ("model_name", "task", "target", "preset", "hyperparameters", "strategy")},
         **_where(wanted),
     )
 
@@ -186,6 +190,33 @@ def _numbered(versions: QuerySet, number: int, name: str):
         message = _("%(name)s has no version %(number)d.") % {"name": name, "number": number}
         raise NotFound(message, field="version")
     return version
+
+
+class PlanPreview(GenericAPIView):
+    serializer_class = PlanSerializer
+
+    @extend_schema(request=PlanInput, responses=PlanSerializer)
+    def post(self, request: Request) -> Response:
+        """How a training would be spread over devices, and why so; nothing is started. What has not been measured is
+        estimated, and the machines are asked to measure it: ask again while `is_measuring`."""
+        require_write(request)
+        sent = PlanInput(data=request.data)
+        sent.is_valid(raise_exception=True)
+        chosen = sent.validated_data
+        dataset = find_by_id_or_name(Dataset.objects.filter(team=request.team), chosen["dataset"], "dataset")
+        job = draft_training(
+            team=request.team,
+            user=request.user,
+            version=_data_version(dataset, chosen.get("version")),
+            preset=chosen["preset"],
+            hyperparameters=chosen["hyperparameters"],
+        )
+        wanted = read_wanted(chosen, Wanted(default_pool(), ONE_DEVICE))
+        check_strategy(job, chosen["strategy"])
+        planned = plan_training(job, wanted, chosen["strategy"], may_measure=True)
+        if planned is None:
+            raise Conflict(_("Only trainings on images are spread over devices."), code="not_spreadable")
+        return Response(present_plan(describe(planned), is_measuring=planned.is_measuring, refusal=planned.refusal))
 
 
 class JobDetail(RetrieveAPIView):
@@ -338,6 +369,7 @@ class JobLogs(AfterListView):
 
 api_urlpatterns = [
     path("jobs/", JobList.as_view(), name="api_jobs"),
+    path("jobs/plan/", PlanPreview.as_view(), name="api_job_plan"),
     path("jobs/<int:pk>/", JobDetail.as_view(), name="api_job"),
     path("jobs/<int:pk>/cancel/", JobCancel.as_view(), name="api_job_cancel"),
     path("jobs/<int:pk>/pause/", JobPause.as_view(), name="api_job_pause"),

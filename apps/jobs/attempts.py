@@ -292,7 +292,10 @@ def requeue_job(*, job: Job, attempt: int, message: str, is_strike: bool) -> boo
     """Back to the queue, or to rest where somebody has asked for a pause; the next execution resumes from the newest
     checkpoint. The third strike fails the job."""
     with transaction.atomic():
-        if Job.objects.select_for_update().get(pk=job.pk).is_being_paused:
+        found = Job.objects.select_for_update().get(pk=job.pk)
+        if found.status not in Job.ACTIVE:
+            return False
+        if found.is_being_paused:
             return _rest(job, attempt, message if is_strike else "")
     strikes = _strikes(job, attempt) if is_strike else job.strikes
     if strikes >= MAX_STRIKES:

@@ -13,8 +13,17 @@ from apps.accounts.models import User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, NotFound, Unprocessable
 from apps.datasets.models import DatasetVersion
+from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Metric
-from apps.jobs.services import ONE_DEVICE, queue_job, require_ready, submit_compression, submit_training
+from apps.jobs.plans import AUTO
+from apps.jobs.services import (
+    ONE_DEVICE,
+    queue_job,
+    require_ready,
+    submit_compression,
+    submit_fusion,
+    submit_training,
+)
 from apps.registry.models import ModelVersion
 from apps.resources.nodes import default_pool
 from apps.resources.refusals import may_prioritise
@@ -71,7 +80,7 @@ def extend_training(*, job: Job, user: User | None, epochs: int, checkpoint_id: 
         preset=job.preset,
         hyperparameters=settings,
         model_name=job.model_name,
-        plan=job.plan,
+        strategy=job.plan.get("strategy", AUTO),
         continues=job,
         extends_step=checkpoint.step,
     )
@@ -140,26 +149,41 @@ def clone_job(
     *, job: Job, user: User | None, version: DatasetVersion | None = None, base_version: ModelVersion | None = None,
     wanted: Wanted | None = None, changes: Mapping[str, Any],
 ) -> Job:  # fmt: skip
-    """Run the job again. `changes` replaces some of model_name, task, target, preset and hyperparameters of a training,
-    or method of a compression; `hyperparameters` those of its values that are named. Raises Conflict, and what a submit
-    raises."""
+    """Run the job again. `changes` replaces some of model_name, task, target, preset, strategy and hyperparameters of a
+    training (of hyperparameters those that are named), method of a compression, method and model_name of a fusion.
+    Raises Conflict, and what a submit raises."""
     wanted = wanted or terms_of(job, user)
     where = {"demand": wanted.demand, "terms": replace(wanted.terms, estimate=None), "pool": wanted.pool}
-    if job.kind == Job.Kind.COMPRESS:
-        base = base_version or job.base_version
-        if base is None:
-            raise Conflict(_("The model that was compressed is gone."), code="model_gone")
-        method = changes.get("method", job.method)
-        return submit_compression(team=job.team, user=user, base_version=base, method=method, **where)
-    if job.kind != Job.Kind.TRAIN:
-        raise Conflict(_("A check belongs to its upload. Upload the data again to check it."), code="cannot_clone")
-    version = version or job.dataset_version
+    who = {"team": job.team, "user": user}
+
+    def chosen(*names: str) -> dict[str, Any]:
+        return {name: changes.get(name, getattr(job, name)) for name in names}
+
+    match job.kind:
+        case Job.Kind.TRAIN:
+            version = _data(version or job.dataset_version)
+            own = own_settings(job) | dict(changes.get("hyperparameters", {}))
+            names = chosen("model_name", "task", "target", "preset")
+            names["strategy"] = changes.get("strategy", job.prediction.get("asked", AUTO))
+            return submit_training(**who, version=version, **names, hyperparameters=own, **where)
+        case Job.Kind.COMPRESS:
+            base_version = _base(base_version or job.base_version)
+            return submit_compression(**who, base_version=base_version, **chosen("method"), **where)
+        case Job.Kind.FUSE:
+            return submit_fusion(**who, versions=parts_of(job), **chosen("method", "model_name"), **where)
+    raise Conflict(_("A check belongs to its upload. Upload the data again to check it."), code="cannot_clone")
+
+
+def _data(version: DatasetVersion | None) -> DatasetVersion:
     if version is None:
         raise Conflict(_("The data this job was trained on is gone. Choose other data."), code="data_gone")
-    kept = {name: getattr(job, name) for name in ("model_name", "task", "target", "preset")}
-    chosen = {name: changes.get(name, value) for name, value in kept.items()}
-    own = own_settings(job) | dict(changes.get("hyperparameters", {}))
-    return submit_training(team=job.team, user=user, version=version, **chosen, hyperparameters=own, **where)
+    return version
+
+
+def _base(version: ModelVersion | None) -> ModelVersion:
+    if version is None:
+        raise Conflict(_("The model that was compressed is gone. Choose another."), code="model_gone")
+    return version
 
 
 def own_settings(job: Job) -> dict[str, Any]:

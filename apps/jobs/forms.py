@@ -346,4 +346,6 @@ def values_of_job(job: Job) -> dict[str, str]:
     """A job's choices as the form takes them, to clone it."""
     own = {name: shown(value) for name, value in job.hyperparameters.items()}
     where = written(wanted_of(job.allocation).choices) if job.allocation else {}
+    if job.prediction:
+        where["strategy"] = job.prediction["asked"]
     return {"task": job.task, "target": job.target, "preset": job.preset, "model_name": job.model_name, **own, **where}

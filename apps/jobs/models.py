@@ -15,7 +15,8 @@ class Job(models.Model):
 
     A paused job has given everything back and goes on from its newest checkpoint when it is resumed. `continues` is the
     training that this one trains further, from its checkpoint after `extends_step` steps. `node` is the machine that
-    leads. `plan` says how it is spread over its devices (workers/parallel/plan.py); {} is as usual.
+    leads. `plan` says how it is spread over its devices (workers/parallel/plan.py), {} is as usual; `prediction` what
+    was expected of that plan when it was made, and why not of another (apps/jobs/plans.py).
     `parts` are the model versions that a fusion is made of, in the order they were given: [{"id", "name"}]. Like a
     lineage it names what was there; a version that was deleted since leaves its name.
     """
@@ -67,6 +68,7 @@ class Job(models.Model):
     allocation = models.OneToOneField(Allocation, null=True, on_delete=models.SET_NULL, related_name="job")
     node = models.ForeignKey(Node, null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
     plan = models.JSONField(default=dict, blank=True)
+    prediction = models.JSONField(default=dict, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     pause_requested_at = models.DateTimeField(null=True, blank=True)
 

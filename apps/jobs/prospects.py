@@ -11,6 +11,7 @@ from apps.accounts.models import User
 from apps.core.errors import DomainError
 from apps.core.templatetags.lepton import in_bytes
 from apps.jobs.models import Job
+from apps.jobs.plans import Planned
 from apps.jobs.services import active_jobs, check_submit, expected_duration
 from apps.resources.accounting import device_seconds_this_month
 from apps.resources.budgets import budget_of, estimated_cost
@@ -54,12 +55,13 @@ class Prospect:
     refusal: DomainError | None
 
 
-def look_ahead(*, job: Job, wanted: Wanted, user: User) -> Prospect:
-    """`job` is as it would be queued, and not saved."""
+def look_ahead(*, job: Job, wanted: Wanted, user: User, planned: Planned | None = None) -> Prospect:
+    """`job` is as it would be queued, and not saved; `planned` how it would be spread."""
+    wanted = planned.as_wanted(wanted) if planned else wanted
     duration = expected_duration(job, wanted)
     wanted = replace(wanted, terms=replace(wanted.terms, estimate=duration.estimate))
     snapshot = take_snapshot(wanted.pool)
-    refusal = _refusal(job, wanted, user)
+    refusal = (planned.refusal if planned else None) or _refusal(job, wanted, user)
     nodes = [node for node in snapshot.nodes if node.is_open and wanted.demand.device_kind in ("", node.device_kind)]
     cost = _cost(wanted, snapshot)
     return Prospect(

@@ -1,7 +1,7 @@
 """What programs send to start a job, and what they are told of one."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.jobs.models import Checkpoint, Job
+from apps.jobs.plan_words import note_words, verdict_words
+from apps.jobs.plans import AUTO, CHOICES, measured_step
 from apps.jobs.waiting import Waiting, help_for, holders_of, waiting_of
 from apps.resources.market import MOST_BID
 from apps.resources.models import Device
@@ -62,7 +64,7 @@ class ReferenceField(serializers.Field):
         return value
 
 
-class VersionInput(serializers.Serializer):
+class ModelVersionInput(serializers.Serializer):
     """A version of a model; the newest that is not compressed where no number is given."""
 
     model = ReferenceField()
@@ -76,11 +78,12 @@ class JobInput(WantedInput):
     dataset = ReferenceField(required=False)
     model = ReferenceField(required=False)
     version = serializers.IntegerField(required=False, min_value=1)
-    versions = VersionInput(many=True, required=False)
+    versions = ModelVersionInput(many=True, required=False)
     model_name = serializers.CharField(required=False, allow_blank=True, max_length=80, default="")
     task = serializers.CharField(required=False, allow_blank=True, default="")
     target = serializers.CharField(required=False, allow_blank=True, default="")
     preset = serializers.CharField(required=False, default="balanced")
+    strategy = serializers.ChoiceField(required=False, choices=list(CHOICES), default=AUTO)
     hyperparameters = serializers.DictField(required=False, default=dict)
     method = serializers.CharField(required=False)
 
@@ -90,6 +93,16 @@ class JobInput(WantedInput):
         if needed not in attrs:
             raise serializers.ValidationError({needed: _("This is needed for a job of this kind.")})
         return attrs
+
+
+class PlanInput(WantedInput):
+    """A training that might be started."""
+
+    dataset = ReferenceField()
+    version = serializers.IntegerField(required=False, min_value=1)
+    preset = serializers.CharField(required=False, default="balanced")
+    hyperparameters = serializers.DictField(required=False, default=dict)
+    strategy = serializers.ChoiceField(required=False, choices=list(CHOICES), default=AUTO)
 
 
 class CloneInput(WantedInput):
@@ -103,6 +116,7 @@ class CloneInput(WantedInput):
     task = serializers.CharField(required=False)
     target = serializers.CharField(required=False)
     preset = serializers.CharField(required=False)
+    strategy = serializers.ChoiceField(required=False, choices=list(CHOICES))
     hyperparameters = serializers.DictField(required=False)
     method = serializers.CharField(required=False)
 
@@ -186,6 +200,85 @@ class ExpectedSerializer(serializers.Serializer):
     high_seconds = serializers.FloatField()
 
 
+class VerdictSerializer(serializers.Serializer):
+    """Why: a stable code, its numbers, a sentence."""
+
+    code = serializers.CharField()
+    numbers = serializers.DictField()
+    message = serializers.CharField()
+
+
+class AlternativeSerializer(serializers.Serializer):
+    """A strategy with its price; null where it is not possible. `speedup` is against one device."""
+
+    strategy = serializers.CharField()
+    step_seconds = serializers.FloatField(allow_null=True)
+    speedup = serializers.FloatField(allow_null=True)
+    memory_bytes = serializers.IntegerField(allow_null=True)
+    verdict = VerdictSerializer()
+
+
+class RankSerializer(serializers.Serializer):
+    """What one rank does."""
+
+    node = serializers.CharField()
+    index = serializers.IntegerField()
+    kind = serializers.CharField()
+    layers = serializers.ListField(child=serializers.CharField())
+    examples = serializers.FloatField()
+    memory_bytes = serializers.IntegerField()
+    available_bytes = serializers.IntegerField()
+    compute_seconds = serializers.FloatField()
+
+
+class PlanSerializer(serializers.Serializer):
+    """How a training is spread. `asked` is the strategy that was asked for, `strategy` the one that was chosen, null
+    where none is possible; `plan` is what the program is given. Seconds are for one batch; `measured_step_seconds` is
+    what the training really takes. `second_factor`: where one device was asked for, how long a step on two takes
+    against it."""
+
+    asked = serializers.CharField()
+    strategy = serializers.CharField(allow_null=True)
+    plan = serializers.DictField()
+    world_size = serializers.IntegerField()
+    batch_size = serializers.IntegerField()
+    step_seconds = serializers.FloatField(allow_null=True)
+    measured_step_seconds = serializers.FloatField(allow_null=True)
+    single_seconds = serializers.FloatField(allow_null=True)
+    speedup = serializers.FloatField(allow_null=True)
+    communication_seconds = serializers.FloatField()
+    bubble = serializers.FloatField()
+    second_factor = serializers.FloatField(allow_null=True)
+    is_measured = serializers.BooleanField()
+    is_measuring = serializers.BooleanField()
+    device_name = serializers.CharField()
+    parts = RankSerializer(many=True)
+    notes = VerdictSerializer(many=True)
+    alternatives = AlternativeSerializer(many=True)
+    refusal = VerdictSerializer(allow_null=True)
+
+
+def present_plan(
+    prediction: Mapping[str, Any], *, measured: float | None = None, is_measuring: bool = False, refusal: Any = None
+) -> dict:
+    """What `describe` of apps/jobs/plans.py keeps, with its sentences."""
+
+    def said(verdict: Mapping[str, Any], words: Callable[[str, Mapping], str]) -> dict:
+        return {**verdict, "message": words(verdict["code"], verdict["numbers"])}
+
+    alternatives = [{**item, "verdict": said(item["verdict"], verdict_words)} for item in prediction["alternatives"]]
+    return PlanSerializer(
+        {
+            **prediction,
+            "measured_step_seconds": measured,
+            "is_measuring": is_measuring,
+            "notes": [said(note, note_words) for note in prediction["notes"]],
+            "alternatives": alternatives,
+            "refusal": refusal and {"code": refusal.code, "numbers": refusal.details, "message": refusal.message},
+        }
+    ).data
+
+
 def _between(low_at: datetime | None, high_at: datetime | None) -> dict | None:
     return {"earliest": low_at, "latest": high_at} if low_at and high_at else None
 
@@ -216,13 +309,15 @@ class JobSerializer(serializers.ModelSerializer):
     url = serializers.SerializerMethodField()
     parts = PartSerializer(many=True)
     seconds_to_first_step = serializers.SerializerMethodField()
+    strategy = serializers.SerializerMethodField()
 
     class Meta:
         model = Job
         fields = [
             "id", "kind", "name", "status", "attempt", "progress", "result", "failure", "waiting", "terms", "expected",
-            "dataset_version", "parts", "task", "target", "preset", "hyperparameters", "method", "model", "continues",
-            "members", "url", "created_at", "started_at", "seconds_to_first_step", "pause_requested_at", "finished_at",
+            "dataset_version", "parts", "task", "target", "preset", "hyperparameters", "strategy", "method", "model",
+            "continues", "members", "url", "created_at", "started_at", "seconds_to_first_step", "pause_requested_at",
+            "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -264,18 +359,29 @@ class JobSerializer(serializers.ModelSerializer):
         """From submit to the first optimiser step."""
         return (job.first_step_at - job.created_at).total_seconds() if job.first_step_at else None
 
+    def get_strategy(self, job: Job) -> str | None:
+        """How it is spread over devices; null for what cannot be."""
+        return job.plan.get("strategy")
+
     def get_url(self, job: Job) -> str:
         return f"/jobs/{job.pk}/"
 
 
 class JobDetailSerializer(JobSerializer):
-    """With who holds what it waits for, what would help, and the checkpoints that are kept."""
+    """With how it is spread over devices, who holds what it waits for, what would help, and the checkpoints that are
+    kept."""
 
+    plan = serializers.SerializerMethodField()
     checkpoints = serializers.SerializerMethodField()
 
     class Meta(JobSerializer.Meta):
-        fields = [*JobSerializer.Meta.fields, "checkpoints"]
+        fields = [*JobSerializer.Meta.fields, "plan", "checkpoints"]
         read_only_fields = fields
+
+    @extend_schema_field(PlanSerializer(allow_null=True))
+    def get_plan(self, job: Job) -> dict | None:
+        """How it is spread over devices, and why so; null for what cannot be."""
+        return present_plan(job.prediction, measured=measured_step(job)) if job.prediction else None
 
     @extend_schema_field(CheckpointSerializer(many=True))
     def get_checkpoints(self, job: Job) -> list[dict]:

@@ -18,6 +18,7 @@ from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, program_of
 from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.models import Job, JobEvent
+from apps.jobs.plans import AUTO, MOST_SPREAD, SPREADABLE, check_strategy, describe, plan_training
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
 from apps.resources.budgets import check_may_start
@@ -27,7 +28,7 @@ from apps.resources.nodes import default_pool
 from apps.resources.quotas import limit_of, share_of
 from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
-from apps.resources.services import change_claim, release_allocation, request_allocation, resume_claim
+from apps.resources.services import change_claim, release_allocation, request_allocation
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
 from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.training.hyperparameters import HyperparameterError, resolve
@@ -39,7 +40,7 @@ TASKS_OF_KIND = {
 COMPRESSION_METHODS = ("int8",)
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
-MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # that it can use
+MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # unless spread
 S = Job.Status
 MAY_BECOME = {
     S.STARTING: (S.QUEUED,),
@@ -109,36 +110,49 @@ def submit_training(
     demand: Demand = ONE_DEVICE,
     terms: Terms = USUAL_TERMS,
     pool: Pool | None = None,
+    strategy: str = AUTO,
 ) -> Job:
-    """Queue a training. Raises Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when
-    the data is not ready."""
+    """Queue a training. `strategy` is how it is spread over several devices (see apps/jobs/plans.py). Raises
+    Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when the data is not ready."""
+    fields = _training_fields(team, version, model_name, task, target, preset, hyperparameters or {})
+    wanted = Wanted(pool or default_pool(), demand, terms)
+    with transaction.atomic():
+        job = queue_job(team=team, user=user, wanted=wanted, strategy=strategy, **fields)
+        record_audit(team=team, actor=user, action="job.train", target=str(job), details={"dataset": str(version)})
+    return job
+
+
+def draft_training(
+    *, team: Team, user: User | None, version: DatasetVersion, preset: str = "balanced", hyperparameters: dict
+) -> Job:
+    """A training as it would be queued, not saved. Raises as `submit_training` does for its data and settings."""
+    return Job(team=team, created_by=user, **_training_fields(team, version, "", "", "", preset, hyperparameters))
+
+
+def _training_fields(
+    team: Team, version: DatasetVersion, model_name: str, task: str, target: str, preset: str, hyperparameters: dict
+) -> dict[str, Any]:
     require_ready(version)
     task = task or version.task
     _require_task(version, task)
     target = _require_target(version, target)
     try:
-        resolved = resolve(task, preset, hyperparameters or {})
+        resolved = resolve(task, preset, hyperparameters)
     except HyperparameterError as error:
         raise Unprocessable(error.message, code=error.code, field=error.field) from error
     model_name = (model_name or version.dataset.name).strip()[:80]
     if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
         check_task(model, task)
-    with transaction.atomic():
-        job = queue_job(
-            team=team,
-            user=user,
-            wanted=Wanted(pool or default_pool(), demand, terms),
-            kind=Job.Kind.TRAIN,
-            name=_("Train %(model)s") % {"model": model_name},
-            dataset_version=version,
-            task=task,
-            target=target,
-            preset=preset,
-            hyperparameters=resolved,
-            model_name=model_name,
-        )
-        record_audit(team=team, actor=user, action="job.train", target=str(job), details={"dataset": str(version)})
-    return job
+    return {
+        "kind": Job.Kind.TRAIN,
+        "name": _("Train %(model)s") % {"model": model_name},
+        "dataset_version": version,
+        "task": task,
+        "target": target,
+        "preset": preset,
+        "hyperparameters": resolved,
+        "model_name": model_name,
+    }
 
 
 def submit_compression(
@@ -227,18 +241,40 @@ def submit_fusion(
     return job
 
 
-def queue_job(*, team: Team, user: User | None, wanted: Wanted, **fields: Any) -> Job:
-    """Inside a transaction. Raises what `check_submit` raises."""
+def queue_job(*, team: Team, user: User | None, wanted: Wanted, strategy: str = AUTO, **fields: Any) -> Job:
+    """Inside a transaction. Raises what `plan_job` and `check_submit` raise."""
     fields["name"] = fields["name"][:80]
     job = Job(team=team, created_by=user, **fields)
+    asked, wanted = wanted.demand.devices, plan_job(job, wanted, strategy)
+    message = _("It asks for one device: the others would lie idle.") if wanted.demand.devices < asked else ""
     wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
     check_submit(job=job, wanted=wanted, user=user)
     job.allocation = request_allocation(
         team=team, user=user, demand=wanted.demand, terms=wanted.terms, pool=wanted.pool
     )
     job.save()
-    JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user)
+    JobEvent.objects.create(job=job, attempt=0, status=Job.Status.QUEUED, actor=user, message=message)
     return job
+
+
+def plan_job(job: Job, wanted: Wanted, strategy: str) -> Wanted:
+    """Write into `job`, which need not be saved yet, how it is spread over the devices that are wanted; returns what is
+    wanted for that: a plan for one device asks for one, another may take its devices from several machines. Raises
+    Unprocessable for a strategy that is not possible."""
+    check_strategy(job, strategy)
+    planned = plan_training(job, wanted, strategy)
+    if planned is None:
+        job.plan, job.prediction = {}, {}
+        return wanted
+    if planned.refusal:
+        raise planned.refusal
+    job.plan, job.prediction = planned.proposal.plan.as_dict(), describe(planned)
+    return planned.as_wanted(wanted)
+
+
+def most_devices(job: Job) -> int:
+    """How many devices its program can use."""
+    return MOST_SPREAD if job.kind == Job.Kind.TRAIN and job.task in SPREADABLE else MOST_DEVICES[job.kind]
 
 
 def expected_duration(job: Job, wanted: Wanted) -> Expectation:
@@ -259,7 +295,7 @@ def check_submit(*, job: Job, wanted: Wanted, user: User | None) -> None:
 
 
 def _require_usable(job: Job, demand: Demand) -> None:
-    most = MOST_DEVICES[job.kind]
+    most = most_devices(job)
     if demand.devices > most:
         raise Unprocessable(
             ngettext(
@@ -305,9 +341,10 @@ def change_terms(*, job: Job, wanted: Wanted, user: User | None) -> Job:
     if wanted.pool != before.pool:
         require_job_quota(job.team, wanted.pool)
     _require_usable(job, wanted.demand)
+    wanted = plan_job(job, wanted, job.prediction.get("asked", AUTO))
     wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
     job.allocation = change_claim(allocation=job.allocation, wanted=wanted, user=user)
-    job.save(update_fields=["allocation"])
+    job.save(update_fields=["allocation", "plan", "prediction"])
     was, now = before.choices, wanted.choices
     changes = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
     message = _("Changed what it asks for: %(changes)s.") % {"changes": describe_changes(was, now)}
@@ -360,7 +397,7 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
     if job.is_ended:
         raise Conflict(_("This job has ended already."), code="already_ended")
     if job.status in Job.ACTIVE:
-        _note_request(job, user, _("Asked to stop."), "cancel_requested_at")
+        note_request(job, user, _("Asked to stop."), "cancel_requested_at")
     else:
         message = _("Cancelled while it was paused.") if job.status == S.PAUSED else _("Cancelled before it started.")
         move_job(job=job, to=S.CANCELLED, actor=user, message=message, finished_at=Now())
@@ -371,54 +408,7 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
     return job
 
 
-def _note_request(job: Job, user: User | None, message: str, field: str) -> None:
-    """Its runner looks for this; asking twice changes nothing."""
+def note_request(job: Job, user: User | None, message: str, field: str) -> None:
+    """Inside a transaction: set the moment at which somebody asked, which its runner looks for; once."""
     if Job.objects.filter(pk=job.pk, **{field: None}).update(**{field: Now()}):
         JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=message)
-
-
-@transaction.atomic
-def pause_job(*, job: Job, user: User | None) -> Job:
-    """Let a training rest. One that waits is paused at once; one that runs writes a checkpoint, gives its devices back
-    and is paused within seconds. Raises Conflict for what has ended, is being stopped, or has no checkpoints."""
-    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation").get(pk=job.pk)
-    if job.status == S.PAUSED:
-        return job
-    _require_pausable(job)
-    if job.status in Job.ACTIVE:
-        _note_request(job, user, _("Asked to pause."), "pause_requested_at")
-    else:
-        move_job(job=job, to=S.PAUSED, actor=user)
-        release_allocation(allocation=job.allocation)
-    record_audit(team=job.team, actor=user, action="job.pause", target=str(job), details={})
-    job.refresh_from_db()
-    return job
-
-
-def _require_pausable(job: Job) -> None:
-    if job.is_ended:
-        raise Conflict(_("This job has ended already."), code="already_ended")
-    if job.cancel_requested_at:
-        raise Conflict(_("This job is being stopped."), code="being_stopped")
-    if job.kind != Job.Kind.TRAIN:
-        raise Conflict(
-            _("Only trainings can be paused; this job would have to begin anew. Cancel it instead."),
-            code="cannot_pause",
-        )
-
-
-@transaction.atomic
-def resume_job(*, job: Job, user: User | None) -> Job:
-    """Put a paused job back in the queue, behind what waits already; it goes on from its newest checkpoint. Raises
-    Conflict when it is not paused, and what a submit raises where budget, quota or machines no longer allow it."""
-    job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation__pool").get(pk=job.pk)
-    if job.status != S.PAUSED:
-        raise Conflict(_("This job is not paused, so there is nothing to resume."), code="not_paused")
-    wanted = wanted_of(job.allocation)
-    wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
-    check_may_start(job.team, wanted.pool)
-    require_job_quota(job.team, wanted.pool)
-    claim = resume_claim(allocation=job.allocation, wanted=wanted, user=user)
-    move_job(job=job, to=S.QUEUED, actor=user, message=_("Resumed."), allocation=claim, strikes=0)
-    record_audit(team=job.team, actor=user, action="job.resume", target=str(job), details={})
-    return job

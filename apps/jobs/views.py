@@ -25,6 +25,9 @@ from apps.jobs.forms import FuseForm, LaunchForm, values_of_job
 from apps.jobs.fusing import existing_parts
 from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
 from apps.jobs.models import Job, JobEvent
+from apps.jobs.pausing import pause_job, resume_job
+from apps.jobs.plan_words import in_short, others_of, read_plan
+from apps.jobs.plans import Planned, describe, is_spreadable, measured_step, plan_training
 from apps.jobs.prospects import look_ahead
 from apps.jobs.remedies import BLAME, find_remedy
 from apps.jobs.services import (
@@ -32,8 +35,7 @@ from apps.jobs.services import (
     ONE_DEVICE,
     cancel_job,
     change_terms,
-    pause_job,
-    resume_job,
+    most_devices,
     submit_compression,
     submit_fusion,
     submit_training,
@@ -52,7 +54,12 @@ LOG_LINES = 200
 SHOWN_EXTENSIONS = 3
 MAX_DIGITS = 18  # of an id
 FORM_PAGE = "jobs/new.html"
-FORM_PARTIALS = {"settings": "jobs/_settings.html", "summary": "jobs/_summary.html", "where": "jobs/_where.html"}
+FORM_PARTIALS = {
+    "settings": "jobs/_settings.html",
+    "summary": "jobs/_summary.html",
+    "where": "jobs/_where.html",
+    "plan": "jobs/_plan.html",
+}
 FINAL = "final_"  # one point of the finished model, not of a curve
 EVENT_WORDS = {**dict(Job.Status.choices), JobEvent.PREEMPTED: gettext_lazy("Preempted")}
 COLUMNS = (
@@ -141,8 +148,15 @@ def new(request: HttpRequest) -> HttpResponse:
     values = {**(values_of_job(cloned) if cloned else {}), **values.dict()}
     form = LaunchForm(version=version, values=values, is_submitted=request.method == "POST")
     usual = Wanted(default_pool(), ONE_DEVICE)
-    most = MOST_DEVICES[Job.Kind.TRAIN]
-    where = WhereForm(team=request.team, user=request.user, values=values, usual=usual, most_devices=most)
+    draft = form.draft(request.team, request.user)
+    where = WhereForm(
+        team=request.team,
+        user=request.user,
+        values=values,
+        usual=usual,
+        most_devices=most_devices(draft),
+        is_spreadable=is_spreadable(draft),
+    )
     if request.method == "POST" and "refill" not in request.POST:
         return _launch(request, form, where)
     template = FORM_PARTIALS.get(request.htmx.target or "", FORM_PAGE) if request.htmx else FORM_PAGE
@@ -182,6 +196,7 @@ def _launch(request: HttpRequest, form: LaunchForm, where: WhereForm) -> HttpRes
                 demand=where.wanted.demand,
                 terms=where.wanted.terms,
                 pool=where.wanted.pool,
+                strategy=where.strategy,
             )
         except DomainError as error:
             beside = where if error.field in where.fields else form
@@ -203,16 +218,25 @@ def _launch_context(request: HttpRequest, form: LaunchForm, where: WhereForm) ->
     )
     last = similar.annotate(took=F("finished_at") - F("started_at")).order_by("-finished_at").first()
     draft = form.draft(request.team, request.user)
+    wanted = where.wanted
+    planned = plan_training(draft, wanted, where.strategy, may_measure=True)
     return {
         "form": form,
         "where": where,
         "version": form.version,
         "presets": PRESETS.values(),
-        "prospect": look_ahead(job=draft, wanted=where.wanted, user=request.user),
+        "prospect": look_ahead(job=draft, wanted=wanted, user=request.user, planned=planned),
+        "planned": planned,
+        **_plan_context(planned),
         "model_name": name,
         "next_number": model.versions.count() + 1 if model else 1,
         "last_seconds": last.took.total_seconds() if last else None,
     }
+
+
+def _plan_context(planned: Planned | None) -> dict:
+    prediction = describe(planned) if planned else {}
+    return {"plan": read_plan(prediction), "planned_others": others_of(prediction) if prediction else []}
 
 
 @require_POST
@@ -309,6 +333,7 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         "has_curves": job.kind == Job.Kind.TRAIN,
         "members": list(job.members.filter(attempt=job.attempt).select_related("node")),
         "checkpoint": job.checkpoints.complete().last(),
+        "plan": read_plan(job.prediction),
         "checkpoints": listed_checkpoints(job),
         "trouble": checkpoint_trouble(job),
         "extendable": checkpoints_to_extend(job) if job.dataset_version else [],
@@ -316,6 +341,8 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         "restart_share": RESTART_SHARE,
         "extended_by": list(job.continued_by.order_by("-pk")[:SHOWN_EXTENSIONS]),
     }
+    if seconds := measured_step(job):
+        context["measured_step"] = in_short(seconds)
     if job.kind == Job.Kind.TRAIN:
         context["words"] = curves.words(job.hyperparameters, job.target)
     if waiting := waiting_of(job):

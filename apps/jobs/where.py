@@ -9,9 +9,10 @@ from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Team, User
 from apps.core.errors import Unprocessable
+from apps.jobs.plan_words import AUTO, NAMES
 from apps.resources.market import MOST_BID
 from apps.resources.models import Allocation, Device, Pool, Share
-from apps.resources.nodes import largest_node, nodes_in_pool, pool_named
+from apps.resources.nodes import devices_in, largest_node, nodes_in_pool, pool_named
 from apps.resources.refusals import MOST_CORES, MOST_GB, NOT_ALLOWED, may_prioritise
 from apps.resources.scheduling import Priority
 from apps.resources.wanted import PRIORITIES, Wanted, in_words, written
@@ -22,9 +23,15 @@ PREEMPTION_HELP = gettext_lazy(
 )
 
 
+STRATEGY_HELP = gettext_lazy(
+    "How several devices share the work. Automatic takes the fastest that trains the same way."
+)
+
+
 class WhereForm(forms.Form):
     """Fields for what there is a choice of: a pool where there are several, a kind where the pool has several, a number
-    of devices where the program can use several and a machine has them, a bid where the pool is auctioned."""
+    of devices where the program can use several and the pool has them, with a strategy where it can be spread, a bid
+    where the pool is auctioned."""
 
     cpu = forms.FloatField(
         label=gettext_lazy("CPU cores"),
@@ -43,17 +50,29 @@ class WhereForm(forms.Form):
     priority = forms.ChoiceField(label=gettext_lazy("Priority"), error_messages={"invalid_choice": NOT_ALLOWED})
     preemptible = forms.BooleanField(label=gettext_lazy("May be preempted"), required=False, help_text=PREEMPTION_HELP)
 
-    def __init__(self, *, team: Team, user: User, values: Mapping[str, str], usual: Wanted, most_devices: int) -> None:
+    def __init__(
+        self,
+        *,
+        team: Team,
+        user: User,
+        values: Mapping[str, str],
+        usual: Wanted,
+        most_devices: int,
+        is_spreadable: bool = False,
+    ) -> None:
         """`values` are what a person sent or a link proposes; what they leave out is as in `usual`."""
         pools = list(Pool.objects.order_by("name"))
         self.chosen_pool = next((pool for pool in pools if pool.name == values.get("pool")), usual.pool)
         self.usual = usual.changed({"pool": self.chosen_pool, "bid": self._proposed_bid(team)})
-        names = [*self.base_fields, "pool", "devices", "device_kind", "bid"]
+        names = [*self.base_fields, "pool", "devices", "device_kind", "bid", "strategy"]
         sent = {name: values[name] for name in names if name in values}
         super().__init__(data={**written(self.usual.choices), **sent})
         self.fields["priority"].choices = _priorities(team, user)
-        self._add_choices(pools, min(most_devices, largest_node(self.chosen_pool) or 1))
-        self.order_fields(["pool", "devices", "device_kind", "priority", "bid", "cpu", "memory", "preemptible"])
+        self.is_spreadable = is_spreadable
+        held = devices_in(self.chosen_pool) if is_spreadable else largest_node(self.chosen_pool)
+        self._add_choices(pools, min(most_devices, held or 1))
+        order = ["pool", "devices", "strategy", "device_kind", "priority", "bid", "cpu", "memory", "preemptible"]
+        self.order_fields(order)
 
     def _proposed_bid(self, team: Team) -> float:
         """A little above the published price, so that submitting at once has a chance; never what the team has not."""
@@ -73,7 +92,12 @@ class WhereForm(forms.Form):
             self.fields["devices"] = forms.IntegerField(
                 label=_("Devices"),
                 min_value=1,
-                help_text=_("One machine has up to %(n)d.") % {"n": most_devices},
+                help_text=(_("The pool has %(n)d.") if self.is_spreadable else _("One machine has up to %(n)d."))
+                % {"n": most_devices},
+            )
+        if most_devices > 1 and self.is_spreadable:
+            self.fields["strategy"] = forms.ChoiceField(
+                label=_("Strategy"), choices=list(NAMES.items()), required=False, help_text=STRATEGY_HELP
             )
         kinds = Device.objects.filter(node__in=nodes_in_pool().filter(pool=self.chosen_pool)).order_by("kind")
         kinds = list(kinds.values_list("kind", flat=True).distinct())
@@ -98,6 +122,12 @@ class WhereForm(forms.Form):
         """What is asked for; a field that is wrong counts as left alone."""
         self.is_valid()
         return self.usual.changed({**self.cleaned_data, "pool": self.chosen_pool})
+
+    @property
+    def strategy(self) -> str:
+        """How it is to be spread over devices, where that can be chosen."""
+        self.is_valid()
+        return self.cleaned_data.get("strategy") or AUTO
 
     @property
     def summary(self) -> str:

@@ -22,7 +22,7 @@ class FileSerializer(serializers.ModelSerializer):
         fields = ["name", "sha256", "size_bytes"]
 
 
-class PartSerializer(serializers.Serializer):
+class FusedPartSerializer(serializers.Serializer):
     """A version that a fused one is made of; `weight` is its share, 0 where it was left out."""
 
     id = serializers.IntegerField()
@@ -53,7 +53,7 @@ class VersionSerializer(serializers.ModelSerializer):
         """The number of the version it was compressed or continued from."""
         return version.parent.number if version.parent else None
 
-    @extend_schema_field(PartSerializer(many=True))
+    @extend_schema_field(FusedPartSerializer(many=True))
     def get_parts(self, version: ModelVersion) -> list:
         """The versions it was fused from, and how much of each; empty when it was not."""
         return version.lineage.get("parts") or []

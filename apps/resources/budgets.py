@@ -160,4 +160,4 @@ def estimated_cost(devices: int, kind: str, seconds: float, device_name: str = "
     """What so many devices of a kind cost for so long, at today's prices; 0 for work without a device."""
     if not devices or not kind:
         return ZERO
-    return current_prices().devices([(kind, device_name)] * devices, max(0.0, seconds))
+    return devices * current_prices().devices([(kind, device_name)], max(0.0, seconds))

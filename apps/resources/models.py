@@ -381,3 +381,48 @@ class DurationHistory(models.Model):
     pool = models.OneToOneField(Pool, on_delete=models.CASCADE, related_name="duration_history")
     state = models.JSONField(default=dict)
     updated_at = models.DateTimeField(auto_now=True)
+
+
+class LayerProfile(models.Model):
+    """What a model's layers take on one sort of device; a row without `measured_at` or `error` is wanted.
+
+    `shape` is the model (workers/parallel/shapes.py), `result` what the program of `node` measured
+    (workers/parallel/profiling.py). A sort of device is its kind and name, and for a CPU its threads.
+    """
+
+    shape_key = models.CharField(max_length=32)
+    shape = models.JSONField()
+    device_kind = models.CharField(max_length=10, choices=Device.Kind)
+    device_name = models.CharField(max_length=120, blank=True)
+    threads = models.PositiveIntegerField(default=1)
+    node = models.ForeignKey(Node, null=True, on_delete=models.SET_NULL, related_name="layer_profiles")
+    wanted_at = models.DateTimeField()
+    measured_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True)
+    result = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["shape_key", "device_kind", "device_name", "threads"], name="one_profile_per_shape_and_device"
+            )
+        ]
+
+
+class NodeLink(models.Model):
+    """How fast one machine sends to another. A row with `wanted_at` is to be measured: the machine that receives opens
+    `port` for a moment and the one that sends shows it the `token`, which both are forgotten after."""
+
+    from_node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="links_out")
+    to_node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="links_in")
+    bytes_per_second = models.FloatField(null=True, blank=True)
+    rtt_seconds = models.FloatField(null=True, blank=True)
+    measured_at = models.DateTimeField(null=True, blank=True)
+    wanted_at = models.DateTimeField(null=True, blank=True)
+    port = models.PositiveIntegerField(null=True, blank=True)
+    token = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["from_node", "to_node"], name="one_link_per_direction")]
+        indexes = [models.Index(fields=["wanted_at"], condition=Q(wanted_at__isnull=False), name="links_to_measure")]

@@ -238,6 +238,11 @@ def _granted_on(node: Node) -> QuerySet[Allocation]:
     return Allocation.objects.filter(status=Allocation.Status.GRANTED, placements__node=node)
 
 
+def devices_in(pool: Pool) -> int:
+    """How many devices all machines of the pool have together."""
+    return Device.objects.filter(node__in=nodes_in_pool().filter(pool=pool)).count()
+
+
 def largest_node(pool: Pool) -> int:
     """The most devices that one machine of the pool has; 0 while it has none."""
     counted = nodes_in_pool().filter(pool=pool).annotate(n=Count("devices")).order_by("-n")

@@ -14,7 +14,7 @@ from apps.resources.prices import set_price
 from apps.resources.quotas import set_quota, share_of
 from apps.resources.scheduling import Demand, Priority
 from apps.resources.wanted import Wanted
-from tests.jobs.making import fail, make_node, make_version, run, submit, succeed
+from tests.jobs.making import fail, make_node, make_table, make_version, run, submit, succeed
 from tests.people import Person
 
 SUMMARY = {"HX-Request": "true", "HX-Target": "summary"}
@@ -150,7 +150,7 @@ def test_choices_go_with_the_job(member, images):
 
 
 def test_only_what_there_is_a_choice_of_is_asked(member, images):
-    make_node()
+    make_node(devices=1)
     plain = look(member, images).context["where"].fields
     assert set(plain) == {"priority", "cpu", "memory", "preemptible"}
     gpu("two")
@@ -158,11 +158,10 @@ def test_only_what_there_is_a_choice_of_is_asked(member, images):
     assert {"pool", "device_kind"} <= set(look(member, images).context["where"].fields)
 
 
-def test_several_devices_can_be_chosen_only_where_the_program_uses_them(member, images, monkeypatch):
+def test_several_devices_can_be_chosen_only_where_the_program_uses_them(member, images):
     gpu("one", 4)
-    assert "devices" not in look(member, images).context["where"].fields
-    monkeypatch.setattr("apps.jobs.views.MOST_DEVICES", {Job.Kind.TRAIN: 8})
-    assert "up to 4" in look(member, images).content.decode()
+    assert not {"devices", "strategy"} & set(look(member, make_table(member.team)).context["where"].fields)
+    assert "The pool has 4." in look(member, images).content.decode()
 
 
 def test_the_kind_and_the_pool_that_were_chosen_are_asked_for(member, images):

@@ -143,8 +143,8 @@ def test_restarts_that_get_further_are_not_held_against_the_job(job, node):
 
 
 def test_a_waiting_job_is_cancelled_at_once(job, user):
-    assert cancel_job(job=job, user=user).status == Job.Status.CANCELLED
-    assert job.allocation.status == "released"
+    cancelled = cancel_job(job=job, user=user)
+    assert (cancelled.status, cancelled.allocation.status) == (Job.Status.CANCELLED, "released")
 
 
 def test_a_running_job_is_asked_to_stop_and_ends_by_its_runner(job, node, user):

@@ -271,9 +271,17 @@ def arrays_of(spec) -> bytes:
     return (model_of(spec) / "model.safetensors").read_bytes()
 
 
+def curves_of(events: list[dict]) -> list[tuple]:
+    """The points that a site keeps of these events: what is measured again after a checkpoint replaces what was."""
+    return [(event["name"], event["split"], event["step"], event["value"]) for event in events]
+
+
 @pytest.mark.parametrize(
     ("settings", "looks"),
-    [({"model": "gradient_boosting", "folds": 2, "trees": 30}, 100), ({"model": "mlp", "folds": 2, "epochs": 3}, 32)],
+    [
+        ({"model": "gradient_boosting", "folds": 2, "trees": 30}, 100),
+        ({"model": "mlp", "folds": 2, "epochs": 3}, 32),
+    ],
     ids=["gradient_boosting", "mlp"],
 )
 def test_a_stopped_training_resumes_to_the_very_same_model(tmp_path, settings, looks):
@@ -284,8 +292,12 @@ def test_a_stopped_training_resumes_to_the_very_same_model(tmp_path, settings, l
     with pytest.raises(Stopped):
         train(stopped, StopAfter(looks))
     assert not model_of(stopped).exists()
+    before, checkpoint = events_of(tmp_path / "stopped", "metric"), events_of(tmp_path / "stopped", "checkpoint")[-1]
     resumed = make_spec(prepared, tmp_path / "stopped", resume=True, **settings)
     train(resumed)
+    after = events_of(tmp_path / "stopped", "metric")[len(before) :]
+    kept = [event for event in before if event["step"] <= checkpoint["step"]]
+    assert curves_of(kept + after) == curves_of(events_of(tmp_path / "whole", "metric"))
     assert arrays_of(resumed) == arrays_of(whole)
     assert any("Going on after" in event["message"] for event in events_of(tmp_path / "stopped", "log"))
 

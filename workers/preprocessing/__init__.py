@@ -27,6 +27,7 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
                     numeric; top is up to ten ``[value, count]``
 ``preview``         table: the first ten rows as lists of strings
 ``thumbnails``      ``[{"label", "file": "thumbs/0000.png"}]``
+``sides``           images: smallest, median and largest side in pixels, as squares of the same area
 ``content_hash``    hex sha256; equal for equal content and split, in whatever order it was uploaded
 ``warnings``        ``[{"code", "message"}]`` on data that can be used: val_carved, test_carved, split_unclear,
                     duplicates, duplicate_across_splits, conflicting_labels, class_missing_in_split, empty_column,

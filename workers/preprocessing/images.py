@@ -26,6 +26,7 @@ from workers.preprocessing.splitting import (
     natural_order,
     warn_of_split,
 )
+from workers.training.architectures import sides_of
 
 CHECK, THUMBNAIL = "check", "thumbnail"
 ONE_DATE = (2000, 1, 1, 0, 0, 0)  # so that equal images give an equal data.zip
@@ -291,6 +292,7 @@ def build_report(
         "columns": [],
         "preview": [],
         "thumbnails": thumbnails,
+        "sides": list(sides_of([(image.width, image.height) for image in images])),
         "content_hash": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         "warnings": warnings.items,
     }

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import statistics
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,16 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from workers import images as decoder
 from workers.contract import SPLITS, ProgramFailure
 from workers.images import decode, is_grey
+from workers.training.architectures import choose_side, sides_of
 from workers.training.batches import Draws
 
 CHUNK = 256
-SMALLEST_SIDE, SIDE_STEP = 16, 8
+DECODER = Path(decoder.__file__)  # what another version of it has decoded is not used
 VALIDATION_SHARE = 0.1
 # Random numbers that the changes to one image take at most.
 DRAWS = 11
@@ -58,15 +60,8 @@ def sort_classes(labels: Sequence[str]) -> list[str]:
 
 
 def choose_size(rows: Sequence[ImageRow], largest: int) -> int:
-    """The side of the squares to train on: the median side of the images, between 16 and `largest` pixels.
-
-    Images of nearly one size keep it to the pixel; else it is rounded to a multiple of 8.
-    """
-    sides = [math.sqrt(row.width * row.height) for row in rows]
-    median = statistics.median(sides)
-    if max(sides) - min(sides) >= 1:
-        median = round(median / SIDE_STEP) * SIDE_STEP
-    return int(min(largest, max(SMALLEST_SIDE, round(median))))
+    """The side of the squares to train on (see `choose_side`), at most `largest` pixels."""
+    return choose_side(*sides_of([(row.width, row.height) for row in rows]), largest)
 
 
 def split_rows(rows: Sequence[ImageRow], labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
@@ -141,21 +136,32 @@ def build_store(
 ) -> np.ndarray:  # fmt: skip
     """All images as one memory-mapped uint8 array [N, side, side, channels]; made once, then found again.
 
-    `progress` is told the share that is done and may raise to stop.
+    `folder` belongs to the data that `source` reads. Several processes may build at the same time: each has a file of
+    its own, and the last one stays. `progress` is told the share that is done and may raise to stop.
     """
-    digest = hashlib.sha256(json.dumps([[row.member for row in rows], side, channels]).encode()).hexdigest()
+    facts = [[row.member for row in rows], side, channels, PIL.__version__]
+    digest = hashlib.sha256(json.dumps(facts).encode() + DECODER.read_bytes()).hexdigest()
     path = folder / f"images-{digest[:16]}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        shape = (len(rows), side, side, channels)
-        store = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        for start, images in source.read_all(rows, side, channels):
-            store[start : start + len(images)] = images
-            progress((start + len(images)) / len(rows))
-        store.flush()
-        os.replace(temporary, path)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            _write_store(temporary, source, rows, side, channels, progress)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
+
+
+def _write_store(
+    path: Path, source: ImageSource, rows: Sequence[ImageRow], side: int, channels: int,
+    progress: Callable[[float], None],
+) -> None:  # fmt: skip
+    store = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(rows), side, side, channels))
+    for start, images in source.read_all(rows, side, channels):
+        store[start : start + len(images)] = images
+        progress((start + len(images)) / len(rows))
+    store.flush()
 
 
 def channel_statistics(store: np.ndarray, rows: np.ndarray) -> tuple[list[float], list[float]]:

@@ -13,13 +13,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from workers.contract import ENSEMBLE
 
-ARCHITECTURES = {
-    "resnet_tiny": {"widths": (16, 32, 64), "blocks": 1},
-    "resnet_small": {"widths": (32, 64, 128), "blocks": 2},
-}
-# From this side on the first convolution halves the image, or the first stage would take most of the time.
-STRIDED_STEM_SIDE = 48
-
 
 class ConvNorm(nn.Sequential):
     """Convolution and batch normalisation, with ReLU unless told otherwise."""
@@ -119,7 +112,3 @@ class ImageProbabilities(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.classifier(image).softmax(dim=1)
-
-
-def stem_stride(side: int) -> int:
-    return 2 if side >= STRIDED_STEM_SIDE else 1

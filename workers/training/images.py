@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
+from workers.training.architectures import ARCHITECTURES, LARGEST_SIDES, choose_architecture, stem_stride
 from workers.training.batches import Batches
 from workers.training.checkpoints import CheckpointStore
 from workers.training.export import export_onnx
@@ -29,7 +30,7 @@ from workers.training.image_data import (
     sort_classes,
     split_rows,
 )
-from workers.training.image_models import ARCHITECTURES, ImageClassifier, ImageProbabilities, stem_stride
+from workers.training.image_models import ImageClassifier, ImageProbabilities
 from workers.training.image_results import describe_model, describe_result, write_json, write_mistakes, write_sample
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import balanced_class_weights, make_loss
@@ -37,8 +38,6 @@ from workers.training.metrics import accuracy, log_loss
 from workers.training.stopping import Stop
 
 LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
-AUTO_MODEL = "resnet_tiny"
-LARGEST_SIDES = {"resnet_tiny": 64, "resnet_small": 96}
 EVALUATION_PIXELS = 2**20
 PARITY_SAMPLES = 64
 TEMPERATURES = np.geomspace(0.3, 5.0, 241)
@@ -74,10 +73,6 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     return write_output(spec, data, model.cpu(), (architecture, arguments), fitted, probabilities)
 
 
-def choose_architecture(model: str) -> str:
-    return AUTO_MODEL if model == "auto" else model
-
-
 def load_data(spec: TrainSpec, architecture: str, events: EventWriter, stop: Stop) -> ImageData:
     """Decode the data set version once, at the size to train on."""
     rows = read_index(Path(spec.index_path))
@@ -90,7 +85,7 @@ def load_data(spec: TrainSpec, architecture: str, events: EventWriter, stop: Sto
     side = spec.hyperparameters["image_size"] or choose_size(rows, LARGEST_SIDES[architecture])
     channels = 1 if source.all_grey(rows) else 3
     progress = partial(_report_loading, events, stop)
-    store = build_store(Path(spec.work_dir) / "cache", source, rows, side, channels, progress)
+    store = build_store(Path(spec.cache_dir or Path(spec.work_dir, "cache")), source, rows, side, channels, progress)
     splits = split_rows(rows, labels, spec.hyperparameters["seed"])
     colour = "grey" if channels == 1 else "colour"
     events.log(f"{len(rows)} images of {len(classes)} classes at {side} x {side} pixels, {colour}.")

@@ -16,7 +16,7 @@ import numpy  # noqa: F401
 import scipy.linalg  # noqa: F401
 from PIL import Image
 
-from workers.contract import IMAGE_CLASSIFICATION, EventWriter, TrainSpec
+from workers.contract import EVENTS_FILE, IMAGE_CLASSIFICATION, EventWriter, TrainSpec
 from workers.training.__main__ import MODULES
 from workers.training.hyperparameters import resolve
 from workers.training.stopping import Stop
@@ -28,11 +28,11 @@ IMAGES, SIDE = 16, 16
 
 
 def warm_up() -> None:
-    """Import every trainer and take the first steps of a training on a few made-up images."""
+    """Import every trainer and train on a few made-up images, from the first decoded to the model exported."""
     with _no_gpu(), tempfile.TemporaryDirectory() as folder:
-        for name in sorted(set(MODULES.values())):
-            importlib.import_module(name)
-        _take_steps(_write_example(Path(folder)))
+        trainers = {task: importlib.import_module(name) for task, name in MODULES.items()}
+        spec = _write_example(Path(folder))
+        trainers[spec.task].train(spec, EventWriter(Path(folder) / EVENTS_FILE), Stop())
 
 
 @contextmanager
@@ -69,12 +69,3 @@ def _write_example(folder: Path) -> TrainSpec:
     paths = {"data_path": str(folder / "data.zip"), "index_path": str(folder / "index.jsonl")}
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     return TrainSpec(str(folder), IMAGE_CLASSIFICATION, hyperparameters=settings, threads=threads, **paths)
-
-
-def _take_steps(spec: TrainSpec) -> None:
-    images = importlib.import_module(MODULES[IMAGE_CLASSIFICATION])
-    images.prepare_torch(spec.threads, seed=0)
-    events, stop = EventWriter(Path(spec.work_dir) / "events.jsonl"), Stop()
-    data = images.load_data(spec, images.AUTO_MODEL, events, stop)
-    model = images.ImageClassifier(**images.model_arguments(spec, images.AUTO_MODEL, data))
-    images.fit_model(model, data, spec, events, stop)

@@ -21,8 +21,26 @@ SEPARATOR = "|"
 
 
 @dataclass
+class Curves(EventWriter):
+    """Writes the events of one model, and metrics of the first model only: those of the next would run over them. A
+    checkpoint is at the step to which the curves are drawn, for from there on they are drawn again."""
+
+    keeper: Keeper = field(kw_only=True)
+    key: str = field(kw_only=True)
+
+    def metric(self, name: str, value: float, *, split: str, step: int, epoch: float) -> None:
+        if self.key == self.keeper.curve_key:
+            self.keeper.curve_step = step
+            super().metric(name, value, split=split, step=step, epoch=epoch)
+
+    def checkpoint(self, path: Path, *, step: int, epoch: float, **labels: Any) -> None:
+        super().checkpoint(path, step=self.keeper.curve_step, epoch=epoch, **labels)
+
+
+@dataclass
 class Keeper:
-    """`members` holds the arrays of every finished model by its key; `identity` says which training they belong to."""
+    """`members` holds the arrays of every finished model by its key; `identity` says which training they belong to.
+    `curve_key` is the one model that draws curves, `curve_step` how far it has drawn them."""
 
     store: CheckpointStore
     identity: dict[str, Any]
@@ -31,11 +49,17 @@ class Keeper:
     members: dict[str, Arrays] = field(default_factory=dict)
     histories: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     step: int = 0
+    curve_key: str = ""
+    curve_step: int = 0
     started: float = field(default_factory=time.monotonic)
     _partial: tuple[str, Arrays, dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
-        self.writer = CheckpointWriter(self.store, self.events, lambda: time.monotonic() - self.started)
+        self.writer = CheckpointWriter(self.store, self.curves(""), lambda: time.monotonic() - self.started)
+
+    def curves(self, key: str) -> Curves:
+        """Where the model `key` reports."""
+        return Curves(self.events.path, _file=self.events._file, keeper=self, key=key)
 
     def restore(self) -> None:
         """Take over the newest complete checkpoint, if it is of this training."""
@@ -43,6 +67,7 @@ class Keeper:
         if checkpoint is None or checkpoint.state["identity"] != self.identity:
             return
         self.step, self.histories = checkpoint.step, checkpoint.state["histories"]
+        self.curve_key, self.curve_step = checkpoint.state.get("curve", ("", 0))  # before there were any
         groups: dict[str, Arrays] = {key: {} for key in checkpoint.state["members"]}
         partial: Arrays = {}
         for name, array in checkpoint.tensors.items():
@@ -96,6 +121,7 @@ class Keeper:
             "identity": self.identity,
             "members": list(self.members),
             "histories": self.histories,
+            "curve": [self.curve_key, self.curve_step],
             "partial": {"key": key, "state": dict(state)} if state else None,
         }
         return everything, facts

@@ -38,7 +38,6 @@ class Study:
     keeper: Keeper
     threads: int = 1
     device: str = "cpu"
-    curve_key: str = ""
 
     @property
     def classes(self) -> int:
@@ -75,17 +74,8 @@ class Study:
 
     def curves(self, key: str) -> EventWriter:
         """Where model `key` reports. Only the first model draws curves: those of the next would run over them."""
-        self.curve_key = self.curve_key or key
-        if key == self.curve_key:
-            return self.events
-        return WithoutCurves(self.events.path, self.events._file, self.events._pending)
-
-
-class WithoutCurves(EventWriter):
-    """Writes all events but metrics."""
-
-    def metric(self, name: str, value: float, *, split: str, step: int, epoch: float) -> None:
-        return None
+        self.keeper.curve_key = self.keeper.curve_key or key
+        return self.keeper.curves(key)
 
 
 class Candidate(Protocol):
