@@ -1,8 +1,8 @@
 """Measure what a model's layers take on this machine: seconds for a call and for an example, and bytes.
 
-Each layer is run forward and backward by itself with two batch sizes; a line through the two gives what a call and what
-an example takes. Then the whole step is run, and the layers' times are scaled so that they add up to it. Of several runs
-the fastest counts: whatever else goes on in the machine only ever adds to the others.
+Each layer is run forward and backward by itself with two batch sizes; a line through the two gives what a call and
+what an example takes. Then the whole step is run, and the layers' times are scaled so that they add up to it. Of
+several runs the fastest counts: whatever else goes on in the machine only ever adds to the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from workers.parallel.facts import Layer, ModelProfile
 from workers.parallel.shapes import Shape
-from workers.parallel.strategies.base import PRECISIONS
+from workers.training.acceleration import TYPES
 from workers.training.architectures import ARCHITECTURES, stem_stride
 from workers.training.batches import Batches
 from workers.training.image_data import AUGMENTATIONS
@@ -47,7 +47,7 @@ class _Bench:
         self.free_bytes, self.base_bytes = _free_bytes(device), _held_bytes(device)
         torch.manual_seed(0)
         self.model = build_model(shape).to(device).train()
-        self.precision = PRECISIONS.get(shape.precision)
+        self.precision = TYPES.get(shape.precision)
 
     def run(self) -> dict[str, Any]:
         small, large = self._batch_sizes()
