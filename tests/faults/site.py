@@ -186,8 +186,8 @@ class Site:
 
     # A training
 
-    def train(self, name: str, devices: int = 1) -> "Training":
-        spread = {"devices": devices, "strategy": "ddp"} if devices > 1 else {}
+    def train(self, name: str, devices: int = 1, strategy: str = "ddp") -> "Training":
+        spread = {"devices": devices, "strategy": strategy} if devices > 1 else {}
         choices = {"model_name": name, "preset": "fast", "hyperparameters": TRAINING}
         return Training(self, self.sdk.jobs.train(self.dataset["id"], **choices, **spread)["id"])
 
