@@ -47,7 +47,7 @@ class Scene:
         if self.is_gang:
             self.training.await_condition(
                 lambda row: row["attempt"] > attempt or row["status"] == "queued",
-                seconds=5 * LEASE_SECONDS,
+                seconds=END_SECONDS,
                 what=f"attempt {attempt} is given up",
             )
         else:
