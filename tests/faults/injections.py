@@ -17,6 +17,7 @@ from psutil import Process
 
 from lepton_site import embedded
 from tests.faults.site import (
+    END_SECONDS,
     JOB_TOKEN,
     LEASE_SECONDS,
     RUNNER_TOKEN,
