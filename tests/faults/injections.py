@@ -366,7 +366,7 @@ def fill_disk(scene: Scene) -> float:
 
 FAULTS = (
     Fault(kill_rank),
-    Fault(kill_program, is_short=True),
+    Fault(kill_program),
     Fault(kill_runner, is_short=True),
     Fault(kill_runner_and_program),
     Fault(kill_agent),
@@ -389,7 +389,7 @@ FAULTS = (
     Fault(restart_postgres_as_it_starts),
     Fault(ring_many_times),
     Fault(lose_messages),
-    Fault(corrupt_checkpoint, may_fall_back=1, is_short=True),
+    Fault(corrupt_checkpoint, may_fall_back=1),
     Fault(lose_checkpoint, may_fall_back=1),
     Fault(lose_storage),
     Fault(lose_storage_as_it_ends),
