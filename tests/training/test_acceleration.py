@@ -71,6 +71,7 @@ def test_a_training_goes_on_as_its_trial_has_settled(
     tmp_path: Path, computes_in_bf16: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceleration, "MARGIN", 0.0)  # bf16 wins
+    monkeypatch.setattr(acceleration, "SHORTEST_STEP_SECONDS", 0.0)
     whole = run(tmp_path / "whole")
     with pytest.raises(Stopped):
         run(tmp_path / "cut", StopAfter(50))
@@ -108,6 +109,7 @@ PLAIN, HALF, COMPILED = Way(), Way("bf16"), Way(is_compiled=True)
 def test_only_what_is_plainly_faster_is_chosen(computes_in_bf16: None) -> None:
     assert choose({PLAIN: 0.1, HALF: 0.06}, mixed_precision="auto")[0] == HALF
     assert choose({PLAIN: 0.1, HALF: 0.095}, mixed_precision="auto")[0] == PLAIN
+    assert choose({PLAIN: 0.001, HALF: 0.0005}, mixed_precision="auto")[0] == PLAIN
     assert choose({PLAIN: 0.1, HALF: 0.06}, mixed_precision="no")[0] == PLAIN
 
 

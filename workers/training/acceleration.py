@@ -16,8 +16,10 @@ import torch
 AUTO, ON, OFF = "auto", "on", "off"
 FULL, BF16, FP16 = "no", "bf16", "fp16"
 TYPES = {BF16: torch.bfloat16, FP16: torch.float16}
-# A trial takes the time of eight steps, and what it finds must be plainly better than chance.
-FEWEST_STEPS, ROUNDS, MARGIN = 100, 3, 1.15
+# A trial takes the time of eight steps. What it finds must be so plainly better that another trial would find the same,
+# and steps so short that clocks err about them are left as they are: the same seed is to give the same model.
+FEWEST_STEPS, ROUNDS, MARGIN = 100, 3, 1.25
+SHORTEST_STEP_SECONDS = 0.005
 # Compiling takes from ten seconds to a minute for each size of batch, and gains a few per cent on most CPUs.
 COMPILING_SECONDS = 60.0
 WORTH_COMPILING = {"cpu": 20 * COMPILING_SECONDS, "cuda": 5 * COMPILING_SECONDS}
@@ -92,7 +94,7 @@ def _choose_precision(way: Way, wanted: str, device_type: str, steps: int, measu
     # In turns, so that what else the machine does strikes both alike.
     pairs = [(measure(way), measure(half)) for _ in range(1 + ROUNDS)][1:]  # the first ones warm up
     in_full, in_half = (min(seconds) for seconds in zip(*pairs, strict=True))
-    chosen = half if in_half * MARGIN < in_full else way
+    chosen = half if in_half * MARGIN < in_full and in_full >= SHORTEST_STEP_SECONDS else way
     times = f"{1000 * in_full:.1f} ms in 32 bits and {1000 * in_half:.1f} ms in bf16"
     log(f"A step takes {times}: {_named(chosen)} is used.")
     return chosen
