@@ -26,6 +26,7 @@ from workers.contract import (
 )
 from workers.fence import Fenced
 from workers.training.hyperparameters import HyperparameterError, resolve
+from workers.training.memory import is_out_of_memory
 from workers.training.stopping import Stop, Stopped
 
 EXIT_USAGE = 2
@@ -63,7 +64,7 @@ def main(arguments: list[str]) -> int:
         events.failure(failure)
         return EXIT_FAILED
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         events.failure(_out_of_memory(spec), evidence="".join(traceback.format_exception_only(error)).strip())
         return EXIT_FAILED
@@ -87,15 +88,12 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     return train(replace(spec, hyperparameters=hyperparameters), events, stop)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
-
-
 def _out_of_memory(spec: TrainSpec) -> ProgramFailure:
-    batch_size = spec.hyperparameters.get("batch_size", 2)
-    message = f"The machine ran out of memory with batch_size {batch_size}."
-    hint = f"Set batch_size to {max(1, batch_size // 2)}."
+    message, smaller = "The machine ran out of memory.", spec.hyperparameters.get("batch_size", 0) // 2
+    if not smaller:
+        hint = "Choose a smaller model or smaller inputs, or a machine with more memory."
+        return ProgramFailure("out_of_memory", message, hint=hint, blame="machine")
+    hint = f"Set batch_size to {smaller}."
     return ProgramFailure("out_of_memory", message, hint=hint, blame="settings", field="batch_size")
 
 

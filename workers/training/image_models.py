@@ -22,7 +22,7 @@ class ConvNorm(nn.Sequential):
             nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(outputs),
         ]
-        super().__init__(*layers, *([nn.ReLU()] if relu else []))
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
 
     def fuse(self) -> None:
         """Fold the normalisation into the convolution, for inference."""
@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
         self.second = ConvNorm(outputs, outputs, 3, relu=False)
         changed = stride != 1 or inputs != outputs
         self.shortcut = ConvNorm(inputs, outputs, 1, stride, relu=False) if changed else nn.Identity()
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         # Each block starts as the identity, which makes the first steps calm.
         nn.init.zeros_(self.second[1].weight)
 

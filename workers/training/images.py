@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from workers.training.architectures import ARCHITECTURES, LARGEST_SIDES, choose_
 from workers.training.batches import Batches
 from workers.training.checkpoints import CheckpointStore
 from workers.training.export import export_onnx
+from workers.training.hyperparameters import choose_batch_size
 from workers.training.image_data import (
     AUGMENTATIONS,
     ImageRow,
@@ -41,7 +43,7 @@ from workers.training.metrics import accuracy, log_loss
 from workers.training.stopping import Stop
 
 LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
-EVALUATION_BATCH = 256
+EVALUATION_PIXELS = 2**20
 PARITY_SAMPLES = 64
 TEMPERATURES = np.geomspace(0.3, 5.0, 241)
 
@@ -149,7 +151,7 @@ def fit_model(
         weights = balanced_class_weights(targets, len(data.classes)).to(spec.device)
     return fit(
         model,
-        Batches([data.store], targets, settings["batch_size"], settings["seed"],
+        Batches([data.store], targets, choose_batch_size(settings["batch_size"], len(rows)), settings["seed"],
                 AUGMENTATIONS[settings["augmentation"]], rows, image_origins(data.rows)[rows]),
         partial(evaluate, data=data, device=spec.device),
         make_loss(settings, weights),
@@ -178,7 +180,8 @@ def predict(model: nn.Module, data: ImageData, split: str, device: str) -> Tenso
     """Logits [n, classes] for the images of `split`, on the CPU."""
     model.eval()
     parts = []
-    for rows in np.array_split(data.splits[split], max(1, len(data.splits[split]) // EVALUATION_BATCH)):
+    chosen, pixels = data.splits[split], data.store.shape[1] * data.store.shape[2]
+    for rows in np.array_split(chosen, math.ceil(len(chosen) * pixels / EVALUATION_PIXELS)):
         parts.append(model(torch.from_numpy(data.store[rows]).to(device)).float().cpu())
     return torch.cat(parts)
 

@@ -36,7 +36,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What training did. `history` has one row for each epoch; the model holds the weights of `best_epoch` (from 1)."""
+    """What training did. `history` has one row for each epoch; the model holds the weights of `best_epoch` (from 1).
+
+    `acceleration` says how steps were computed: precision, is_compiled, micro_batches.
+    """
 
     epochs: int
     steps: int
@@ -46,6 +49,7 @@ class FitResult:
     seconds: float
     samples_per_second: float
     stopped_early: bool
+    acceleration: dict[str, Any]
 
 
 def prepare_torch(threads: int, seed: int) -> None:
@@ -53,6 +57,8 @@ def prepare_torch(threads: int, seed: int) -> None:
     torch.set_num_threads(max(1, threads))
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Determinism needs no memory that is cleared before it is written to.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def fit(
@@ -91,6 +97,7 @@ def fit(
             raise _nothing_to_extend()
         checkpoints.clear()
         strategy.processes.wait_for_all()
+    strategy.make_room(batches, events.log)
     while not training.is_done():
         training.run_epoch()
     return training.finish()
@@ -191,6 +198,7 @@ class _Training:
             raise Stopped
 
     def _take_step(self, batch: Batch) -> None:
+        self.strategy.settle(batch, self.step, self.reporter.steps)
         begin, rate = time.monotonic(), self._learning_rate()
         losses = self.strategy.step(batch, self.step + 1, rate)
         self.unreported_seconds += time.monotonic() - begin
@@ -267,6 +275,7 @@ class _Training:
             seconds=self._seconds(),
             samples_per_second=self.reporter.samples_per_second,
             stopped_early=self.epoch < self.hyperparameters["epochs"],
+            acceleration=self.strategy.way.as_dict() | {"micro_batches": self.strategy.plan.accumulation},
         )
 
     def _seconds(self) -> float:
