@@ -59,6 +59,8 @@ def _divide(parts: list[Checkpoint], strategy: Strategy) -> Restored:
     processes = strategy.processes
     arrays, plain = fuse(parts) if parts else ({}, {})
     step, state, plain = processes.from_first([parts[0].step, parts[0].state, plain] if parts else None)
+    if state["layout"] != strategy.layout:  # into how many micro-batches others cut a batch fits them alone
+        plain["way"]["accumulation"] = strategy.plan.accumulation
     tensors = processes.spread(_tensors(arrays))
     strategy.import_state(strategy.part_of(tensors), plain)
     return Restored(step, state, state["layout"])
