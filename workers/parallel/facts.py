@@ -21,7 +21,8 @@ class Layer:
     """One of the model's layers, by the name under which its parameters stand in the state dict.
 
     Forward and backward together take `call_seconds` for each call and `example_seconds` for each example.
-    `output_bytes` and `activation_bytes` (what backward needs) are for one example.
+    `output_bytes` and `activation_bytes` (what backward needs) are for one example. `norms` is how many batch
+    normalisations it has.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Layer:
     activation_bytes: int
     example_seconds: float
     call_seconds: float
+    norms: int = 0
 
     @property
     def parameter_bytes(self) -> int:
@@ -49,13 +51,16 @@ class ModelProfile:
     average_seconds: float = 0.0
     loading_seconds: float = 0.0
     base_bytes: int = 0
-    has_batch_norm: bool = False
     is_measured: bool = False
     device_name: str = ""
 
     @property
     def parameter_bytes(self) -> int:
         return sum(layer.parameter_bytes for layer in self.layers)
+
+    @property
+    def norms(self) -> int:
+        return sum(layer.norms for layer in self.layers)
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -36,6 +36,8 @@ MODULES = {
     TABULAR_CLASSIFICATION: "workers.training.tables",
     TABULAR_REGRESSION: "workers.training.tables",
 }
+# What several processes can train together.
+SHARED_TASKS = (IMAGE_CLASSIFICATION,)
 Trainer = Callable[[TrainSpec, EventWriter, Stop], dict[str, Any]]
 
 
@@ -47,7 +49,9 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError) as error:
         print(f"usage: python -m workers.training spec.json ({error})", file=sys.stderr)
         return EXIT_USAGE
-    stop, events = Stop().listen(), EventWriter(Path(spec.work_dir) / EVENTS_FILE)
+    # Of several processes, which torchrun numbers, the first speaks for all.
+    is_first = os.environ.get("RANK", "0") == "0"
+    stop, events = Stop().listen(), EventWriter(Path(spec.work_dir) / EVENTS_FILE if is_first else Path(os.devnull))
     events.progress(0.0, "Starting")
     try:
         events.result(run(spec, events, stop))
@@ -73,6 +77,9 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
         hyperparameters = resolve(spec.task, overrides=spec.hyperparameters)
     except HyperparameterError as error:
         raise ProgramFailure(error.code, error.message, blame="settings", field=error.field) from error
+    if spec.plan.get("world_size", 1) > 1 and spec.task not in SHARED_TASKS:
+        message = "This kind of model is trained by one process."
+        raise ProgramFailure("unsupported_strategy", message, hint="Train it on one device.", blame="settings")
     # OpenMP reads these when torch or scikit-learn is loaded, and never again. Threads that wait asleep and not
     # spinning are 10 to 90 times faster where other processes want the same cores.
     os.environ["OMP_NUM_THREADS"] = str(max(1, spec.threads))

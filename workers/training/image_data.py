@@ -53,6 +53,11 @@ def read_index(path: Path) -> list[ImageRow]:
         raise ProgramFailure("unreadable_index", message, hint="Prepare the data set again.") from error
 
 
+def image_origins(rows: Sequence[ImageRow]) -> np.ndarray:
+    """Where each image comes from [N]: the path under which it was uploaded, up to the folder of its class."""
+    return np.array([row.source.rpartition(f"{row.label}/")[0] for row in rows])
+
+
 def sort_classes(labels: Sequence[str]) -> list[str]:
     """The different labels in the order people expect: 2 before 10 where all are numbers."""
     names = set(labels)
