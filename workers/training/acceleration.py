@@ -65,13 +65,15 @@ def has_bf16(device_type: str) -> bool:
 
 
 def choose_way(
-    way: Way, *, settings: Mapping[str, Any], device_type: str, is_alone: bool, steps: int, measure: Measure, log: Log
-) -> Way:
+    way: Way, *, settings: Mapping[str, Any], device_type: str, may_halve: bool, is_alone: bool, steps: int,
+    measure: Measure, log: Log,
+) -> Way:  # fmt: skip
     """The fastest way for the `steps` that are to come; starts from `first_way` and says in `log` what decided.
 
-    `is_alone` is false where several processes train together; these do not compile.
+    `may_halve` is whether every process computes in bf16 itself. `is_alone` is false where several processes train
+    together; these do not compile.
     """
-    way = _choose_precision(way, settings["mixed_precision"], device_type, steps, measure, log)
+    way = _choose_precision(way, settings["mixed_precision"], device_type, steps if may_halve else 0, measure, log)
     wanted = settings.get("compile", OFF)
     if wanted == OFF:
         return way
@@ -88,7 +90,7 @@ def _choose_precision(way: Way, wanted: str, device_type: str, steps: int, measu
     if device_type != "cpu":
         log(f"Mixed precision: {way.precision}, as this device computes fastest.")
         return way
-    if steps < FEWEST_STEPS or not has_bf16(device_type):
+    if steps < FEWEST_STEPS:
         return way
     half = replace(way, precision=BF16)
     # In turns, so that what else the machine does strikes both alike.
