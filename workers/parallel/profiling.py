@@ -1,7 +1,7 @@
 """Measure what a model's layers take on this machine: seconds for a call and for an example, and bytes.
 
 Each layer is run forward and backward by itself with two batch sizes; a line through the two gives what a call and what
-an example takes. Then the whole step is run, and the layers' times are scaled so that they add up to it. Of several runs
+an example takes. Then the whole step is run, and the layers' times are scaled so that they add up to it. Of all runs
 the fastest counts: whatever else goes on in the machine only ever adds to the others.
 """
 
