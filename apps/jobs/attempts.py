@@ -237,7 +237,7 @@ def _register(job: Job, result: dict, outputs: dict[str, Blob]) -> ModelVersion:
         "code_version": code_version(),
     }
     if job.continues_id:
-        lineage["continues"] = {"job_id": job.continues_id, "step": job.extends_step}
+        lineage["continues"] = {"job_id": job.continues_id, "epoch": job.extends_epoch, "step": job.extends_step}
     if job.parts:
         shares = [model["weight"] for model in result["models"]]
         lineage["parts"] = [{**part, "weight": share} for part, share in zip(job.parts, shares, strict=True)]

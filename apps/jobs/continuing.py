@@ -83,6 +83,7 @@ def extend_training(*, job: Job, user: User | None, epochs: int, checkpoint_id: 
         strategy=job.plan.get("strategy", AUTO),
         continues=job,
         extends_step=checkpoint.step,
+        extends_epoch=checkpoint.epoch,
     )
     _hand_over(checkpoint, extended)
     details = {"continues": job.pk, "step": checkpoint.step, "epochs": epochs}

@@ -12,14 +12,15 @@ def program_of(job: Job) -> str:
 
 
 def features_of(job: Job, devices: int, submitted_at: datetime) -> Features:
-    """A job need not be saved yet. Its size is how often it goes through its data: a training once for each epoch, a
-    fusion once for each version."""
+    """A job need not be saved yet. Its size is how often it goes through its data: a training once for each epoch that
+    it adds, a fusion once for each version."""
     version, settings = job.dataset_version, job.hyperparameters
+    rounds = settings.get("epochs", len(job.parts) or 1) - job.extends_epoch
     return Features(
         submitted_at=submitted_at.timestamp(),
         devices=devices,
         team=str(job.team_id),
         user=str(job.created_by_id or ""),
         kind=f"{settings.get('model', '')} {job.model_name}",
-        data_bytes=(version.size_bytes if version else 0) * int(settings.get("epochs", len(job.parts) or 1)),
+        data_bytes=round((version.size_bytes if version else 0) * rounds),
     )

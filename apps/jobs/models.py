@@ -14,9 +14,9 @@ class Job(models.Model):
     """One piece of work. Only services.move_job changes `status`; `attempt` is the fencing token of every write.
 
     A paused job has given everything back and goes on from its newest checkpoint when it is resumed. `continues` is the
-    training that this one trains further, from its checkpoint after `extends_step` steps. `node` is the machine that
-    leads. `plan` says how it is spread over its devices (workers/parallel/plan.py), {} is as usual; `prediction` what
-    was expected of that plan when it was made, and why not of another (apps/jobs/plans.py).
+    training that this one trains further, from its checkpoint after `extends_step` steps, in its epoch `extends_epoch`.
+    `node` is the machine that leads. `plan` says how it is spread over its devices (workers/parallel/plan.py), {} is as
+    usual; `prediction` what was expected of that plan when it was made, and why not of another (apps/jobs/plans.py).
     `parts` are the model versions that a fusion is made of, in the order they were given: [{"id", "name"}]. Like a
     lineage it names what was there; a version that was deleted since leaves its name.
     """
@@ -63,6 +63,7 @@ class Job(models.Model):
     model_name = models.CharField(max_length=80, blank=True)
     continues = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="continued_by")
     extends_step = models.PositiveBigIntegerField(default=0)
+    extends_epoch = models.FloatField(default=0.0)
     method = models.CharField(max_length=40, blank=True)
 
     allocation = models.OneToOneField(Allocation, null=True, on_delete=models.SET_NULL, related_name="job")

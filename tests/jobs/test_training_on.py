@@ -6,6 +6,7 @@ from apps.accounts.models import AuditEvent
 from apps.core.errors import Conflict, NotFound, Unprocessable
 from apps.jobs import attempts
 from apps.jobs.continuing import extend_training
+from apps.jobs.features import features_of
 from apps.jobs.models import Job
 from apps.jobs.services import cancel_job, submit_compression, submit_prepare
 from apps.resources.models import Quota
@@ -22,7 +23,8 @@ def node(db):
 
 @pytest.fixture
 def running(member, node) -> Job:
-    return run(submit(member.team, member.user, hyperparameters={"epochs": 10, "seed": 7}), node)
+    version = make_version(member.team, size_bytes=1000)
+    return run(submit(member.team, member.user, version, hyperparameters={"epochs": 10, "seed": 7}), node)
 
 
 def checkpoint(job: Job, folder, step: int, score: float | None = None, **event) -> None:
@@ -72,7 +74,7 @@ def test_the_model_gets_its_next_version_and_the_lineage_says_from_where(member,
     more = succeed(run(extend(member, done), node), tmp_path)
     made = more.output_version
     assert (made.number, made.parent) == (2, done.output_version)
-    assert made.lineage["continues"] == {"job_id": done.pk, "step": 100}
+    assert made.lineage["continues"] == {"job_id": done.pk, "epoch": 10.0, "step": 100}
     assert f'href="/jobs/{done.pk}/"' in page_of(member, more)
     version = member.page.get(f"/models/{made.model_id}/versions/2/").content.decode()
     assert "Trained further from" in version
@@ -159,6 +161,12 @@ def test_the_page_offers_five_more_epochs_and_says_what_the_learning_rate_does(m
     assert member.page.post(f"/jobs/{done.pk}/extend/", {"epochs": "many"}).status_code == 422
     assert "/extend/" not in page_of(viewer, done)
     assert viewer.page.post(f"/jobs/{done.pk}/extend/", {"epochs": "3"}).status_code == 403
+
+
+def test_it_is_expected_to_take_as_long_as_what_it_adds(member, done):
+    more, whole = extend(member, done, epochs=5), Job.objects.get(pk=clone(member, done)["id"])
+    sizes = [features_of(job, 1, job.created_at).data_bytes for job in (more, whole)]
+    assert sizes[0] * 2 == sizes[1] > 0
 
 
 def test_it_is_audited(member, done):

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from workers.training.hyperparameters import choose_batch_size
+
 FLOAT_BYTES = 4  # parameters, gradients and the optimiser's state are kept in 32 bits under every precision
 CPU = "cpu"
 
@@ -142,11 +144,11 @@ class Settings:
     has_average: bool = False
 
     @classmethod
-    def of(cls, hyperparameters: Mapping[str, Any]) -> Settings:
-        """From complete hyper-parameters (workers/training/hyperparameters.py)."""
+    def of(cls, hyperparameters: Mapping[str, Any], examples: int) -> Settings:
+        """From complete hyper-parameters (workers/training/hyperparameters.py), for so many training examples."""
         is_sgd = hyperparameters["optimizer"] == "sgd"
         return cls(
-            batch_size=hyperparameters["batch_size"],
+            batch_size=choose_batch_size(hyperparameters["batch_size"], examples),
             precision=hyperparameters["mixed_precision"],
             optimizer_states=(1 if hyperparameters["momentum"] else 0) if is_sgd else 2,
             has_average=bool(hyperparameters["ema_decay"]),

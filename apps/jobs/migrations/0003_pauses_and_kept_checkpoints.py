@@ -53,6 +53,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="job",
+            name="extends_epoch",
+            field=models.FloatField(default=0.0),
+        ),
+        migrations.AddField(
+            model_name="job",
             name="pause_requested_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
