@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from workers.parallel.facts import Layer, ModelProfile
 from workers.parallel.shapes import Shape
-from workers.training.acceleration import TYPES
+from workers.training.acceleration import AUTO, MARGIN, first_way, has_bf16
 from workers.training.architectures import ARCHITECTURES, stem_stride
 from workers.training.batches import Batches
 from workers.training.image_data import AUGMENTATIONS
@@ -47,7 +47,17 @@ class _Bench:
         self.free_bytes, self.base_bytes = _free_bytes(device), _held_bytes(device)
         torch.manual_seed(0)
         self.model = build_model(shape).to(device).train()
-        self.precision = TYPES.get(shape.precision)
+        self.precision = self._choose_precision()
+
+    def _choose_precision(self) -> torch.dtype | None:
+        """As a training would: what the settings say, else what is surely right, else on CPUs by trial."""
+        first = first_way(self.shape.precision, self.device.type).dtype
+        if self.shape.precision != AUTO or self.device.type != "cpu" or not has_bf16("cpu"):
+            return first
+        images, seconds = self._images(SMALL_BATCH), {}
+        for self.precision in (first, torch.bfloat16):
+            seconds[self.precision] = self._time(lambda: self._step(images))
+        return torch.bfloat16 if seconds[torch.bfloat16] * MARGIN < seconds[first] else first
 
     def run(self) -> dict[str, Any]:
         small, large = self._batch_sizes()
