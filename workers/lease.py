@@ -31,7 +31,7 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """`start` takes the member and begins to renew; `check` is called by whoever works under the lease."""
+    """`take` it, `keep` it in the background; `check` is called by whoever works under it."""
 
     def __init__(self, member: Member, folder: Path) -> None:
         self.member = member
@@ -40,19 +40,21 @@ class Lease:
         self.is_lost = False
         self.looked_at = time.monotonic()
         self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self.thread = threading.Thread(target=self._renew_again_and_again, name="lease", daemon=True)
 
     @property
     def path(self) -> Path:
         return self.fence.path
 
-    def start(self) -> None:
+    def take(self) -> None:
         """Raises LeaseLost when another runner has the member, or nobody may have it."""
         sent = fence.now()
         runner = f"{platform.node()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         if not take_member(member=self.member, runner=runner):
             raise LeaseLost
         self._move(sent)
+
+    def keep(self) -> None:
         self.thread.start()
 
     def check(self) -> None:
@@ -76,19 +78,20 @@ class Lease:
         self.deadline = sent + settings.LEPTON_LEASE_SECONDS * 2 / 3
         self.fence.move(self.deadline)
 
-    def _keep(self) -> None:
+    def _renew_again_and_again(self) -> None:
         while not self.stopping.wait(settings.LEPTON_LEASE_SECONDS / RENEWALS):
             if time.monotonic() - self.looked_at > STUCK_SECONDS:
                 break
             try:
-                if not self._renew():
+                if not self.renew():
                     break
             except DatabaseError as error:
                 logger.warning("the lease could not be renewed: %s", error)
                 connection.close()
         connection.close()
 
-    def _renew(self) -> bool:
+    def renew(self) -> bool:
+        """False when the lease is lost."""
         sent, member = fence.now(), self.member
         if not renew_lease(job_id=member.job_id, attempt=member.attempt, rank=member.rank):
             self.is_lost = True

@@ -7,6 +7,7 @@ part of the gang has ended, it ends its program and writes nothing more of it.
 
 import json
 import logging
+import math
 import shutil
 import signal
 import socket
@@ -64,6 +65,7 @@ POLL_SECONDS = 0.3
 QUICK_SECONDS = 0.02
 LOOK_SECONDS = 1.0
 GRACE_SECONDS = 20
+FOLLOW_SECONDS = 5  # in which a program that has lost the others may say what it knows
 STORAGE_SECONDS = 600  # for storage that is away to come back
 START_SECONDS = 900  # for all machines of a gang to have fetched their data and started
 LAST_PARTS_SECONDS = 30
@@ -118,7 +120,8 @@ class Runner:
         self.folder.mkdir(parents=True, mode=0o700)
         self.lease = Lease(self.member, self.folder)
         try:
-            self.lease.start()
+            self.lease.take()
+            self.lease.keep()
             self._say(self._work_and_tidy())
         except LeaseLost:
             logger.warning("%s was given up", self.member)
@@ -256,7 +259,7 @@ class Runner:
 
     def _follow(self, process: subprocess.Popen) -> int:
         """Until the program has ended; returns its exit code."""
-        deadline = None
+        is_asked, deadline = False, math.inf
         held = artifacts.held_devices(self.member)
         meter = BusyMeter(held, artifacts.threads(self.member), now=time.monotonic(), pid=process.pid)
         while process.poll() is None:
@@ -265,13 +268,14 @@ class Runner:
             self._add_busy(meter.sample(process.pid, now=time.monotonic()))
             self._look()
             self._store_missing_parts()
-            if self._is_to_follow():
-                end_tree(self.token, grace_seconds=0)
             self._give_up_when_late()
-            if deadline is None and self.must_stop:
+            if not is_asked and self.must_stop:
+                is_asked = True
                 process.send_signal(signal.SIGTERM)
                 deadline = time.monotonic() + (GRACE_SECONDS if self._has_begun() else 0)
-            if deadline and time.monotonic() > deadline:
+            if self._is_to_follow():
+                deadline = min(deadline, time.monotonic() + FOLLOW_SECONDS)
+            if time.monotonic() > deadline:
                 end_tree(self.token, grace_seconds=0)
             self._pause(process)
         self._add_busy(meter.finish(now=time.monotonic()))
@@ -437,8 +441,8 @@ class Runner:
 
     def _outcome(self, code: int) -> Outcome:
         """What a program that has no result has come to."""
-        if code == EXIT_FAILED and (failure := self.failure or self._failure_of_another_process()):
-            return Outcome(E.FAILED, failure=_from_event(failure))
+        if code == EXIT_FAILED and self.failure:
+            return Outcome(E.FAILED, failure=_from_event(self.failure))
         if code == EXIT_STOPPED or self.must_stop or self.asked_to_stop:
             return Outcome(E.STOPPED)
         if self._is_to_follow():
@@ -449,14 +453,6 @@ class Runner:
             return Outcome(E.LOST, _killed_sentence(-code, self._tail()))
         message = _("The program ended unexpectedly (exit code %(code)d).") % {"code": code}
         return Outcome(E.CRASHED, failure=_machine_failure("program_crashed", message, self._tail()))
-
-    def _failure_of_another_process(self) -> dict | None:
-        """Where several processes run here, each but the first writes events of its own."""
-        for path in sorted(self.folder.glob(f"*{EVENTS_FILE}")):
-            for event, _offset in read_events(path):
-                if event["type"] == "failure":
-                    return event
-        return None
 
     def _read_result(self) -> dict:
         name = "report.json" if self.job.kind == Job.Kind.PREPARE else "result.json"

@@ -49,7 +49,9 @@ def judge(members: Sequence[Ended], *, is_cancelled: bool, leave_reason: str = "
         return Verdict("failed", failure=min(crashed, key=lambda member: member.ended_at).failure)
     if leave_reason:
         return Verdict("queued", _("Made room: %(reason)s.") % {"reason": leave_reason})
-    return Verdict("queued", _first_message(members, E.STOPPED) or _("The machine was stopped."))
+    if not _those(members, E.STOPPED):
+        return Verdict("queued", _("It ended without a word."), is_strike=True)
+    return Verdict("queued", _("The machine was stopped."))
 
 
 def _those(members: Sequence[Ended], ending: str) -> list[Ended]:

@@ -18,6 +18,7 @@ from apps.core.doorbell import ring
 from apps.jobs.models import Job, Member
 from apps.resources.models import Node
 
+BEGIN_SECONDS = 30
 E = Member.Ending
 
 
@@ -25,8 +26,13 @@ def new_lease() -> Any:
     return Now() + timedelta(seconds=settings.LEPTON_LEASE_SECONDS)
 
 
+def first_lease() -> Any:
+    """Until its runner begins to renew; on a busy machine that alone may take longer than a short lease."""
+    return Now() + timedelta(seconds=max(settings.LEPTON_LEASE_SECONDS, BEGIN_SECONDS))
+
+
 def make_members(job: Job, machines: Sequence[Node]) -> None:
-    """Inside the transaction that claims the job for the first of `machines`. The others have one lease time to begin;
+    """Inside the transaction that claims the job for the first of `machines`. The others have a lease time to begin;
     their ranks are in the order of `machines`."""
     Member.objects.bulk_create(
         Member(
@@ -34,7 +40,7 @@ def make_members(job: Job, machines: Sequence[Node]) -> None:
             attempt=job.attempt,
             node=machine,
             rank=rank,
-            lease_expires_at=new_lease(),
+            lease_expires_at=first_lease(),
             claimed_at=None if rank else Now(),
         )
         for rank, machine in enumerate(machines)
@@ -63,7 +69,7 @@ def claim_member(*, member: Member) -> bool:
     if lock_attempt(job_id=member.job_id, attempt=member.attempt, rank=member.rank) is None:
         return False
     waiting = Member.objects.filter(pk=member.pk, claimed_at=None, ended_at=None)
-    return bool(waiting.update(claimed_at=Now(), lease_expires_at=new_lease()))
+    return bool(waiting.update(claimed_at=Now(), lease_expires_at=first_lease()))
 
 
 def take_member(*, member: Member, runner: str) -> bool:

@@ -160,13 +160,13 @@ class _Maker:
         self.found, self.known, self.shape = found, known, shape
         self.kind = kind or Device.Kind.CPU
         self.augmentation = job.hyperparameters["augmentation"]
-        self.settings = facts.Settings.of(job.hyperparameters)
         report = job.dataset_version.report
         self.data = facts.Data(
             examples=report.get("splits", {}).get("train", 0) or job.dataset_version.item_count or 1,
             example_bytes=shape.channels * shape.side**2,
             classes=shape.classes,
         )
+        self.settings = facts.Settings.of(job.hyperparameters, self.data.examples)
         self.links = links_between({device.node for device in found})
         sorts = [sort_of(device) for device in found]
         self.speeds = {_key(sort): self._speed(sorts[0], sort) for sort in sorts}

@@ -9,13 +9,24 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import redis
 from celery import Celery
 from psutil import Process
 
 from lepton_site import embedded
-from tests.faults.site import JOB_TOKEN, LEASE_SECONDS, RUNNER_TOKEN, Machine, Site, Training, elapse, is_root, send
+from tests.faults.site import (
+    JOB_TOKEN,
+    LEASE_SECONDS,
+    RUNNER_TOKEN,
+    Machine,
+    Site,
+    Training,
+    elapse,
+    may_be_apart,
+    send,
+)
 from tests.stack import wait_until
 
 SERVICE_MANAGER_SECONDS = 1.0  # how long the machine's service manager waits before it starts an agent anew
@@ -23,30 +34,41 @@ SERVICE_MANAGER_SECONDS = 1.0  # how long the machine's service manager waits be
 
 @dataclass(frozen=True)
 class Scene:
-    """A training at work, and whatever chance the fault needs."""
+    """A training at work, the machine that the fault strikes, and whatever chance it needs."""
 
     site: Site
     training: Training
+    machine: Machine
     chance: random.Random
+    is_gang: bool = False
 
-    @property
-    def machine(self) -> Machine:
-        return self.training.machine()
+    def await_giving_up(self, attempt: int) -> None:
+        """Until the job has gone on elsewhere; a gang needs every machine, and so waits for this one."""
+        if self.is_gang:
+            self.training.await_condition(
+                lambda row: row["attempt"] > attempt or row["status"] == "queued",
+                seconds=5 * LEASE_SECONDS,
+                what=f"attempt {attempt} is given up",
+            )
+        else:
+            self.training.await_attempt(attempt + 1)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`may_fall_back` is how many checkpoints before the newest the job may go on from; `needs_root` where only root
-    can do it; `is_short` where it is told in every run of the tests."""
+    """`devices` above 1 make the training a gang over all machines. `may_fall_back` is how many checkpoints before the
+    newest the job may go on from; `needs_root` where only root can do it; `is_short` where it is told in every run."""
 
     inject: Callable[[Scene], float | None]
+    devices: int = 1
     may_fall_back: int = 0
     needs_root: bool = False
     is_short: bool = False
 
     @property
     def name(self) -> str:
-        return self.inject.__name__.replace("_", "-")
+        name = self.inject.__name__.replace("_", "-")
+        return f"gang-{name}" if self.devices > 1 else name
 
     @property
     def what(self) -> str:
@@ -100,7 +122,7 @@ def kill_machine(scene: Scene) -> None:
     machine, attempt = scene.machine, scene.training.row()["attempt"]
     send(machine.everything(), signal.SIGKILL)
     machine.agent.wait()
-    scene.training.await_attempt(attempt + 1)
+    scene.await_giving_up(attempt)
     machine.start_agent()
 
 
@@ -121,7 +143,7 @@ def freeze_machine(scene: Scene) -> None:
     machine, attempt = scene.machine, scene.training.row()["attempt"]
     frozen = machine.everything()
     send(frozen, signal.SIGSTOP)
-    scene.training.await_attempt(attempt + 1)
+    scene.await_giving_up(attempt)
     send(frozen, signal.SIGCONT)
 
 
@@ -139,24 +161,24 @@ def freeze_runner(scene: Scene) -> None:
     attempt = scene.training.row()["attempt"]
     runner = scene.machine.processes(RUNNER_TOKEN)
     send(runner, signal.SIGSTOP)
-    scene.training.await_attempt(attempt + 1)
+    scene.await_giving_up(attempt)
     send(runner, signal.SIGCONT)
 
 
 def cut_off_machine(scene: Scene) -> None:
     """A machine's network cable is pulled until its job has gone on elsewhere, and put back."""
     machine, attempt = scene.machine, scene.training.row()["attempt"]
-    machine.cut()
-    scene.training.await_attempt(attempt + 1)
-    machine.mend()
+    machine.network.cut()
+    scene.await_giving_up(attempt)
+    machine.network.mend()
 
 
 def cut_off_for_a_moment(scene: Scene) -> float:
     """A switch restarts: the machine is cut off for a third of a lease."""
     machine = scene.machine
-    machine.cut()
+    machine.network.cut()
     elapse(LEASE_SECONDS / 3)
-    machine.mend()
+    machine.network.mend()
     return 0.0
 
 
@@ -288,9 +310,7 @@ def corrupt_checkpoint(scene: Scene) -> None:
     """A disk returns other bytes than were written of the newest checkpoint, and the program dies."""
     program = scene.machine.processes(JOB_TOKEN)
     send(program, signal.SIGSTOP)
-    newest = _settled_checkpoint(scene)
-    blob = newest["files"]["state.safetensors"]["sha256"]
-    path = scene.site.stack.home / "storage" / "blobs" / blob[:2] / blob
+    path = _blob(scene, max(_settled_checkpoint(scene)["files"].values(), key=lambda blob: blob["bytes"]))
     body = bytearray(path.read_bytes())
     body[scene.chance.randrange(len(body) // 2, len(body))] ^= 0xFF
     path.write_bytes(body)
@@ -302,14 +322,18 @@ def lose_checkpoint(scene: Scene) -> None:
     program = scene.machine.processes(JOB_TOKEN)
     send(program, signal.SIGSTOP)
     for blob in _settled_checkpoint(scene)["files"].values():
-        (scene.site.stack.home / "storage" / "blobs" / blob["sha256"][:2] / blob["sha256"]).unlink()
+        _blob(scene, blob).unlink()
     send(program, signal.SIGKILL)
+
+
+def _blob(scene: Scene, blob: dict) -> Path:
+    return scene.site.stack.home / "storage" / "blobs" / blob["sha256"][:2] / blob["sha256"]
 
 
 def _settled_checkpoint(scene: Scene) -> dict:
     """The newest of a program that stands still, once its runner has stored all that it wrote."""
     elapse(1)
-    query = "SELECT * FROM jobs_checkpoint WHERE job_id = %s ORDER BY id DESC LIMIT 1"
+    query = "SELECT * FROM jobs_checkpoint WHERE job_id = %s AND missing = '[]' ORDER BY id DESC LIMIT 1"
     return scene.site.rows(query, scene.training.pk)[0]
 
 
@@ -369,9 +393,20 @@ FAULTS = (
     Fault(lose_storage),
     Fault(lose_storage_as_it_ends),
     Fault(fill_disk, needs_root=True),
+    Fault(kill_rank, devices=2),
+    Fault(kill_program, devices=2),
+    Fault(kill_runner, devices=2),
+    Fault(kill_agent, devices=2),
+    Fault(kill_both_agents, devices=2),
+    Fault(kill_machine, devices=2),
+    Fault(freeze_machine, devices=2),
+    Fault(freeze_runner, devices=2),
+    Fault(cut_off_machine, devices=2),
+    Fault(postgres_away_for_a_moment, devices=2),
+    Fault(corrupt_checkpoint, devices=2, may_fall_back=1),
 )
 
 
 def why_not(fault: Fault) -> str:
     """Why this fault cannot be done here; "" where it can."""
-    return "only root may mount a small disk" if fault.needs_root and not is_root() else ""
+    return "only root may give a machine a small disk" if fault.needs_root and not may_be_apart() else ""

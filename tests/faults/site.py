@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ from psycopg.rows import dict_row
 import leptonai
 from lepton_site import embedded
 from lepton_site.processes import STACK_VARIABLE, stack_processes
-from tests.faults.cable import Cable
+from tests.faults.network import Bridge, Loopback, Wire, may_make_networks
 from tests.faults.recording import Recorder, steps_of
 from tests.site_helpers import digits, make_key, write_zip
 from tests.stack import ROOT, Stack, wait_until
 from workers.launcher import token_of
 
-LEASE_SECONDS = 9
+LEASE_SECONDS = 12
 CHECKPOINT_SECONDS = 0.5
 RHYTHM = {
     "LEPTON_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -38,51 +39,43 @@ JOB_TOKEN, RUNNER_TOKEN, SPARE_TOKEN = "/job/", "/runner/", "/spare/"
 
 
 class Machine:
-    """A machine of the pool: a data folder, an agent, and cables to the site's PostgreSQL and Valkey."""
+    """A machine of the pool: a data folder, an agent, and its place in the network."""
 
-    def __init__(self, name: str, stack: Stack, folder: Path, *, has_own_disk: bool) -> None:
+    def __init__(self, name: str, network: Loopback | Wire, stack: Stack, folder: Path, *, has_own_disk: bool) -> None:
         self.name, self.home, self.has_own_disk = name, folder / name, has_own_disk
+        self.network = network
         self.home.mkdir(mode=0o700)
         if has_own_disk:
             mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "tmpfs", str(self.home)]
             subprocess.run(mount, check=True)
-        sockets = embedded.socket_folder(stack.home)
-        self.cables = [Cable(sockets / ".s.PGSQL.5432"), Cable(sockets / "valkey.sock")]
-        database, redis = self.cables
+        database, redis = network.cables
+        account = embedded.DATABASE_USER
         self.env = stack.env | {
             "LEPTON_HOME": str(self.home),
+            "LEPTON_NODE_ADDRESS": network.address,
             "LEPTON_STORAGE_URL": f"file://{stack.home}/storage",
-            "DATABASE_URL": f"postgresql://{embedded.DATABASE_USER}@127.0.0.1:{database.port}/{embedded.DATABASE_NAME}",
-            "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
+            "DATABASE_URL": f"postgresql://{account}@{database.host}:{database.port}/{embedded.DATABASE_NAME}",
+            "REDIS_URL": f"redis://{redis.host}:{redis.port}/0",
             STACK_VARIABLE: str(stack.home),
         }
         self.agent: subprocess.Popen | None = None
 
     def start_agent(self) -> None:
         """As the machine's service manager does, at the start and after a crash."""
-        command = [sys.executable, "manage.py", "node_agent", "--name", self.name]
+        command = [*self.network.prefix, sys.executable, "manage.py", "node_agent", "--name", self.name]
         with open(self.home / "agent.log", "ab") as log:
             self.agent = subprocess.Popen(
                 command, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def stop(self) -> None:
-        for cable in self.cables:
-            cable.mend()
-        self.agent.terminate()
-        self.agent.wait(60)
-        for cable in self.cables:
-            cable.close()
+        self.network.mend()
+        if self.agent:
+            self.agent.terminate()
+            self.agent.wait(60)
+        self.network.close()
         if self.has_own_disk:
             subprocess.run(["umount", str(self.home)], check=True)
-
-    def cut(self) -> None:
-        for cable in self.cables:
-            cable.cut()
-
-    def mend(self) -> None:
-        for cable in self.cables:
-            cable.mend()
 
     def fill_disk(self) -> Path:
         """The file that now takes all that was free on its own disk."""
@@ -119,30 +112,41 @@ class Machine:
 
 
 class Site:
-    """`manage.py up` without a machine of its own, and the machines "one" and "two"; `has_disks` gives them small disks
-    of their own, which only root can."""
+    """`manage.py up` without a machine of its own, and the machines "one" and "two". `is_apart` gives each a small disk
+    and a network of its own, which only root can; otherwise they share this host's."""
 
-    def __init__(self, folder: Path, *, has_disks: bool) -> None:
+    def __init__(self, folder: Path, *, is_apart: bool) -> None:
         home = folder / "site"
         home.mkdir(mode=0o700)
         self.stack = Stack(home, "--no-node")
-        self.stack.env |= RHYTHM
-        self.stack.start()
-        self.machines = [Machine(name, self.stack, folder, has_own_disk=has_disks) for name in ("one", "two")]
+        self.stack.env |= RHYTHM | {"LEPTON_SPARES": str(int(is_apart))}
+        self.closing = contextlib.ExitStack()
+        with contextlib.ExitStack() as opened:  # what was started ends again where the rest does not start
+            opened.callback(self.stack.stop)
+            self.stack.start()
+            self._start(opened, folder, is_apart)
+            self.closing = opened.pop_all()
+
+    def _start(self, opened: contextlib.ExitStack, folder: Path, is_apart: bool) -> None:
+        run = embedded.socket_folder(self.stack.home)
+        sockets = [run / ".s.PGSQL.5432", run / "valkey.sock"]
+        bridge = opened.enter_context(contextlib.closing(Bridge())) if is_apart else None
+        self.machines = []
+        for number, name in enumerate(("one", "two"), 1):
+            network = Wire(bridge, number, sockets) if bridge else Loopback(number, sockets)
+            self.machines.append(Machine(name, network, self.stack, folder, has_own_disk=is_apart))
+            opened.callback(self.machines[-1].stop)
         for machine in self.machines:
             machine.start_agent()
         self.recorder = Recorder({machine.name: machine.home for machine in self.machines})
-        self.sdk = leptonai.Client(make_key(self.stack), self.stack.base_url)
+        opened.callback(self.recorder.stop)
+        self.sdk = opened.enter_context(leptonai.Client(make_key(self.stack), self.stack.base_url))
         archive = write_zip(folder / "digits.zip", digits("0123", 60))
         self.dataset = self.sdk.datasets.wait(self.sdk.datasets.create("Digits", archive), timeout=60)
         wait_until(lambda: len(self.online()) == 2, seconds=60, what="both machines are online")
 
     def stop(self) -> None:
-        self.recorder.stop()
-        self.sdk.close()
-        for machine in self.machines:
-            machine.stop()
-        self.stack.stop()
+        self.closing.close()
 
     # What the database says
 
@@ -182,9 +186,10 @@ class Site:
 
     # A training
 
-    def train(self, name: str) -> "Training":
-        job = self.sdk.jobs.train(self.dataset["id"], model_name=name, preset="fast", hyperparameters=TRAINING)
-        return Training(self, job["id"])
+    def train(self, name: str, devices: int = 1, strategy: str = "ddp") -> "Training":
+        spread = {"devices": devices, "strategy": strategy} if devices > 1 else {}
+        choices = {"model_name": name, "preset": "fast", "hyperparameters": TRAINING}
+        return Training(self, self.sdk.jobs.train(self.dataset["id"], **choices, **spread)["id"])
 
 
 class Training:
@@ -257,9 +262,9 @@ class Training:
         self.await_condition(lambda row: row["status"] in ended, seconds=END_SECONDS, what=f"job {self.pk} ends")
         return self.row()
 
-    def machine(self) -> Machine:
-        """Where it runs now."""
-        return self.site.machine(self.row()["machine"])
+    def machines(self) -> list[Machine]:
+        """Where it runs now; the one that leads comes first."""
+        return [self.site.machine(lease["machine"]) for lease in self.leases() if not lease["ended"]]
 
     def story(self) -> str:
         """What has happened to it, for the message of a failure."""
@@ -282,5 +287,7 @@ def elapse(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def is_root() -> bool:
-    return os.geteuid() == 0
+@cache
+def may_be_apart() -> bool:
+    """Whether machines can have disks and networks of their own here."""
+    return os.geteuid() == 0 and may_make_networks()

@@ -8,7 +8,8 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from tests.faults import table
 from tests.faults.injections import FAULTS, Fault, Scene, why_not
 from tests.faults.judging import Outcome, Verdict, judge, outcome_of
-from tests.faults.site import Site, is_root
+from tests.faults.site import Site, may_be_apart
 
 SEED = int(os.environ.get("SEED") or 0)
 CHOSEN = [name for name in os.environ.get("FAULT", "").split(",") if name]
@@ -39,17 +40,22 @@ def chosen_faults() -> list[Fault]:
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="lepton-faults-") as folder:
-        made = Site(Path(folder).resolve(), has_disks=IS_LONG and is_root())
+        made = Site(Path(folder).resolve(), is_apart=IS_LONG and may_be_apart())
         yield made
         made.stop()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(site: Site) -> Outcome:
-    """The same training with nothing done to it."""
-    training = site.train("undisturbed")
-    assert training.await_end()["status"] == "succeeded", training.story()
-    return outcome_of(training)
+def undisturbed(site: Site) -> Callable[[int], Outcome]:
+    """What the same training on so many devices comes to with nothing done to it."""
+
+    @cache
+    def train(devices: int) -> Outcome:
+        training = site.train(f"undisturbed on {devices}", devices)
+        assert training.await_end()["status"] == "succeeded", training.story()
+        return outcome_of(training)
+
+    return train
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +70,20 @@ def verdicts() -> Iterator[list[Verdict]]:
 
 
 @pytest.mark.parametrize("fault", chosen_faults(), ids=lambda fault: fault.name)
-def test_a_job_is_not_lost(fault: Fault, site: Site, undisturbed: Outcome, verdicts: list[Verdict]):
+def test_a_job_is_not_lost(fault: Fault, site: Site, undisturbed: Callable[[int], Outcome], verdicts: list[Verdict]):
     verdict = Verdict(fault.name, skipped=why_not(fault))
     verdicts.append(verdict)
     if verdict.skipped:
         pytest.skip(verdict.skipped)
-    began = time.monotonic()
-    scene = Scene(site, site.train(fault.name), random.Random(f"{SEED}/{fault.name}"))
-    scene.training.await_step(1)
-    scene.training.await_step(round(scene.chance.uniform(EARLIEST, LATEST) * scene.training.total_steps()))
+    outcome, began = undisturbed(fault.devices), time.monotonic()
+    chance, training = random.Random(f"{SEED}/{fault.name}"), site.train(fault.name, fault.devices)
+    training.await_step(1)
+    training.await_step(round(chance.uniform(EARLIEST, LATEST) * training.total_steps()))
+    scene = Scene(site, training, chance.choice(training.machines()), chance, is_gang=fault.devices > 1)
     injected_at, verdict.injected_at_step = time.time(), scene.training.step()
     verdict.noticed_seconds = fault.inject(scene)
     scene.training.await_end()
-    judge(verdict, fault, scene, injected_at, undisturbed)
+    judge(verdict, fault, scene, injected_at, outcome)
     verdict.seconds = time.monotonic() - began
     print("\n" + table.line(verdict))
     assert not verdict.broken, f"{fault.what}\n{table.line(verdict)}\n{scene.training.story()}"

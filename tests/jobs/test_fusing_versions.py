@@ -116,6 +116,7 @@ def test_what_is_no_improvement_registers_nothing_and_says_so(team, pair, member
     assert "Not better than the best of them" in page and "Nothing was added to your models" in page
     assert "Its validation accuracy says so." in page and "Digits v2: other data." in page
     assert member.api.get(f"/api/v1/jobs/{job.pk}/").json()["model"] is None
+    assert "No better than its parts" in member.page.get("/jobs/").content.decode()
 
 
 def test_the_page_shows_each_alone_and_fused(team, pair, member, tmp_path):
@@ -128,7 +129,7 @@ def test_the_page_shows_each_alone_and_fused(team, pair, member, tmp_path):
         ("Fused", "", "95.0 %", "93.0 %"),
     ]
     assert rows[-1].interval == "89.0 % – 97.0 %"
-    assert "Better than each of them" in response.content.decode() and "Digits v3" in response.content.decode()
+    assert "better than each of them" in response.content.decode() and "Digits v3" in response.content.decode()
 
 
 def test_a_deleted_parent_leaves_its_name(team, pair, member, tmp_path):

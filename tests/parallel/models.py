@@ -9,9 +9,11 @@ MB, GB = 10**6, 10**9
 DATA = Data(examples=10_000, example_bytes=3072, classes=10)
 
 
-def model(layers: int = 8, *, parameters: int = 10**6, seconds: float = 1e-3, activations: int = MB, **facts):
+def model(
+    layers: int = 8, *, parameters: int = 10**6, seconds: float = 1e-3, activations: int = MB, norms: int = 0, **facts
+) -> ModelProfile:
     """Equal layers; `parameters`, `activations` (bytes for an example) and `seconds` (for an example) of each."""
-    row = [Layer(f"features.{n}", parameters, 10_000, activations, seconds, 1e-4) for n in range(layers)]
+    row = [Layer(f"features.{n}", parameters, 10_000, activations, seconds, 1e-4, norms) for n in range(layers)]
     return ModelProfile(tuple(row), update_seconds=1e-3, is_measured=True, **facts)
 
 
@@ -35,12 +37,11 @@ def plan(profile: ModelProfile, devices, links=FAST, forced: str | None = None, 
 
 sizes = st.integers(1, 10**8)
 seconds = st.floats(1e-6, 0.1)
-layers = st.builds(Layer, st.uuids().map(str), sizes, sizes, sizes, seconds, seconds)
+layers = st.builds(Layer, st.uuids().map(str), sizes, sizes, sizes, seconds, seconds, st.sampled_from([0, 1]))
 profiles = st.builds(
     ModelProfile,
     st.lists(layers, min_size=1, max_size=7).map(tuple),
     update_seconds=seconds,
-    has_batch_norm=st.booleans(),
 )
 links = st.builds(Link, st.floats(1e4, 1e11), st.floats(0, 0.1))
 any_links = st.builds(Links, st.just({}), links, links)

@@ -96,17 +96,24 @@ def test_alone_means_on_the_fastest_device():
     assert [part.node for part in found.chosen.parts] == ["m1"]
 
 
+def test_batch_normalisation_over_all_ranks_waits_for_the_network():
+    plain, normalised = (plan(model(norms=norms), machines(2), network(1e9, 1e-3)).of(DDP) for norms in (0, 1))
+    words = 8 * 3 * 1e-3  # gathered forward and summed up backward, in each of eight layers
+    assert normalised.step_seconds == pytest.approx(plain.step_seconds + words)
+
+
 def test_batch_normalisation_is_not_starved_where_there_is_another_way():
-    normalised = model(has_batch_norm=True)
-    found = plan(normalised, machines(8), batch_size=16)
-    assert found.chosen.strategy == SINGLE
-    assert found.of(DDP).verdict.code == "batch_norm_sees_parts"
-    asked = plan(normalised, machines(2))
-    assert asked.chosen.strategy == DDP and asked.notes[0].numbers == {"examples": 32, "batch_size": 64}
+    normalised = model(norms=1)
+    found = plan(normalised, machines(8), network(1e7), batch_size=16)
+    assert found.of(LOCAL_SGD).step_seconds < 0.5 * found.chosen.step_seconds
+    assert found.chosen.strategy != LOCAL_SGD, "each rank would normalise over two examples"
+    pipeline = plan(normalised, machines(2), forced=PIPELINE)
+    assert pipeline.plan.accumulation == 8 < plan(model(), machines(2), forced=PIPELINE).plan.accumulation
+    assert pipeline.notes[0].numbers == {"examples": 8, "batch_size": 64}
 
 
 def test_a_pipeline_says_how_long_its_stages_are_idle():
-    equal = model(8, has_batch_norm=False)
+    equal = model(8)
     found = plan(equal, machines(4), forced=PIPELINE)
     m, p = found.plan.accumulation, 4
     assert [len(stage) for stage in found.plan.stages] == [2, 2, 2, 2]
@@ -209,7 +216,7 @@ def test_a_strategy_is_honoured_or_refused_and_the_same_facts_give_the_same_plan
     assert found == choose_plan(profile, devices, links, DATA, chosen, forced)
     if found.plan and found.plan.strategy == PIPELINE:
         assert [name for stage in found.plan.stages for name in stage] == [layer.name for layer in profile.layers]
-    if not forced and found.plan and found.plan.strategy != LOCAL_SGD and not profile.has_batch_norm:
+    if not forced and found.plan and found.plan.strategy != LOCAL_SGD and not profile.norms:
         fastest = min(item.step_seconds for item in found.candidates if item.strategy != LOCAL_SGD)
         assert found.chosen.step_seconds <= 1.05 * fastest
 

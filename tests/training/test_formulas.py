@@ -1,6 +1,7 @@
 """Metrics, losses, schedules and optimisers against numbers worked out by hand."""
 
 import math
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -128,7 +129,7 @@ def test_adam_steps_by_hand(optimizer: str, decayed: float) -> None:
 def test_the_moving_average_forgets_the_start_and_then_moves_slowly() -> None:
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
-    average = MovingAverage(model, decay=0.99)
+    average = MovingAverage(deepcopy(model), decay=0.99)
     nn.init.ones_(model.weight)
     average.update(model, step=1)
     assert float(average.model.weight) == pytest.approx(0.9)

@@ -52,8 +52,9 @@ def make_folder(root: Path, name: str, used_before_seconds: float) -> Path:
 
 
 def test_what_was_used_longest_ago_goes_first(tmp_path):
-    ages = {"old": 2 * SAFE_SECONDS, "older": 3 * SAFE_SECONDS, "recent": SAFE_SECONDS / 2}
-    old, older, recent = (make_folder(tmp_path, name, seconds) for name, seconds in ages.items())
+    old = make_folder(tmp_path, "old", 2 * SAFE_SECONDS)
+    older = make_folder(tmp_path, "older", 3 * SAFE_SECONDS)
+    recent = make_folder(tmp_path, "recent", SAFE_SECONDS / 2)
     trim(tmp_path, most_bytes=2 * size_of(old), now=NOW)
     assert (older.exists(), old.exists(), recent.exists()) == (False, True, True)
     trim(tmp_path, most_bytes=0, now=NOW)

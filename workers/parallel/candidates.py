@@ -13,7 +13,10 @@ from workers.parallel.costs import (
     all_gather_seconds,
     all_reduce_seconds,
     compute_seconds,
+    control_seconds,
     exposed_seconds,
+    kept_micro_batches,
+    norm_seconds,
     replica_bytes,
     send_seconds,
     sharded_bytes,
@@ -27,6 +30,8 @@ from workers.parallel.plan import DDP, FSDP, LOCAL_SGD, PIPELINE, SINGLE, STRATE
 EVEN_WITHIN = 1.1  # devices whose speeds differ less than this take even shares
 SYNC_CHOICES = (4, 8, 16, 32, 64, 128, 256, 512)
 SYNC_SHARE = 0.1  # of a step is what synchronising may add before it is done more seldom
+# Fewer examples make batch normalisation's statistics poor (Wu and He 2018, "Group normalization", figure 1).
+WELL_NORMALISED = 8
 LEAST_NORMALISED = 2  # batch normalisation cannot learn from one example
 
 
@@ -95,11 +100,25 @@ class Setting:
 
     @property
     def least_examples(self) -> int:
-        return LEAST_NORMALISED if self.profile.has_batch_norm else 1
+        return LEAST_NORMALISED if self.profile.norms else 1
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(layer.name for layer in self.profile.layers)
+
+
+def normalised_examples(candidate: Candidate) -> float:
+    """How many examples each batch normalisation of a plan sees at once: a micro-batch of all ranks together, and in
+    local SGD one of the rank's own."""
+    parts = [part.examples for part in candidate.parts]
+    whole = min(parts) if candidate.strategy in (LOCAL_SGD, PIPELINE) else sum(parts)
+    return whole / candidate.plan.accumulation
+
+
+def is_well_normalised(candidate: Candidate, setting: Setting) -> bool:
+    if not setting.profile.norms:
+        return True
+    return normalised_examples(candidate) >= min(WELL_NORMALISED, setting.batch_size)
 
 
 def candidates(setting: Setting) -> tuple[Candidate, ...]:
@@ -220,7 +239,8 @@ def _ddp(setting: Setting) -> Candidate:
         size, world, link = setting.profile.parameter_bytes, setting.world_size, setting.links.ring(setting.devices)
         last = all_reduce_seconds(min(size, BUCKET_BYTES), world, link)
         last_call = compute / accumulation  # only the last backward of a step is accompanied
-        return Waiting(exposed_seconds(all_reduce_seconds(size, world, link), last, last_call, setting.devices))
+        gradients = exposed_seconds(all_reduce_seconds(size, world, link), last, last_call, setting.devices)
+        return Waiting(gradients + accumulation * norm_seconds(setting.profile, world, link))
 
     return _replicated(setting, DDP, communicate, lambda n: replica_bytes(setting.profile, setting.settings, n))
 
@@ -233,7 +253,7 @@ def _fsdp(setting: Setting) -> Candidate:
         link, world = setting.links.ring(setting.devices), setting.world_size
         gathers = [all_gather_seconds(layer.parameter_bytes, world, link) for layer in setting.profile.layers]
         once = exposed_seconds(3 * sum(gathers), max(gathers), compute / accumulation, setting.devices)
-        return Waiting(accumulation * once)
+        return Waiting(accumulation * (once + norm_seconds(setting.profile, world, link)))
 
     def memory(examples: int) -> int:
         return sharded_bytes(setting.profile, setting.settings, examples, setting.world_size)
@@ -283,8 +303,8 @@ def _replicated(
     update = max(update_seconds(setting.profile, setting.settings, device, update_share) for device in devices)
     plan = ParallelPlan(strategy, len(devices), fit.accumulation, shares=shares, **waiting.chosen)
     parts = _parts(setting, devices, examples, fit.memory, spent)
-    step = max(spent) + waiting.seconds + update
-    return Candidate(strategy, plan, step, waiting.seconds, parts=parts)
+    told = waiting.seconds + control_seconds(len(devices), setting.links.ring(devices))
+    return Candidate(strategy, plan, max(spent) + told + update, told, parts=parts)
 
 
 def _pipeline(setting: Setting) -> Candidate:
@@ -296,6 +316,7 @@ def _pipeline(setting: Setting) -> Candidate:
         return _refuse(PIPELINE, "too_few_layers", layers=layers, devices=setting.world_size)
     found = [_cut(setting, count) for count in _powers(setting.batch_size / setting.least_examples)]
     fitting = [item for item in found if item.plan]
+    fitting = [item for item in fitting if is_well_normalised(item, setting)] or fitting
     return min(fitting, key=lambda item: item.step_seconds) if fitting else found[-1]
 
 
@@ -309,7 +330,8 @@ def _cut(setting: Setting, micro_batches: int) -> Candidate:
         return profile.layers[begin:end]
 
     def memory(begin: int, end: int, stage: int) -> int:
-        return stage_bytes(profile, begin, end, settings, math.ceil(examples), micro_batches)
+        kept = kept_micro_batches(stage, len(devices), micro_batches)
+        return stage_bytes(profile, begin, end, settings, math.ceil(examples), kept)
 
     def sending(end: int, stage: int) -> float:
         if stage == len(devices) - 1:
@@ -333,8 +355,9 @@ def _cut(setting: Setting, micro_batches: int) -> Candidate:
         update_seconds(profile, settings, device, _share_of_parameters(profile, layers(*ends)))
         for device, ends in zip(devices, cut, strict=True)
     )
-    step = flow + update + setting.batch_size * profile.loading_seconds / devices[0].speed
-    waiting = flow - _flow_seconds(busy, micro_batches)
+    told = control_seconds(len(devices), setting.links.ring(devices))
+    loading = setting.batch_size * profile.loading_seconds / devices[0].speed
+    waiting = flow - _flow_seconds(busy, micro_batches) + told
     names = tuple(tuple(layer.name for layer in layers(*ends)) for ends in cut)
     parts = tuple(
         Part(device.node, device.index, device.kind, stage, float(setting.batch_size), size, device.memory_bytes,
@@ -343,7 +366,7 @@ def _cut(setting: Setting, micro_batches: int) -> Candidate:
     )  # fmt: skip
     plan = ParallelPlan(PIPELINE, len(devices), micro_batches, stages=names)
     bubble = 1 - micro_batches * sum(stages) / (len(stages) * flow) if flow else 0.0
-    return Candidate(PIPELINE, plan, step, waiting, bubble, parts)
+    return Candidate(PIPELINE, plan, flow + update + told + loading, waiting, bubble, parts)
 
 
 def _flow_seconds(stages: Sequence[float], micro_batches: int) -> float:

@@ -12,6 +12,7 @@ from workers.parallel.facts import CPU, Device, Layer, Link, ModelProfile, Setti
 
 BACKWARD_SHARE = 2 / 3  # of forward and backward together: two products of matrices against one
 BUCKET_BYTES = 25 * 2**20  # DDP sends gradients in buckets of this size; the last one waits for the end of backward
+CONTROL_WORDS = 2
 GRADIENT_COPIES = 1
 BEST_COPIES = 1  # the weights of the best epoch so far stay on the device
 OUTER_COPIES = 2  # local SGD keeps the weights of the last synchronisation and the outer momentum
@@ -25,6 +26,18 @@ def all_gather_seconds(size_bytes: float, world_size: int, link: Link) -> float:
     """Also what a reduce-scatter takes."""
     hops = world_size - 1
     return hops / world_size * size_bytes / link.bytes_per_second + hops * link.latency_seconds
+
+
+def norm_seconds(profile: ModelProfile, world_size: int, link: Link) -> float:
+    """The statistics of every batch normalisation, which all ranks gather forward and sum up backward: so few numbers
+    that they cost their latencies alone. Nothing can be done meanwhile."""
+    words = all_gather_seconds(0, world_size, link) + all_reduce_seconds(0, world_size, link)
+    return profile.norms * words
+
+
+def control_seconds(world_size: int, link: Link) -> float:
+    """What ranks tell each other in every step beside the model: the loss, and whether one of them is to stop."""
+    return CONTROL_WORDS * all_reduce_seconds(0, world_size, link)
 
 
 def compute_seconds(layers: Sequence[Layer], examples: float, device: Device) -> float:
@@ -71,15 +84,19 @@ def sharded_bytes(profile: ModelProfile, settings: Settings, examples: int, worl
     return profile.base_bytes + state + whole + activation_bytes(profile.layers, examples)
 
 
-def stage_bytes(
-    profile: ModelProfile, begin: int, end: int, settings: Settings, examples: int, micro_batches: int
-) -> int:
+def stage_bytes(profile: ModelProfile, begin: int, end: int, settings: Settings, examples: int, kept: int) -> int:
     """The stage of a pipeline with the layers from `begin` to `end`: their state, what it is sent, and the activations
-    of all micro-batches, since all go forward before the first goes back (GPipe, Huang et al. 2019)."""
+    of the `kept` micro-batches that are on their way."""
     layers = profile.layers[begin:end]
     state = sum(layer.parameter_bytes for layer in layers) * state_copies(settings)
-    received = profile.layers[begin - 1].output_bytes * examples * micro_batches if begin else 0
-    return profile.base_bytes + state + received + activation_bytes(layers, examples, micro_batches)
+    received = profile.layers[begin - 1].output_bytes * examples * kept if begin else 0
+    return profile.base_bytes + state + received + activation_bytes(layers, examples, kept)
+
+
+def kept_micro_batches(stage: int, stages: int, micro_batches: int) -> int:
+    """How many have gone forward through a stage and not yet back. With enough of them one forward alternates
+    with one backward (1F1B, Narayanan et al. 2021); else all go forward first (GPipe, Huang et al. 2019)."""
+    return min(micro_batches, stages - stage) if micro_batches >= stages else micro_batches
 
 
 def send_seconds(layer: Layer, examples: float, link: Link) -> float:

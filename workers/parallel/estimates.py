@@ -34,6 +34,7 @@ class Described:
     flops: float
     output_numbers: int
     kept_numbers: int
+    norms: int = 0
 
 
 def describe(shape: Shape) -> Iterator[Described]:
@@ -42,7 +43,7 @@ def describe(shape: Shape) -> Iterator[Described]:
     inputs, side = facts["widths"][0], math.ceil(shape.side / stem_stride(shape.side))
     parameters, flops = _convolution(shape.channels, inputs, 3, side)
     pixels = inputs * side**2
-    yield Described("features.0", parameters, flops, pixels, shape.channels * shape.side**2 + 2 * pixels)
+    yield Described("features.0", parameters, flops, pixels, shape.channels * shape.side**2 + 2 * pixels, 1)
     number = 0
     for stage, width in enumerate(facts["widths"]):
         for block in range(facts["blocks"]):
@@ -68,7 +69,7 @@ def _block(name: str, inputs: int, width: int, side: int, stride: int) -> Descri
         parts.append(_convolution(inputs, width, 1, side))
     pixels = width * side**2
     kept = (4 + is_changed) * pixels  # two convolutions and their ReLUs, and the shortcut
-    return Described(name, sum(part[0] for part in parts), sum(part[1] for part in parts), pixels, kept)
+    return Described(name, sum(part[0] for part in parts), sum(part[1] for part in parts), pixels, kept, len(parts))
 
 
 def step_flops(shape: Shape) -> float:
@@ -92,6 +93,7 @@ def estimate_profile(shape: Shape, kind: str, *, threads: int = 1, flops_per_sec
                 activation_bytes=row.kept_numbers * FLOAT_BYTES,
                 example_seconds=PASSES * row.flops / speed + row.kept_numbers * KEPT_SECONDS[kind] / cores,
                 call_seconds=CALL_SECONDS[kind],
+                norms=row.norms,
             )
             for row in rows
         ),
@@ -99,7 +101,6 @@ def estimate_profile(shape: Shape, kind: str, *, threads: int = 1, flops_per_sec
         average_seconds=update / 4,
         loading_seconds=shape.channels * shape.side**2 * LOADING_SECONDS_PER_PIXEL / threads,
         base_bytes=BASE_BYTES[kind],
-        has_batch_norm=True,
         device_name=kind,
     )
 

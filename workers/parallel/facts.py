@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from workers.training.hyperparameters import choose_batch_size
+
 FLOAT_BYTES = 4  # parameters, gradients and the optimiser's state are kept in 32 bits under every precision
 CPU = "cpu"
 
@@ -19,7 +21,8 @@ class Layer:
     """One of the model's layers, by the name under which its parameters stand in the state dict.
 
     Forward and backward together take `call_seconds` for each call and `example_seconds` for each example.
-    `output_bytes` and `activation_bytes` (what backward needs) are for one example.
+    `output_bytes` and `activation_bytes` (what backward needs) are for one example. `norms` is how many batch
+    normalisations it has.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Layer:
     activation_bytes: int
     example_seconds: float
     call_seconds: float
+    norms: int = 0
 
     @property
     def parameter_bytes(self) -> int:
@@ -47,13 +51,16 @@ class ModelProfile:
     average_seconds: float = 0.0
     loading_seconds: float = 0.0
     base_bytes: int = 0
-    has_batch_norm: bool = False
     is_measured: bool = False
     device_name: str = ""
 
     @property
     def parameter_bytes(self) -> int:
         return sum(layer.parameter_bytes for layer in self.layers)
+
+    @property
+    def norms(self) -> int:
+        return sum(layer.norms for layer in self.layers)
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -137,11 +144,11 @@ class Settings:
     has_average: bool = False
 
     @classmethod
-    def of(cls, hyperparameters: Mapping[str, Any]) -> Settings:
-        """From complete hyper-parameters (workers/training/hyperparameters.py)."""
+    def of(cls, hyperparameters: Mapping[str, Any], examples: int) -> Settings:
+        """From complete hyper-parameters (workers/training/hyperparameters.py), for so many training examples."""
         is_sgd = hyperparameters["optimizer"] == "sgd"
         return cls(
-            batch_size=hyperparameters["batch_size"],
+            batch_size=choose_batch_size(hyperparameters["batch_size"], examples),
             precision=hyperparameters["mixed_precision"],
             optimizer_states=(1 if hyperparameters["momentum"] else 0) if is_sgd else 2,
             has_average=bool(hyperparameters["ema_decay"]),

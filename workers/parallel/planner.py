@@ -7,7 +7,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workers.parallel.candidates import Candidate, Setting, Verdict, candidates, shares_of
+from workers.parallel.candidates import (
+    WELL_NORMALISED,
+    Candidate,
+    Setting,
+    Verdict,
+    candidates,
+    is_well_normalised,
+    normalised_examples,
+    shares_of,
+)
 from workers.parallel.costs import compute_seconds
 from workers.parallel.cutting import cut_layers
 from workers.parallel.facts import Data, Device, Links, ModelProfile, Settings
@@ -18,8 +27,6 @@ SIMPLEST_FIRST = (SINGLE, DDP, FSDP, PIPELINE)
 EQUALLY_FAST = 1.05
 # Local SGD is another training: it is chosen by itself only where exact plans reach less than this part of its speed.
 EXACT_IS_WORTH = 0.5
-# Fewer examples make batch normalisation's statistics poor (Wu and He 2018, "Group normalization", figure 1).
-WELL_NORMALISED = 8
 MOSTLY_WAITING = 0.5
 
 
@@ -89,25 +96,14 @@ def _choose(found: Sequence[Candidate], setting: Setting) -> Candidate | None:
     exact = [item for item in found if item.plan and item.strategy != LOCAL_SGD]
     if not exact:
         return None
-    exact = [item for item in exact if _is_well_normalised(item, setting)] or exact
+    exact = [item for item in exact if is_well_normalised(item, setting)] or exact
     fastest = min(item.step_seconds for item in exact)
     near = [item for item in exact if item.step_seconds <= EQUALLY_FAST * fastest]
     simplest = min(near, key=lambda item: SIMPLEST_FIRST.index(item.strategy))
     local = next(item for item in found if item.strategy == LOCAL_SGD)
-    if local.plan and _is_well_normalised(local, setting) and local.step_seconds < EXACT_IS_WORTH * fastest:
+    if local.plan and is_well_normalised(local, setting) and local.step_seconds < EXACT_IS_WORTH * fastest:
         return local
     return simplest
-
-
-def normalised_examples(candidate: Candidate) -> float:
-    """How many examples each batch normalisation of a plan sees at once, at least."""
-    return min(part.examples for part in candidate.parts) / candidate.plan.accumulation
-
-
-def _is_well_normalised(candidate: Candidate, setting: Setting) -> bool:
-    if not setting.profile.has_batch_norm:
-        return True
-    return normalised_examples(candidate) >= min(WELL_NORMALISED, setting.batch_size)
 
 
 def _fits_nowhere(found: Sequence[Candidate]) -> Verdict:
@@ -131,7 +127,7 @@ def _verdict(item: Candidate, chosen: Candidate, setting: Setting) -> Verdict:
     numbers = {"seconds": item.step_seconds, "factor": factor}
     if item.strategy == LOCAL_SGD:
         return Verdict("changes_training", {**numbers, "sync_every": item.plan.sync_every})
-    if not _is_well_normalised(item, setting) and factor < EQUALLY_FAST:
+    if not is_well_normalised(item, setting) and factor < EQUALLY_FAST:
         numbers |= {"examples": normalised_examples(item), "least": WELL_NORMALISED}
         return Verdict("batch_norm_sees_parts", numbers)
     waiting = item.communication_seconds / item.step_seconds
@@ -161,7 +157,7 @@ def _proposal(
 def _notes(chosen: Candidate, setting: Setting) -> list[Verdict]:
     """What a person should know of the plan that was taken."""
     notes = []
-    if setting.profile.has_batch_norm and (examples := normalised_examples(chosen)) < setting.batch_size:
+    if setting.profile.norms and (examples := normalised_examples(chosen)) < setting.batch_size:
         notes.append(
             Verdict("batch_norm_sees_parts", {"examples": math.floor(examples), "batch_size": setting.batch_size})
         )

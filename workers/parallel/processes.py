@@ -6,9 +6,11 @@ and gradients travels over gloo on the CPU, so that it waits for no accelerator.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,17 +19,26 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from workers.contract import ProgramFailure
+from workers.fence import Fenced
+from workers.training.stopping import Stopped
+
 # A rank that waits longer than this for another in one exchange gives up: the other is gone.
 TIMEOUT = timedelta(minutes=10)
+LOOK_SECONDS = 0.1
+END = "lepton/end"
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among `world_size`; alone it needs no process group."""
+    """This process's place among `world_size`; alone it needs no process group. `node` of `nodes` is the machine."""
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
+    node: int = 0
+    nodes: int = 1
+    store: dist.Store | None = None
 
     @property
     def is_first(self) -> bool:
@@ -68,6 +79,57 @@ class Processes:
         dist.all_gather(padded, torch.cat([body, body.new_zeros(longest - len(body))]))
         return [json.loads(bytes(text[: int(length)].tolist())) for text, length in zip(padded, lengths, strict=True)]
 
+    def collect(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The CPU tensors of all processes on the first one; the others get their own."""
+        collected = dict(tensors)
+        facts = {name: [list(value.shape), str(value.dtype)] for name, value in tensors.items()}
+        for rank, listed in enumerate(self.gather(facts)):
+            for name, (shape, kind) in listed.items():
+                if self.is_first and rank:
+                    collected[name] = torch.empty(shape, dtype=_dtype(kind))
+                    dist.recv(collected[name], rank)
+                elif self.rank == rank and rank:
+                    dist.send(tensors[name].contiguous(), 0)
+        return collected
+
+    # Before the training and at its end, when the processes are not in step
+
+    def once_per_node(self, name: str, function: Callable[[], Any]) -> Any:
+        """What `function` returns, as JSON carries it, run by one process of each node while the others wait, however
+        long it takes. All go on when every node is done. Raises what made any process give up."""
+        if self.world_size == 1:
+            return function()
+        keys = [f"lepton/{name}/{node}" for node in range(self.nodes)]
+        if self.local_rank == 0:
+            self.store.set(keys[self.node], json.dumps(function()))
+        while not self.store.check(keys):
+            self.raise_why_another_gave_up()
+            time.sleep(LOOK_SECONDS)
+        return json.loads(self.store.get(keys[self.node]))
+
+    def tell_why(self, error: BaseException) -> None:
+        """The first reason that is told stands."""
+        if isinstance(error, ProgramFailure):
+            reason = {name: getattr(error, name) for name in ("code", "message", "hint", "blame", "field")}
+        else:
+            reason = {"kind": type(error).__name__, "message": str(error)}
+        self.store.compare_set(END, "", json.dumps(reason | {"rank": self.rank}))
+
+    def raise_why_another_gave_up(self) -> None:
+        """Raises ProgramFailure, Stopped, Fenced or RuntimeError for another's; returns when none has told."""
+        if not self.store.check([END]):
+            return
+        reason = json.loads(self.store.get(END))
+        rank = reason.pop("rank")
+        if rank == self.rank:
+            return
+        if "code" in reason:
+            raise ProgramFailure(reason.pop("code"), reason.pop("message"), **reason)
+        for quiet in (Stopped, Fenced):
+            if reason["kind"] == quiet.__name__:
+                raise quiet
+        raise RuntimeError(f"Process {rank} ended: {reason['kind']}: {reason['message']}")
+
     def spread(self, tensors: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         """The CPU tensors of the first process, on all of them."""
         if self.world_size == 1:
@@ -75,23 +137,48 @@ class Processes:
         facts = {name: [list(value.shape), str(value.dtype)] for name, value in (tensors or {}).items()}
         received: dict[str, Tensor] = {}
         for name, (shape, kind) in self.from_first(facts).items():
-            dtype = getattr(torch, kind.removeprefix("torch."))
-            value = tensors[name].contiguous() if self.is_first else torch.empty(shape, dtype=dtype)
+            value = tensors[name].contiguous() if self.is_first else torch.empty(shape, dtype=_dtype(kind))
             dist.broadcast(value, 0)
             received[name] = value
         return received
 
 
-def join(device: str) -> Processes:
-    """Take this process's place: torchrun's, when the environment says so, else alone."""
+def _dtype(name: str) -> torch.dtype:
+    return getattr(torch, name.removeprefix("torch."))
+
+
+@contextlib.contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """This process's place: torchrun's, when the environment says that there are several, else alone.
+
+    When one process gives up, the others lose their connections to it; they then raise what it did.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return Processes()
+        yield Processes()
+        return
+    processes = _join(device)
+    try:
+        yield processes
+    except Exception as error:
+        processes.tell_why(error)
+        if isinstance(error, RuntimeError):  # as a broken connection is
+            processes.raise_why_another_gave_up()
+        raise  # what is left of the group ends with the process: taking it down could wait for those who are gone
+    dist.destroy_process_group()
+
+
+def _join(device: str) -> Processes:
+    store, rank, world_size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    backend = "gloo"
     if device.startswith("cuda"):
         torch.cuda.set_device(torch.device(device))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo", timeout=TIMEOUT)
-    return Processes(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
+    local_rank, node, nodes = (int(os.environ[name]) for name in ("LOCAL_RANK", "GROUP_RANK", "GROUP_WORLD_SIZE"))
+    return Processes(rank, world_size, local_rank, node, nodes, store)
 
 
-def leave() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()
+def own_device(device: str) -> str:
+    """The device of this process on a node where `device` was given to all: its own GPU, or the CPU they share."""
+    is_shared = device.startswith("cuda") and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return f"cuda:{os.environ['LOCAL_RANK']}" if is_shared else device

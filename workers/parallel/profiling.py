@@ -1,14 +1,15 @@
 """Measure what a model's layers take on this machine: seconds for a call and for an example, and bytes.
 
-Each layer is run forward and backward by itself with two batch sizes; a line through the two medians gives what a call
-and what an example takes. Then the whole step is run, and the layers' times are scaled so that they add up to it.
+Each layer is run forward and backward by itself with two batch sizes; a line through the two gives what a call and
+what an example takes. Then the whole step is run, and the layers' times are scaled so that they add up to it. Of
+several runs the fastest counts: whatever else goes on in the machine only ever adds to the others.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -20,14 +21,14 @@ from torch import Tensor, nn
 
 from workers.parallel.facts import Layer, ModelProfile
 from workers.parallel.shapes import Shape
-from workers.parallel.strategies.base import PRECISIONS
+from workers.training.acceleration import TYPES
 from workers.training.architectures import ARCHITECTURES, stem_stride
 from workers.training.batches import Batches
 from workers.training.image_data import AUGMENTATIONS
 from workers.training.image_models import ImageClassifier
 from workers.training.optimization import MovingAverage, make_optimizer
 
-REPEATS, WARM = 5, 2
+REPEATS, WARM = 7, 2
 BATCH_SECONDS = 0.3  # what a step of the larger batch may take
 SMALL_BATCH = 4
 LARGE_BATCHES = {"cpu": 64, "cuda": 256, "mps": 128}
@@ -46,7 +47,7 @@ class _Bench:
         self.free_bytes, self.base_bytes = _free_bytes(device), _held_bytes(device)
         torch.manual_seed(0)
         self.model = build_model(shape).to(device).train()
-        self.precision = PRECISIONS.get(shape.precision)
+        self.precision = TYPES.get(shape.precision)
 
     def run(self) -> dict[str, Any]:
         small, large = self._batch_sizes()
@@ -59,7 +60,6 @@ class _Bench:
             update_seconds=self._update_seconds(),
             average_seconds=self._average_seconds(),
             base_bytes=self.base_bytes,
-            has_batch_norm=any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules()),
             is_measured=True,
             device_name=_device_name(self.device),
         )
@@ -97,7 +97,7 @@ class _Bench:
     def _time(self, action: Callable[[], object]) -> float:
         for _ in range(WARM):
             action()
-        return statistics.median(_timed(self.device, action) for _ in range(REPEATS))
+        return min(_timed(self.device, action) for _ in range(REPEATS))
 
     # Layer by layer
 
@@ -113,7 +113,12 @@ class _Bench:
                 inputs = outputs.detach()
         return [
             Layer(
-                name, _parameters(layer), size, kept, *_line(small, seconds[name, small], large, seconds[name, large])
+                name,
+                _parameters(layer),
+                size,
+                kept,
+                *_line(small, seconds[name, small], large, seconds[name, large]),
+                norms=_norms(layer),
             )
             for name, layer, size, kept in rows
         ]
@@ -158,7 +163,7 @@ class _Bench:
         return self._time(update)
 
     def _average_seconds(self) -> float:
-        average = MovingAverage(self.model, 0.99)
+        average = MovingAverage(deepcopy(self.model), 0.99)
         return self._time(lambda: average.update(self.model, 100))
 
 
@@ -191,6 +196,11 @@ def build_model(shape: Shape) -> ImageClassifier:
         mean=middle,
         deviation=middle,
     )
+
+
+def _norms(layer: nn.Module) -> int:
+    layer = layer.first if isinstance(layer, _Body) else layer
+    return sum(isinstance(module, nn.BatchNorm2d) for module in layer.modules())
 
 
 def _parameters(layer: nn.Module) -> int:

@@ -26,6 +26,7 @@ from workers.contract import (
 )
 from workers.fence import Fenced
 from workers.training.hyperparameters import HyperparameterError, resolve
+from workers.training.memory import is_out_of_memory
 from workers.training.stopping import Stop, Stopped
 
 EXIT_USAGE = 2
@@ -35,6 +36,8 @@ MODULES = {
     TABULAR_CLASSIFICATION: "workers.training.tables",
     TABULAR_REGRESSION: "workers.training.tables",
 }
+# What several processes can train together.
+SHARED_TASKS = (IMAGE_CLASSIFICATION,)
 Trainer = Callable[[TrainSpec, EventWriter, Stop], dict[str, Any]]
 
 
@@ -46,7 +49,9 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError) as error:
         print(f"usage: python -m workers.training spec.json ({error})", file=sys.stderr)
         return EXIT_USAGE
-    stop, events = Stop().listen(), EventWriter(Path(spec.work_dir) / EVENTS_FILE)
+    # Of several processes, which torchrun numbers, the first speaks for all.
+    is_first = os.environ.get("RANK", "0") == "0"
+    stop, events = Stop().listen(), EventWriter(Path(spec.work_dir) / EVENTS_FILE if is_first else Path(os.devnull))
     events.progress(0.0, "Starting")
     try:
         events.result(run(spec, events, stop))
@@ -59,7 +64,7 @@ def main(arguments: list[str]) -> int:
         events.failure(failure)
         return EXIT_FAILED
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         events.failure(_out_of_memory(spec), evidence="".join(traceback.format_exception_only(error)).strip())
         return EXIT_FAILED
@@ -72,6 +77,9 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
         hyperparameters = resolve(spec.task, overrides=spec.hyperparameters)
     except HyperparameterError as error:
         raise ProgramFailure(error.code, error.message, blame="settings", field=error.field) from error
+    if spec.plan.get("world_size", 1) > 1 and spec.task not in SHARED_TASKS:
+        message = "This kind of model is trained by one process."
+        raise ProgramFailure("unsupported_strategy", message, hint="Train it on one device.", blame="settings")
     # OpenMP reads these when torch or scikit-learn is loaded, and never again. Threads that wait asleep and not
     # spinning are 10 to 90 times faster where other processes want the same cores.
     os.environ["OMP_NUM_THREADS"] = str(max(1, spec.threads))
@@ -80,15 +88,12 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     return train(replace(spec, hyperparameters=hyperparameters), events, stop)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
-
-
 def _out_of_memory(spec: TrainSpec) -> ProgramFailure:
-    batch_size = spec.hyperparameters.get("batch_size", 2)
-    message = f"The machine ran out of memory with batch_size {batch_size}."
-    hint = f"Set batch_size to {max(1, batch_size // 2)}."
+    message, smaller = "The machine ran out of memory.", spec.hyperparameters.get("batch_size", 0) // 2
+    if not smaller:
+        hint = "Choose a smaller model or smaller inputs, or a machine with more memory."
+        return ProgramFailure("out_of_memory", message, hint=hint, blame="machine")
+    hint = f"Set batch_size to {smaller}."
     return ProgramFailure("out_of_memory", message, hint=hint, blame="settings", field="batch_size")
 
 

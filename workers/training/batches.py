@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -58,7 +58,9 @@ class Batches:
     """Training examples in a new order each epoch.
 
     `inputs` are arrays or tensors with the same first dimension, passed to the model in this order; `targets` is [N].
-    `rows` [N] says which of the inputs they belong to where these hold more than the training examples.
+    `rows` [N] says which of the inputs they belong to where these hold more than the training examples. `groups` [N]
+    names where each example comes from. `own` are the numbers of the examples that this process goes through, where
+    these are not all; they make as many batches an epoch as all would, and smaller ones.
     An epoch has ceil(N / batch_size) batches whose sizes differ by at most one: a last batch of one example would
     break batch normalisation.
     """
@@ -69,13 +71,20 @@ class Batches:
     seed: int
     transform: Transform | None = None
     rows: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    own: np.ndarray | None = None
 
     def __len__(self) -> int:
         return math.ceil(len(self.targets) / self.batch_size)
 
+    def of(self, own: np.ndarray, seed: int) -> Batches:
+        """As many batches of the examples `own`, in another order."""
+        return replace(self, own=own, seed=seed)
+
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of epoch `number` (from 0), from batch `start` on."""
-        order = np.random.default_rng((self.seed, number)).permutation(len(self.targets))
+        examples = np.arange(len(self.targets)) if self.own is None else self.own
+        order = np.random.default_rng((self.seed, number)).permutation(examples)
         parts = np.array_split(order, len(self))
         for position in range(start, len(parts)):
             # Sorted within the batch: a memory-mapped store is then read front to back.

@@ -19,6 +19,10 @@ CLASSIFICATION = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION)
 
 Value = float | int | str | bool
 
+# An automatic batch size gives an epoch so many steps, as long as the batch lies between these sizes.
+STEPS_OF_AN_EPOCH = 32
+SMALLEST_BATCH, LARGEST_BATCH = 16, 256
+
 
 class HyperparameterError(ValueError):
     """A setting that cannot be used: a stable `code`, a sentence, and the `field` it is about."""
@@ -114,8 +118,8 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "batch_size", "Batch size",
-        "How many examples each optimiser step looks at.",
-        "int", 64, minimum=1, maximum=65_536,
+        "How many examples each optimiser step looks at; 0 chooses it from how many there are.",
+        "int", 64, minimum=0, maximum=65_536,
     ),
     Field(
         "learning_rate", "Learning rate",
@@ -164,8 +168,18 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "mixed_precision", "Mixed precision",
+        "Compute in 16 bits where that is safe; auto does where it is faster, fp16 needs a GPU.",
+        "choice", "auto", choices=("auto", "no", "bf16", "fp16"), tasks=IMAGES, advanced=True,
+    ),
+    Field(
+        "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"), tasks=TABLES, advanced=True,
+    ),
+    Field(
+        "compile", "Compile",
+        "Translate the model into code for this machine first; auto does where a trial shows that it pays.",
+        "choice", "auto", choices=("auto", "on", "off"), tasks=IMAGES, advanced=True,
     ),
     Field(
         "early_stopping_patience", "Early stopping",
@@ -321,3 +335,13 @@ def resolve(task: str, preset: str = DEFAULT_PRESET, overrides: Mapping[str, Any
             raise HyperparameterError(name, "unknown_hyperparameter", sentence)
         values[name] = fields[name].check(value)
     return values
+
+
+def choose_batch_size(batch_size: int, examples: int) -> int:
+    """`batch_size`, or where it is 0 the power of two that gives an epoch of `examples` some 32 steps: 16 to 256.
+
+    Memory has no say in it: a batch that does not fit is computed in parts, and the training stays the same.
+    """
+    if batch_size:
+        return batch_size
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, 2 ** round(math.log2(max(1, examples / STEPS_OF_AN_EPOCH)))))

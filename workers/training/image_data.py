@@ -27,6 +27,8 @@ from workers.training.batches import Draws
 CHUNK = 256
 DECODER = Path(decoder.__file__)  # what another version of it has decoded is not used
 VALIDATION_SHARE = 0.1
+# Random numbers that the changes to one image take at most.
+DRAWS = 11
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ def read_index(path: Path) -> list[ImageRow]:
     except (OSError, ValueError, KeyError) as error:
         message = f"The index of the data set cannot be read: {error!r}."
         raise ProgramFailure("unreadable_index", message, hint="Prepare the data set again.") from error
+
+
+def image_origins(rows: Sequence[ImageRow]) -> np.ndarray:
+    """Where each image comes from [N]: the path under which it was uploaded, up to the folder of its class."""
+    return np.array([row.source.rpartition(f"{row.label}/")[0] for row in rows])
 
 
 def sort_classes(labels: Sequence[str]) -> list[str]:
@@ -186,42 +193,48 @@ class Augmentation:
     erased: float
 
     def __call__(self, inputs: tuple[Tensor, ...], draws: Draws) -> tuple[Tensor, ...]:
-        """Change (images uint8 [N, H, W, C],) into (images float32 of the same shape on the scale 0 to 255,)."""
+        """Change (images uint8 [N, H, W, C],) into (images float32 of the same shape on the scale 0 to 255,).
+
+        The numbers are drawn on the CPU, so that a seed makes the same changes on every device; the pixels are worked
+        on where they lie.
+        """
         images = inputs[0].permute(0, 3, 1, 2).float()
-        images = self._move(images, draws)
-        images = self._shade(images, draws)
+        drawn = iter(draws.uniform(DRAWS).T.to(images.device, non_blocking=True))
+        images = self._shade(self._move(images, drawn), drawn)
         if self.erased:
-            images = self._erase(images, draws)
+            images = self._erase(images, drawn)
         return (images.permute(0, 2, 3, 1),)
 
-    def _move(self, images: Tensor, draws: Draws) -> Tensor:
-        count = len(images)
-        angle = _spread(math.radians(self.angle), draws)
-        scale = torch.exp(_spread(math.log1p(self.scale), draws))
-        mirror = torch.ones(count)
-        if self.is_mirrored:
-            mirror = torch.where(draws.uniform() < 0.5, -1.0, 1.0)
-        across, down = _spread(2 * self.shift, draws), _spread(2 * self.shift, draws)
+    def _move(self, images: Tensor, drawn: Iterator[Tensor]) -> Tensor:
+        height, width = images.shape[2:]
+        angle = _spread(next(drawn), math.radians(self.angle))
+        scale = torch.exp(_spread(next(drawn), math.log1p(self.scale)))
+        across, down = _spread(next(drawn), 2 * self.shift), _spread(next(drawn), 2 * self.shift)
         cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-        rows = torch.stack([cos * mirror, -sin, across, sin * mirror, cos, down], dim=1).reshape(count, 2, 3)
-        grid = F.affine_grid(rows, list(images.shape), align_corners=False)
+        mirror = 1 - 2 * (next(drawn) < 0.5).float() if self.is_mirrored else 1.0
+        # The sampling points [N, 2, H, W] as sums of what a column and what a row adds: torch's affine_grid multiplies
+        # matrices for every pixel, which takes longer than the sampling itself.
+        by_column = torch.stack([cos * mirror, sin * mirror], dim=1)[:, :, None, None] * _centres(width, images.device)
+        by_row = torch.stack([-sin, cos], dim=1)[:, :, None] * _centres(height, images.device)
+        by_row += torch.stack([across, down], dim=1)[:, :, None]
+        grid = (by_column + by_row[..., None]).permute(0, 2, 3, 1)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
-    def _shade(self, images: Tensor, draws: Draws) -> Tensor:
-        contrast = 1 + _spread(self.contrast, draws).reshape(-1, 1, 1, 1)
-        brightness = 255 * _spread(self.brightness, draws).reshape(-1, 1, 1, 1)
+    def _shade(self, images: Tensor, drawn: Iterator[Tensor]) -> Tensor:
+        """Changed in place: these are the pixels that `_move` made."""
+        contrast = 1 + _spread(next(drawn), self.contrast).reshape(-1, 1, 1, 1)
+        brightness = 255 * _spread(next(drawn), self.brightness).reshape(-1, 1, 1, 1)
         middle = images.mean(dim=(1, 2, 3), keepdim=True)
-        return ((images - middle) * contrast + middle + brightness).clamp(0, 255)
+        return images.mul_(contrast).add_(middle * (1 - contrast) + brightness).clamp_(0, 255)
 
-    def _erase(self, images: Tensor, draws: Draws) -> Tensor:
+    def _erase(self, images: Tensor, drawn: Iterator[Tensor]) -> Tensor:
         """Cover a square of at most `erased` of the side with the image's mean colour, in half of the images."""
         height, width = images.shape[2:]
-        drawn = draws.uniform(4)
-        half = drawn[:, 0] * self.erased / 2 * (drawn[:, 1] < 0.5)
-        down = ((torch.arange(height) + 0.5) / height - drawn[:, 2:3]).abs() < half[:, None]
-        across = ((torch.arange(width) + 0.5) / width - drawn[:, 3:4]).abs() < half[:, None]
-        covered = (down[:, :, None] & across[:, None, :])[:, None]
-        return torch.where(covered, images.mean(dim=(2, 3), keepdim=True), images)
+        half = next(drawn) * self.erased * (next(drawn) < 0.5)  # the whole side is 2 long
+        down = _centres(height, images.device) - _spread(next(drawn), 1.0)[:, None]
+        across = _centres(width, images.device) - _spread(next(drawn), 1.0)[:, None]
+        covered = (down.abs() < half[:, None])[:, :, None] & (across.abs() < half[:, None])[:, None]
+        return torch.where(covered[:, None], images.mean(dim=(2, 3), keepdim=True), images)
 
 
 AUGMENTATIONS = {
@@ -235,6 +248,11 @@ AUGMENTATIONS = {
 }  # fmt: skip
 
 
-def _spread(reach: float, draws: Draws) -> Tensor:
-    """A number for each row, evenly spread between -reach and reach."""
-    return (2 * draws.uniform() - 1) * reach
+def _spread(drawn: Tensor, reach: float) -> Tensor:
+    """Numbers between 0 and 1 evenly spread between -reach and reach."""
+    return (2 * drawn - 1) * reach
+
+
+def _centres(length: int, device: torch.device) -> Tensor:
+    """Where the middles of `length` pixels lie between -1 and 1."""
+    return (2 * torch.arange(length, device=device) + 1) / length - 1

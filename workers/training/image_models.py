@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -22,7 +22,7 @@ class ConvNorm(nn.Sequential):
             nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(outputs),
         ]
-        super().__init__(*layers, *([nn.ReLU()] if relu else []))
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
 
     def fuse(self) -> None:
         """Fold the normalisation into the convolution, for inference."""
@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
         self.second = ConvNorm(outputs, outputs, 3, relu=False)
         changed = stride != 1 or inputs != outputs
         self.shortcut = ConvNorm(inputs, outputs, 1, stride, relu=False) if changed else nn.Identity()
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         # Each block starts as the identity, which makes the first steps calm.
         nn.init.zeros_(self.second[1].weight)
 
@@ -68,9 +68,19 @@ class ImageClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(inputs, classes)
 
+    def layers(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """The model as a sequence: each entry takes what the one before gave, and is named as its parameters are."""
+        first, *others = self.features
+        return {
+            "features.0": lambda images: first((images.permute(0, 3, 1, 2).float() - self.mean) * self.scale),
+            **{f"features.{number}": block for number, block in enumerate(others, 1)},
+            "head": lambda features: self.head(self.dropout(self.pool(features).flatten(1))),
+        }
+
     def forward(self, images: Tensor) -> Tensor:
-        normal = (images.permute(0, 3, 1, 2).float() - self.mean) * self.scale
-        return self.head(self.dropout(self.pool(self.features(normal)).flatten(1)))
+        for layer in self.layers().values():
+            images = layer(images)
+        return images
 
     @torch.no_grad()
     def divide_logits(self, temperature: float) -> None:

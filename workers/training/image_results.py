@@ -54,6 +54,7 @@ def describe_result(
         "steps": fitted.steps,
         "seconds": round(fitted.seconds, 3),
         "samples_per_second": round(fitted.samples_per_second, 1),
+        "acceleration": fitted.acceleration,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "model_bytes": model_bytes,
     }  # fmt: skip

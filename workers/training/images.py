@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
+from workers.parallel.plan import ParallelPlan, PlanError
+from workers.parallel.processes import Processes, joined, own_device
+from workers.parallel.strategies import make_strategy
+from workers.parallel.strategies.base import Strategy
 from workers.training.architectures import ARCHITECTURES, LARGEST_SIDES, choose_architecture, stem_stride
 from workers.training.batches import Batches
 from workers.training.checkpoints import CheckpointStore
 from workers.training.export import export_onnx
+from workers.training.hyperparameters import choose_batch_size
 from workers.training.image_data import (
     AUGMENTATIONS,
     ImageRow,
@@ -24,6 +30,7 @@ from workers.training.image_data import (
     build_store,
     channel_statistics,
     choose_size,
+    image_origins,
     read_index,
     sort_classes,
     split_rows,
@@ -36,7 +43,7 @@ from workers.training.metrics import accuracy, log_loss
 from workers.training.stopping import Stop
 
 LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
-EVALUATION_BATCH = 256
+EVALUATION_PIXELS = 2**20
 PARITY_SAMPLES = 64
 TEMPERATURES = np.geomspace(0.3, 5.0, 241)
 
@@ -54,13 +61,21 @@ class ImageData:
 
 
 def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
-    """Train an image classifier as `spec` says, write ``output/`` and return the summary of the result."""
+    """Train an image classifier as `spec` says, write ``output/`` and return the summary of the result.
+
+    Of several processes the first alone does what comes after training; the others return an empty summary.
+    """
+    spec = replace(spec, device=own_device(spec.device))
     prepare_torch(spec.threads, spec.hyperparameters["seed"])
     architecture = choose_architecture(spec.hyperparameters["model"])
-    data = load_data(spec, architecture, events, stop)
-    arguments = model_arguments(spec, architecture, data)
-    model = ImageClassifier(**arguments)
-    fitted = fit_model(model, data, spec, events, stop)
+    with joined(spec.device) as processes:
+        strategy = make_strategy(read_plan(spec.plan), processes)
+        data = load_data(spec, architecture, events, stop, processes)
+        arguments = model_arguments(spec, architecture, data)
+        model = ImageClassifier(**arguments)
+        fitted = fit_model(model, data, spec, events, stop, strategy)
+    if not processes.is_first:
+        return {}
     events.progress(TRAINING[1], "Measuring")
     events.log(f"Logits divided by {calibrate(model, data, spec.device):.3g} to fit certainty to accuracy.")
     probabilities = {
@@ -71,8 +86,18 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     return write_output(spec, data, model.cpu(), (architecture, arguments), fitted, probabilities)
 
 
-def load_data(spec: TrainSpec, architecture: str, events: EventWriter, stop: Stop) -> ImageData:
-    """Decode the data set version once, at the size to train on."""
+def read_plan(values: dict[str, Any]) -> ParallelPlan:
+    """Raises ProgramFailure (wrong_plan)."""
+    try:
+        return ParallelPlan.from_dict(values)
+    except PlanError as error:
+        raise ProgramFailure("wrong_plan", error.message, hint="Make the plan again.", blame="settings") from error
+
+
+def load_data(
+    spec: TrainSpec, architecture: str, events: EventWriter, stop: Stop, processes: Processes
+) -> ImageData:  # fmt: skip
+    """Decode the data set version once on every machine, at the size to train on."""
     rows = read_index(Path(spec.index_path))
     classes = sort_classes([row.label for row in rows])
     if len(classes) < 2:
@@ -81,9 +106,16 @@ def load_data(spec: TrainSpec, architecture: str, events: EventWriter, stop: Sto
     labels = np.array([classes.index(row.label) for row in rows], dtype=np.int64)
     source = ImageSource(Path(spec.data_path), spec.threads)
     side = spec.hyperparameters["image_size"] or choose_size(rows, LARGEST_SIDES[architecture])
-    channels = 1 if source.all_grey(rows) else 3
-    progress = partial(_report_loading, events, stop)
-    store = build_store(Path(spec.cache_dir or Path(spec.work_dir, "cache")), source, rows, side, channels, progress)
+    folder, progress = Path(spec.cache_dir or Path(spec.work_dir, "cache")), partial(_report_loading, events, stop)
+    build = partial(build_store, folder, source, rows, side, progress=progress)
+
+    def decode_all() -> int:
+        channels = 1 if source.all_grey(rows) else 3
+        build(channels)
+        return channels
+
+    channels = processes.once_per_node("images", decode_all)
+    store = build(channels)
     splits = split_rows(rows, labels, spec.hyperparameters["seed"])
     colour = "grey" if channels == 1 else "colour"
     events.log(f"{len(rows)} images of {len(classes)} classes at {side} x {side} pixels, {colour}.")
@@ -109,7 +141,9 @@ def model_arguments(spec: TrainSpec, architecture: str, data: ImageData) -> dict
     }
 
 
-def fit_model(model: ImageClassifier, data: ImageData, spec: TrainSpec, events: EventWriter, stop: Stop) -> FitResult:
+def fit_model(
+    model: ImageClassifier, data: ImageData, spec: TrainSpec, events: EventWriter, stop: Stop, strategy: Strategy
+) -> FitResult:
     settings, rows = spec.hyperparameters, data.splits["train"]
     targets = torch.from_numpy(data.labels[rows])
     weights = None
@@ -117,8 +151,8 @@ def fit_model(model: ImageClassifier, data: ImageData, spec: TrainSpec, events: 
         weights = balanced_class_weights(targets, len(data.classes)).to(spec.device)
     return fit(
         model,
-        Batches([data.store], targets, settings["batch_size"], settings["seed"],
-                AUGMENTATIONS[settings["augmentation"]], rows),
+        Batches([data.store], targets, choose_batch_size(settings["batch_size"], len(rows)), settings["seed"],
+                AUGMENTATIONS[settings["augmentation"]], rows, image_origins(data.rows)[rows]),
         partial(evaluate, data=data, device=spec.device),
         make_loss(settings, weights),
         hyperparameters=settings,
@@ -129,6 +163,7 @@ def fit_model(model: ImageClassifier, data: ImageData, spec: TrainSpec, events: 
         extends_step=spec.extends_step,
         device=spec.device,
         span=TRAINING,
+        strategy=strategy,
     )  # fmt: skip
 
 
@@ -145,7 +180,8 @@ def predict(model: nn.Module, data: ImageData, split: str, device: str) -> Tenso
     """Logits [n, classes] for the images of `split`, on the CPU."""
     model.eval()
     parts = []
-    for rows in np.array_split(data.splits[split], max(1, len(data.splits[split]) // EVALUATION_BATCH)):
+    chosen, pixels = data.splits[split], data.store.shape[1] * data.store.shape[2]
+    for rows in np.array_split(chosen, math.ceil(len(chosen) * pixels / EVALUATION_PIXELS)):
         parts.append(model(torch.from_numpy(data.store[rows]).to(device)).float().cpu())
     return torch.cat(parts)
 

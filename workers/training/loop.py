@@ -13,9 +13,9 @@ from torch import nn
 
 from workers import fence
 from workers.contract import EventWriter, ProgramFailure
+from workers.parallel.restoring import part_of, restore_newest
 from workers.parallel.strategies.base import Strategy
 from workers.training.batches import Batch, Batches
-from workers.training.checkpoints import Checkpoint
 from workers.training.losses import Loss
 from workers.training.reporting import Reporter
 from workers.training.saving import CheckpointWriter, Store
@@ -36,7 +36,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What training did. `history` has one row for each epoch; the model holds the weights of `best_epoch` (from 1)."""
+    """What training did. `history` has one row for each epoch; the model holds the weights of `best_epoch` (from 1).
+
+    `acceleration` says how steps were computed: precision, is_compiled, micro_batches.
+    """
 
     epochs: int
     steps: int
@@ -46,6 +49,7 @@ class FitResult:
     seconds: float
     samples_per_second: float
     stopped_early: bool
+    acceleration: dict[str, Any]
 
 
 def prepare_torch(threads: int, seed: int) -> None:
@@ -53,6 +57,8 @@ def prepare_torch(threads: int, seed: int) -> None:
     torch.set_num_threads(max(1, threads))
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Determinism needs no memory that is cleared before it is written to.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def fit(
@@ -90,6 +96,8 @@ def fit(
         if extends_step:
             raise _nothing_to_extend()
         checkpoints.clear()
+        strategy.processes.wait_for_all()
+    strategy.make_room(batches, events.log)
     while not training.is_done():
         training.run_epoch()
     return training.finish()
@@ -150,12 +158,16 @@ class _Training:
     best_score: float = -math.inf
     history: list[dict[str, float]] = field(default_factory=list)
     seconds_before: float = 0.0
+    unreported_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.processes = self.strategy.processes
         self.started = time.monotonic()
         is_alone = self.processes.world_size == 1  # of a gang's checkpoint no part may be missing
-        self.writer = CheckpointWriter(self.checkpoints, self.reporter.events, self._seconds, may_fail=is_alone)
+        self.writer = CheckpointWriter(
+            self.checkpoints, self.reporter.events, self._seconds,
+            may_fail=is_alone, part=part_of(self.strategy), meet=self.processes.wait_for_all,
+        )  # fmt: skip
 
     # One epoch
 
@@ -179,22 +191,30 @@ class _Training:
         """Before every step, and before an epoch is judged. All processes leave when one is asked to; clocks differ, so
         that all save when one finds it time."""
         fence.check()
-        is_asked, is_due = self.processes.sum([self.stop.requested, self.writer.is_due()])
+        is_asked, is_due = self.strategy.agree(self.stop.requested, self.writer.is_due())
         if (is_asked or is_due) and self.step != self.saved_step:
             self.save()
         if is_asked:
             raise Stopped
 
     def _take_step(self, batch: Batch) -> None:
+        self.strategy.settle(batch, self.step, self.reporter.steps)
         begin, rate = time.monotonic(), self._learning_rate()
         losses = self.strategy.step(batch, self.step + 1, rate)
-        seconds = time.monotonic() - begin
+        self.unreported_seconds += time.monotonic() - begin
         self.step += 1
         self.evaluation = None
+        if losses:
+            self._took_steps(losses, rate)
+
+    def _took_steps(self, losses: list[float], rate: float) -> None:
+        """The losses of the last steps are known now."""
+        seconds, self.unreported_seconds = self.unreported_seconds / len(losses), 0.0
+        examples = len(self.batches.targets) / len(self.batches)
         for step, loss in enumerate(losses, self.step - len(losses) + 1):
             self._fail_if_diverged(loss, "training loss", step)
             self.epoch_losses.append(loss)
-            self.reporter.took_step(step, loss, rate, len(batch), seconds)
+            self.reporter.took_step(step, loss, rate, examples, seconds)
 
     def _learning_rate(self) -> float:
         return self.hyperparameters["learning_rate"] * self._rate_factor()
@@ -219,7 +239,7 @@ class _Training:
         )
 
     def _end_epoch(self) -> None:
-        evaluation = self.strategy.evaluate(self.evaluate)
+        evaluation = self._evaluate()
         self._fail_if_diverged(evaluation.score, "validation score", self.step)
         self.epoch += 1
         self.evaluation = evaluation
@@ -234,6 +254,11 @@ class _Training:
         is_due = self.processes.any(self.writer.is_due(is_best=is_best))
         if self.is_done() or self.saved_step is None or self._is_kept() or is_due:
             self.save()
+
+    def _evaluate(self) -> Evaluation:
+        """The first process's word decides, or rounding might part them over which epoch was best."""
+        evaluation = self.strategy.evaluate(self.evaluate)
+        return Evaluation(**self.processes.from_first(asdict(evaluation)))
 
     def _is_kept(self) -> bool:
         every = self.hyperparameters.get("checkpoint_every", 0)
@@ -250,6 +275,7 @@ class _Training:
             seconds=self._seconds(),
             samples_per_second=self.reporter.samples_per_second,
             stopped_early=self.epoch < self.hyperparameters["epochs"],
+            acceleration=self.strategy.way.as_dict() | {"micro_batches": self.strategy.plan.accumulation},
         )
 
     def _seconds(self) -> float:
@@ -258,7 +284,7 @@ class _Training:
     # Checkpoints
 
     def save(self) -> None:
-        tensors, plain = self.strategy.export_state()
+        tensors, plain = self.strategy.export_state() if self.writer.part else ({}, {})
         state = {
             "identity": self.identity,
             "layout": self.strategy.layout,
@@ -284,30 +310,36 @@ class _Training:
         )
         self.saved_step = self.step
 
-    def _is_ours(self, checkpoint: Checkpoint) -> bool:
-        return checkpoint.state["identity"] == self.identity
+    def _is_ours(self, state: Mapping[str, Any]) -> bool:
+        return state["identity"] == self.identity
 
-    def _is_extended(self, checkpoint: Checkpoint) -> bool:
-        """Whether it is the one that this training goes on from: of the same training but for its length."""
-        if not self.identity["extends_step"] == checkpoint.step > 0:
-            return False
-        return _without_length(checkpoint.state["identity"]) == _without_length(self.identity)
+    def _is_usable(self, step: int, state: Mapping[str, Any]) -> bool:
+        """Whether it is this training's, or the one that this goes on from: of the same training but for its length."""
+        if self._is_ours(state):
+            return True
+        is_extended = self.identity["extends_step"] == step > 0
+        return is_extended and _without_length(state["identity"]) == _without_length(self.identity)
 
     def restore(self) -> bool:
         """Take over the newest complete checkpoint; False when there is none of this training."""
-        checkpoint = self.checkpoints.load_newest()
-        if checkpoint is None or not (self._is_ours(checkpoint) or self._is_extended(checkpoint)):
+        restored = restore_newest(self.checkpoints, self.strategy, self._is_usable)
+        if restored is None:
             return False
-        state = checkpoint.state
-        if self._is_ours(checkpoint):
+        state = restored.state
+        if self._is_ours(state):
             self.stage = Stage(**state["stage"])
         else:
-            self.stage = Stage.extending(checkpoint.step, state["rate_factor"])
-        self.strategy.import_state(checkpoint.tensors, state["strategy"])
+            self.stage = Stage.extending(restored.step, state["rate_factor"])
         self.reporter.restore(state["reporter"])
-        self.step, self.epoch, self.epoch_losses = checkpoint.step, state["epoch"], state["epoch_losses"]
+        self.step, self.epoch, self.epoch_losses = restored.step, state["epoch"], state["epoch_losses"]
         self.best_epoch, self.history, self.seconds_before = state["best_epoch"], state["history"], state["seconds"]
         self.best_score = state["best_score"] if self.best_epoch else -math.inf
         self.saved_step = self.writer.saved_step = self.step
         self.reporter.events.log(f"Going on from step {self.step} of {self.reporter.steps}.")
+        if restored.layout != self.strategy.layout:
+            self._tell_layout(restored.layout)
         return True
+
+    def _tell_layout(self, before: Mapping[str, Any]) -> None:
+        was, now = (f"{item['world_size']} ({item['strategy']})" for item in (before, self.strategy.layout))
+        self.reporter.events.log(f"The checkpoint of {was} processes is divided anew among {now}.")

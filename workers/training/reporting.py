@@ -26,7 +26,7 @@ class Reporter:
     span: tuple[float, float] = (0.0, 1.0)
     smoothed: float = 0.0
     smoothed_steps: int = 0
-    examples: int = 0
+    examples: float = 0.0
     stepping_seconds: float = 0.0
     first_step: int | None = None
     started: float = field(default_factory=time.monotonic)
@@ -40,7 +40,7 @@ class Reporter:
     def samples_per_second(self) -> float:
         return self.examples / self.stepping_seconds if self.stepping_seconds else 0.0
 
-    def took_step(self, step: int, loss: float, learning_rate: float, examples: int, seconds: float) -> None:
+    def took_step(self, step: int, loss: float, learning_rate: float, examples: float, seconds: float) -> None:
         """After `step` steps in all (from 1)."""
         self.first_step = step - 1 if self.first_step is None else self.first_step
         self.examples += examples

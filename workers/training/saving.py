@@ -10,12 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from workers.contract import CHECKPOINT_FAILED, CHECKPOINT_WRITTEN, EventWriter
+from workers.training.checkpoints import WHOLE, Checkpoint, Part
 from workers.training.pacing import Pace
 
 
 class Store(Protocol):
-    """Where checkpoints lie. `is_whole` says whether one is of the whole training, so that its score ranks it; the
-    first is due after `every_seconds`."""
+    """Where checkpoints lie. `is_whole` says whether one is of the whole training, so that its score ranks it and each
+    process can write a part; the first is due after `every_seconds`."""
 
     folder: Path
     every_seconds: float
@@ -30,13 +31,22 @@ class Store(Protocol):
         score: float | None = None,
         is_kept: bool = False,
     ) -> Path:
-        """Raises OSError and leaves the earlier ones as they are."""
+        """Raises OSError and leaves the earlier ones as they are. A store that `is_whole` also takes a `part`."""
         ...
+
+    def load_parts(self) -> list[Checkpoint]:
+        """All parts of the newest complete one, in order."""
+        ...
+
+    def clear(self) -> None: ...
 
 
 class CheckpointWriter:
-    """`trained` says how many seconds the training has run in all; `clock` is steady. Without `may_fail` a checkpoint
-    that cannot be written ends the training."""
+    """`trained` says how many seconds the training has run in all; `clock` is steady.
+
+    Without `may_fail` a checkpoint that cannot be written ends the training. Of several processes each writes its
+    `part` or, where that is None, nothing; they `meet` when they have.
+    """
 
     def __init__(
         self,
@@ -45,9 +55,12 @@ class CheckpointWriter:
         trained: Callable[[], float],
         *,
         may_fail: bool = True,
+        part: Part | None = WHOLE,
+        meet: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store, self.events, self.trained, self.clock = store, events, trained, clock
+        self.part, self.meet = part, meet
         self.may_fail, self.pace = may_fail, Pace(clock(), store.every_seconds)
         self.saved_step: int | None = None
         self.is_failing = False
@@ -76,7 +89,8 @@ class CheckpointWriter:
         began = self.clock()
         labels: dict[str, Any] = {"score": score, "is_kept": is_kept} if self.store.is_whole else {}
         try:
-            path = self.store.save(step=step, tensors=tensors, state=state, **labels)
+            path = self._save(step, tensors, state, labels)
+            self.meet()
         except OSError as error:
             if not self.may_fail:
                 raise
@@ -85,6 +99,8 @@ class CheckpointWriter:
         finally:
             self.pace.tried(began, self.clock())
         self.saved_step = step
+        if path is None:
+            return True
         if labels:
             labels["metrics"] = dict(metrics or {})
         self.events.checkpoint(path.relative_to(self.store.folder.parent), step=step, epoch=epoch, **labels)
@@ -92,6 +108,14 @@ class CheckpointWriter:
             self.is_failing = False
             self.events.log("Checkpoints can be written again.", code=CHECKPOINT_WRITTEN)
         return True
+
+    def _save(
+        self, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], labels: Mapping[str, Any]
+    ) -> Path | None:
+        if self.part is None:
+            return None
+        place = {"part": self.part} if self.part != WHOLE else {}
+        return self.store.save(step=step, tensors=tensors, state=state, **labels, **place)
 
     def _warn(self, error: OSError) -> None:
         """Once for a disk that stays full."""

@@ -1,64 +1,106 @@
-"""The state of a training as named arrays and plain values, and back."""
+"""The state of a training as named tensors and plain values, and back.
+
+Everything goes by the names of the model's parameters, so that a state can be cut into the parts that processes hold,
+put together again, and divided otherwise.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 MODEL, AVERAGE, BEST, OPTIMIZER, RANDOM = "model.", "average.", "best.", "optimizer.", "random."
+Plain = dict[str, dict[str, Any]]
+
+
+class Pieces:
+    """How the tensors of a model relate to what this process holds of them; here it holds them whole."""
+
+    def own(self, tensor: Tensor) -> Tensor:
+        """What this process holds of `tensor`, sharing its memory."""
+        return tensor
+
+    def like(self, reference: Tensor, own: Tensor) -> Tensor:
+        """A tensor divided as `reference` is, of which this process holds `own`."""
+        return own.to(reference.device)
+
+
+WHOLE = Pieces()
 
 
 def export_state(
-    model: nn.Module, optimizer: Optimizer, average: nn.Module | None, best: dict[str, Tensor]
-) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
-    """Arrays of weights, moments and random generators, and what the optimiser keeps that is no tensor."""
-    moments, plain = _split_optimizer(optimizer)
+    model: nn.Module, optimizer: Optimizer, average: nn.Module | None, best: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], Plain]:
+    """Weights, moments and random generators by name, and what the optimiser keeps that is no tensor."""
+    moments, plain = _split_optimizer(model, optimizer)
     tensors = _prefixed(MODEL, model.state_dict()) | _prefixed(BEST, best) | _prefixed(OPTIMIZER, moments)
     if average is not None:
         tensors |= _prefixed(AVERAGE, average.state_dict())
-    return {name: value.detach().cpu().numpy() for name, value in (tensors | _random_states()).items()}, plain
+    return tensors | _random_states(), plain
 
 
 def import_state(
-    arrays: dict[str, np.ndarray],
-    plain: dict[str, dict[str, Any]],
+    tensors: Mapping[str, Tensor],
+    plain: Plain,
     model: nn.Module,
     optimizer: Optimizer,
     average: nn.Module | None,
+    pieces: Pieces = WHOLE,
 ) -> dict[str, Tensor]:
-    """Put back what `export_state` gave, into objects made the same way. Returns the best weights."""
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    model.load_state_dict(_under(MODEL, tensors))
+    """Put what this process holds of the state into objects made the same way. Returns the best weights."""
+    _copy_into(model, under(MODEL, tensors), pieces)
     if average is not None:
-        average.load_state_dict(_under(AVERAGE, tensors))
-    _restore_optimizer(optimizer, _under(OPTIMIZER, tensors), plain)
-    for name, state in _under(RANDOM, tensors).items():
-        torch.set_rng_state(state) if name == "cpu" else torch.cuda.set_rng_state(state)
-    return _under(BEST, tensors)
+        _copy_into(average, under(AVERAGE, tensors), pieces)
+    _restore_optimizer(model, optimizer, under(OPTIMIZER, tensors), plain, pieces)
+    for name, state in under(RANDOM, tensors).items():
+        if name == "cpu":
+            torch.set_rng_state(state)
+        elif torch.cuda.is_available():
+            torch.cuda.set_rng_state(state)
+    references = model.state_dict()
+    return {name: pieces.like(references[name], value) for name, value in under(BEST, tensors).items()}
 
 
-def _split_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+@torch.no_grad()
+def _copy_into(model: nn.Module, values: Mapping[str, Tensor], pieces: Pieces) -> None:
+    for name, value in model.state_dict().items():
+        pieces.own(value).copy_(values[name])
+
+
+def _split_optimizer(model: nn.Module, optimizer: Optimizer) -> tuple[dict[str, Tensor], Plain]:
     tensors: dict[str, Tensor] = {}
-    plain: dict[str, dict[str, Any]] = {}
-    for number, entries in optimizer.state_dict()["state"].items():
-        for name, value in entries.items():
+    plain: Plain = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
-                tensors[f"{number}.{name}"] = value
+                tensors[f"{name}.{key}"] = value
             else:
-                plain.setdefault(str(number), {})[name] = value
+                plain.setdefault(name, {})[key] = value
     return tensors, plain
 
 
-def _restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], plain: dict[str, dict[str, Any]]) -> None:
-    state: dict[int, dict[str, Any]] = {int(number): dict(entries) for number, entries in plain.items()}
-    for key, value in tensors.items():
-        number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+def _restore_optimizer(
+    model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor], plain: Plain, pieces: Pieces
+) -> None:
+    optimizer.state.clear()
+    parameters = dict(model.named_parameters())
+    for path, value in tensors.items():
+        name, key = path.rsplit(".", 1)
+        # A count of steps is one number on the CPU; a moment lies and is divided as its parameter.
+        whole = value.clone() if value.ndim == 0 else pieces.like(parameters[name], value)
+        optimizer.state[parameters[name]][key] = whole
+    for name, entries in plain.items():
+        if name in parameters:
+            optimizer.state[parameters[name]].update(entries)
 
 
 def _random_states() -> dict[str, Tensor]:
@@ -68,9 +110,5 @@ def _random_states() -> dict[str, Tensor]:
     return states
 
 
-def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + name: value for name, value in tensors.items()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -149,9 +149,9 @@ class MemberStore:
     def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
         return self.keeper.save(self.key, tensors, {**state, "inner_step": step})
 
-    def load_newest(self) -> Checkpoint | None:
+    def load_parts(self) -> list[Checkpoint]:
         stored = self.keeper.partial(self.key)
-        return Checkpoint(self.folder, stored[1]["inner_step"], *stored) if stored else None
+        return [Checkpoint(self.folder, stored[1]["inner_step"], *stored)] if stored else []
 
     def clear(self) -> None:
         self.keeper.forget_partial()

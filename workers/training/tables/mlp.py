@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from workers.tabular import Encoded
 from workers.training.batches import Batches
 from workers.training.export import export_onnx
+from workers.training.hyperparameters import choose_batch_size
 from workers.training.loop import Evaluation, fit, prepare_torch
 from workers.training.losses import Loss, balanced_class_weights, make_loss
 from workers.training.tables.data import Fold, Target
@@ -138,7 +139,8 @@ class MlpCandidate:
         if network.numeric is not None:
             network.numeric.knots.copy_(find_knots(train.numeric, network.numeric.knots.shape[1] - 1))
         targets = _targets(study, fold.train)
-        batches = Batches(list(named_inputs(train).values()), targets, settings["batch_size"], settings["seed"])
+        batch_size = choose_batch_size(settings["batch_size"], len(targets))
+        batches = Batches(list(named_inputs(train).values()), targets, batch_size, settings["seed"])
         result = fit(
             network,
             batches,

@@ -1,0 +1,67 @@
+"""Whatever the strategy, the number of processes and how unevenly they share the work: the losses of every step, the
+weights at the end and the answers are those of one process with the same seed, batches and micro-batches."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.parallel.cases import EQUAL, alone, curve, kept, make_model, problem
+from tests.parallel.conftest import Gang
+
+WORLD_SIZES = [
+    pytest.param(size, marks=pytest.mark.xdist_group(f"gang-of-{size}")) for size in (2, 4)
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[dict, dict]]:
+    """The curves and the weights of a case trained by one process."""
+
+    @cache
+    def train(name: str) -> tuple[dict, dict]:
+        work: Path = tmp_path_factory.mktemp("alone")
+        _, model, _ = alone(EQUAL[name], work, EQUAL[name].alone())
+        return curve(work), model.state_dict()
+
+    return train
+
+
+@pytest.mark.parametrize("size", WORLD_SIZES)
+@pytest.mark.parametrize("name", EQUAL)
+def test_losses_and_weights_are_those_of_one_process(
+    gang_of: Callable[[int], Gang], one_process: Callable[[str], tuple[dict, dict]], name: str, size: int
+) -> None:
+    work = gang_of(size).folder / name
+    expected_curve, expected_weights = one_process(name)
+    assert curve(work) == pytest.approx(expected_curve, rel=1e-5, abs=1e-6)
+    weights, _ = kept(work)
+    assert weights.keys() == expected_weights.keys()
+    for key, value in expected_weights.items():
+        torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", WORLD_SIZES)
+@pytest.mark.parametrize("name", EQUAL)
+def test_the_fused_model_answers_on_one_device_as_the_processes_did(
+    gang_of: Callable[[int], Gang], name: str, size: int
+) -> None:
+    weights, answers = kept(gang_of(size).folder / name)
+    model = make_model(EQUAL[name])
+    model.load_state_dict(weights)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(torch.from_numpy(problem()[0])), answers, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", WORLD_SIZES)
+def test_slices_and_stages_are_all_that_a_process_holds(gang_of: Callable[[int], Gang], size: int) -> None:
+    held = gang_of(size).read("held.json")
+    whole, moments = held["ddp"][0]
+    assert held["ddp"] == [[whole, moments]] * size
+    assert moments == 2 * whole
+    for strategy in ("fsdp", "pipeline"):
+        assert sum(own for own, _ in held[strategy]) == whole
+        assert all(own < whole and 2 * own == own_moments for own, own_moments in held[strategy])
+    assert max(own for own, _ in held["fsdp"]) < 1.3 * whole / size  # slices of a few rows are never quite even
