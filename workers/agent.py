@@ -165,6 +165,8 @@ def remove_leftovers(node: Node) -> None:
 
 
 def start_runner(member: Member, spares: Spares) -> None:
+    runner_log(member).parent.mkdir(parents=True, exist_ok=True)
+    runner_log(member).touch()  # by which recover_orphans knows that it was begun here
     name, job, attempt = member.node.name, member.job_id, member.attempt
     part = [str(job), str(attempt), str(member.rank)]
     token = runner_token(name, job, attempt)

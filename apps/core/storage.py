@@ -59,7 +59,8 @@ def check_reachable(url: str, *, may_make: bool = False) -> None:
 
 
 def put_file(path: Path) -> Blob:
-    """Store the file at `path`. Storing the same bytes again costs nothing. Raises StorageFull."""
+    """Store the file at `path`. Storing the same bytes again costs nothing. Raises StorageFull, and FileNotFoundError
+    where the file goes away meanwhile."""
     sha256 = sha256_of(path)
     blob = Blob(sha256, path.stat().st_size)
     filesystem, target = _locate(sha256)
@@ -73,6 +74,8 @@ def put_file(path: Path) -> Blob:
     except OSError as error:
         if filesystem.exists(temporary):
             filesystem.rm(temporary)
+        if not path.exists():  # whoever wrote it has taken it away meanwhile
+            raise
         raise StorageFull(f"The file could not be stored ({error.strerror or error}). Nothing was changed.") from error
     return blob
 

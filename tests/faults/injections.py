@@ -17,6 +17,7 @@ from psutil import Process
 
 from lepton_site import embedded
 from tests.faults.site import (
+    END_SECONDS,
     JOB_TOKEN,
     LEASE_SECONDS,
     RUNNER_TOKEN,
@@ -47,7 +48,7 @@ class Scene:
         if self.is_gang:
             self.training.await_condition(
                 lambda row: row["attempt"] > attempt or row["status"] == "queued",
-                seconds=5 * LEASE_SECONDS,
+                seconds=END_SECONDS,
                 what=f"attempt {attempt} is given up",
             )
         else:

@@ -27,7 +27,7 @@ class Outcome:
 
 @dataclass
 class Verdict:
-    """One row of the table. `broken` are the rules that did not hold, as sentences."""
+    """One row of the table. `broken` are the rules that did not hold, as sentences; `judge` decides on them."""
 
     fault: str
     injected_at_step: int = 0
@@ -39,7 +39,7 @@ class Verdict:
     devices_left: int = 0
     seconds: float = 0.0
     skipped: str = ""
-    broken: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=lambda: ["it did not come to its end"])
 
 
 def outcome_of(training: Training) -> Outcome:
@@ -53,6 +53,7 @@ def judge(verdict: Verdict, fault: Fault, scene: Scene, injected_at: float, undi
     """Fill in the `verdict` on a training that has ended. `injected_at` is the time of the fault, in seconds."""
     training = scene.training
     row = training.row()
+    verdict.broken = []
     verdict.attempts = row["attempt"]
     verdict.repeated_steps = repeated_steps(training)
     if verdict.noticed_seconds is None:

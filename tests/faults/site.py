@@ -33,7 +33,7 @@ RHYTHM = {
     "LEPTON_CHECKPOINT_SECONDS": str(CHECKPOINT_SECONDS),
 }
 TRAINING = {"epochs": 8, "batch_size": 8, "image_size": 16, "early_stopping_patience": 0}
-END_SECONDS = 120
+END_SECONDS = 300
 DISK_BYTES = 64 * 2**20
 JOB_TOKEN, RUNNER_TOKEN, SPARE_TOKEN = "/job/", "/runner/", "/spare/"
 
@@ -230,7 +230,7 @@ class Training:
         return next(told)
 
     def await_step(self, step: int) -> None:
-        self._await(lambda: self.step() >= step, seconds=60, what=f"step {step} of job {self.pk}")
+        self._await(lambda: self.step() >= step, seconds=END_SECONDS, what=f"step {step} of job {self.pk}")
 
     def await_condition(self, holds: Callable[[dict], bool], *, seconds: float, what: str) -> None:
         """`holds` is asked with the job's row; a database that is away only delays the answer."""
@@ -249,7 +249,7 @@ class Training:
                 pytest.fail(f"not within {seconds:g} seconds: {what}\n{self.story()}")
             time.sleep(0.05)
 
-    def await_attempt(self, attempt: int, *, seconds: float = 4 * LEASE_SECONDS) -> None:
+    def await_attempt(self, attempt: int, *, seconds: float = END_SECONDS) -> None:
         """Until that attempt runs, or the job has ended."""
         self.await_condition(
             lambda row: row["attempt"] >= attempt and row["status"] not in ("queued", "starting"),
