@@ -10,6 +10,7 @@ shown too.
 import argparse
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -140,6 +141,7 @@ def main() -> None:
     parser.add_argument("--trace", action="store_true", help="show each hand-over")
     parser.add_argument("--without-spares", action="store_true", help="start every interpreter anew, for comparison")
     choices = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that the site is stopped
     environment = {"LEPTON_SPARES": "0"} if choices.without_spares else {}
     starts = measure_starts(choices.count, environment=environment)
     for start in starts if choices.trace else []:

@@ -21,9 +21,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from workers.training.architectures import ARCHITECTURES, stem_stride
 from workers.training.batches import Draws
 from workers.training.image_data import AUGMENTATIONS
-from workers.training.image_models import ARCHITECTURES, ImageClassifier, stem_stride
+from workers.training.image_models import ImageClassifier
 
 CLASSES = [str(digit) for digit in range(10)]
 WARMUP, CLIPPING, DROPOUT = 0.1, 1.0, 0.1

@@ -134,7 +134,7 @@ def _headline(prediction: Mapping[str, Any]) -> str:
         if prediction["speedup"] is None:
             return _("%(devices)s; it does not fit on one") % {"devices": devices}
         return _("%(devices)s, %(speed)s than one") % {"devices": devices, "speed": in_speed(prediction["speedup"])}
-    if len(prediction["notes"]) and prediction["notes"][0]["code"] == "devices_idle":
+    if any(note["code"] == "devices_idle" for note in prediction["notes"]):
         return _("One device is enough")
     return _second_device(prediction["second_factor"])
 

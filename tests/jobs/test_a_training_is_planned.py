@@ -20,7 +20,7 @@ from workers.parallel.shapes import Shape
 
 PLAN = {"HX-Request": "true", "HX-Target": "plan"}
 GB = 10**9
-SHAPE = Shape("resnet_tiny", 64, 10)
+SHAPE = Shape("resnet_tiny", 64, 10, precision="auto")
 
 
 @pytest.fixture

@@ -81,7 +81,9 @@ def test_a_device_that_was_faster_with_another_model_is_taken_to_be_so_again():
 
 def test_the_shape_comes_from_the_settings_and_the_report():
     settings = resolve("image_classification", "fast", {})
-    assert shape_of(settings, {"sides": [28, 28, 28.4], "classes": [{}] * 10}) == Shape("resnet_tiny", 28, 10)
+    assert shape_of(settings, {"sides": [28, 28, 28.4], "classes": [{}] * 10}) == Shape(
+        "resnet_tiny", 28, 10, precision="auto"
+    )
     assert shape_of(settings, {"sides": [30, 300, 900], "classes": [{}] * 3}).side == 64
     assert shape_of({**settings, "image_size": 40}, {}).side == 40
     assert shape_of(settings, {}).side == 64

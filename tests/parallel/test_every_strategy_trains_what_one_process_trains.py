@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 
-from tests.parallel.cases import EQUAL, alone, curve, kept, make_model, problem
+from tests.parallel.cases import EQUAL, PAIRS, alone, curve, kept, make_model, problem
 from tests.parallel.conftest import Gang
 
-WORLD_SIZES = [
-    pytest.param(size, marks=pytest.mark.xdist_group(f"gang-of-{size}")) for size in (2, 4)
-]  # fmt: skip
+
+def in_gang(*values: object) -> ParameterSet:
+    """What one gang has run is read by one worker; the last value is the number of its processes."""
+    return pytest.param(*values, marks=pytest.mark.xdist_group(f"gang-of-{values[-1]}"))
+
+
+RUNS = [in_gang(name, size) for name, size in PAIRS]
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +34,7 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tup
     return train
 
 
-@pytest.mark.parametrize("size", WORLD_SIZES)
-@pytest.mark.parametrize("name", EQUAL)
+@pytest.mark.parametrize(("name", "size"), RUNS)
 def test_losses_and_weights_are_those_of_one_process(
     gang_of: Callable[[int], Gang], one_process: Callable[[str], tuple[dict, dict]], name: str, size: int
 ) -> None:
@@ -43,8 +47,7 @@ def test_losses_and_weights_are_those_of_one_process(
         torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("size", WORLD_SIZES)
-@pytest.mark.parametrize("name", EQUAL)
+@pytest.mark.parametrize(("name", "size"), RUNS)
 def test_the_fused_model_answers_on_one_device_as_the_processes_did(
     gang_of: Callable[[int], Gang], name: str, size: int
 ) -> None:
@@ -55,7 +58,7 @@ def test_the_fused_model_answers_on_one_device_as_the_processes_did(
         torch.testing.assert_close(model.eval()(torch.from_numpy(problem()[0])), answers, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", WORLD_SIZES)
+@pytest.mark.parametrize("size", [in_gang(2), in_gang(4)])
 def test_slices_and_stages_are_all_that_a_process_holds(gang_of: Callable[[int], Gang], size: int) -> None:
     held = gang_of(size).read("held.json")
     whole, moments = held["ddp"][0]

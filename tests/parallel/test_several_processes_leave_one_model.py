@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 
 from tests.parallel.torchrun import free_port, start_node
 from tests.training.images import events_of, make_spec, wait_for, write_digits
-from workers.contract import EXIT_FAILED, EXIT_STOPPED, EventWriter, TrainSpec, read_spec
+from workers.contract import EXIT_FAILED, EXIT_STOPPED, EventWriter, ProgramFailure, TrainSpec, read_spec
 from workers.parallel.plan import DDP, FSDP, ParallelPlan
 from workers.training.image_models import ImageClassifier
 from workers.training.images import train
 from workers.training.stopping import Stop
 
-SECONDS = 120
+pytestmark = pytest.mark.xdist_group("gang-of-4")
+SECONDS = 240
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +117,6 @@ def test_what_one_process_cannot_do_is_told_once_and_ends_all(digits: Path, tmp_
 
 
 def test_a_plan_for_other_processes_than_were_started_is_refused(digits: Path, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, digits, DDP)
-    spec.write_text(spec.read_text().replace('"world_size": 2', '"world_size": 3'))
-    assert end_all(start(spec)) == [EXIT_FAILED]
-    (failure,) = [event for event in events_of(tmp_path) if event["type"] == "failure"]
-    assert (failure["code"], failure["blame"]) == ("wrong_world_size", "machine")
+    with pytest.raises(ProgramFailure) as caught:
+        train(read_spec(TrainSpec, write_spec(tmp_path, digits, DDP)), EventWriter(tmp_path / "events.jsonl"), Stop())
+    assert (caught.value.code, caught.value.blame) == ("wrong_world_size", "machine")

@@ -11,6 +11,7 @@ from torch import nn
 
 from tests.training.test_resume import StopAfter
 from workers.contract import EventWriter, read_events
+from workers.parallel.strategies import settling
 from workers.training import acceleration
 from workers.training.acceleration import Way, choose_way
 from workers.training.batches import Batches
@@ -53,7 +54,7 @@ def said(work: Path) -> list[str]:
 @pytest.fixture
 def computes_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every CPU can; here it may be thought to be fast at it."""
-    monkeypatch.setattr(acceleration, "has_bf16", lambda device_type: True)
+    monkeypatch.setattr(settling, "has_bf16", lambda device_type: True)
 
 
 def test_a_trial_leaves_no_trace_in_the_training(
@@ -71,6 +72,7 @@ def test_a_training_goes_on_as_its_trial_has_settled(
     tmp_path: Path, computes_in_bf16: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceleration, "MARGIN", 0.0)  # bf16 wins
+    monkeypatch.setattr(acceleration, "SHORTEST_STEP_SECONDS", 0.0)
     whole = run(tmp_path / "whole")
     with pytest.raises(Stopped):
         run(tmp_path / "cut", StopAfter(50))
@@ -96,8 +98,8 @@ def choose(seconds: dict[Way, float], steps: int = 10_000, **settings: str) -> t
         return seconds[way]
 
     way = choose_way(
-        Way(), settings={"mixed_precision": "no", "compile": "off"} | settings, device_type="cpu", is_alone=True,
-        steps=steps, measure=measure, log=told.append,
+        Way(), settings={"mixed_precision": "no", "compile": "off"} | settings, device_type="cpu", may_halve=True,
+        is_alone=True, steps=steps, measure=measure, log=told.append,
     )  # fmt: skip
     return way, told
 
@@ -105,9 +107,10 @@ def choose(seconds: dict[Way, float], steps: int = 10_000, **settings: str) -> t
 PLAIN, HALF, COMPILED = Way(), Way("bf16"), Way(is_compiled=True)
 
 
-def test_only_what_is_plainly_faster_is_chosen(computes_in_bf16: None) -> None:
+def test_only_what_is_plainly_faster_is_chosen() -> None:
     assert choose({PLAIN: 0.1, HALF: 0.06}, mixed_precision="auto")[0] == HALF
     assert choose({PLAIN: 0.1, HALF: 0.095}, mixed_precision="auto")[0] == PLAIN
+    assert choose({PLAIN: 0.001, HALF: 0.0005}, mixed_precision="auto")[0] == PLAIN
     assert choose({PLAIN: 0.1, HALF: 0.06}, mixed_precision="no")[0] == PLAIN
 
 

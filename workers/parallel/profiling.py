@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from workers.parallel.facts import Layer, ModelProfile
 from workers.parallel.shapes import Shape
-from workers.training.acceleration import TYPES
+from workers.training.acceleration import AUTO, MARGIN, first_way, has_bf16
 from workers.training.architectures import ARCHITECTURES, stem_stride
 from workers.training.batches import Batches
 from workers.training.image_data import AUGMENTATIONS
@@ -47,7 +47,17 @@ class _Bench:
         self.free_bytes, self.base_bytes = _free_bytes(device), _held_bytes(device)
         torch.manual_seed(0)
         self.model = build_model(shape).to(device).train()
-        self.precision = TYPES.get(shape.precision)
+        self.precision = self._choose_precision()
+
+    def _choose_precision(self) -> torch.dtype | None:
+        """As a training would: what the settings say, else what is surely right, else on CPUs by trial."""
+        first = first_way(self.shape.precision, self.device.type).dtype
+        if self.shape.precision != AUTO or self.device.type != "cpu" or not has_bf16("cpu"):
+            return first
+        images, seconds = self._images(SMALL_BATCH), {}
+        for self.precision in (first, torch.bfloat16):
+            seconds[self.precision] = self._time(lambda: self._step(images))
+        return torch.bfloat16 if seconds[torch.bfloat16] * MARGIN < seconds[first] else first
 
     def run(self) -> dict[str, Any]:
         small, large = self._batch_sizes()
@@ -102,39 +112,40 @@ class _Bench:
     # Layer by layer
 
     def _layers(self, small: int, large: int) -> list[Layer]:
-        rows, seconds = [], {}
+        found, seconds = [], {}
         for count in (small, large):
             inputs = self._images(count)
-            for name, layer in layers_of(self.model):
+            for name, layer in self.model.layers().items():
                 seconds[name, count] = self._time(partial(self._run, layer, inputs))
                 outputs, kept = self._keep(layer, inputs)
                 if count == large:
-                    rows.append((name, layer, outputs.nbytes // count, kept // count))
+                    found.append((name, outputs.nbytes // count, kept // count))
                 inputs = outputs.detach()
         return [
-            Layer(
-                name,
-                _parameters(layer),
-                size,
-                kept,
-                *_line(small, seconds[name, small], large, seconds[name, large]),
-                norms=_norms(layer),
-            )
-            for name, layer, size, kept in rows
+            self._described(name, size, kept, _line(small, seconds[name, small], large, seconds[name, large]))
+            for name, size, kept in found
         ]
 
-    def _run(self, layer: nn.Module, inputs: Tensor) -> None:
+    def _described(self, name: str, size: int, kept: int, seconds: tuple[float, float]) -> Layer:
+        module = self.model.get_submodule(name)
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        norms = sum(isinstance(part, nn.BatchNorm2d) for part in module.modules())
+        return Layer(name, parameters, size, kept, *seconds, norms=norms)
+
+    def _run(self, layer: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
         """Forward and backward, to the gradient of the inputs too."""
         inputs = inputs.detach().requires_grad_()
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
             outputs = layer(inputs)
         outputs.backward(torch.ones_like(outputs))
 
-    def _keep(self, layer: nn.Module, inputs: Tensor) -> tuple[Tensor, int]:
+    def _keep(self, layer: Callable[[Tensor], Tensor], inputs: Tensor) -> tuple[Tensor, int]:
         """The layer's outputs, and how many bytes it keeps for backward beside its parameters and its inputs, which the
         layer before keeps as its outputs."""
         inputs = inputs.detach().requires_grad_()
-        known = {item.untyped_storage().data_ptr() for item in (inputs, *layer.parameters(), *layer.buffers())}
+        known = {
+            item.untyped_storage().data_ptr() for item in (inputs, *self.model.parameters(), *self.model.buffers())
+        }
         kept: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -167,24 +178,6 @@ class _Bench:
         return self._time(lambda: average.update(self.model, 100))
 
 
-class _Body(nn.Module):
-    """The first layer with the normalisation of pixels in front of it, as the model applies it."""
-
-    def __init__(self, model: ImageClassifier) -> None:
-        super().__init__()
-        self.model, self.first = model, model.features[0]
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.first((images.permute(0, 3, 1, 2).float() - self.model.mean) * self.model.scale)
-
-
-def layers_of(model: ImageClassifier) -> list[tuple[str, nn.Module]]:
-    """The model's layers in order, by the name under which their parameters stand in the state dict."""
-    names = [f"features.{number}" for number in range(len(model.features))]
-    head = nn.Sequential(model.pool, nn.Flatten(), model.dropout, model.head)
-    return list(zip([*names, "head"], [_Body(model), *model.features[1:], head], strict=True))
-
-
 def build_model(shape: Shape) -> ImageClassifier:
     middle = [127.5] * shape.channels
     return ImageClassifier(
@@ -196,16 +189,6 @@ def build_model(shape: Shape) -> ImageClassifier:
         mean=middle,
         deviation=middle,
     )
-
-
-def _norms(layer: nn.Module) -> int:
-    layer = layer.first if isinstance(layer, _Body) else layer
-    return sum(isinstance(module, nn.BatchNorm2d) for module in layer.modules())
-
-
-def _parameters(layer: nn.Module) -> int:
-    layer = layer.first if isinstance(layer, _Body) else layer
-    return sum(parameter.numel() for parameter in layer.parameters())
 
 
 def _line(small: int, seconds_small: float, large: int, seconds_large: float) -> tuple[float, float]:

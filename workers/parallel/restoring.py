@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workers.parallel.fusing import fuse
 from workers.parallel.strategies.base import Strategy
-from workers.training.checkpoints import WHOLE, CheckpointStore, Part
+from workers.training.checkpoints import WHOLE, Checkpoint, CheckpointStore, Part
 
 # Whether the state of a checkpoint after so many steps is one to go on from.
 Accepts = Callable[[int, Mapping[str, Any]], bool]
@@ -43,20 +43,27 @@ def restore_newest(store: CheckpointStore, strategy: Strategy, accepts: Accepts)
     """
     shared = _newest_shared_step(store, strategy, accepts)
     processes = strategy.processes
-    parts = store.load_parts() if processes.is_first else []
+    parts = store.load_parts(newer_than=shared) if processes.is_first else []
     parts = parts if parts and accepts(parts[0].step, parts[0].state) else []
-    fusible = processes.from_first(parts[0].step if parts else -1)
-    if shared >= max(0, fusible):
-        own = store.load(shared, part_of(strategy))
-        strategy.import_state(_tensors(own.tensors), own.state["strategy"])
-        return Restored(shared, own.state, own.state["layout"])
-    if fusible < 0:
+    if processes.any(bool(parts)):
+        return _divide(parts, strategy)
+    if shared < 0:
         return None
+    own = store.load(shared, part_of(strategy))
+    strategy.import_state(_tensors(own.tensors), own.state["strategy"])
+    return Restored(shared, own.state, own.state["layout"])
+
+
+def _divide(parts: list[Checkpoint], strategy: Strategy) -> Restored:
+    """Put together the `parts` that the first process has, and give everyone theirs."""
+    processes = strategy.processes
     arrays, plain = fuse(parts) if parts else ({}, {})
-    state, plain = processes.from_first([parts[0].state, plain] if parts else None)
+    step, state, plain = processes.from_first([parts[0].step, parts[0].state, plain] if parts else None)
+    if state["layout"] != strategy.layout:  # into how many micro-batches others cut a batch fits them alone
+        plain["way"]["accumulation"] = strategy.plan.accumulation
     tensors = processes.spread(_tensors(arrays))
     strategy.import_state(strategy.part_of(tensors), plain)
-    return Restored(fusible, state, state["layout"])
+    return Restored(step, state, state["layout"])
 
 
 def _newest_shared_step(store: CheckpointStore, strategy: Strategy, accepts: Accepts) -> int:

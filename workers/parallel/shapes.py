@@ -15,7 +15,7 @@ COLOUR = 3  # whether all images are grey is only known once they are decoded; i
 
 @dataclass(frozen=True)
 class Shape:
-    """Images of `side` x `side` pixels; `precision` is that of mixed_precision."""
+    """Images of `side` x `side` pixels; `precision` is what mixed_precision says."""
 
     architecture: str
     side: int

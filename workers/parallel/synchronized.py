@@ -132,7 +132,8 @@ class _Normalize(torch.autograd.Function):
         if weight is not None:
             result = normal * weight.float()[:, None] + bias.float()[:, None]
         ctx.mark_non_differentiable(mean, variance, total)
-        return _by_row(result, values), mean, variance, total
+        # No view, for what follows may work in place; and laid out as the values are.
+        return torch.empty_like(values).copy_(_by_row(result, values)), mean, variance, total
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor, *_: Any) -> tuple[Tensor | None, ...]:

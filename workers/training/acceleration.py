@@ -16,8 +16,10 @@ import torch
 AUTO, ON, OFF = "auto", "on", "off"
 FULL, BF16, FP16 = "no", "bf16", "fp16"
 TYPES = {BF16: torch.bfloat16, FP16: torch.float16}
-# A trial takes the time of eight steps, and what it finds must be plainly better than chance.
-FEWEST_STEPS, ROUNDS, MARGIN = 100, 3, 1.15
+# A trial takes the time of eight steps. What it finds must be so plainly better that another trial would find the same,
+# and steps so short that clocks err about them are left as they are: the same seed is to give the same model.
+FEWEST_STEPS, ROUNDS, MARGIN = 100, 3, 1.25
+SHORTEST_STEP_SECONDS = 0.005
 # Compiling takes from ten seconds to a minute for each size of batch, and gains a few per cent on most CPUs.
 COMPILING_SECONDS = 60.0
 WORTH_COMPILING = {"cpu": 20 * COMPILING_SECONDS, "cuda": 5 * COMPILING_SECONDS}
@@ -63,13 +65,15 @@ def has_bf16(device_type: str) -> bool:
 
 
 def choose_way(
-    way: Way, *, settings: Mapping[str, Any], device_type: str, is_alone: bool, steps: int, measure: Measure, log: Log
-) -> Way:
+    way: Way, *, settings: Mapping[str, Any], device_type: str, may_halve: bool, is_alone: bool, steps: int,
+    measure: Measure, log: Log,
+) -> Way:  # fmt: skip
     """The fastest way for the `steps` that are to come; starts from `first_way` and says in `log` what decided.
 
-    `is_alone` is false where several processes train together; these do not compile.
+    `may_halve` is whether every process computes in bf16 itself. `is_alone` is false where several processes train
+    together; these do not compile.
     """
-    way = _choose_precision(way, settings["mixed_precision"], device_type, steps, measure, log)
+    way = _choose_precision(way, settings["mixed_precision"], device_type, steps if may_halve else 0, measure, log)
     wanted = settings.get("compile", OFF)
     if wanted == OFF:
         return way
@@ -86,13 +90,13 @@ def _choose_precision(way: Way, wanted: str, device_type: str, steps: int, measu
     if device_type != "cpu":
         log(f"Mixed precision: {way.precision}, as this device computes fastest.")
         return way
-    if steps < FEWEST_STEPS or not has_bf16(device_type):
+    if steps < FEWEST_STEPS:
         return way
     half = replace(way, precision=BF16)
     # In turns, so that what else the machine does strikes both alike.
     pairs = [(measure(way), measure(half)) for _ in range(1 + ROUNDS)][1:]  # the first ones warm up
     in_full, in_half = (min(seconds) for seconds in zip(*pairs, strict=True))
-    chosen = half if in_half * MARGIN < in_full else way
+    chosen = half if in_half * MARGIN < in_full and in_full >= SHORTEST_STEP_SECONDS else way
     times = f"{1000 * in_full:.1f} ms in 32 bits and {1000 * in_half:.1f} ms in bf16"
     log(f"A step takes {times}: {_named(chosen)} is used.")
     return chosen

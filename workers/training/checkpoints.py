@@ -100,9 +100,11 @@ class CheckpointStore:
         """The newest checkpoint of one part that is complete and unchanged; damaged ones are passed over."""
         return next((self.load(step) for step in self.steps()), None)
 
-    def load_parts(self) -> list[Checkpoint]:
-        """All parts of the newest checkpoint that has all of them, in order; none when there is no such checkpoint."""
+    def load_parts(self, newer_than: int = -1) -> list[Checkpoint]:
+        """All parts of the newest checkpoint that has all of them, in order; none when none after that step has."""
         for step in self._steps():
+            if step <= newer_than:
+                break
             for count in self._counts(step):
                 parts = [Part(rank, count) for rank in range(count)]
                 if all(is_complete(self._path(step), part) for part in parts):

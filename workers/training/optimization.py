@@ -16,8 +16,12 @@ STEP_FACTOR = 0.1
 STEP_PARTS = 3
 
 
-def make_optimizer(model: nn.Module, hyperparameters: Mapping[str, Any]) -> Optimizer:
-    """The optimiser by its usual name; biases and normalisation weights are not decayed."""
+def make_optimizer(model: nn.Module, hyperparameters: Mapping[str, Any], *, is_fused: bool = True) -> Optimizer:
+    """The optimiser by its usual name; biases and normalisation weights are not decayed.
+
+    `is_fused` makes one pass over all weights in place of one kernel for each operation; the arithmetic is the same.
+    torch has no such pass over slices of weights.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": hyperparameters["weight_decay"]},
@@ -25,12 +29,11 @@ def make_optimizer(model: nn.Module, hyperparameters: Mapping[str, Any]) -> Opti
     ]
     groups = [group for group in groups if group["params"]]
     rate = hyperparameters["learning_rate"]
-    # One pass over all weights in place of one kernel for each operation; the arithmetic is the same.
     if hyperparameters["optimizer"] == "sgd":
         momentum = hyperparameters["momentum"]
-        return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True)
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=is_fused)
     family = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[hyperparameters["optimizer"]]
-    return family(groups, lr=rate, fused=True)
+    return family(groups, lr=rate, fused=is_fused)
 
 
 def learning_rate_factor(scheduler: str, step: int, steps: int, warmup_ratio: float) -> float:

@@ -34,8 +34,8 @@ class Store(Protocol):
         """Raises OSError and leaves the earlier ones as they are. A store that `is_whole` also takes a `part`."""
         ...
 
-    def load_parts(self) -> list[Checkpoint]:
-        """All parts of the newest complete one, in order."""
+    def load_parts(self, newer_than: int = -1) -> list[Checkpoint]:
+        """All parts of the newest complete one, in order; none when there is none after that step."""
         ...
 
     def clear(self) -> None: ...

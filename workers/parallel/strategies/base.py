@@ -59,7 +59,7 @@ class Strategy:
         self.model, self.compiled = self._apply(model), None
         self.use(self.way)
         self.volatile = Volatile(self.model, self.device_type)
-        self.optimizer = make_optimizer(self.model, hyperparameters)
+        self.optimizer = make_optimizer(self.model, hyperparameters, is_fused=self.pieces is WHOLE)
         decay = hyperparameters["ema_decay"]
         self.average = MovingAverage(self._copy(), decay, self.pieces) if decay else None
         return batches
@@ -235,6 +235,8 @@ class Strategy:
         way = dict(plain["way"])
         self.plan = replace(self.plan, accumulation=way.pop("accumulation"))
         self.is_settled = way.pop("is_settled")
+        if self.processes.world_size > 1:
+            way["is_compiled"] = False
         self.use(Way(**way))
 
     def part_of(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

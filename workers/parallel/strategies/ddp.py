@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ class Ddp(DataParallel):
         self, model: nn.Module, batches: Batches, loss: Loss, hyperparameters: Mapping[str, Any], device: str
     ) -> Batches:
         batches = super().prepare(model, batches, loss, hyperparameters, device)
+        # A layout has several names where a side is 1, and it says so of every convolution of grey images.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         self.replica = DistributedDataParallel(self.model, forward_sync_buffers=False)
         return batches
 

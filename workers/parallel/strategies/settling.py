@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from workers.contract import ProgramFailure
 from workers.parallel.plan import DDP, SINGLE
-from workers.training.acceleration import Log, Way, choose_way
+from workers.training.acceleration import Log, Way, choose_way, has_bf16
 from workers.training.batches import Batch
 from workers.training.memory import available_bytes, is_out_of_memory
 
@@ -90,6 +90,7 @@ def settle(strategy: Strategy, batch: Batch, steps: int, log: Log) -> Way:
         strategy.way,
         settings=strategy.hyperparameters,
         device_type=strategy.device_type,
+        may_halve=not strategy.processes.any(not has_bf16(strategy.device_type)),
         is_alone=strategy.processes.world_size == 1,
         steps=steps,
         measure=measure,

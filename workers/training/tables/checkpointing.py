@@ -149,7 +149,7 @@ class MemberStore:
     def save(self, *, step: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
         return self.keeper.save(self.key, tensors, {**state, "inner_step": step})
 
-    def load_parts(self) -> list[Checkpoint]:
+    def load_parts(self, newer_than: int = -1) -> list[Checkpoint]:
         stored = self.keeper.partial(self.key)
         return [Checkpoint(self.folder, stored[1]["inner_step"], *stored)] if stored else []
 
