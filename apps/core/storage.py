@@ -51,8 +51,9 @@ def check_reachable(url: str, *, may_make: bool = False) -> None:
     """Raises an exception when the storage at `url` does not answer, or is a folder that is not there. `may_make`
     makes the folder; where another machine's is meant to be mounted, that would only hide that it is not."""
     filesystem, root = fsspec.core.url_to_fs(url)
-    is_there = filesystem.exists(root)
-    if not is_there and "file" in filesystem.protocol:
+    is_folder = "file" in filesystem.protocol
+    is_there = filesystem.isdir(root) if is_folder else filesystem.exists(root)
+    if not is_there and is_folder:
         if not may_make:
             raise FileNotFoundError(f"there is no folder {root}")
         filesystem.makedirs(root, exist_ok=True)
