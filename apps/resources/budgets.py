@@ -62,7 +62,7 @@ def set_budget(*, team: Team, amount: Decimal | None, user: User | None) -> None
         Budget.objects.update_or_create(team=team, defaults={"amount_per_month": amount})
     details = {"before": before and str(before), "after": None if amount is None else str(amount)}
     record_audit(team=team, actor=user, action="budget.changed", target=team, details=details)
-    transaction.on_commit(lambda: cache.delete(_banner_key(team.pk)))
+    transaction.on_commit(lambda: cache.delete(_banner_key(team.pk)), robust=True)
 
 
 def budget_of(team: Team) -> BudgetState | None:

@@ -35,3 +35,13 @@ def test_a_sound_one_stays(file: Path):
     assert not discard_if_damaged(sha256)
     with open_blob(sha256) as stored:
         assert stored.read() == file.read_bytes()
+
+
+def test_a_file_that_goes_away_while_it_is_stored_is_no_full_storage(file: Path, monkeypatch):
+    def take_away(_self, path: str, _target: str) -> None:
+        Path(path).unlink()
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.put_file", take_away)
+    with pytest.raises(FileNotFoundError):
+        put_file(file)

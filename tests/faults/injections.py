@@ -224,12 +224,15 @@ def wipe_valkey(scene: Scene) -> float:
 
 
 def valkey_away(scene: Scene) -> float:
-    """Valkey is away for 15 seconds, while the program dies."""
+    """Valkey is away for 15 seconds, while the program dies; people can submit and cancel all the same."""
     old = Process(scene.site.pid_of("valkey"))
     with scene.site.servers_held_down():
         old.kill()
         kill_program(scene)
-        elapse(15)
+        until = time.monotonic() + 15
+        other = scene.site.train("submitted without Valkey")
+        scene.site.sdk.jobs.cancel(other.pk)
+        elapse(max(0.0, until - time.monotonic()))
     return _until_back(scene, "valkey", old)
 
 
@@ -366,7 +369,7 @@ def fill_disk(scene: Scene) -> float:
 
 FAULTS = (
     Fault(kill_rank),
-    Fault(kill_program, is_short=True),
+    Fault(kill_program),
     Fault(kill_runner, is_short=True),
     Fault(kill_runner_and_program),
     Fault(kill_agent),
@@ -389,7 +392,7 @@ FAULTS = (
     Fault(restart_postgres_as_it_starts),
     Fault(ring_many_times),
     Fault(lose_messages),
-    Fault(corrupt_checkpoint, may_fall_back=1, is_short=True),
+    Fault(corrupt_checkpoint, may_fall_back=1),
     Fault(lose_checkpoint, may_fall_back=1),
     Fault(lose_storage),
     Fault(lose_storage_as_it_ends),

@@ -32,7 +32,7 @@ RHYTHM = {
     "LEPTON_LEASE_SECONDS": str(LEASE_SECONDS),
     "LEPTON_CHECKPOINT_SECONDS": str(CHECKPOINT_SECONDS),
 }
-TRAINING = {"epochs": 8, "batch_size": 8, "image_size": 16, "early_stopping_patience": 0}
+TRAINING = {"batch_size": 8, "image_size": 16, "early_stopping_patience": 0}
 END_SECONDS = 300
 DISK_BYTES = 64 * 2**20
 JOB_TOKEN, RUNNER_TOKEN, SPARE_TOKEN = "/job/", "/runner/", "/spare/"
@@ -113,9 +113,10 @@ class Machine:
 
 class Site:
     """`manage.py up` without a machine of its own, and the machines "one" and "two". `is_apart` gives each a small disk
-    and a network of its own, which only root can; otherwise they share this host's."""
+    and a network of its own, which only root can; otherwise they share this host's. Its trainings have `epochs`."""
 
-    def __init__(self, folder: Path, *, is_apart: bool) -> None:
+    def __init__(self, folder: Path, *, epochs: int, is_apart: bool) -> None:
+        self.epochs = epochs
         home = folder / "site"
         home.mkdir(mode=0o700)
         self.stack = Stack(home, "--no-node")
@@ -188,7 +189,7 @@ class Site:
 
     def train(self, name: str, devices: int = 1, strategy: str = "ddp") -> "Training":
         spread = {"devices": devices, "strategy": strategy} if devices > 1 else {}
-        choices = {"model_name": name, "preset": "fast", "hyperparameters": TRAINING}
+        choices = {"model_name": name, "preset": "fast", "hyperparameters": TRAINING | {"epochs": self.epochs}}
         return Training(self, self.sdk.jobs.train(self.dataset["id"], **choices, **spread)["id"])
 
 

@@ -40,7 +40,7 @@ def chosen_faults() -> list[Fault]:
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="lepton-faults-") as folder:
-        made = Site(Path(folder).resolve(), is_apart=IS_LONG and may_be_apart())
+        made = Site(Path(folder).resolve(), epochs=8 if IS_LONG else 4, is_apart=IS_LONG and may_be_apart())
         yield made
         made.stop()
 
