@@ -25,10 +25,11 @@ class Gang:
 @pytest.fixture(scope="session")
 def gang_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Gang]:
     """All cases run by so many processes, the first time that they are asked for."""
-    gangs: dict[int, Gang] = {}
+    gangs: dict[int, Gang | None] = {}
 
     def run(processes: int) -> Gang:
         if processes not in gangs:
+            gangs[processes] = None  # what failed once is not tried for every test again
             folder = tmp_path_factory.mktemp(f"gang-of-{processes}")
             process = start_node("tests.parallel.cases", folder, processes=processes, port=free_port())
             try:
@@ -36,6 +37,7 @@ def gang_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Gang]:
             finally:
                 process.kill()
             gangs[processes] = Gang(folder)
+        assert gangs[processes], "The processes have failed; see the first test."
         return gangs[processes]
 
     return run

@@ -165,7 +165,8 @@ def _by_channel(values: Tensor) -> Tensor:
 def _by_row(rows: Tensor, like: Tensor) -> Tensor:
     """[C, N * ...] in the form and type of `like` [N, C, ...]."""
     shape = (like.shape[1], like.shape[0], *like.shape[2:])
-    return rows.reshape(shape).transpose(0, 1).contiguous().to(like.dtype)
+    # Never a view, which one row or none would be: the layer after may change it in place.
+    return rows.reshape(shape).transpose(0, 1).clone(memory_format=torch.contiguous_format).to(like.dtype)
 
 
 def copy_structure(model: nn.Module) -> nn.Module:

@@ -22,7 +22,7 @@ from workers.training.saving import CheckpointWriter, Store
 from workers.training.stages import Stage
 from workers.training.stopping import Stop, Stopped
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 WITHOUT_EFFECT = ("checkpoint_every",)  # on what is learned
 
 
