@@ -133,7 +133,8 @@ class Cable:
         except OSError:  # the server is away
             near_writer.close()
             return
-        await asyncio.gather(self._carry(near_reader, far_writer), self._carry(far_reader, near_writer))
+        with contextlib.suppress(asyncio.CancelledError):  # hung up; asyncio's streams would tell of it as an error
+            await asyncio.gather(self._carry(near_reader, far_writer), self._carry(far_reader, near_writer))
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
