@@ -184,7 +184,8 @@ def test_once_it_has_started_nothing_is_changed(member, node):
     ("terms", "status", "code", "field"),
     [
         ({"memory": 999}, 422, "too_large_for_any_node", "memory"),
-        ({"devices": 2}, 422, "too_many_devices", "devices"),
+        ({"devices": 2}, 422, "too_large_for_pool", "devices"),
+        ({"devices": 65}, 422, "too_many_devices", "devices"),
         ({"device_kind": "mps"}, 422, "kind_missing", "device_kind"),
         ({"device_kind": "abacus"}, 422, "invalid_input", "device_kind"),
         ({"priority": "high"}, 403, "priority_not_allowed", "priority"),

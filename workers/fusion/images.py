@@ -29,7 +29,7 @@ from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
 from workers.inference.predictor import ImagePredictor, load_predictor
 from workers.training.image_data import ImageSource, build_store, read_index, split_rows
 from workers.training.image_models import ImageEnsemble, build_classifier
-from workers.training.images import EVALUATION_BATCH, ImageData, calibrate, predict, write_files
+from workers.training.images import ImageData, calibrate, evaluation_parts, predict, write_files
 from workers.training.loop import prepare_torch
 from workers.training.metrics import accuracy
 
@@ -69,8 +69,7 @@ def restore_statistics(model: nn.Module, batches: Iterator[Tensor], device: str)
 
 def training_batches(data: ImageData) -> Iterator[Tensor]:
     """uint8 images [n, H, W, C] of batches that differ in size by at most one, as each counts alike."""
-    rows = data.splits["train"]
-    for part in np.array_split(rows, max(1, len(rows) // EVALUATION_BATCH)):
+    for part in evaluation_parts(data, "train"):
         yield torch.from_numpy(data.store[part])
 
 
@@ -222,9 +221,8 @@ def judged_splits(data: ImageData) -> list[str]:
 
 def ask(predictor: ImagePredictor, data: ImageData, split: str) -> np.ndarray:
     """Probabilities float64 [N, K] for the images of `split`, as serving would answer."""
-    rows = data.splits[split]
-    parts = np.array_split(rows, max(1, len(rows) // EVALUATION_BATCH))
-    return np.concatenate([predictor.run(np.asarray(data.store[part])) for part in parts]).astype(np.float64)
+    answers = [predictor.run(np.asarray(data.store[part])) for part in evaluation_parts(data, split)]
+    return np.concatenate(answers).astype(np.float64)
 
 
 def speed_samples(data: ImageData) -> Samples:

@@ -180,10 +180,15 @@ def predict(model: nn.Module, data: ImageData, split: str, device: str) -> Tenso
     """Logits [n, classes] for the images of `split`, on the CPU."""
     model.eval()
     parts = []
-    chosen, pixels = data.splits[split], data.store.shape[1] * data.store.shape[2]
-    for rows in np.array_split(chosen, math.ceil(len(chosen) * pixels / EVALUATION_PIXELS)):
+    for rows in evaluation_parts(data, split):
         parts.append(model(torch.from_numpy(data.store[rows]).to(device)).float().cpu())
     return torch.cat(parts)
+
+
+def evaluation_parts(data: ImageData, split: str) -> list[np.ndarray]:
+    """The rows of `split` in parts of so many images as are computed at once, whose sizes differ by at most one."""
+    rows, pixels = data.splits[split], data.store.shape[1] * data.store.shape[2]
+    return np.array_split(rows, max(1, math.ceil(len(rows) * pixels / EVALUATION_PIXELS)))
 
 
 def calibrate(model: ImageClassifier, data: ImageData, device: str) -> float:
