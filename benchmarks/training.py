@@ -17,10 +17,10 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.submit_to_first_step import measure_submit_to_first_step
 from benchmarks.training_contestants import CONTESTANTS, Options
 from benchmarks.training_data import write_images
 from benchmarks.training_scaling import measure_scaling
-from benchmarks.training_start import measure_starts
 
 ROOT = Path(__file__).resolve().parents[1]
 BARE, MEMORY, PEERS = "bare_loop", "memory_loop", ("lightning", "trainer")
@@ -64,7 +64,7 @@ def main() -> None:
         found = _alternate(choices.only, options, choices.rounds, Path(folder))
         _report(found, choices.images * choices.epochs)
         scaling = None if choices.without_scaling else measure_scaling(options, Path(folder))
-    start = None if choices.without_site else measure_starts()
+    start = None if choices.without_site else statistics.median(measure_submit_to_first_step())
     _last_line(found, scaling, start)
 
 

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +23,6 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from apps.core.errors import DomainError, StorageFull
 from apps.core.storage import check_reachable
 from apps.jobs import attempts
 from apps.jobs.members import others_of
@@ -33,8 +31,6 @@ from apps.resources.accounting import add_busy_time
 from workers import artifacts
 from workers.busy import BusyMeter
 from workers.contract import (
-    CHECKPOINT_FAILED,
-    CHECKPOINT_WRITTEN,
     EVENTS_FILE,
     EXIT_FAILED,
     EXIT_FENCED,
@@ -48,8 +44,10 @@ from workers.contract import (
     write_spec,
 )
 from workers.fence import FENCE_VARIABLE
+from workers.keeping import CheckpointKeeper
 from workers.launcher import end_tree, launch, log_tail
 from workers.lease import AWAY, Lease, LeaseLost
+from workers.outcomes import Outcome, Over, failure_from_event, failure_of, killed_sentence, machine_failure
 from workers.parallel.launch import NodeOfGang, command, environment
 from workers.tokens import program_token
 
@@ -75,24 +73,6 @@ E = Member.Ending
 TAKEN_ALONG = (E.FAILED, E.CRASHED, E.LOST, E.FOLLOWED)  # endings of one machine that end the others at once
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How this part has ended; `result` and `outputs` only of the one that leads, when it has succeeded."""
-
-    ending: str
-    message: str = ""
-    failure: dict = field(default_factory=dict)
-    result: dict = field(default_factory=dict)
-    outputs: dict = field(default_factory=dict)
-
-
-class Over(Exception):
-    """This part has ended before its program did, or without one."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-
-
 class Runner:
     def __init__(self, member: Member, launch: Callable[..., subprocess.Popen] = launch) -> None:
         self.member, self.job, self.launch = member, member.job, launch
@@ -104,7 +84,7 @@ class Runner:
         self.began_at, self.looked_at = time.monotonic(), float("-inf")
         self.offset = 0
         self.is_offset_sure = True
-        self.unstored: dict[str, dict] = {}  # path -> event of a checkpoint that is not in storage yet
+        self.keeper = CheckpointKeeper(member, self.folder)
         self.failure: dict | None = None
         self.has_stepped = False
         self.has_result = False
@@ -112,7 +92,6 @@ class Runner:
         self.must_stop = False
         self.others: list[Member] = []
         self.busy_seconds = 0.0
-        self.is_storage_full = False
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self._on_term)
@@ -147,7 +126,7 @@ class Runner:
             return Outcome(E.LOST, message % {"node": self.member.node.name, "error": error})
         except Exception as error:
             logger.exception("%s", self.member)
-            return Outcome(E.FAILED, failure=_failure_of(error))
+            return Outcome(E.FAILED, failure=failure_of(error))
         finally:
             while not end_tree(self.token, grace_seconds=0):
                 logger.error("programs of %s do not end", self.member)
@@ -345,7 +324,7 @@ class Runner:
                 self.offset = attempts.bytes_read(job_id=self.job.pk, attempt=self.attempt)
                 self.is_offset_sure = True
             self._record_events()
-            self._store_checkpoints()
+            self.keeper.store()
         except AWAY as error:
             self.is_offset_sure = False  # a batch may have been written whose receipt was lost
             self.lease.tolerate(error)
@@ -357,69 +336,19 @@ class Runner:
         events, read_bytes = [event for event, _offset in batch], batch[-1][1]
         self.failure = next((event for event in events if event["type"] == "failure"), self.failure)
         self.has_result = self.has_result or any(event["type"] == "result" for event in events)
-        told = [event for event in events if event["type"] == "checkpoint"]
         if self.member.leads:
-            waiting = {event["path"]: event for event in (*self.unstored.values(), *told)}
-            self.unstored = {event["path"]: event for event in artifacts.worth_storing(list(waiting.values()))}
+            self.keeper.hear(events)
             if not attempts.record_events(
                 job_id=self.job.pk, attempt=self.attempt, events=events, read_bytes=read_bytes
             ):
                 raise LeaseLost
         self.offset = read_bytes
 
-    def _store_checkpoints(self) -> None:
-        """The first process of all tells of a checkpoint once every process has written its part; so the other members
-        see of the row what they have to add. What cannot be stored now is tried again at the next look."""
-        for path, event in list(self.unstored.items()):
-            if not self._store_part(event):
-                return
-            self.unstored.pop(path)
-
     def _store_missing_parts(self) -> None:
-        if self.member.leads:
-            return
         try:
-            for row in attempts.missing_parts(job_id=self.job.pk, attempt=self.attempt, rank=self.member.rank):
-                self._store_part({"path": row.path, "step": row.step, "epoch": row.epoch})
+            self.keeper.add_missing_parts()
         except AWAY as error:
             self.lease.tolerate(error)
-
-    def _store_part(self, event: dict) -> bool:
-        """False where storage takes nothing now: training goes on. One that the program has replaced meanwhile is
-        skipped, for the next is on its way."""
-        try:
-            files = artifacts.store_checkpoint(self.folder, event)
-        except FileNotFoundError:
-            return True
-        except (StorageFull, artifacts.StorageAway) as error:
-            self._tell_of_storage(CHECKPOINT_FAILED, str(error))
-            return False
-        if files:
-            attempts.record_checkpoint(
-                job_id=self.job.pk,
-                attempt=self.attempt,
-                rank=self.member.rank,
-                event=event,
-                files=files,
-                is_whole=artifacts.is_whole(files),
-            )
-            self._tell_of_storage(CHECKPOINT_WRITTEN)
-        return True
-
-    def _tell_of_storage(self, code: str, reason: str = "") -> None:
-        """A line in the job's log, once for a storage that takes nothing and once when it does again."""
-        is_full = code == CHECKPOINT_FAILED
-        if is_full == self.is_storage_full:
-            return
-        if is_full:
-            logger.warning("a checkpoint of %s cannot be stored now: %s", self.member, reason)
-            message = _("A checkpoint could not be kept: %(reason)s Training goes on and tries again.")
-            message, level = message % {"reason": reason}, "warning"
-        else:
-            message, level = _("Checkpoints can be kept again."), "info"
-        line = {"type": "log", "at": time.time(), "level": level, "message": message, "code": code}
-        attempts.record_events(job_id=self.job.pk, attempt=self.attempt, events=[line])
-        self.is_storage_full = is_full
 
     def _drain(self) -> None:
         """The last events; they matter, so a database that is away is waited for until the fence."""
@@ -442,7 +371,7 @@ class Runner:
     def _outcome(self, code: int) -> Outcome:
         """What a program that has no result has come to."""
         if code == EXIT_FAILED and self.failure:
-            return Outcome(E.FAILED, failure=_from_event(self.failure))
+            return Outcome(E.FAILED, failure=failure_from_event(self.failure))
         if code == EXIT_STOPPED or self.must_stop or self.asked_to_stop:
             return Outcome(E.STOPPED)
         if self._is_to_follow():
@@ -450,9 +379,9 @@ class Runner:
         if code == EXIT_FENCED:
             raise LeaseLost
         if code < 0:
-            return Outcome(E.LOST, _killed_sentence(-code, self._tail()))
+            return Outcome(E.LOST, killed_sentence(-code, self._tail()))
         message = _("The program ended unexpectedly (exit code %(code)d).") % {"code": code}
-        return Outcome(E.CRASHED, failure=_machine_failure("program_crashed", message, self._tail()))
+        return Outcome(E.CRASHED, failure=machine_failure("program_crashed", message, self._tail()))
 
     def _read_result(self) -> dict:
         name = "report.json" if self.job.kind == Job.Kind.PREPARE else "result.json"
@@ -475,7 +404,7 @@ class Runner:
             raise
         except Exception as error:
             logger.exception("%s", self.member)
-            self._say(Outcome(E.FAILED, failure=_failure_of(error)))
+            self._say(Outcome(E.FAILED, failure=failure_of(error)))
 
     def _write(self, verb, **values) -> None:
         """Raises LeaseLost when the attempt was given up, or the database is away until the fence."""
@@ -511,28 +440,6 @@ def _free_endpoint(address: str) -> str:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((address, 0))
         return f"{address}:{probe.getsockname()[1]}"
-
-
-def _from_event(event: dict) -> dict:
-    return {key: event.get(key, "") for key in ("code", "message", "hint", "blame", "field", "evidence")}
-
-
-def _failure_of(error: Exception) -> dict:
-    if isinstance(error, DomainError):
-        return _machine_failure(error.code, error.message, "")
-    return _machine_failure("runner_failed", _("The result could not be taken over."), repr(error))
-
-
-def _machine_failure(code: str, message: str, evidence: str) -> dict:
-    hint = _("Try again. If it happens again, send the log to whoever looks after this site.")
-    return {"code": code, "message": str(message), "hint": hint, "blame": "machine", "evidence": evidence}
-
-
-def _killed_sentence(number: int, tail: str) -> str:
-    sentence = _("The program was killed by signal %(number)d.") % {"number": number}
-    if number == signal.SIGKILL:
-        sentence += " " + _("The machine may have run out of memory.")
-    return f"{sentence} {tail[-500:]}".strip()
 
 
 def run_attempt(job_id: int, attempt: int, rank: int, *, launch: Callable[..., subprocess.Popen] = launch) -> None:

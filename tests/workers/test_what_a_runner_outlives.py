@@ -79,7 +79,7 @@ def test_a_checkpoint_that_could_not_be_written_down_is_tried_again_without_its_
     runner._apply_events()
     runner._apply_events()
     assert Counter(Metric.objects.values_list("step", flat=True)) == {1: 1}
-    assert Checkpoint.objects.count() == 1 and not runner.unstored
+    assert Checkpoint.objects.count() == 1 and not runner.keeper.unstored
 
 
 @pytest.mark.parametrize("error", [AWAY, OSError(28, "No space left on device")], ids=["the database", "the disk"])
