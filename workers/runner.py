@@ -5,6 +5,7 @@ writes down the program's events; the one that leads ends the job with its resul
 part of the gang has ended, it ends its program and writes nothing more of it.
 """
 
+import contextlib
 import json
 import logging
 import math
@@ -23,7 +24,6 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from apps.core.storage import check_reachable
 from apps.jobs import attempts
 from apps.jobs.members import others_of
 from apps.jobs.models import Job, Member
@@ -450,9 +450,10 @@ def run_attempt(job_id: int, attempt: int, rank: int, *, launch: Callable[..., s
 
 
 def warm_up() -> None:
-    """Use once what only the first use loads: the database's driver and its storage's."""
+    """Use once what only the first use loads: the database's driver and storage's, even where that is not there yet."""
     _members().first()
-    check_reachable(settings.LEPTON_STORAGE_URL)
+    with contextlib.suppress(artifacts.StorageAway):
+        artifacts.require_storage()
 
 
 def _members() -> QuerySet[Member]:
