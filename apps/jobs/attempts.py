@@ -96,7 +96,9 @@ def record_events(*, job_id: int, attempt: int, events: list[dict], read_bytes: 
             return False
         if read_bytes is not None:
             job.members.filter(attempt=attempt, rank=0).update(read_bytes=read_bytes)
-        Metric.objects.bulk_create(_metric(job, event) for event in events if event["type"] == "metric")
+        metrics = [_metric(job, event) for event in events if event["type"] == "metric"]
+        _forget_measured_before(job, metrics)
+        Metric.objects.bulk_create(metrics)
         JobLog.objects.bulk_create(_log(job, event) for event in events if event["type"] == "log")
         progress = [event for event in events if event["type"] == "progress"]
         if any(event.get("step") for event in events if event["type"] in ("progress", "metric")):
@@ -105,6 +107,16 @@ def record_events(*, job_id: int, attempt: int, events: list[dict], read_bytes: 
             job.progress = {key: _finite(value) for key, value in progress[-1].items() if key != "type"}
             job.save(update_fields=["progress"])
     return True
+
+
+def _forget_measured_before(job: Job, metrics: list[Metric]) -> None:
+    """A checkpoint may lie between a step and the judgement after it: who resumes there measures those points again."""
+    steps: dict[tuple[str, str], list[int]] = {}
+    for metric in metrics if job.attempt > 1 else []:
+        steps.setdefault((metric.name, metric.split), []).append(metric.step)
+    for (name, split), measured in steps.items():
+        earlier = Metric.objects.filter(job=job, attempt__lt=job.attempt, name=name, split=split)
+        earlier.filter(step__in=measured).delete()
 
 
 def bytes_read(*, job_id: int, attempt: int) -> int:

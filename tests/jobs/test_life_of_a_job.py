@@ -142,6 +142,21 @@ def test_restarts_that_get_further_are_not_held_against_the_job(job, node):
     assert job.status == Job.Status.QUEUED
 
 
+def test_what_is_measured_again_after_a_restart_takes_the_place_of_what_was(job, node):
+    def say(attempt: int, split: str, value: float) -> None:
+        event = {"type": "metric", "name": "loss", "split": split, "step": 48, "epoch": 4.0, "value": value}
+        assert attempts.record_events(job_id=job.pk, attempt=attempt, events=[event])
+
+    running = start(job, node)
+    say(1, "train", 0.5)
+    say(1, "val", 0.4)
+    attempts.requeue_job(job=running, attempt=1, message="killed", is_strike=True)
+    start(job, node)
+    say(2, "val", 0.4)
+    points = job.metrics.order_by("split").values_list("split", "attempt")
+    assert list(points) == [("train", 1), ("val", 2)]
+
+
 def test_a_waiting_job_is_cancelled_at_once(job, user):
     cancelled = cancel_job(job=job, user=user)
     assert (cancelled.status, cancelled.allocation.status) == (Job.Status.CANCELLED, "released")
