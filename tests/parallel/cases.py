@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tests.training.stopping import StopAfter
 from workers.contract import IMAGE_CLASSIFICATION, EventWriter, ProgramFailure, read_events
 from workers.parallel.plan import DDP, FSDP, LOCAL_SGD, PIPELINE, SINGLE, ParallelPlan
 from workers.parallel.processes import Processes, joined
@@ -105,23 +106,6 @@ RESUMED = {
     "local_sgd": Case(LOCAL_SGD, {"sync_every": 2}, {"ema_decay": 0.9, "optimizer": "adamw", "learning_rate": 0.002}),
 }
 STOPPED_AT = 6
-
-
-class StopAfter(Stop):
-    """Asks to stop once it has been looked at `steps` times."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.steps, self.asked = steps, 0
-
-    @property
-    def requested(self) -> bool:
-        self.asked += 1
-        return self.asked > self.steps
-
-    @requested.setter
-    def requested(self, value: bool) -> None:
-        pass
 
 
 class Plain(nn.Module):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.training.stopping import StopAfter
 from workers.contract import EventWriter, ProgramFailure, read_events
 from workers.training import pacing
 from workers.training.batches import Batches, Draws
@@ -16,23 +17,6 @@ from workers.training.losses import make_loss
 from workers.training.stopping import Stop, Stopped
 
 EPOCHS, STEPS_PER_EPOCH = 4, 7
-
-
-class StopAfter(Stop):
-    """Asks to stop once `steps` steps have been taken."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.steps, self.asked = steps, 0
-
-    @property
-    def requested(self) -> bool:
-        self.asked += 1
-        return self.asked > self.steps
-
-    @requested.setter
-    def requested(self, value: bool) -> None:
-        pass
 
 
 class CrashAfter(StopAfter):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.test_resume import EPOCHS, STEPS_PER_EPOCH, StopAfter, curve, run
+from tests.training.stopping import StopAfter
+from tests.training.test_resume import EPOCHS, STEPS_PER_EPOCH, curve, run
 from workers.contract import ProgramFailure
 from workers.training.checkpoints import TENSORS
 from workers.training.hyperparameters import RESTART_SHARE
