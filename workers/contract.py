@@ -48,6 +48,9 @@ FREE_ARGUMENTS = ("dropout", "mean", "deviation")
 HELDOUT_FILE = "heldout.safetensors"
 
 IMPROVED, NOT_IMPROVED = "improved", "not_improved"  # the verdicts of a compression and of a fusion
+# Of one candidate of a compression: loses no more than was allowed, loses more, is neither smaller nor faster, or could
+# not be made.
+WITHIN, OVER, NO_GAIN, FAILED = CANDIDATE_VERDICTS = ("within", "over", "no_gain", "failed")
 
 
 @dataclass(frozen=True)
@@ -107,16 +110,26 @@ class TrainSpec:
 
 @dataclass(frozen=True)
 class CompressSpec:
-    """Make a smaller model from the one in `model_dir`; measure both. Writes ``output/model/`` and ``result.json``."""
+    """Make smaller models from the one in `model_dir` and measure them all.
+
+    `settings` are complete and already checked (workers/compression/recipes.py). Writes ``output/candidates/<number>/``
+    for each candidate, tells of it in a ``candidate`` event, copies the best within the limit to ``output/model/`` where
+    there is one, and writes ``output/result.json``. `resume` goes on from the newest checkpoint. `plan` spreads
+    fine-tuning over several processes, as in `TrainSpec`.
+    """
 
     work_dir: str
     task: str
     model_dir: str
     data_path: str
     index_path: str
-    method: str = "int8"
+    settings: dict[str, Any]
     target: str | None = None
+    device: str = "cpu"
     threads: int = 1
+    plan: dict[str, Any] = field(default_factory=dict)
+    resume: bool = False
+    cache_dir: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,6 +252,12 @@ class EventWriter:
         """A complete checkpoint lies at `path` (relative to the work folder). Labels: score (higher is better) and
         metrics on the validation data, is_kept where it is to stay beside the newest and the best."""
         self._write("checkpoint", path=str(path), step=step, epoch=epoch, **labels)
+
+    def candidate(self, number: int, **facts: Any) -> None:
+        """A candidate of a compression is measured; 0 is the original. Facts: name, recipe (its steps), folder (relative
+        to the work folder; empty where it could not be made), figures, verdict (one of CANDIDATE_VERDICTS), reason, notes.
+        """
+        self._write("candidate", number=number, **facts)
 
     def result(self, summary: dict[str, Any]) -> None:
         """The program's last word when it succeeded: a small summary, the whole stands in ``output/result.json``."""
