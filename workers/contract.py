@@ -112,9 +112,9 @@ class TrainSpec:
 class CompressSpec:
     """Make smaller models from the one in `model_dir` and measure them all.
 
-    `settings` are complete and already checked (workers/compression/recipes.py). Writes ``output/candidates/<number>/``
-    for each candidate, tells of it in a ``candidate`` event, copies the best within the limit to ``output/model/`` where
-    there is one, and writes ``output/result.json``. `resume` goes on from the newest checkpoint. `plan` spreads
+    `settings` are complete and already checked (workers/compression/recipes.py). Writes
+    ``output/candidates/<number>/`` for each candidate, tells of it in a ``candidate`` event, copies the best within the
+    limit to ``output/model/`` where there is one, and writes ``output/result.json``. `resume` goes on from the newest checkpoint. `plan` spreads
     fine-tuning over several processes, as in `TrainSpec`.
     """
 
@@ -254,9 +254,9 @@ class EventWriter:
         self._write("checkpoint", path=str(path), step=step, epoch=epoch, **labels)
 
     def candidate(self, number: int, **facts: Any) -> None:
-        """A candidate of a compression is measured; 0 is the original. Facts: name, recipe (its steps), folder (relative
-        to the work folder; empty where it could not be made), figures, verdict (one of CANDIDATE_VERDICTS), reason, notes.
-        """
+        """A candidate of a compression is measured; 0 is the original. Facts: name, recipe (its steps), folder
+        (relative to the work folder; empty where it could not be made), figures, verdict (one of CANDIDATE_VERDICTS),
+        reason, notes."""
         self._write("candidate", number=number, **facts)
 
     def result(self, summary: dict[str, Any]) -> None:
