@@ -112,9 +112,9 @@ class TrainSpec:
 class CompressSpec:
     """Make smaller models from the one in `model_dir` and measure them all.
 
-    `settings` are complete and already checked (workers/compression/recipes.py). Writes
-    ``output/candidates/<number>/`` for each candidate, tells of it in a ``candidate`` event, copies the best within the
-    limit to ``output/model/`` where there is one, and writes ``output/result.json``. `resume` goes on from the newest checkpoint. `plan` spreads
+    `settings` are complete and already checked (workers/compression/recipes.py). Writes for each candidate
+    ``output/candidates/<number>/`` and a ``candidate`` event, copies the best within the limit to ``output/model/``
+    where there is one, and writes ``output/result.json``. `resume` goes on from the newest checkpoint. `plan` spreads
     fine-tuning over several processes, as in `TrainSpec`.
     """
 
