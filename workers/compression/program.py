@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from workers import trees
-from workers.compression.graphs import RECIPES, Recipe, quantise_graph
+from workers.compression.graphs import quantise_graph
 from workers.compression.measuring import Tick, measure_quality, measure_speed, serving_bytes
+from workers.compression.recipes import EXTREMES, INT8, PERCENTILE, QUANTISE
 from workers.compression.samples import Samples, load_samples
 from workers.contract import IMPROVED, NOT_IMPROVED, OUTPUT_FOLDER, CompressSpec, EventWriter, ProgramFailure
 from workers.inference.predictor import (
@@ -35,6 +36,10 @@ CALIBRATION_SAMPLES = 200
 CHOICE_SAMPLES = 1000
 TOLERATED_LOSS = 0.01  # of accuracy, or of rmse relative to what it was
 SMALLER, SLOWER = 1.1, 0.67
+RECIPES = {
+    "int8, ranges from the extremes": EXTREMES,
+    "int8, ranges without the rarest values": PERCENTILE,
+}
 
 
 @dataclass(frozen=True)
@@ -124,21 +129,22 @@ def write_graph(work: Work) -> tuple[str, list[str]]:
     feeds = calibration_feeds(work)
     samples = choice_samples(work)
     source, target = Path(work.spec.model_dir) / ONNX_FILE, work.folder / ONNX_FILE
-    best: tuple[float, Recipe, list[str], bytes] | None = None
-    for number, recipe in enumerate(RECIPES):
+    best: tuple[float, str, list[str], bytes] | None = None
+    for number, (recipe, ranges) in enumerate(RECIPES.items()):
+        step = {"method": QUANTISE, "scheme": INT8, "ranges": ranges, "equalise": False, "correct_bias": False}
         begin = 0.1 + 0.4 * number / len(RECIPES)
-        work.tick(begin, begin, f"Quantising: {recipe.name}")(0.0)
-        notes = quantise_graph(source, target, feeds, recipe)
+        work.tick(begin, begin, f"Quantising: {recipe}")(0.0)
+        notes = quantise_graph(source, target, feeds, step)
         tick = work.tick(begin + 0.1, begin + 0.4 / len(RECIPES), "Comparing on validation data")
         quality = measure_quality(load_predictor(work.folder, work.spec.threads), samples, tick)
         name, value = headline(quality)
-        work.events.log(f"{recipe.name}: {name} {value:.4f} on {len(samples)} validation items")
+        work.events.log(f"{recipe}: {name} {value:.4f} on {len(samples)} validation items")
         score = value if name == "accuracy" else -value
         if best is None or score > best[0]:
             best = (score, recipe, notes, target.read_bytes())
     _score, recipe, notes, body = best
     target.write_bytes(body)
-    return recipe.name, notes
+    return recipe, notes
 
 
 def calibration_feeds(work: Work) -> list[dict[str, np.ndarray]]:
