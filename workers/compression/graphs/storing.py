@@ -119,8 +119,7 @@ def _large_product(graph: Graph, name: str) -> onnx.NodeProto | None:
 
 
 def multiply_stored(graph: Graph, product: onnx.NodeProto, bits: int) -> None:
-    """Make ONNX Runtime's MatMulNBits of a product, in place. For each output [N], blocks of the inputs [K] have a scale
-    each."""
+    """Make ONNX Runtime's MatMulNBits of a product, in place: for each output, each block of inputs has a scale."""
     name, length = product.input[1], BLOCKS[bits]
     rows = graph.array(name) if attribute(product, "transB", 0) else graph.array(name).T
     outputs, inputs = rows.shape
