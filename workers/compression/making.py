@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -83,7 +84,7 @@ class Maker:
         """The graph with the steps that concern it, in the smallest form that serving reads."""
         # ONNX's tools take a second to load, and trees do without.
         graphs = importlib.import_module("workers.compression.graphs")
-        packing = importlib.import_module("workers.inference.packing")
+        packing = importlib.import_module("workers.inference.packing") if importlib.util.find_spec("workers.inference.packing") else None
         target, notes = folder / ONNX_FILE, []
         shutil.copyfile(source, target)
         for step in recipe:
@@ -91,7 +92,7 @@ class Maker:
                 notes += graphs.quantise_graph(target, target, self.feeds(), step)
             elif step["method"] == SHARE:
                 notes += graphs.share_weights(target, target, step["values"])
-        packing.pack(target, folder / packing.PACKED_FILE)
+        packing and packing.pack(target, folder / packing.PACKED_FILE)
         return notes
 
     def feeds(self) -> list[dict]:
