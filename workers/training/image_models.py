@@ -26,10 +26,11 @@ class ConvNorm(nn.Sequential):
 
     def fuse(self) -> None:
         """Fold the normalisation into the convolution, for inference."""
-        if isinstance(self[0], nn.Sequential):  # factors of a convolution; what follows the last one is linear too
-            self[0][-1] = fuse_conv_bn_eval(self[0][-1], self[1])
+        convolution = self[0]
+        if isinstance(convolution, nn.Sequential):  # of low rank: the last of them makes what is normalised
+            convolution[-1] = fuse_conv_bn_eval(convolution[-1], self[1])
         else:
-            self[0] = fuse_conv_bn_eval(self[0], self[1])
+            self[0] = fuse_conv_bn_eval(convolution, self[1])
         self[1] = nn.Identity()
 
 
@@ -88,7 +89,7 @@ class ImageClassifier(nn.Module):
     @torch.no_grad()
     def divide_logits(self, temperature: float) -> None:
         """Make the model's certainty fit its accuracy: all logits are divided by `temperature` from now on."""
-        last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head  # factors, or the layer itself
+        last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
         last.weight /= temperature
         last.bias /= temperature
 
