@@ -84,7 +84,11 @@ class Maker:
         """The graph with the steps that concern it, in the smallest form that serving reads."""
         # ONNX's tools take a second to load, and trees do without.
         graphs = importlib.import_module("workers.compression.graphs")
-        packing = importlib.import_module("workers.inference.packing") if importlib.util.find_spec("workers.inference.packing") else None
+        packing = (
+            importlib.import_module("workers.inference.packing")
+            if importlib.util.find_spec("workers.inference.packing")
+            else None
+        )
         target, notes = folder / ONNX_FILE, []
         shutil.copyfile(source, target)
         for step in recipe:
