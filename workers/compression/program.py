@@ -17,6 +17,7 @@ from workers.compression.measuring import Tick, measure_quality, measure_speed, 
 from workers.compression.recipes import EXTREMES, INT8, PERCENTILE, QUANTISE
 from workers.compression.samples import Samples, load_samples
 from workers.contract import IMPROVED, NOT_IMPROVED, OUTPUT_FOLDER, CompressSpec, EventWriter, ProgramFailure
+from workers.inference.parity import record_answer
 from workers.inference.predictor import (
     META_FILE,
     ONNX_FILE,
@@ -79,6 +80,7 @@ def compress(spec: CompressSpec, events: EventWriter, stop: Stop) -> dict[str, A
     after = load_predictor(work.folder, spec.threads)
     result = describe(work, after, notes) | {"recipe": recipe}
     finish_meta(work, result)
+    record_answer(after, work.folder)
     result["seconds"] = round(time.monotonic() - started, 3)
     (work.folder.parent / "result.json").write_text(json.dumps(result, indent=1))
     events.progress(1.0, "Done")
