@@ -30,6 +30,8 @@ TASK_LABELS = {
 FILE_PURPOSES = {
     "model.safetensors": _("weights"),
     "model.onnx": _("graph with weights, for ONNX Runtime"),
+    "model.onnx.packed": _("graph with weights, packed; predict.py in the ZIP reads it"),
+    "parity.json": _("the answer to the sample, to check a copy by"),
     "meta.json": _("input, classes and settings"),
     "heldout.safetensors": _("answers to rows it was not trained on, by which fusions are judged"),
     "sample.png": _("an input to try it with"),

@@ -20,8 +20,8 @@ class Candidate:
     """One model that was made and measured; number 0 is the original. `limit` is what it may lose, in points.
 
     `figures` are as `Gauge.measure` gives them, empty where it could not be made: among them "lost_validation",
-    "lost_points" (the worse of validation and the judged split), and against the original "size_ratio" and "speed_ratio"
-    (of the model, without decoding).
+    "lost_points" (the worse of validation and the judged split), and against the original "size_ratio" and
+    "speed_ratio" (of the model, without decoding).
     """
 
     number: int

@@ -18,9 +18,9 @@ from workers.compression.samples import Samples
 from workers.compression.work import Tick, Work
 from workers.inference.predictor import (
     META_FILE,
-    ONNX_FILE,
     TREES_FILE,
     Predictor,
+    graph_path,
     load_predictor,
     load_trees,
     read_meta,
@@ -139,7 +139,7 @@ def serving_bytes(model_dir: Path, meta: dict[str, Any]) -> int:
     """Bytes of what serving reads: meta.json, the graph, and the trees. Weights kept for training on do not count."""
     total = (model_dir / META_FILE).stat().st_size
     if "onnx" in shares_of(meta):
-        total += (model_dir / ONNX_FILE).stat().st_size
+        total += graph_path(model_dir).stat().st_size
     for group in tree_groups(meta):
         total += sum(array.nbytes for array in load_trees(model_dir / TREES_FILE, group).values())
     return total
