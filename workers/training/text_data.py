@@ -132,7 +132,7 @@ def count_words(texts: Sequence[str], settings: Mapping[str, Any]) -> float:
 
 
 def choose_encoder(architecture: str, settings: Mapping[str, Any], texts: Sequence[str]) -> TextEncoder:
-    """What the network reads. Its tables have room for what these training texts repeat, unless the settings say how much."""
+    """What the network reads. Its tables have room for what these training texts repeat, or as the settings say."""
     characters, tokens = settings["max_characters"], settings["max_words"]
     sample = texts[:: max(1, len(texts) // SAMPLED_TEXTS)]
     order = bag = 0

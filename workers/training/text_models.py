@@ -126,7 +126,7 @@ class TextGru(SequenceClassifier):
 
 
 def reversed_order(is_word: Tensor) -> Tensor:
-    """[N, L]: the places of each row's words, which stand in front, from the last to the first; padding stays behind."""
+    """[N, L]: the places of each row's words, which stand in front, from last to first; padding stays behind."""
     places = torch.ones_like(is_word, dtype=torch.long).cumsum(dim=1) - 1
     last = is_word.long().sum(dim=1, keepdim=True) - 1
     return torch.where(is_word, last - places, places)

@@ -84,8 +84,8 @@ def load_data(
     store = encode_all(encoder, rows.texts, partial(_report_loading, events, stop))
     lengths = store.lengths(rows.splits["train"])
     events.log(
-        f"{architecture}: {len(rows.texts):,} texts of {len(rows.classes):,} classes, {np.median(lengths):,.0f} features "
-        f"in the middle and {lengths.max():,} at most, of {encoder.ids_in_all - 1:,}."
+        f"{architecture}: {len(rows.texts):,} texts of {len(rows.classes):,} classes, with {np.median(lengths):,.0f} "
+        f"features in the middle and {lengths.max():,} at most, of {encoder.ids_in_all - 1:,}."
     )
     return TextData(**vars(rows), architecture=architecture, encoder=encoder, store=store)
 
