@@ -22,6 +22,7 @@ from workers.inference.predictor import (
     TREES_FILE,
     ImagePredictor,
     Predictor,
+    TextPredictor,
     load_predictor,
     load_trees,
     read_meta,
@@ -153,6 +154,8 @@ def graph_feed(predictor: Predictor, item: Any) -> dict[str, np.ndarray]:
     encoded = predictor.encode([item])
     if isinstance(predictor, ImagePredictor):
         return {"image": encoded}
+    if isinstance(predictor, TextPredictor):
+        return {"ids": encoded}
     return {"numeric": encoded.numeric, "categorical": encoded.categorical}
 
 

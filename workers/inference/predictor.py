@@ -1,6 +1,6 @@
 """A model folder as something that predicts. numpy, Pillow and ONNX Runtime only, so that it is ready in a second.
 
-Images: ``predict_image(body)`` is decode and run. Tables: ``predict_rows(rows)`` is encode and run; what runs is a
+Images: ``predict_image(body)`` is decode and run. Texts: ``predict_texts(texts)`` is encode and run. Tables: ``predict_rows(rows)`` is encode and run; what runs is a
 graph in model.onnx, trees in model.safetensors, or both, blended by their shares. A blend may hold several groups of
 trees, "trees.0", "trees.1", ...: each gives its own answer, and its arrays stand under "0.", "1.", ... in the file.
 """
@@ -17,15 +17,17 @@ import onnxruntime
 from safetensors import SafetensorError, safe_open
 
 from workers import trees
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, ProgramFailure
+from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TEXT_CLASSIFICATION, ProgramFailure
 from workers.images import decode
 from workers.tabular import Encoded, Row, TableEncoder
+from workers.texts import TextEncoder
 
 META_FILE = "meta.json"
 ONNX_FILE = "model.onnx"
 TREES_FILE = "model.safetensors"
 TREES = "trees"
 NETWORK_PREFIX = "network."
+TEXTS_AT_ONCE = 32
 
 Scorer = Callable[[Encoded], np.ndarray]
 
@@ -82,13 +84,39 @@ class TablePredictor:
         return self.run(self.encode(rows))
 
 
-Predictor = ImagePredictor | TablePredictor
+class TextPredictor:
+    """Class probabilities of texts in any language."""
+
+    def __init__(self, model_dir: Path, meta: dict[str, Any], threads: int) -> None:
+        self.meta = meta
+        self.classes: list[str] = meta["classes"]
+        self.sample: str = json.loads((model_dir / meta["sample"]).read_text(encoding="utf-8"))["text"]
+        self.encoder = TextEncoder.from_meta(meta["encoder"])
+        self._session = open_session(model_dir / ONNX_FILE, threads)
+        self._input = self._session.get_inputs()[0].name
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """int32 [N, L]"""
+        return self.encoder.encode(texts)
+
+    def run(self, ids: np.ndarray) -> np.ndarray:
+        """float32 [N, classes] for int32 [N, L]."""
+        return self._session.run(None, {self._input: ids})[0]
+
+    def predict_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [N, classes], in parts, so that a long text among many short ones costs no more than it must."""
+        parts = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
+        return np.concatenate([self.run(self.encode(part)) for part in parts])
+
+
+Predictor = ImagePredictor | TablePredictor | TextPredictor
+PREDICTORS = {IMAGE_CLASSIFICATION: ImagePredictor, TEXT_CLASSIFICATION: TextPredictor}
 
 
 def load_predictor(model_dir: Path, threads: int) -> Predictor:
     """Raises ProgramFailure damaged_model when a file is missing or cannot be read."""
     meta = read_meta(model_dir)
-    kind = ImagePredictor if meta.get("task") == IMAGE_CLASSIFICATION else TablePredictor
+    kind = PREDICTORS.get(meta.get("task"), TablePredictor)
     try:
         return kind(model_dir, meta, threads)
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
