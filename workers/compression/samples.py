@@ -24,7 +24,8 @@ from workers.tabular import is_missing
 
 @dataclass(frozen=True)
 class Samples:
-    """`inputs[i]` is an image file's bytes, a row or a text; `targets` are class numbers int64 [N] or values float64 [N]."""
+    """`inputs[i]` is an image file's bytes, a row or a text; `targets` are class numbers int64 [N] or values float64
+    [N]."""
 
     inputs: Sequence[Any]
     targets: np.ndarray

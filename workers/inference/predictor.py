@@ -1,8 +1,9 @@
 """A model folder as something that predicts. numpy, Pillow and ONNX Runtime only, so that it is ready in a second.
 
-Images: ``predict_image(body)`` is decode and run. Texts: ``predict_texts(texts)`` is encode and run. Tables: ``predict_rows(rows)`` is encode and run; what runs is a
-graph in model.onnx, trees in model.safetensors, or both, blended by their shares. A blend may hold several groups of
-trees, "trees.0", "trees.1", ...: each gives its own answer, and its arrays stand under "0.", "1.", ... in the file.
+Images: ``predict_image(body)`` is decode and run. Texts: ``predict_texts(texts)`` is encode and run. Tables:
+``predict_rows(rows)`` is encode and run; what runs is a graph in model.onnx, trees in model.safetensors, or both,
+blended by their shares. A blend may hold several groups of trees, "trees.0", "trees.1", ...: each gives its own answer,
+and its arrays stand under "0.", "1.", ... in the file.
 """
 
 from __future__ import annotations
