@@ -31,13 +31,14 @@ class Model:
         """Predict one item.
 
         For a model of pictures `item` is a path, bytes, a PIL image or a uint8 array; for a model of tables a dict of
-        column -> value, or a list of such dicts. Answers {"class", "probability"}, with "classes" (best first) when
-        `top_k` is given; {"value"} for a number; {"predictions": [...]} for a list of rows.
+        column -> value, or a list of such dicts; for a model of texts a str, or a list of them. Answers {"class",
+        "probability"}, with "classes" (best first) when `top_k` is given; {"value"} for a number; {"predictions":
+        [...]} for a list.
         """
         params = {"top_k": top_k} if top_k else None
         path = f"/v1/models/{self.name}/predict"
-        if self.input["kind"] == "table":
-            body = {"rows": item} if isinstance(item, list) else {"row": dict(item)}
+        if self.input["kind"] in ("table", "text"):
+            body = _body_of_texts(item) if self.input["kind"] == "text" else _body_of_rows(item)
             return self._http.request("POST", path, params=params, json=body, is_safe_to_repeat=True)
         headers = {"Content-Type": "application/octet-stream"}
         return self._http.request(
@@ -46,3 +47,16 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.name!r} for {self.task}>"
+
+
+def _body_of_rows(item: Any) -> dict[str, Any]:
+    return {"rows": item} if isinstance(item, list) else {"row": dict(item)}
+
+
+def _body_of_texts(item: Any) -> dict[str, Any]:
+    """Raises TypeError for what is neither a text nor several."""
+    if isinstance(item, str):
+        return {"text": item}
+    if isinstance(item, list | tuple):
+        return {"texts": list(item)}
+    raise TypeError(f"{type(item).__name__} is no text: give a str, or a list of them")

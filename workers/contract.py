@@ -32,7 +32,9 @@ MOST_KEPT_CHECKPOINTS = 50  # of those that are asked for beside the newest and 
 IMAGE_CLASSIFICATION = "image_classification"
 TABULAR_CLASSIFICATION = "tabular_classification"
 TABULAR_REGRESSION = "tabular_regression"
-TASKS = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION)
+TEXT_CLASSIFICATION = "text_classification"
+TASKS = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION)
+NETWORK_TASKS = (IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION)  # one network each, trained by workers/training/loop.py
 
 KIND_IMAGES = "image_folder"
 KIND_TABLE = "table"

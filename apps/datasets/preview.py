@@ -12,6 +12,7 @@ SPLIT_LABELS = {"train": _("Training"), "val": _("Validation"), "test": _("Test"
 MAX_CLASSES = 40
 MAX_COLUMNS = 60
 FIRST_BAD = 50
+MAX_SCRIPTS = 3
 TINY_BYTES = 600
 
 
@@ -80,6 +81,14 @@ def split_segments(report: dict[str, Any]) -> list[Segment]:
 
 def first_rows(report: dict[str, Any]) -> list[list[Any]]:
     return [row[:MAX_COLUMNS] for row in report.get("preview") or ()]
+
+
+def scripts_of(report: dict[str, Any]) -> str:
+    """What the texts are written in: "Latin", or "Han 71 %, Latin 29 %"."""
+    shares = (report.get("text") or {}).get("scripts") or []
+    if len(shares) == 1:
+        return shares[0][0]
+    return ", ".join(f"{name} {share * 100:.0f} %" for name, share in shares[:MAX_SCRIPTS])
 
 
 def split_choices() -> Sequence[tuple[str, Any]]:

@@ -167,6 +167,8 @@ def _shown(version: DatasetVersion) -> dict:
         "splits": preview.split_segments(report),
         "columns": (report.get("columns") or [])[: preview.MAX_COLUMNS],
         "rows": preview.first_rows(report),
+        "scripts": preview.scripts_of(report),
+        "text_column": (report.get("text") or {}).get("column"),
         "bad": (report.get("bad") or [])[: preview.FIRST_BAD],
         "more_bad": (report.get("bad") or [])[preview.FIRST_BAD :],
         "files": version.files.order_by("name")[: preview.FIRST_BAD],

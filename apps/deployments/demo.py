@@ -22,14 +22,16 @@ from apps.deployments.models import Deployment
 from apps.deployments.services import state_of, with_replicas
 from apps.registry.models import ModelVersion
 from apps.resources.metering import METER, PREDICTION, check_egress
-from workers.contract import IMAGE_CLASSIFICATION
+from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
 from workers.inference.framing import JSON, RAW, SAMPLE, Frame, Question
 
 TOP_K = 5
 RATE = 30
+TEXT_RATE = 120  # a text is asked about again whenever its writer rests
 RATE_SECONDS = 60
 FORM_OVERHEAD_BYTES = 64 * 1024
 PREVIEW_BYTES = 4 * 2**20
+IMAGE, TABLE, TEXT = "image", "table", "text"
 SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 
 
@@ -37,19 +39,18 @@ SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "
 @require_http_methods(["GET", "POST"])
 def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
     deployment = find_demo(request, team, name)
-    is_image = deployment.version.model.task == IMAGE_CLASSIFICATION
-    context = {"deployment": deployment, "is_image": is_image, "state": state_of(deployment), **_sample_of(deployment)}
+    kind = input_kind(deployment.version)
+    context = {"deployment": deployment, "kind": kind, "state": state_of(deployment)}
+    context |= PREPARE[kind](request, deployment)
     if request.method == "GET":
-        context["form"] = None if is_image else _row_form(deployment)
         return render(request, "deployments/demo.html", context)
-    limit_rate(request)
+    limit_rate(request, TEXT_RATE if kind == TEXT else RATE)
     try:
         _check_egress(deployment)
-        context |= _predict_image(request, deployment) if is_image else _predict_row(request, deployment)
+        context |= PREDICT[kind](request, deployment)
         status = 200
     except DomainError as error:
         context, status = {**context, "error": error}, error.status
-        context.setdefault("form", None if is_image else _row_form(deployment, request.POST))
     return _metered(deployment, _answer(request, context, status))
 
 
@@ -77,14 +78,21 @@ def _metered(deployment: Deployment, response: HttpResponse) -> HttpResponse:
 def find_demo(request: HttpRequest, team: str, name: str) -> Deployment:
     """The deployment, if its demo is public or the person is in its team; for everybody else there is nothing."""
     deployment = get_object_or_404(with_replicas(Deployment.objects.all()), team__slug=team, name=name)
-    is_member = any(membership.team_id == deployment.team_id for membership in request.memberships)
-    if not deployment.is_public and not is_member:
+    if not deployment.is_public and not _is_member(request, deployment):
         raise Http404
     return deployment
 
 
-def limit_rate(request: HttpRequest) -> None:
-    """At most `RATE` predictions a minute from one address that is not signed in. Raises TooManyRequests."""
+def _is_member(request: HttpRequest, deployment: Deployment) -> bool:
+    return any(membership.team_id == deployment.team_id for membership in request.memberships)
+
+
+def input_kind(version: ModelVersion) -> str:
+    return {IMAGE_CLASSIFICATION: IMAGE, TEXT_CLASSIFICATION: TEXT}.get(version.model.task, TABLE)
+
+
+def limit_rate(request: HttpRequest, most: int) -> None:
+    """At most so many predictions a minute from one address that is not signed in. Raises TooManyRequests."""
     if request.user.is_authenticated:
         return
     minute = int(time.time() // RATE_SECONDS)
@@ -94,12 +102,21 @@ def limit_rate(request: HttpRequest) -> None:
         count = cache.incr(counter)
     except ValueError:  # it expired between the two calls
         return
-    if count > RATE:
-        message = _("That was %(n)d predictions in a minute. Wait a moment, then go on.") % {"n": RATE}
+    if count > most:
+        message = _("That was %(n)d predictions in a minute. Wait a moment, then go on.") % {"n": most}
         raise TooManyRequests(message, retry_after_seconds=RATE_SECONDS)
 
 
 # Pictures
+
+
+def _prepare_image(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """The sample picture, shown on its button."""
+    artifact = deployment.version.artifacts.filter(name=deployment.version.meta.get("sample")).first()
+    if artifact is None or artifact.size_bytes > PREVIEW_BYTES:
+        return {}
+    with open_blob(artifact.sha256) as file:
+        return {"sample_uri": data_uri(file.read())}
 
 
 def _predict_image(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
@@ -126,15 +143,16 @@ def data_uri(body: bytes) -> str:
 # Tables
 
 
-def _row_form(deployment: Deployment, data: Any = None) -> RowForm:
+def _prepare_row(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     columns = input_columns(deployment.version)
-    return RowForm(data, columns=columns, initial=RowForm.example(columns))
+    data = request.POST if request.method == "POST" and "sample" not in request.POST else None
+    return {"form": RowForm(data, columns=columns, initial=RowForm.example(columns))}
 
 
 def _predict_row(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     columns = input_columns(deployment.version)
     if "sample" in request.POST:
-        row = sample_row(deployment.version) or {}
+        row = sample_row(deployment.version)
         form = RowForm(columns=columns, initial=RowForm.example(columns, row))
         return _outcome(deployment, Question(SAMPLE, top_k=TOP_K)) | {"form": form, "is_sample": True}
     form = RowForm(request.POST, columns=columns)
@@ -149,25 +167,47 @@ def input_columns(version: ModelVersion) -> list[dict[str, Any]]:
     return version.meta.get("input", {}).get("columns", [])
 
 
-def sample_row(version: ModelVersion) -> dict[str, Any] | None:
-    """The row the model came with; None for a model of pictures."""
-    if version.model.task == IMAGE_CLASSIFICATION:
-        return None
+def sample_row(version: ModelVersion) -> dict[str, Any]:
+    """The row the model came with."""
     return {column["name"]: column.get("example") for column in input_columns(version)}
 
 
-def _sample_of(deployment: Deployment) -> dict[str, Any]:
-    """The sample picture, shown on its button."""
-    if deployment.version.model.task != IMAGE_CLASSIFICATION:
-        return {}
-    artifact = deployment.version.artifacts.filter(name=deployment.version.meta.get("sample")).first()
-    if artifact is None or artifact.size_bytes > PREVIEW_BYTES:
-        return {}
-    with open_blob(artifact.sha256) as file:
-        return {"sample_uri": data_uri(file.read())}
+# Texts
 
 
-# Both
+def _prepare_text(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """What was written so far. Examples come out of the team's data, so only the team sees them."""
+    examples = sample_texts(deployment.version) if _is_member(request, deployment) else []
+    return {"text": request.POST.get("text", ""), "examples": examples}
+
+
+def _predict_text(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    text = request.POST.get("text", "")
+    if request.htmx and not text.strip():
+        return {}  # it was deleted again
+    return _outcome(deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
+
+
+def sample_texts(version: ModelVersion) -> list[str]:
+    """Held-out texts that the model came with."""
+    return version.meta.get("input", {}).get("examples", [])
+
+
+# All
+
+PREPARE = {IMAGE: _prepare_image, TABLE: _prepare_row, TEXT: _prepare_text}
+PREDICT = {IMAGE: _predict_image, TABLE: _predict_row, TEXT: _predict_text}
+
+
+def sample_input(version: ModelVersion) -> Any:
+    """What the snippets send: a row, a text, or the name of the file with the sample picture."""
+    match input_kind(version):
+        case "image":
+            return str(version.meta.get("sample") or "")
+        case "text":
+            return next(iter(sample_texts(version)), "")
+        case _:
+            return sample_row(version)
 
 
 def _outcome(deployment: Deployment, question: Question) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts.access import require_write
@@ -13,7 +12,7 @@ from apps.core.errors import DomainError, NotFound, Unprocessable
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.deployments import snippets
-from apps.deployments.demo import sample_row
+from apps.deployments.demo import IMAGE, input_kind, sample_input
 from apps.deployments.forms import ChangeForm, DeployForm
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.services import (
@@ -26,16 +25,11 @@ from apps.deployments.services import (
     state_of,
     with_replicas,
 )
+from apps.registry.figures import TASK_LABELS
 from apps.registry.models import ModelVersion
 from apps.resources.metering import metered
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 
 SHOWN_REPLICAS = 8
-TASK_LABELS = {
-    IMAGE_CLASSIFICATION: gettext_lazy("Image classification"),
-    TABULAR_CLASSIFICATION: gettext_lazy("Table classification"),
-    TABULAR_REGRESSION: gettext_lazy("Table regression"),
-}
 
 
 def deployments_of(request: HttpRequest) -> QuerySet[Deployment]:
@@ -91,7 +85,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
     base_url = request.build_absolute_uri("/").rstrip("/")
-    row = sample_row(deployment.version)
+    sample_of_model = sample_input(deployment.version)
     replicas = sorted(deployment.replicas.all(), key=lambda item: (item.status not in Replica.LIVE, -item.pk))
     return {
         "deployment": deployment,
@@ -100,10 +94,10 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
         "ready_count": sum(item.status == Replica.Status.READY for item in replicas),
         "endpoint": f"{base_url}{prediction_path(deployment)}",
         "demo_url": f"{base_url}{demo_path(deployment)}",
-        "curl": snippets.curl(deployment, base_url, row),
-        "python": snippets.python(deployment, base_url, row),
+        "curl": snippets.curl(deployment, base_url, sample_of_model),
+        "python": snippets.python(deployment, base_url, sample_of_model),
         "sample_name": snippets.sample_name(deployment),
-        "is_image": row is None,
+        "is_image": input_kind(deployment.version) == IMAGE,
         "form": ChangeForm(deployment=deployment),
     }
 

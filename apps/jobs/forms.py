@@ -25,6 +25,7 @@ from workers.contract import (
     KIND_TABLE,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
     UNIFORM,
     WEIGHTED,
 )
@@ -40,8 +41,10 @@ from workers.training.hyperparameters import (
 TASK_CHOICES = {
     TABULAR_CLASSIFICATION: gettext_lazy("Classification (one of several classes)"),
     TABULAR_REGRESSION: gettext_lazy("Regression (a number)"),
+    TEXT_CLASSIFICATION: gettext_lazy("Text classification (what a text is about)"),
 }
 TARGET_TYPES = ("numeric", "categorical", "boolean")
+NO_TEXTS = ("numeric", "boolean", "date")
 MANY_VALUES = 20
 NO_YES = (("false", gettext_lazy("No")), ("true", gettext_lazy("Yes")))
 
@@ -94,7 +97,18 @@ def guess_task(version: DatasetVersion, target: str) -> str:
         return version.task
     column = next((item for item in version.report.get("columns", []) if item["name"] == target), {})
     is_number = column.get("type") == "numeric" and column.get("unique", 0) > MANY_VALUES
-    return TABULAR_REGRESSION if is_number else TABULAR_CLASSIFICATION
+    if is_number:
+        return TABULAR_REGRESSION
+    return TEXT_CLASSIFICATION if version.task == TEXT_CLASSIFICATION else TABULAR_CLASSIFICATION
+
+
+def text_columns_of(version: DatasetVersion, target: str) -> list[tuple[str, str]]:
+    """The columns that may hold the texts, the one that the check of the data has found in front."""
+    found = (version.report.get("text") or {}).get("column", "")
+    columns = [item["name"] for item in version.report.get("columns", []) if item["type"] not in NO_TEXTS]
+    choices = [(name, name) for name in columns if name not in (target, found)]
+    automatic = _("Automatic: %(column)s") % {"column": found} if found and found != target else _("Choose a column")
+    return [("", automatic), *choices]
 
 
 def targets_of(version: DatasetVersion) -> list[str]:
@@ -141,7 +155,7 @@ class LaunchForm(forms.Form):
         if version.kind == KIND_TABLE:
             self._add_table_choices()
         for field in self.hyperparameters:
-            self.fields[field.name] = _form_field(field)
+            self.fields[field.name] = _form_field(field, text_columns_of(version, self.target_column))
 
     def _fill_in(self, values: Mapping[str, str]) -> dict[str, str]:
         name = self._proposed_name()
@@ -211,8 +225,15 @@ class LaunchForm(forms.Form):
         return str(TASK_LABELS[self.task_name])
 
     @property
+    def text_column_name(self) -> str:
+        """The column whose texts are read, as far as it is known; "" for other tasks."""
+        if "text_column" not in self.fields:
+            return ""
+        return self["text_column"].value() or (self.version.report.get("text") or {}).get("column", "")
+
+    @property
     def usual(self) -> list[forms.BoundField]:
-        return [self[field.name] for field in self.hyperparameters if not field.advanced]
+        return [self[field.name] for field in self.hyperparameters if not (field.advanced or field.type == "column")]
 
     @property
     def advanced(self) -> list[forms.BoundField]:
@@ -317,8 +338,11 @@ def _filled_from(values: Mapping[str, str]) -> dict[str, str]:
     return {name: shown(value) for name, value in filled.items()}
 
 
-def _form_field(field: Field) -> forms.Field:
+def _form_field(field: Field, columns: list[tuple[str, str]]) -> forms.Field:
     """The HTML side of a hyper-parameter; `Field.check` judges the value."""
+    if field.type == "column":
+        widget = forms.Select(choices=columns)
+        return forms.CharField(label=field.label, help_text=field.help, widget=widget, required=False)
     label = format_html("{} <code>{}</code>", field.label, field.name)
     if field.type in ("choice", "bool"):
         choices = NO_YES if field.type == "bool" else [(choice, choice) for choice in field.choices]
@@ -333,7 +357,7 @@ def _typed(field: Field, text: str) -> Any:
     """The value a person meant; text that is no number goes on as it is, and the check says what was expected."""
     if field.type == "bool":
         return {"true": True, "false": False}.get(text, text)
-    if field.type == "choice":
+    if field.type in ("choice", "column"):
         return text
     try:
         number = float(text)

@@ -10,7 +10,14 @@ from apps.core.errors import Conflict, NotFound, Unprocessable
 from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job
 from apps.registry.models import ModelVersion
-from workers.contract import ENSEMBLE, FREE_ARGUMENTS, FUSION_METHODS, HELDOUT_FILE, IMAGE_CLASSIFICATION
+from workers.contract import (
+    ENSEMBLE,
+    FREE_ARGUMENTS,
+    FUSION_METHODS,
+    HELDOUT_FILE,
+    IMAGE_CLASSIFICATION,
+    TEXT_CLASSIFICATION,
+)
 
 MOST_VERSIONS = 10
 SHAPE = ("height", "width", "channels")
@@ -18,7 +25,9 @@ MAX_NAME = 40
 
 
 def methods_for(task: str) -> tuple[str, ...]:
-    """Weights are averaged of image models only."""
+    """Weights are averaged of image models only. Raises Unprocessable for models that cannot be fused."""
+    if task == TEXT_CLASSIFICATION:
+        raise _refusal("cannot_fuse", _("Models of texts cannot be fused. Train a blend instead, which is two in one."))
     return FUSION_METHODS if task == IMAGE_CLASSIFICATION else (ENSEMBLE,)
 
 
@@ -26,8 +35,8 @@ def check_parts(versions: Sequence[ModelVersion], method: str) -> None:
     """Raises Unprocessable, with a sentence that names the version which does not go with the first."""
     _check_choice(versions)
     first = versions[0]
+    known = ", ".join(methods_for(first.model.task))
     if method not in FUSION_METHODS:
-        known = ", ".join(methods_for(first.model.task))
         message = _('There is no way to fuse called "%(method)s". Choose one of: %(known)s.')
         raise Unprocessable(message % {"method": method, "known": known}, code="unknown_method", field="method")
     _require_same(versions, lambda version: version.model.task, "different_tasks", _("is for another task"))

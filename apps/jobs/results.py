@@ -63,13 +63,14 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """`picture` is a name among the job's outputs, or "" for a row of a table; `by` says how wrong it was."""
+    """`picture` is a name among the job's outputs, "" for a row of a table or a text; `by` says how wrong it was."""
 
     said: str
     truth: str
     by: str
     picture: str = ""
     row: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def _confusion(result: Mapping[str, Any]) -> Confusion | None:
 def _mistakes(found: Sequence[Mapping[str, Any]], outputs: Mapping[str, Any], columns: Sequence[str]) -> list[Mistake]:
     pictures = [_mistake(item, {}) for item in found if item.get("image") in outputs]
     rows = [_mistake(item, _in_order(item["row"], columns)) for item in found if "row" in item]
-    return pictures or rows[:MAX_MISTAKEN_ROWS]
+    texts = [_mistake(item, {}) for item in found if "text" in item]
+    return pictures or texts[:MAX_MISTAKEN_ROWS] or rows[:MAX_MISTAKEN_ROWS]
 
 
 def _in_order(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
@@ -136,7 +138,7 @@ def _mistake(item: Mapping[str, Any], row: Mapping[str, Any]) -> Mistake:
         off = f"{'+' if item['error'] > 0 else '−'}{plain(abs(item['error']))}"
         return Mistake(plain(item["predicted"]), plain(item["true"]), off, row=row)
     by = f"{item['probability'] * 100:.0f} %"
-    return Mistake(str(item["predicted"]), str(item["true"]), by, item.get("image", ""), row)
+    return Mistake(str(item["predicted"]), str(item["true"]), by, item.get("image", ""), row, item.get("text", ""))
 
 
 def _shares(importance: Sequence[Mapping[str, Any]]) -> list[Share]:

@@ -30,12 +30,19 @@ from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
 from apps.resources.services import change_claim, release_allocation, request_allocation
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
-from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, KIND_TABLE, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
+from workers.contract import (
+    IMAGE_CLASSIFICATION,
+    KIND_IMAGES,
+    KIND_TABLE,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+)
 from workers.training.hyperparameters import HyperparameterError, resolve
 
 TASKS_OF_KIND = {
     KIND_IMAGES: (IMAGE_CLASSIFICATION,),
-    KIND_TABLE: (TABULAR_CLASSIFICATION, TABULAR_REGRESSION),
+    KIND_TABLE: (TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION),
 }
 COMPRESSION_METHODS = ("int8",)
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
@@ -143,6 +150,8 @@ def _training_fields(
     model_name = (model_name or version.dataset.name).strip()[:80]
     if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
         check_task(model, task)
+    if task == TEXT_CLASSIFICATION:
+        resolved["text_column"] = _require_text_column(version, target, resolved["text_column"])
     return {
         "kind": Job.Kind.TRAIN,
         "name": _("Train %(model)s") % {"model": model_name},
@@ -377,16 +386,32 @@ def _require_task(version: DatasetVersion, task: str) -> None:
 def _require_target(version: DatasetVersion, target: str) -> str:
     if version.kind != KIND_TABLE:
         return ""
-    target = target or version.target
+    return _require_column(version, target or version.target, field="target")
+
+
+def _require_column(version: DatasetVersion, name: str, *, field: str) -> str:
     columns = [column["name"] for column in version.report.get("columns", [])]
-    if target not in columns:
+    if name not in columns:
         raise Unprocessable(
-            _('There is no column "%(target)s" in %(version)s. Its columns are: %(columns)s.')
-            % {"target": target, "version": version, "columns": ", ".join(columns[:20])},
-            code="unknown_target",
-            field="target",
+            _('There is no column "%(name)s" in %(version)s. Its columns are: %(columns)s.')
+            % {"name": name, "version": version, "columns": ", ".join(columns[:20])},
+            code=f"unknown_{field}",
+            field=field,
         )
-    return target
+    return name
+
+
+def _require_text_column(version: DatasetVersion, target: str, column: str) -> str:
+    """The column that was asked for, else the one that the check of the data has found. Raises Unprocessable."""
+    column = column or (version.report.get("text") or {}).get("column", "")
+    if not column or column == target:
+        raise Unprocessable(
+            _("Choose which column of %(version)s holds the texts; it must be another one than the target.")
+            % {"version": version},
+            code="no_text_column",
+            field="text_column",
+        )
+    return _require_column(version, column, field="text_column")
 
 
 @transaction.atomic

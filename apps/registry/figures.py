@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
+from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION
 
 PERCENT, PLAIN = "percent", "plain"
 
@@ -26,6 +26,7 @@ TASK_LABELS = {
     IMAGE_CLASSIFICATION: _("Image classification"),
     TABULAR_CLASSIFICATION: _("Table classification"),
     TABULAR_REGRESSION: _("Table regression"),
+    TEXT_CLASSIFICATION: _("Text classification"),
 }
 FILE_PURPOSES = {
     "model.safetensors": _("weights"),

@@ -12,6 +12,7 @@ from apps.registry.bundles import texts_of, zip_files
 from apps.registry.figures import Difference, compare, figures, headline, share_text
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.metering import metered
+from workers.contract import TEXT_CLASSIFICATION
 
 
 def versions_of(request: HttpRequest) -> QuerySet[ModelVersion]:
@@ -38,7 +39,12 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     versions = list(versions_of(request).filter(model=model))
     for version in versions:
         version.headline = headline(version.metrics)
-    context = {"model": model, "versions": versions, "newest": versions[0] if versions else None}
+    context = {
+        "model": model,
+        "versions": versions,
+        "newest": versions[0] if versions else None,
+        "may_fuse": request.membership.may_write and model.task != TEXT_CLASSIFICATION,
+    }
     return render(request, "registry/detail.html", context | _comparison(request, versions))
 
 

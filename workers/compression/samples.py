@@ -1,4 +1,4 @@
-"""The items of a frozen data set version as a served model is asked about them: image files, or rows."""
+"""The items of a frozen data set version as a served model is asked about them: image files, rows, or texts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_REGRESSION, CompressSpec, ProgramFailure
+from workers.contract import (
+    IMAGE_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+    CompressSpec,
+    ProgramFailure,
+)
 from workers.tabular import is_missing
 
 
 @dataclass(frozen=True)
 class Samples:
-    """`inputs[i]` is an image file's bytes or a row; `targets` are class numbers int64 [N] or values float64 [N]."""
+    """`inputs[i]` is an image file's bytes, a row or a text; `targets` are class numbers int64 [N] or values float64
+    [N]."""
 
     inputs: Sequence[Any]
     targets: np.ndarray
@@ -49,7 +56,9 @@ def load_samples(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]
     Raises ProgramFailure (unreadable_data, nothing_to_measure).
     """
     try:
-        found = (_load_images if spec.task == IMAGE_CLASSIFICATION else _load_rows)(spec, meta)
+        found = {IMAGE_CLASSIFICATION: _load_images, TEXT_CLASSIFICATION: _load_texts}.get(spec.task, _load_rows)(
+            spec, meta
+        )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         message = f"The data set cannot be read: {error!r}."
         raise ProgramFailure("unreadable_data", message, hint="Prepare the data set again.") from error
@@ -89,3 +98,14 @@ def _load_rows(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]:
         targets.append(float(label) if spec.task == TABULAR_REGRESSION else classes[label])
     dtype = np.float64 if spec.task == TABULAR_REGRESSION else np.int64
     return {split: Samples(inputs, np.array(targets, dtype=dtype)) for split, (inputs, targets) in found.items()}
+
+
+def _load_texts(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]:
+    """Rows, of which the model sees one column; those without a text are left out, as in training."""
+    column = meta["input"]["column"]
+    found = {}
+    for split, rows in _load_rows(spec, meta).items():
+        kept = [number for number, row in enumerate(rows.inputs) if not is_missing(row[column])]
+        if kept:
+            found[split] = Samples([rows.inputs[number][column] for number in kept], rows.targets[kept])
+    return found

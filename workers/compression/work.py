@@ -12,7 +12,7 @@ import numpy as np
 
 from workers.compression.samples import Samples
 from workers.contract import OUTPUT_FOLDER, CompressSpec, EventWriter
-from workers.inference.predictor import ImagePredictor, Predictor
+from workers.inference.predictor import ImagePredictor, Predictor, TextPredictor
 from workers.training.stopping import Stop
 
 CALIBRATION_SAMPLES = 200
@@ -84,4 +84,6 @@ def graph_feed(predictor: Predictor, item: Any) -> dict[str, np.ndarray]:
     encoded = predictor.encode([item])
     if isinstance(predictor, ImagePredictor):
         return {"image": encoded}
+    if isinstance(predictor, TextPredictor):
+        return {"ids": encoded}
     return {"numeric": encoded.numeric, "categorical": encoded.categorical}

@@ -16,15 +16,18 @@ import numpy as np
 from workers.contract import ProgramFailure
 from workers.inference.framing import PING, RAW, SAMPLE, Frame, Question
 from workers.inference.outcomes import class_outcome, table_outcome
-from workers.inference.predictor import ImagePredictor, Predictor, TablePredictor
+from workers.inference.predictor import ImagePredictor, Predictor, TablePredictor, TextPredictor
+from workers.texts import read_text
 
 MAX_ROWS = 10_000
+MAX_TEXTS = 1_000
 STATUS_OF_CODE = {
     "empty_body": 400,
     "invalid_json": 400,
     "invalid_request": 400,
     "image_too_large": 413,
     "too_many_rows": 413,
+    "too_many_texts": 413,
     "wrong_content_type": 415,
 }
 USUAL_STATUS = 422
@@ -34,6 +37,8 @@ def answer(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
     """One answer per question, in order. A question that cannot be answered gets its error and harms no other."""
     if isinstance(predictor, ImagePredictor):
         return _answer_images(predictor, questions)
+    if isinstance(predictor, TextPredictor):
+        return [_guarded(_answer_text, predictor, question) for question in questions]
     return [_guarded(_answer_table, predictor, question) for question in questions]
 
 
@@ -148,7 +153,51 @@ def table_rows(predictor: TablePredictor, question: Question) -> tuple[list[dict
     return rows, False
 
 
-# Both
+# Texts
+
+
+def _answer_text(predictor: TextPredictor, question: Question) -> Frame:
+    started = time.perf_counter()
+    if question.content == PING:
+        return Frame({"status": 200, "seconds": 0.0}, b"{}")
+    texts, is_single = asked_texts(predictor, question)
+    found = predictor.predict_texts(texts)
+    outcomes = [class_outcome(predictor.classes, probabilities, question.top_k) for probabilities in found]
+    return _success(outcomes[0] if is_single else {"predictions": outcomes}, started)
+
+
+def asked_texts(predictor: TextPredictor, question: Question) -> tuple[list[str], bool]:
+    """The texts in a question, and whether it asks for one outcome only. Raises ProgramFailure."""
+    if question.content == SAMPLE:
+        return [predictor.sample], True
+    if question.content == RAW:
+        return [read_text(decode_text(question.body))], True
+    asked = read_object(question.body, '{"text": "..."} or {"texts": [...]}')
+    if "text" in asked:
+        return [read_text(asked["text"])], True
+    texts = asked.get("texts")
+    if not isinstance(texts, list) or not texts:
+        message = 'The JSON has neither a text under "text" nor a list under "texts".'
+        hint = 'Send {"text": "..."}, {"texts": ["...", "..."]} for several, or plain text as the body.'
+        raise ProgramFailure("invalid_request", message, hint=hint, field="text")
+    if len(texts) > MAX_TEXTS:
+        message = f"{len(texts):,} texts are too many for one request; at most {MAX_TEXTS:,} are answered."
+        raise ProgramFailure("too_many_texts", message, hint="Send them in parts.", field="texts")
+    return [read_text(text) for text in texts], False
+
+
+def decode_text(body: bytes) -> str:
+    """Raises ProgramFailure (empty_body, wrong_encoding)."""
+    if not body.strip():
+        raise ProgramFailure("empty_body", "The request has no body.", hint="Send the text, in UTF-8.")
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"The body is not UTF-8: byte {error.start + 1} cannot be read."
+        raise ProgramFailure("wrong_encoding", message, hint="Send the text in UTF-8.") from error
+
+
+# All
 
 
 def read_object(body: bytes, form: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ A connection carries one question and one answer after the other and stays open.
 big-endian lengths, then a JSON head of the first length, then a body of the second.
 
 Question head: ``{"content": "raw" | "json" | "sample" | "ping", "top_k": n | null}``. The body is what the client sent:
-the bytes of an image for raw, ``{"row"}``, ``{"rows"}`` or ``{"image": base64}`` for json, nothing for the other two.
+the bytes of an image or a text in UTF-8 for raw, ``{"row"}``, ``{"rows"}``, ``{"text"}``, ``{"texts"}`` or ``{"image":
+base64}`` for json, nothing for the other two.
 Answer head: ``{"status": HTTP status, "seconds": time the prediction took}``; the body is the JSON for the client.
 """
 

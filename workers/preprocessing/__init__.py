@@ -7,14 +7,18 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
   "source"}``: its name in data.zip, sizes in pixels, and as source ``archive.zip/path`` or the name it was uploaded by;
 - ``thumbs/*.png`` (image folder): at most 8 per class of at most 40 classes, RGB, at most 96 pixels wide and high;
 - ``data.csv`` (table): the sound rows, UTF-8, comma, one header, values trimmed, missing values empty;
-- ``index.json`` (table): ``{"rows", "columns", "target", "task", "split"}``, ``split`` has train, val or test per row;
+- ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "split"}``, ``split`` has train, val or
+  test per row, ``text_column`` is null where the table is not about texts;
 - ``report.json``, for people:
 
 ==================  ====================================================================================================
 ``kind``            ``image_folder`` or ``table``
-``task``            guess: ``image_classification``, ``tabular_classification`` or ``tabular_regression``
-``target``          column to predict: the wanted one, else target, label, class, y or outcome, else the last; null for
-                    images
+``task``            guess: ``image_classification``, ``tabular_classification``, ``tabular_regression``, or
+                    ``text_classification`` where a column of free text stands beside at most two others
+``target``          column to predict: the wanted one, else target, label, class, y or outcome, else the last that is
+                    not called as texts are; null for images
+``text``            texts: ``{"column", "median_characters", "longest_characters", "scripts": [[name, share]]}``, the
+                    scripts by their share of all letters; null for other tables
 ``items``           sound images or rows: what data.zip or data.csv holds
 ``bad``             the first 1,000 of what cannot be used: ``{"path", "line", "reason", "code"}``, line null for images
 ``bad_total``       how many there are
@@ -31,19 +35,22 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``content_hash``    hex sha256; equal for equal content and split, in whatever order it was uploaded
 ``warnings``        ``[{"code", "message"}]`` on data that can be used: val_carved, test_carved, split_unclear,
                     duplicates, duplicate_across_splits, conflicting_labels, class_missing_in_split, empty_column,
-                    constant_column, almost_numeric
+                    constant_column, almost_numeric; and on texts empty_texts, long_texts, broken_letters,
+                    repeated_texts, similar_texts, texts_across_splits, texts_with_two_labels, several_scripts,
+                    imbalanced_classes, small_classes
 ``data_bytes``      size of data.zip or data.csv
 ==================  ====================================================================================================
 
 Codes of bad items: not_an_image, no_class_folder, empty_file, broken_image, image_too_large, file_too_large,
-decoder_crashed (images); ragged_row, bad_quoting, missing_target (rows).
+decoder_crashed (images); ragged_row, bad_quoting, bad_json, unknown_key, nested_value, value_too_long, missing_target
+(rows).
 
 Whatever makes the whole upload unusable is a ``failure`` event with a code, a sentence and a hint, and exit code
 EXIT_FAILED: unsafe_path, symlink, encrypted_archive, corrupt_archive, zip_bomb, nested_archive, too_many_files,
 unsupported_compression, same_name_twice, empty_archive (archives); no_files, empty_file, unknown_kind, unknown_split,
 no_train_split, bad_split_fractions, disk_full (uploads); no_images, no_class_folders, one_class, class_too_small,
 too_many_crashes (images); wrong_encoding, nul_bytes, line_too_long, no_header, bad_header, missing_header,
-duplicate_header, header_too_long, too_many_columns, one_column, headers_differ, field_too_long, unclosed_quote,
-too_many_rows, no_rows, no_sound_rows, unknown_target, target_all_missing, target_unsuitable, one_class,
+duplicate_header, header_too_long, too_many_columns, one_column, no_json_lines, headers_differ, field_too_long,
+unclosed_quote, too_many_rows, no_rows, no_sound_rows, unknown_target, target_all_missing, target_unsuitable, one_class,
 class_too_small, too_few_rows (tables).
 """

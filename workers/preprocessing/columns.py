@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from workers.contract import TABULAR_CLASSIFICATION, TABULAR_REGRESSION
+from workers.texts import UNSPACED_LETTER
 
 NUMERIC, CATEGORICAL, BOOLEAN, TEXT, IDENTIFIER, DATE = (
     "numeric",
@@ -36,6 +38,8 @@ FEW_VALUES = 50
 SOME_VALUES = 20
 FEW_INTEGERS = 30
 MANY_WORDS = 4.0
+LETTERS_PER_WORD = 2.0  # in scripts without blanks between words
+SAMPLED_VALUES = 5_000
 TOP = 10
 
 
@@ -123,14 +127,26 @@ class Column:
 
     def _type_of_words(self) -> str:
         distinct, share = len(self.counts), self.unique_share
-        has_spaces = any(" " in value for value in self.counts)
-        if self.present >= SOME_VALUES and ((share == 1.0 and not has_spaces) or self._is_id_by_name()):
+        words = self._mean_words()
+        is_one_word = words < MANY_WORDS and not any(" " in value for value in self.counts)
+        if self.present >= SOME_VALUES and ((share == 1.0 and is_one_word) or self._is_id_by_name()):
             return IDENTIFIER
-        words = sum(value.count(" ") + 1 for value in self.counts) / distinct
         if words >= MANY_WORDS and distinct > FEW_VALUES:
             return TEXT
         is_category = share <= 0.5 or (distinct <= FEW_VALUES and (share <= 0.9 or self.present < SOME_VALUES))
         return CATEGORICAL if is_category else TEXT
+
+    def _mean_words(self) -> float:
+        """In a different value, over the first of them."""
+        values = list(islice(self.counts, SAMPLED_VALUES))
+        unspaced = sum(len(UNSPACED_LETTER.findall(value)) for value in values if not value.isascii())
+        return (sum(value.count(" ") + 1 for value in values) + unspaced / LETTERS_PER_WORD) / len(values)
+
+    @property
+    def mean_characters(self) -> float:
+        """In a different value, over the first of them."""
+        values = list(islice(self.counts, SAMPLED_VALUES))
+        return sum(map(len, values)) / max(1, len(values))
 
     @property
     def non_numbers(self) -> int:

@@ -14,9 +14,11 @@ from workers.preprocessing.limits import Limits
 from workers.preprocessing.splitting import split_of_folder, split_of_stem
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-TABLE_ENDINGS = {".csv", ".tsv", ".tab"}
+JSON_ENDINGS = {".jsonl", ".ndjson"}
+TABLE_ENDINGS = {".csv", ".tsv", ".tab"} | JSON_ENDINGS
 WHAT_TO_UPLOAD = (
-    "Upload a ZIP with one folder of images (PNG, JPEG, WEBP, BMP, GIF or TIFF) per class, or tables as CSV or TSV."
+    "Upload a ZIP with one folder of images (PNG, JPEG, WEBP, BMP, GIF or TIFF) per class, or tables or texts as CSV, "
+    "TSV or JSON Lines."
 )
 
 

@@ -1,4 +1,4 @@
-"""Tables: read the rows, type the columns, settle target and split, write data.csv and index.json."""
+"""Tables: read the rows, type the columns, settle target, task and split, write data.csv and index.json."""
 
 from __future__ import annotations
 
@@ -10,14 +10,25 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from workers.contract import KIND_TABLE, SPLITS, TABULAR_CLASSIFICATION, EventWriter, PrepareSpec, ProgramFailure
+from workers.contract import (
+    KIND_TABLE,
+    SPLITS,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+    EventWriter,
+    PrepareSpec,
+    ProgramFailure,
+)
 from workers.preprocessing.columns import MISSING_VALUES, Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
+from workers.preprocessing.json_lines import JsonRows, open_json_lines
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.report import BadItems, Progress, Warnings, describe, write_json
-from workers.preprocessing.sources import Sources, splits_of_names, unpack
+from workers.preprocessing.sources import JSON_ENDINGS, Sources, ending_of, splits_of_names, unpack
 from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, crossing_keys, warn_of_split
 from workers.preprocessing.targets import check_target, choose_target, no_rows
+from workers.preprocessing.texts import Texts, describe_texts, find_text_column, read_texts, warn_of_texts
 
 CELLS_PER_CHUNK = 500_000
 
@@ -39,6 +50,10 @@ class Part:
 
     table: Table
     split: str | None
+    is_json: bool = False
+
+    def rows(self, limits: Limits, bad: BadItems) -> Rows | JsonRows:
+        return (JsonRows if self.is_json else Rows)(self.table, limits, bad)
 
 
 def prepare_table(
@@ -56,18 +71,27 @@ def prepare_table(
     column = gathered.columns[header.index(target)]
     task = guess_task(column)
     check_target(column, task, is_guess=spec.target is None, limits=limits)
-    splits = split_rows(gathered, task, spec, warnings)
+    texts = find_texts(gathered, target, task, output / "data.csv")
+    splits = split_rows(gathered, task, texts, spec, warnings)
     warn_of_columns(gathered.columns, warnings)
+    task = TEXT_CLASSIFICATION if texts else task
     described = [each.describe(limits.preview_chars) for each in gathered.columns]
     index = {"rows": len(gathered.keys), "columns": described, "target": target, "task": task, "split": splits.splits}
-    write_json(output / "index.json", index)
+    write_json(output / "index.json", index | {"text_column": texts.column if texts else None})
     return build_report(gathered, splits, described, bad, warnings) | {
         "task": task,
         "target": target,
+        "text": describe_texts(texts) if texts else None,
         "ignored": sources.ignored,
-        "classes": count_classes(gathered.targets, splits.splits) if task == TABULAR_CLASSIFICATION else [],
+        "classes": [] if task == TABULAR_REGRESSION else count_classes(gathered.targets, splits.splits),
         "data_bytes": (output / "data.csv").stat().st_size,
     }
+
+
+def find_texts(gathered: Gathered, target: str, task: str, path: Path) -> Texts | None:
+    """The texts, where the table is about texts and their classes."""
+    column = find_text_column(gathered.columns, target) if task == TABULAR_CLASSIFICATION else None
+    return read_texts(path, column) if column else None
 
 
 def build_report(
@@ -99,7 +123,9 @@ def open_parts(sources: Sources, scratch: Path, limits: Limits) -> list[Part]:
         if path.stat().st_size == 0:
             raise ProgramFailure("empty_file", f"{member.name} is empty (0 bytes).", hint="Upload the file again.")
         split = next((split for split in (member.split, *splits) if split), None)
-        parts.append(Part(open_table(path, member.name, limits), split))
+        is_json = ending_of(member.path) in JSON_ENDINGS
+        table = (open_json_lines if is_json else open_table)(path, member.name, limits)
+        parts.append(Part(table, split, is_json))
     for part in parts[1:]:
         check_same_columns(parts[0].table, part.table)
     return sorted(parts, key=lambda part: (SPLITS.index(part.split or "train"), part.table.name))
@@ -147,14 +173,14 @@ def chunks(
     size = max(1, min(limits.chunk_rows, CELLS_PER_CHUNK // len(header)))
     done = 0
     for part in parts:
-        reader = Rows(part.table, limits, bad)
+        reader = part.rows(limits, bad)
         sound = sound_rows(reader, header, target)
         while chunk := list(islice(sound, size)):
             yield part, done + reader.bytes_read, chunk
         done += part.table.path.stat().st_size
 
 
-def sound_rows(reader: Rows, header: Sequence[str], target: int) -> Iterator[list[str]]:
+def sound_rows(reader: Rows | JsonRows, header: Sequence[str], target: int) -> Iterator[list[str]]:
     """The cleaned rows that have a target, values in the order of `header`; those without one are bad."""
     order = [reader.table.header.index(name) for name in header]
     for line, row in reader:
@@ -200,12 +226,16 @@ def check_row_count(count: int, limits: Limits) -> None:
         )
 
 
-def split_rows(gathered: Gathered, task: str, spec: PrepareSpec, warnings: Warnings) -> Assignment:
-    """Stratified by target where it is a class. Raises ProgramFailure."""
+def split_rows(gathered: Gathered, task: str, texts: Texts | None, spec: PrepareSpec, warnings: Warnings) -> Assignment:
+    """Stratified by target where it is a class; texts that are alike stay together. Raises ProgramFailure."""
     is_classification = task == TABULAR_CLASSIFICATION
     labels = gathered.targets if is_classification else [""] * len(gathered.targets)
-    result = assign_splits(labels, gathered.keys, gathered.given, spec.split_fractions, spec.seed)
+    keys = texts.keys if texts else gathered.keys
+    result = assign_splits(labels, keys, gathered.given, spec.split_fractions, spec.seed)
     warn_of_split(labels if is_classification else None, gathered.given, result, warnings, "rows")
+    if texts:
+        warn_of_texts(texts, labels, result.splits, warnings)
+        return result
     if crossing := crossing_keys(gathered.keys, result.splits):
         warnings.add(
             "duplicate_across_splits", f"Rows that stand in more than one of train, val and test: {crossing:,}."

@@ -10,11 +10,24 @@ from workers.preprocessing.limits import Limits
 from workers.preprocessing.report import BadItems, describe
 
 USUAL_NAMES = ("target", "label", "class", "y", "outcome")
+NAMES_OF_TEXTS = (
+    "text",
+    "sentence",
+    "message",
+    "content",
+    "body",
+    "review",
+    "comment",
+    "question",
+    "utterance",
+    "query",
+)
 UNSUITABLE = {TEXT: "free text", IDENTIFIER: "an identifier that differs in every row", DATE: "dates"}
 
 
 def choose_target(header: Sequence[str], wanted: str | None) -> str:
-    """The wanted column, else one with a usual name, else the last. Raises ProgramFailure ``unknown_target``."""
+    """The wanted column, else one with a usual name, else the last that is not called as texts are. Raises
+    ProgramFailure ``unknown_target``."""
     if wanted is not None:
         if wanted not in header:
             raise ProgramFailure(
@@ -26,7 +39,8 @@ def choose_target(header: Sequence[str], wanted: str | None) -> str:
             )
         return wanted
     by_name = {name.lower(): name for name in reversed(header)}
-    return next((by_name[name] for name in USUAL_NAMES if name in by_name), header[-1])
+    last = next((name for name in reversed(header) if name.lower() not in NAMES_OF_TEXTS), header[-1])
+    return next((by_name[name] for name in USUAL_NAMES if name in by_name), last)
 
 
 def no_rows(target: str, bad: BadItems) -> ProgramFailure:

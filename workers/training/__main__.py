@@ -19,6 +19,7 @@ from workers.contract import (
     IMAGE_CLASSIFICATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
     EventWriter,
     ProgramFailure,
     TrainSpec,
@@ -35,6 +36,7 @@ MODULES = {
     IMAGE_CLASSIFICATION: "workers.training.images",
     TABULAR_CLASSIFICATION: "workers.training.tables",
     TABULAR_REGRESSION: "workers.training.tables",
+    TEXT_CLASSIFICATION: "workers.training.texts",
 }
 # What several processes can train together.
 SHARED_TASKS = (IMAGE_CLASSIFICATION,)

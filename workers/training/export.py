@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,16 @@ OPSET = 17
 LARGEST_DIFFERENCE = 1e-4
 
 
-def export_onnx(model: nn.Module, inputs: Mapping[str, Tensor], output: str, path: Path) -> None:
+def export_onnx(
+    model: nn.Module, inputs: Mapping[str, Tensor], output: str, path: Path, of_any_length: Sequence[str] = ()
+) -> None:
     """Write `model` in eval mode as an ONNX graph with a free batch size, and check that it answers as the model does.
 
-    `inputs` are real samples by input name, in the order of the model's arguments. Raises ProgramFailure
-    (export_mismatch) when any answer differs by more than 1e-4.
+    `inputs` are real samples by input name, in the order of the model's arguments; those `of_any_length` have a free
+    second dimension too. Raises ProgramFailure (export_mismatch) when any answer differs by more than 1e-4.
     """
     model.eval()
-    names = [*inputs, output]
+    axes = {name: {0: "batch", 1: "length"} if name in of_any_length else {0: "batch"} for name in [*inputs, output]}
     with warnings.catch_warnings():
         # torch advises its newer exporter, which gives the same graph for these models and takes 60 times longer.
         warnings.simplefilter("ignore")
@@ -35,7 +37,7 @@ def export_onnx(model: nn.Module, inputs: Mapping[str, Tensor], output: str, pat
             dynamo=False,
             input_names=list(inputs),
             output_names=[output],
-            dynamic_axes={name: {0: "batch"} for name in names},
+            dynamic_axes=axes,
             opset_version=OPSET,
         )
     difference = largest_difference(model, inputs, path)

@@ -11,17 +11,26 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TASKS
+from workers.contract import (
+    IMAGE_CLASSIFICATION,
+    NETWORK_TASKS,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TASKS,
+    TEXT_CLASSIFICATION,
+)
 
 IMAGES = (IMAGE_CLASSIFICATION,)
 TABLES = (TABULAR_CLASSIFICATION, TABULAR_REGRESSION)
-CLASSIFICATION = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION)
+TEXTS = (TEXT_CLASSIFICATION,)
+CLASSIFICATION = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TEXT_CLASSIFICATION)
 
 Value = float | int | str | bool
 
 # An automatic batch size gives an epoch so many steps, as long as the batch lies between these sizes.
 STEPS_OF_AN_EPOCH = 32
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
+LONGEST_NAME = 200
 
 
 class HyperparameterError(ValueError):
@@ -34,7 +43,8 @@ class HyperparameterError(ValueError):
 
 @dataclass(frozen=True)
 class Field:
-    """One hyper-parameter. `type` is float, int, choice or bool; limits are inclusive."""
+    """One hyper-parameter. `type` is float, int, choice, bool, or column: a name of one of the table's columns, or
+    nothing. Limits are inclusive."""
 
     name: str
     label: str
@@ -49,9 +59,13 @@ class Field:
 
     def check(self, value: Any) -> Value:
         """`value` in the field's own type. Raises HyperparameterError (wrong_type, out_of_range)."""
-        return {"float": self._check_number, "int": self._check_number, "choice": self._check_choice}.get(
-            self.type, self._check_bool
-        )(value)
+        checks = {
+            "float": self._check_number,
+            "int": self._check_number,
+            "choice": self._check_choice,
+            "column": self._check_column,
+        }
+        return checks.get(self.type, self._check_bool)(value)
 
     def _check_number(self, value: Any) -> Value:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -71,6 +85,12 @@ class Field:
         if value not in self.choices:
             sentence = f"{self.name} is {value[:40]!r}; it must be one of {', '.join(self.choices)}."
             raise HyperparameterError(self.name, "out_of_range", sentence)
+        return value
+
+    def _check_column(self, value: Any) -> Value:
+        """Whether the table has it is for those to say who have the table."""
+        if not isinstance(value, str) or len(value) > LONGEST_NAME:
+            raise self._wrong_type(value, "the name of a column, or empty")
         return value
 
     def _check_bool(self, value: Any) -> Value:
@@ -104,6 +124,16 @@ FIELDS: tuple[Field, ...] = (
         "model", "Model",
         "The kind of model; auto trains what does best on the validation rows.",
         "choice", "auto", choices=("auto", "gradient_boosting", "linear", "mlp", "blend"), tasks=TABLES,
+    ),
+    Field(
+        "text_column", "Text column",
+        "The column that holds the texts; automatic takes the one that the check of the data has found.",
+        "column", "", tasks=TEXTS,
+    ),
+    Field(
+        "model", "Model",
+        "The network to train; auto is blend, or hashed_ngrams where that would take long.",
+        "choice", "auto", choices=("auto", "hashed_ngrams", "text_gru", "text_transformer", "blend"), tasks=TEXTS,
     ),
     Field(
         "folds", "Folds",
@@ -174,7 +204,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=TABLES, advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS), advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -217,6 +247,31 @@ FIELDS: tuple[Field, ...] = (
         "int", 0, minimum=0, maximum=512, tasks=IMAGES,
     ),
     Field(
+        "embedding_size", "Embedding size",
+        "How many numbers stand for a word; more can tell more apart and take longer.",
+        "int", 64, minimum=4, maximum=1024, tasks=TEXTS,
+    ),
+    Field(
+        "max_characters", "Longest text",
+        "Texts end after this many characters.",
+        "int", 4000, minimum=16, maximum=100_000, tasks=TEXTS,
+    ),
+    Field(
+        "max_words", "Most words",
+        "How many words text_gru and text_transformer read of a text.",
+        "int", 128, minimum=4, maximum=2048, tasks=TEXTS, advanced=True,
+    ),
+    Field(
+        "buckets", "Buckets",
+        "How many different words and parts of words are told apart; 0 chooses it from the data.",
+        "int", 0, minimum=0, maximum=2**20, tasks=TEXTS, advanced=True,
+    ),
+    Field(
+        "word_dropout", "Word dropout",
+        "The share of words that text_gru and text_transformer do not see in each step, against overfitting.",
+        "float", 0.1, minimum=0.0, maximum=0.9, tasks=TEXTS, advanced=True,
+    ),
+    Field(
         "hidden_size", "Hidden size",
         "How many units each hidden layer of the mlp has.",
         "int", 128, minimum=4, maximum=4096, tasks=TABLES, advanced=True,
@@ -254,7 +309,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "checkpoint_every", "Keep checkpoints",
         "Keep a checkpoint after every so many epochs (50 at most) beside the newest and the best; 0 keeps only those.",
-        "int", 0, minimum=0, maximum=10_000, tasks=IMAGES, advanced=True,
+        "int", 0, minimum=0, maximum=10_000, tasks=NETWORK_TASKS, advanced=True,
     ),
     Field(
         "seed", "Seed",
@@ -273,9 +328,10 @@ class Preset:
     help: str
     images: Mapping[str, Value] = field(default_factory=dict)
     tables: Mapping[str, Value] = field(default_factory=dict)
+    texts: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
-        return self.images if task in IMAGES else self.tables
+        return self.images if task in IMAGES else self.texts if task in TEXTS else self.tables
 
 
 PRESETS: dict[str, Preset] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from pathlib import Path
@@ -13,13 +12,11 @@ import onnx
 import onnxruntime
 import torch
 from PIL import Image
-from torch import nn
 
 from workers.contract import TrainSpec
 from workers.images import RESIZE
 from workers.training.image_data import ImageRow, ImageSource
-from workers.training.loop import FitResult
-from workers.training.metrics import classification_metrics, confusion_matrix
+from workers.training.results import surest_mistakes
 
 MISTAKES = 24
 SHOWN_SIDE = 256
@@ -34,30 +31,6 @@ class Data(Protocol):
     labels: np.ndarray
     splits: dict[str, np.ndarray]
     store: np.ndarray
-
-
-def describe_result(
-    data: Data, model: nn.Module, fitted: FitResult, probabilities: dict[str, np.ndarray], model_bytes: int
-) -> dict[str, Any]:
-    """The body of result.json, without the mistakes. `probabilities` by split, calibrated."""
-    split = _judged_split(probabilities)
-    labels, predicted = data.labels[data.splits[split]], probabilities[split].argmax(axis=1)
-    return {
-        "metrics": {name: classification_metrics(data.labels[data.splits[name]], probabilities[name])
-                    for name in probabilities},
-        "confusion": {"split": split, "labels": data.classes,
-                      "matrix": confusion_matrix(labels, predicted, len(data.classes)).tolist()},
-        "history": fitted.history,
-        "epochs": fitted.epochs,
-        "best_epoch": fitted.best_epoch,
-        "stopped_early": fitted.stopped_early,
-        "steps": fitted.steps,
-        "seconds": round(fitted.seconds, 3),
-        "samples_per_second": round(fitted.samples_per_second, 1),
-        "acceleration": fitted.acceleration,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "model_bytes": model_bytes,
-    }  # fmt: skip
 
 
 def describe_model(
@@ -89,31 +62,19 @@ def describe_model(
 
 def write_mistakes(data: Data, probabilities: dict[str, np.ndarray], output: Path) -> list[dict[str, Any]]:
     """Write the surest wrong answers as PNG files under ``mistakes/`` and list them, worst first."""
-    split = _judged_split(probabilities)
-    rows, answers = data.splits[split], probabilities[split]
-    predicted, confidence = answers.argmax(axis=1), answers.max(axis=1)
-    wrong = np.flatnonzero(predicted != data.labels[rows])
     (output / "mistakes").mkdir(parents=True, exist_ok=True)
     found = []
-    for number, place in enumerate(wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]):
-        row, name = data.rows[rows[place]], f"mistakes/{number:02d}.png"
+    for number, (place, said, probability) in enumerate(surest_mistakes(data, probabilities, MISTAKES)):
+        row, name = data.rows[place], f"mistakes/{number:02d}.png"
         _picture(data, row, SHOWN_SIDE).save(output / name)
-        found.append({"image": name, "true": row.label, "predicted": data.classes[predicted[place]],
-                      "probability": float(confidence[place]), "source": row.source})  # fmt: skip
+        found.append({"image": name, "true": row.label, "predicted": data.classes[said],
+                      "probability": probability, "source": row.source})  # fmt: skip
     return found
 
 
 def write_sample(data: Data, row: int, path: Path) -> None:
     """One image of the data set, which every replica must be able to classify before it is ready."""
     _picture(data, data.rows[row], SHOWN_SIDE).save(path)
-
-
-def write_json(value: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(value, indent=1, allow_nan=False))
-
-
-def _judged_split(probabilities: dict[str, np.ndarray]) -> str:
-    return "test" if "test" in probabilities else "val"
 
 
 def _picture(data: Data, row: ImageRow, side: int) -> Image.Image:

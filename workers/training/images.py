@@ -39,17 +39,18 @@ from workers.training.image_data import (
     split_rows,
 )
 from workers.training.image_models import ImageClassifier, ImageProbabilities
-from workers.training.image_results import describe_model, describe_result, write_json, write_mistakes, write_sample
+from workers.training.image_results import describe_model, write_mistakes, write_sample
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import balanced_class_weights, make_loss
 from workers.training.metrics import accuracy, log_loss
+from workers.training.results import describe_result, write_json
 from workers.training.stopping import Stop
 from workers.training.teaching import Guide
+from workers.training.temperature import best_temperature
 
 LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
 EVALUATION_PIXELS = 2**20
 PARITY_SAMPLES = 64
-TEMPERATURES = np.geomspace(0.3, 5.0, 241)
 
 
 @dataclass(frozen=True)
@@ -201,9 +202,7 @@ def evaluation_parts(data: ImageData, split: str) -> list[np.ndarray]:
 
 def calibrate(model: ImageClassifier, data: ImageData, device: str) -> float:
     """Divide the logits by the temperature that fits the validation images best, and return it."""
-    logits, labels = predict(model, data, "val", device), data.labels[data.splits["val"]]
-    losses = [log_loss(labels, (logits / value).softmax(dim=1).numpy()) for value in TEMPERATURES]
-    temperature = float(TEMPERATURES[int(np.argmin(losses))])
+    temperature = best_temperature(predict(model, data, "val", device), data.labels[data.splits["val"]])
     model.divide_logits(temperature)
     return temperature
 

@@ -1,0 +1,187 @@
+"""Texts as the numbers a model sees, the same way in training and in serving. Python and numpy only.
+
+A text is normalised, and its words and runs of characters become hashes; a hash modulo the number of buckets is an id.
+So there is no vocabulary to keep: what stands in meta.json (`TextEncoder.to_meta`) is all that is needed, and no
+language needs a preparation of its own. Scripts that write no blanks between words (Chinese, Japanese, Thai, Lao,
+Burmese, Khmer) are read character by character: two characters that follow each other are as good as a word there.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import groupby
+from re import compile as pattern
+from typing import Any
+
+import numpy as np
+
+from workers.contract import ProgramFailure
+
+PADDING = 0
+# Odd, so that it has an inverse modulo 2 ** 64: the golden ratio's fraction of 2 ** 64.
+BASE = 0x9E3779B97F4A7C15
+INVERSE = pow(BASE, -1, 2**64)
+WORD_SALT, RUN_SALT = 1_000, 2_000  # the same letters as a word and as a run of characters are two features
+BLANK = ord(" ")
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+    "\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana and Han
+)
+
+
+def _marks() -> str:
+    """Combining marks as ranges of a regular expression: they belong to the letter before them."""
+    codes = [code for code in range(0x10000) if unicodedata.category(chr(code))[0] == "M"]
+    runs = [[code for _, code in run] for _, run in groupby(enumerate(codes), lambda pair: pair[1] - pair[0])]
+    return "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in runs)
+
+
+WORD = pattern(rf"[{UNSPACED}]|(?:(?![{UNSPACED}])[\w{_marks()}])+|[^\w\s]")
+UNSPACED_LETTER = pattern(f"[{UNSPACED}]")
+
+
+def normalise(text: str, longest: int) -> str:
+    """Alike what people mean alike: compatibility forms (NFKC), case and blanks are folded, and the text ends after
+    `longest` characters."""
+    return " ".join(unicodedata.normalize("NFKC", text[:longest]).casefold().split())[:longest]
+
+
+def words_of(text: str) -> list[str]:
+    """Words, punctuation marks, and characters of scripts without blanks, in a normalised text."""
+    return WORD.findall(text)
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """How texts become ids; 0 is padding.
+
+    First come the words in their order, `tokens` of them at most, as ids from 1 to `order_buckets`. Behind them comes a
+    bag, ascending and each id once, from `order_buckets` + 1 to `order_buckets` + `bag_buckets`: words, runs of up to
+    `words` words, and runs of `shortest` to `longest` characters within a word, the blanks around it included. Where
+    there are no buckets, that part is left out. Texts end after `characters`.
+    """
+
+    order_buckets: int
+    bag_buckets: int
+    characters: int
+    tokens: int = 0
+    words: int = 2
+    shortest: int = 2
+    longest: int = 5
+
+    @property
+    def ids_in_all(self) -> int:
+        return 1 + self.order_buckets + self.bag_buckets
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """int32 [N, L], L being that of the longest of these texts."""
+        return pad([self.ids(text) for text in texts])
+
+    def ids(self, text: str) -> np.ndarray:
+        """int32 [L]"""
+        text = normalise(text, self.characters)
+        spans = np.array([match.span() for match in WORD.finditer(text)], dtype=np.int64).reshape(-1, 2) + 1
+        runs = Runs(f" {text} ")
+        words = runs.hashes(*spans.T)
+        parts = [np.zeros(0, dtype=np.int32)]
+        if self.order_buckets:
+            parts.append(1 + into(words[: self.tokens], self.order_buckets))
+        if self.bag_buckets:
+            parts.append(1 + self.order_buckets + np.unique(into(self._bag(runs, words), self.bag_buckets)))
+        return np.concatenate(parts)
+
+    def _bag(self, runs: Runs, words: np.ndarray) -> np.ndarray:
+        lengths = range(self.shortest, self.longest + 1)
+        return np.concatenate([*_word_runs(words, self.words), *(runs.within_words(length) for length in lengths)])
+
+    def to_meta(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> TextEncoder:
+        """Raises TypeError and ValueError where it describes none."""
+        encoder = cls(**meta)
+        if not all(isinstance(value, int) and value >= 0 for value in meta.values()) or encoder.ids_in_all < 2:
+            raise ValueError(f"this describes no text encoder: {dict(meta)}")
+        return encoder
+
+
+class Runs:
+    """The characters of a text, and a 64-bit hash of every run of them (a polynomial in `BASE`, by Rabin and Karp)."""
+
+    def __init__(self, text: str) -> None:
+        codes = np.frombuffer(text.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64)
+        self._sums = _running_sum(codes * _powers(BASE, len(codes)))
+        self._inverses = _powers(INVERSE, len(codes) + 1)
+        self._blanks = _running_sum((codes == BLANK).astype(np.int64))
+
+    def hashes(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """uint64 [N] of the runs from each start up to before each end."""
+        return scramble((self._sums[ends] - self._sums[starts]) * self._inverses[starts])
+
+    def within_words(self, length: int) -> np.ndarray:
+        """uint64 [N] of all runs of so many characters that have a blank at an end, or none at all."""
+        starts = np.arange(max(0, len(self._sums) - length))
+        inner = self._blanks[starts + length - 1] - self._blanks[starts + 1]
+        starts = starts[inner == 0]
+        return scramble(self.hashes(starts, starts + length) + np.uint64(RUN_SALT + length))
+
+
+def _word_runs(words: np.ndarray, longest: int) -> Iterable[np.ndarray]:
+    """Hashes of the words, of the pairs of words, and so on."""
+    run = words
+    for length in range(1, longest + 1):
+        yield scramble(run + np.uint64(WORD_SALT + length))
+        run = scramble(run[:-1] * np.uint64(BASE)) + words[length:]
+
+
+def scramble(hashes: np.ndarray) -> np.ndarray:
+    """Spread what differs in few bits over all of them (the finaliser of SplitMix64, Steele et al. 2014)."""
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return hashes ^ (hashes >> np.uint64(31))
+
+
+def into(hashes: np.ndarray, buckets: int) -> np.ndarray:
+    """int32 [N] from 0 to `buckets` - 1"""
+    return (hashes % np.uint64(buckets)).astype(np.int32)
+
+
+def _running_sum(values: np.ndarray) -> np.ndarray:
+    """[N + 1], modulo 2 ** 64: the sum of what comes before each place."""
+    sums = np.zeros(len(values) + 1, dtype=values.dtype)
+    np.cumsum(values, out=sums[1:])
+    return sums
+
+
+def _powers(base: int, count: int) -> np.ndarray:
+    return _many_powers(base, 1 << max(8, count.bit_length()))[:count]
+
+
+@cache
+def _many_powers(base: int, count: int) -> np.ndarray:
+    """uint64 [count]: 1, base, base ** 2, ... modulo 2 ** 64."""
+    factors = np.full(count, base, dtype=np.uint64)
+    factors[0] = 1
+    return np.cumprod(factors)
+
+
+def pad(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """int32 [N, L] with `PADDING` behind each row; L is 1 at least."""
+    padded = np.full((len(rows), max(1, max(map(len, rows), default=1))), PADDING, dtype=np.int32)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return padded
+
+
+def read_text(value: Any) -> str:
+    """A text that somebody asks about. Raises ProgramFailure (wrong_type, empty_text)."""
+    if not isinstance(value, str):
+        message = f"The text is {repr(value)[:60]}; it must be a text in quotes."
+        raise ProgramFailure("wrong_type", message, hint='Send {"text": "..."}.', field="text")
+    if not value.strip():
+        raise ProgramFailure("empty_text", "The text is empty.", hint="Send a word at least.", field="text")
+    return value

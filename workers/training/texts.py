@@ -1,0 +1,191 @@
+"""Text classification: from a data set version to a calibrated, exported and measured model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, TrainSpec
+from workers.parallel.processes import own_device
+from workers.parallel.strategies.base import Strategy
+from workers.texts import TextEncoder
+from workers.training.batches import Batches
+from workers.training.checkpoints import CheckpointStore
+from workers.training.export import export_onnx
+from workers.training.hyperparameters import choose_batch_size
+from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
+from workers.training.losses import balanced_class_weights, make_loss
+from workers.training.metrics import accuracy, log_loss
+from workers.training.results import describe_result, write_json
+from workers.training.stopping import Stop
+from workers.training.temperature import best_temperature
+from workers.training.text_data import Ragged, choose_encoder, count_words, encode_all, read_rows, weights_of
+from workers.training.text_models import TextProbabilities, build_text_classifier
+from workers.training.text_networks import choose_network, network_arguments
+from workers.training.text_results import describe_model, list_mistakes
+
+LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
+EVALUATED_IDS = 2**17  # at once
+PARITY_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class TextData:
+    """A data set version: `texts` and their ids in `store` [N], `labels` [N], and row numbers by split."""
+
+    column: str
+    target: str
+    texts: list[str]
+    classes: list[str]
+    labels: np.ndarray
+    splits: dict[str, np.ndarray]
+    architecture: str
+    encoder: TextEncoder
+    store: Ragged
+
+
+def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
+    """Train a text classifier as `spec` says, write ``output/`` and return the summary of the result."""
+    spec = replace(spec, device=own_device(spec.device))
+    prepare_torch(spec.threads, spec.hyperparameters["seed"])
+    data = load_data(spec, spec.hyperparameters["model"], events, stop)
+    arguments = model_arguments(spec, data)
+    model = build_text_classifier(data.architecture, arguments)
+    model.weigh(torch.from_numpy(weights_of(data.encoder, data.store, data.splits["train"])))
+    fitted = fit_model(model, data, spec, events, stop, Strategy())
+    events.progress(TRAINING[1], "Measuring")
+    events.log(f"Logits divided by {calibrate(model, data, spec.device):.3g} to fit certainty to accuracy.")
+    probabilities = {
+        split: predict(model, data, split, spec.device).softmax(dim=1).numpy() for split in ("val", "test")
+        if len(data.splits[split])
+    }  # fmt: skip
+    events.progress(0.96, "Exporting")
+    return write_output(spec, data, model.cpu(), arguments, fitted, probabilities)
+
+
+def load_data(
+    spec: TrainSpec, model: str, events: EventWriter, stop: Stop, encoder: TextEncoder | None = None
+) -> TextData:
+    """Read the data set version and turn its texts into ids for the network called `model`, or for the one that fits
+    the data where it is auto. `encoder` is that of a model which is there already; None makes one for this data."""
+    rows = read_rows(spec, events)
+    learned_from = [rows.texts[number] for number in rows.splits["train"]]
+    architecture = choose_network(model, count_words(learned_from, spec.hyperparameters))
+    encoder = encoder or choose_encoder(architecture, spec.hyperparameters, learned_from)
+    store = encode_all(encoder, rows.texts, partial(_report_loading, events, stop))
+    lengths = store.lengths(rows.splits["train"])
+    events.log(
+        f"{architecture}: {len(rows.texts):,} texts of {len(rows.classes):,} classes, with {np.median(lengths):,.0f} "
+        f"features in the middle and {lengths.max():,} at most, of {encoder.ids_in_all - 1:,}."
+    )
+    return TextData(**vars(rows), architecture=architecture, encoder=encoder, store=store)
+
+
+def _report_loading(events: EventWriter, stop: Stop, share: float) -> None:
+    stop.check()
+    events.progress(LOADING[0] + (LOADING[1] - LOADING[0]) * share, "Reading texts")
+
+
+def model_arguments(spec: TrainSpec, data: TextData) -> dict[str, Any]:
+    """What the network is made from; it stands in meta.json, so that the weights can be loaded again."""
+    return network_arguments(data.architecture, spec.hyperparameters, data.encoder, len(data.classes))
+
+
+def fit_model(
+    model: nn.Module, data: TextData, spec: TrainSpec, events: EventWriter, stop: Stop, strategy: Strategy
+) -> FitResult:
+    settings, rows = spec.hyperparameters, data.splits["train"]
+    targets = torch.from_numpy(data.labels[rows])
+    weights = None
+    if settings["class_weights"] == "balanced":
+        weights = balanced_class_weights(targets, len(data.classes)).to(spec.device)
+    return fit(
+        model,
+        Batches([data.store], targets, choose_batch_size(settings["batch_size"], len(rows)), settings["seed"],
+                rows=rows),
+        partial(evaluate, data=data, device=spec.device),
+        make_loss(settings, weights),
+        hyperparameters=settings,
+        events=events,
+        stop=stop,
+        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
+        resume=spec.resume,
+        extends_step=spec.extends_step,
+        device=spec.device,
+        span=TRAINING,
+        strategy=strategy,
+    )  # fmt: skip
+
+
+def evaluate(model: nn.Module, data: TextData, device: str) -> Evaluation:
+    """Loss and accuracy on the validation texts; the epoch with the lowest loss is kept."""
+    probabilities = predict(model, data, "val", device).softmax(dim=1).numpy()
+    labels = data.labels[data.splits["val"]]
+    loss = log_loss(labels, probabilities)
+    return Evaluation(-loss, {"loss": loss, "accuracy": accuracy(labels, probabilities.argmax(axis=1))})
+
+
+@torch.no_grad()
+def predict(model: nn.Module, data: TextData, split: str, device: str) -> Tensor:
+    """Logits [n, classes] for the texts of `split`, on the CPU."""
+    model.eval()
+    rows, parts = data.splits[split], []
+    for places in evaluation_parts(data.store.lengths(rows)):
+        parts.append((places, model(torch.from_numpy(data.store[rows[places]]).to(device)).float().cpu()))
+    logits = torch.empty(len(rows), len(data.classes))
+    for places, answers in parts:
+        logits[torch.from_numpy(places)] = answers
+    return logits
+
+
+def evaluation_parts(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """The places of texts of these lengths, in parts of so many as are computed at once: short ones with short ones, so
+    that little of a part is padding."""
+    order, start = np.argsort(lengths, kind="stable"), 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and (stop + 1 - start) * lengths[order[stop]] <= EVALUATED_IDS:
+            stop += 1
+        yield order[start:stop]
+        start = stop
+
+
+def calibrate(model: nn.Module, data: TextData, device: str) -> float:
+    """Divide the logits by the temperature that fits the validation texts best, and return it."""
+    temperature = best_temperature(predict(model, data, "val", device), data.labels[data.splits["val"]])
+    model.divide_logits(temperature)
+    return temperature
+
+
+def write_files(model: nn.Module, data: TextData, folder: Path) -> None:
+    """The weights, the graph (checked to answer alike) and a sample; `model` is on the CPU."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
+    samples = torch.from_numpy(data.store[shown[:PARITY_SAMPLES]])
+    export_onnx(TextProbabilities(model), {"ids": samples}, "probabilities", folder / "model.onnx", ("ids",))
+    (folder / "sample.json").write_text(json.dumps({"text": data.texts[shown[0]]}, ensure_ascii=False, indent=1))
+
+
+def write_output(
+    spec: TrainSpec, data: TextData, model: nn.Module, arguments: dict[str, Any], fitted: FitResult,
+    probabilities: dict[str, np.ndarray],
+) -> dict[str, Any]:  # fmt: skip
+    """Write the model's files, result.json and the mistakes; returns the summary."""
+    output = Path(spec.work_dir) / OUTPUT_FOLDER
+    folder = output / "model"
+    write_files(model, data, folder)
+    result = describe_result(data, model, fitted, probabilities, (folder / "model.onnx").stat().st_size)
+    result |= {"architecture": data.architecture, "mistakes": list_mistakes(data, probabilities)}
+    write_json(describe_model(spec, data, arguments, result["metrics"]), folder / "meta.json")
+    write_json(result, output / "result.json")
+    return {"metrics": result["metrics"], "seconds": result["seconds"], "parameters": result["parameters"]}
