@@ -44,7 +44,7 @@ from workers.contract import (
     write_spec,
 )
 from workers.fence import FENCE_VARIABLE
-from workers.keeping import CheckpointKeeper
+from workers.keeping import CandidateKeeper, CheckpointKeeper
 from workers.launcher import end_tree, launch, log_tail
 from workers.lease import AWAY, Lease, LeaseLost
 from workers.outcomes import Outcome, Over, failure_from_event, failure_of, killed_sentence, machine_failure
@@ -85,6 +85,7 @@ class Runner:
         self.offset = 0
         self.is_offset_sure = True
         self.keeper = CheckpointKeeper(member, self.folder)
+        self.candidates = CandidateKeeper(member, self.folder)
         self.failure: dict | None = None
         self.has_stepped = False
         self.has_result = False
@@ -142,6 +143,7 @@ class Runner:
             return self._outcome(code)
         if not self.member.leads:
             return Outcome(E.SUCCEEDED)
+        self._with_storage(self.candidates.store)
         result, outputs = self._read_result(), self._with_storage(artifacts.store_outputs, self.folder)
         self._await_others()
         return Outcome(E.SUCCEEDED, result=result, outputs=outputs)
@@ -324,6 +326,7 @@ class Runner:
                 self.offset = attempts.bytes_read(job_id=self.job.pk, attempt=self.attempt)
                 self.is_offset_sure = True
             self._record_events()
+            self.candidates.store_patiently()
             self.keeper.store()
         except AWAY as error:
             self.is_offset_sure = False  # a batch may have been written whose receipt was lost
@@ -338,6 +341,7 @@ class Runner:
         self.has_result = self.has_result or any(event["type"] == "result" for event in events)
         if self.member.leads:
             self.keeper.hear(events)
+            self.candidates.hear(events)
             if not attempts.record_events(
                 job_id=self.job.pk, attempt=self.attempt, events=events, read_bytes=read_bytes
             ):

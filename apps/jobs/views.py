@@ -20,6 +20,7 @@ from apps.core.spreadsheets import harmless
 from apps.datasets.models import DatasetVersion
 from apps.jobs import curves, fused, measurements, results
 from apps.jobs.checkpoints import checkpoint_trouble, listed_checkpoints
+from apps.jobs.compressing import submit_compression
 from apps.jobs.continuing import USUAL_EPOCHS, checkpoints_to_extend, extend_training
 from apps.jobs.forms import FuseForm, LaunchForm, values_of_job
 from apps.jobs.fusing import existing_parts
@@ -36,7 +37,6 @@ from apps.jobs.services import (
     cancel_job,
     change_terms,
     most_devices,
-    submit_compression,
     submit_fusion,
     submit_training,
 )
