@@ -27,15 +27,7 @@ class Resource:
 
     def list(self, **filters: Any) -> list[Record]:
         """All of the team's, newest first; filters such as name="digits" or status="running"."""
-        return self._all(self.path, **filters)
-
-    def _all(self, path: str, **filters: Any) -> list[Record]:
-        found: list[Record] = []
-        while True:
-            page = self._http.request("GET", path, params={**filters, "limit": 200, "offset": len(found)})
-            found += page["results"]
-            if not page["next"] or not page["results"]:
-                return found
+        return _all_pages(self._http, self.path, **filters)
 
     def get(self, reference: int | str | Mapping) -> Record:
         """Raises NotFoundError."""
@@ -182,7 +174,7 @@ class Jobs(Resource):
     def candidates(self, reference: int | Mapping) -> list[Record]:
         """What a compression has made and measured so far, by number; 0 is the original. Each has its recipe, figures,
         verdict ("within", "over", "no_gain", "failed") and reason, and the `model` version it was kept as."""
-        return self._all(f"{self.path}{self._id(reference)}/candidates/")
+        return _all_pages(self._http, f"{self.path}{self._id(reference)}/candidates/")
 
     def keep(self, reference: int | Mapping, number: int) -> Record:
         """Make a model version of a candidate, while the job runs or after its end. Raises ConflictError for one that
@@ -366,6 +358,15 @@ def save_file(http: Http, path: str, target: Path) -> Path:
     with open(temporary, "wb") as file:
         http.stream_to(path, file)
     return temporary.replace(target)
+
+
+def _all_pages(http: Http, path: str, **filters: Any) -> list[Record]:
+    found: list[Record] = []
+    while True:
+        page = http.request("GET", path, params={**filters, "limit": 200, "offset": len(found)})
+        found += page["results"]
+        if not page["next"] or not page["results"]:
+            return found
 
 
 def _version(item: int | str | tuple | Mapping) -> dict[str, Any]:
