@@ -92,6 +92,9 @@ class TrainSpec:
     lies in ``checkpoints/``, has behind it; 0 where there is none. The number of epochs is then that of both together.
 
     `cache_dir` is where what was decoded of this data is kept for later trainings on it; empty is the work folder.
+
+    `tuning`, where there is any, goes on with a model that there is (workers/training/image_tuning.py);
+    ``output/model/`` then gets its weights and meta.json alone.
     """
 
     work_dir: str
@@ -107,6 +110,7 @@ class TrainSpec:
     checkpoint_seconds: float = 5.0
     extends_step: int = 0
     cache_dir: str = ""
+    tuning: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from workers.fusion.mixing import average_states, choose_greedily, equal_weights, vote_weights, weights_of
-from workers.fusion.verdict import Measured, accuracy_interval, best_of, is_better, rmse_interval
+from workers.fusion.verdict import Measured, best_of, is_better
+from workers.training.intervals import accuracy_interval, rmse_interval
 
 
 def test_a_uniform_fusion_is_the_plain_mean():

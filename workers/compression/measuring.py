@@ -1,25 +1,33 @@
-"""How good and how fast a model folder is, asked the way serving asks it."""
+"""How good, how fast and how large a model folder is, asked the way serving asks it."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from workers.compression.judging import headline, lost_points
 from workers.compression.samples import Samples
+from workers.compression.work import Tick, Work
 from workers.inference.predictor import (
     META_FILE,
     ONNX_FILE,
     TREES_FILE,
     Predictor,
+    load_predictor,
     load_trees,
+    read_meta,
     shares_of,
     tree_groups,
 )
+from workers.training.intervals import confidence_interval
 from workers.training.metrics import classification_metrics, regression_metrics
 
 EVALUATION_BATCH = 256
@@ -31,19 +39,32 @@ BATCHES_SECONDS = 0.08
 MIN_SINGLES = 12
 WARM_UP = 5
 
-Tick = Callable[[float], None]
 
-
-def measure_quality(predictor: Predictor, samples: Samples, tick: Tick) -> dict[str, float]:
-    """Every metric of the task on `samples`. `tick` is told the share that is done and may raise to stop."""
+def ask(predictor: Predictor, samples: Samples, tick: Tick) -> np.ndarray:
+    """What it answers to `samples`, float64 [N, ...]. `tick` is told the share that is done and may raise to stop."""
     outputs = []
     for start in range(0, len(samples), EVALUATION_BATCH):
         positions = range(start, min(start + EVALUATION_BATCH, len(samples)))
         outputs.append(predictor.run(predictor.encode([samples.inputs[position] for position in positions])))
         tick(positions.stop / len(samples))
-    predicted = np.concatenate(outputs).astype(np.float64)
+    return np.concatenate(outputs).astype(np.float64)
+
+
+def quality_of(predictor: Predictor, predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Every metric of the task."""
     measure = classification_metrics if predictor.classes else regression_metrics
-    return measure(samples.targets, predicted)
+    return measure(targets, predicted)
+
+
+def measure_quality(predictor: Predictor, samples: Samples, tick: Tick) -> dict[str, float]:
+    """Every metric of the task on `samples`."""
+    return quality_of(predictor, ask(predictor, samples, tick), samples.targets)
+
+
+def measure_memory(model_dir: Path, threads: int) -> int:
+    """Bytes by which a fresh process grows when it loads the model and answers its sample once."""
+    command = [sys.executable, "-m", "workers.compression.memory", str(model_dir), str(threads)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 @dataclass
@@ -122,3 +143,69 @@ def serving_bytes(model_dir: Path, meta: dict[str, Any]) -> int:
     for group in tree_groups(meta):
         total += sum(array.nbytes for array in load_trees(model_dir / TREES_FILE, group).values())
     return total
+
+
+class Gauge:
+    """Measures candidates beside the original, which is measured again with each: what else the machine does falls on
+    both alike."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.validation, self.judged = work.validation, work.samples[work.judged]
+        self.original = self._quality(work.original, lambda _share: work.stop.check())
+        self.size = serving_bytes(work.source, work.meta)
+
+    def measure_original(self) -> dict[str, Any]:
+        """Figures of the original, as of a candidate that changes nothing."""
+        (speed,) = measure_speed([self.work.original], self.judged, lambda _share: self.work.stop.check())
+        return {
+            **self.original,
+            **speed,
+            "bytes": self.size,
+            "memory_bytes": measure_memory(self.work.source, self.work.spec.threads),
+            "lost_points": 0.0,
+            "size_ratio": 1.0,
+            "speed_ratio": 1.0,
+            "prediction_ratio": 1.0,
+        }
+
+    def measure(self, folder: Path, tick: Tick) -> dict[str, Any]:
+        """Figures of the model in `folder`: metrics, interval, split, rows, validation, bytes, memory_bytes, those of
+        `measure_speed`, lost_points, and the ratios to the
+        original: size_ratio, speed_ratio (of the model), prediction_ratio (with decoding)."""
+        meta = read_meta(folder)
+        predictor = load_predictor(folder, self.work.spec.threads)
+        quality = self._quality(predictor, lambda share: tick(0.5 * share))
+        before, after = measure_speed(
+            [self.work.original, predictor], self.judged, lambda share: tick(0.5 + 0.5 * share)
+        )
+        size = serving_bytes(folder, meta)
+        return {
+            **quality,
+            **after,
+            "bytes": size,
+            "memory_bytes": measure_memory(folder, self.work.spec.threads),
+            "lost_points": self._lost(quality),
+            "size_ratio": round(self.size / size, 3),
+            "speed_ratio": round(before["model_latency_p50_ms"] / after["model_latency_p50_ms"], 3),
+            "prediction_ratio": round(before["latency_p50_ms"] / after["latency_p50_ms"], 3),
+        }
+
+    def _quality(self, predictor: Predictor, tick: Tick) -> dict[str, Any]:
+        predicted = ask(predictor, self.judged, tick)
+        metrics = quality_of(predictor, predicted, self.judged.targets)
+        low, high = confidence_interval(predicted, self.judged.targets)
+        validation = measure_quality(predictor, self.validation, tick)
+        return {
+            "metrics": metrics,
+            "interval": [low, high],
+            "split": self.work.judged,
+            "rows": len(self.judged),
+            "validation": headline(validation)[1],
+        }
+
+    def _lost(self, quality: Mapping[str, Any]) -> float:
+        """On validation or on the judged split, where more was lost: what is chosen keeps to the limit on both."""
+        name, _value = headline(quality["metrics"])
+        on_validation = ({name: figures["validation"]} for figures in (self.original, quality))
+        return max(lost_points(*on_validation), lost_points(self.original["metrics"], quality["metrics"]))

@@ -17,6 +17,7 @@ MOST_STEPS, MOST_RECIPES = 8, 24
 
 DISTIL, PRUNE_CHANNELS, LOW_RANK = "distil", "prune_channels", "low_rank"
 PRUNE_WEIGHTS, QUANTISE, SHARE = "prune_weights", "quantise", "share"
+RESHAPING = (DISTIL, PRUNE_CHANNELS, LOW_RANK)  # what is tuned after them has its new shape already
 
 INT8, DYNAMIC, INT8_WEIGHTS, INT4_WEIGHTS, FP16 = SCHEMES = (
     "int8",
@@ -217,6 +218,11 @@ def _check_step(task: str, step: Mapping[str, Any], place: str) -> dict[str, Val
         except HyperparameterError as error:
             raise HyperparameterError(f"{place}.{name}", error.code, error.message) from error
     return checked
+
+
+def is_torch_step(step: Step) -> bool:
+    """Whether it changes the torch model, before there is a graph; quantising does where the model is tuned for it."""
+    return step["method"] in (*RESHAPING, PRUNE_WEIGHTS) or (step["method"] == QUANTISE and step.get("epochs", 0) > 0)
 
 
 def name_of(steps: Sequence[Step]) -> str:

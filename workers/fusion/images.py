@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from workers.compression.samples import Samples
-from workers.contract import ENSEMBLE, FREE_ARGUMENTS, GREEDY, WEIGHTED, ProgramFailure
+from workers.contract import ENSEMBLE, FREE_ARGUMENTS, GREEDY, WEIGHTED
 from workers.fusion.mixing import (
     average_states,
     choose_greedily,
@@ -28,6 +26,7 @@ from workers.fusion.mixing import (
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
 from workers.inference.predictor import ImagePredictor, load_predictor
 from workers.training.image_data import ImageSource, build_store, read_index, split_rows
+from workers.training.image_files import load_classifier, load_state
 from workers.training.image_models import ImageEnsemble, build_classifier
 from workers.training.images import ImageData, calibrate, evaluation_parts, predict, write_files
 from workers.training.loop import prepare_torch
@@ -94,30 +93,6 @@ def fuse(work: Work) -> Fused:
 
 
 # The models
-
-
-def load_state(folder: Path) -> dict[str, np.ndarray]:
-    """Raises ProgramFailure damaged_model."""
-    try:
-        return load_file(folder / "model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise damaged(error) from error
-
-
-def load_classifier(folder: Path, meta: dict[str, Any]) -> nn.Module:
-    """A trained or fused classifier with its weights. Raises ProgramFailure damaged_model."""
-    state = {name: torch.from_numpy(array) for name, array in load_state(folder).items()}
-    try:
-        model = build_classifier(meta["architecture"], meta["architecture_args"])
-        model.load_state_dict(state)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise damaged(error) from error
-    return model.eval()
-
-
-def damaged(error: Exception) -> ProgramFailure:
-    message = f"The weights of a model cannot be loaded: {str(error)[:300]}"
-    return ProgramFailure("damaged_model", message, hint="Train the model again.", blame="machine")
 
 
 def make_ensemble(work: Work) -> tuple[nn.Module, np.ndarray]:

@@ -24,9 +24,10 @@ from workers.contract import (
     FuseSpec,
     ProgramFailure,
 )
-from workers.fusion.verdict import Measured, best_of, confidence_interval, describe, is_better
+from workers.fusion.verdict import Measured, best_of, describe, is_better
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
 from workers.inference.predictor import load_predictor, read_meta
+from workers.training.intervals import confidence_interval
 from workers.training.metrics import classification_metrics, regression_metrics
 from workers.training.stopping import Stop
 

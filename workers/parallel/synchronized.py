@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -103,7 +104,8 @@ class _Normalize(torch.autograd.Function):
 
     Means and squared deviations of the processes are put together as by Chan, Golub and LeVeque (1979). The gradient is
     that of batch normalisation (Ioffe and Szegedy 2015, section 3), whose two sums go over all processes; those of
-    weight and bias are left to be summed with all other gradients.
+    weight and bias are left to be summed with all other gradients. torch's own kernels go over the values, which is
+    twice as fast as to spell it out.
     """
 
     @staticmethod
@@ -115,39 +117,62 @@ class _Normalize(torch.autograd.Function):
         eps: float,
         group: dist.ProcessGroup | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        rows = _by_channel(values)
-        count = rows.new_tensor([rows.shape[1]])
-        own_mean = rows.mean(dim=1) if rows.shape[1] else rows.new_zeros(rows.shape[0])
-        spread = ((rows - own_mean[:, None]) ** 2).sum(dim=1)
+        count, own_mean, spread = _moments(values)
         gathered = _gather(torch.cat([count, own_mean, spread]), group)
         counts, means, spreads = gathered.split([1, len(own_mean), len(own_mean)], dim=1)
         total = counts.sum()
         mean = (counts * means).sum(dim=0) / total
         variance = (spreads + counts * (means - mean) ** 2).sum(dim=0) / total
-        scale = torch.rsqrt(variance + eps)
-        normal = (rows - mean[:, None]) * scale[:, None]
-        ctx.save_for_backward(normal, scale, weight, total)
-        ctx.group = group
-        result = normal
-        if weight is not None:
-            result = normal * weight.float()[:, None] + bias.float()[:, None]
+        ctx.save_for_backward(values, mean, torch.rsqrt(variance + eps), weight, total)
+        ctx.group, ctx.eps = group, eps
         ctx.mark_non_differentiable(mean, variance, total)
-        # No view, for what follows may work in place; and laid out as the values are.
-        return torch.empty_like(values).copy_(_by_row(result, values)), mean, variance, total
+        return F.batch_norm(values, mean, variance, weight, bias, training=False, eps=eps), mean, variance, total
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        normal, scale, weight, total = ctx.saved_tensors
-        slopes = _by_channel(slope)
-        own = torch.stack([slopes.sum(dim=1), (slopes * normal).sum(dim=1)])
+        values, mean, scale, weight, total = ctx.saved_tensors
+        own = _sums(slope, values, mean, scale, ctx.eps)
         sums = own.clone()
         dist.all_reduce(sums, group=ctx.group)
         factor = scale if weight is None else scale * weight.float()
-        centred = slopes - (sums[0][:, None] + normal * sums[1][:, None]) / total
-        gradient = _by_row(centred * factor[:, None], slope)
+        # factor * (slope - (sums[0] + (values - mean) * scale * sums[1]) / total)
+        along, steepness = _along(values), scale * sums[1] / total
+        gradient = (values - mean.view(along)).mul_(steepness.view(along)).add_((sums[0] / total).view(along))
+        gradient = torch.sub(slope, gradient, out=gradient).mul_(factor.view(along))
+        gradient = gradient.to(values.dtype)
         if weight is None:
             return gradient, None, None, None, None
         return gradient, own[1].to(weight.dtype), own[0].to(weight.dtype), None, None
+
+
+def _moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How many values each channel of [N, C, ...] has [1], their means [C], and their summed squared deviations [C]."""
+    channels = values.shape[1]
+    count = values.numel() // channels
+    held = torch.tensor([count], dtype=torch.float32, device=values.device)
+    if not count:
+        nothing = torch.zeros(channels, device=values.device)
+        return held, nothing, nothing
+    others = [dimension for dimension in range(values.ndim) if dimension != 1]
+    # torch.var_mean takes ten times as long on a CPU.
+    mean = values.sum(others, dtype=torch.float32) / count
+    centred = values - mean.view(_along(values))
+    return held, mean, centred.square_().sum(others)
+
+
+def _along(values: Tensor) -> tuple[int, ...]:
+    """The shape of a number for each channel of [N, C, ...]."""
+    return (1, -1) + (1,) * (values.ndim - 2)
+
+
+def _sums(slope: Tensor, values: Tensor, mean: Tensor, scale: Tensor, eps: float) -> Tensor:
+    """For each channel the sum of the slopes, and that of slope times normalised value [2, C]."""
+    if not slope.numel():
+        return torch.zeros(2, len(mean), device=slope.device)
+    _, products, slopes = torch.ops.aten.native_batch_norm_backward(
+        slope.contiguous(), values.contiguous(), None, None, None, mean, scale, True, eps, [False, True, True]
+    )
+    return torch.stack([slopes.float(), products.float()])
 
 
 def _gather(values: Tensor, group: dist.ProcessGroup | None) -> Tensor:
@@ -155,18 +180,6 @@ def _gather(values: Tensor, group: dist.ProcessGroup | None) -> Tensor:
     gathered = [torch.empty_like(values) for _ in range(dist.get_world_size(group))]
     dist.all_gather(gathered, values, group=group)
     return torch.stack(gathered)
-
-
-def _by_channel(values: Tensor) -> Tensor:
-    """[N, C, ...] as float [C, N * ...]."""
-    return values.float().transpose(0, 1).flatten(1)
-
-
-def _by_row(rows: Tensor, like: Tensor) -> Tensor:
-    """[C, N * ...] in the form and type of `like` [N, C, ...]."""
-    shape = (like.shape[1], like.shape[0], *like.shape[2:])
-    # Never a view, which one row or none would be: the layer after may change it in place.
-    return rows.reshape(shape).transpose(0, 1).clone(memory_format=torch.contiguous_format).to(like.dtype)
 
 
 def copy_structure(model: nn.Module) -> nn.Module:

@@ -80,7 +80,7 @@ class CheckpointStore:
         Raises OSError, such as on a full disk, and leaves the older ones as they were; Fenced in place of putting it
         there when the lease may be lost.
         """
-        final = self._path(step)
+        final = self.path_of(step)
         temporary = self.folder / f".{final.name}.{part.rank}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
         try:
@@ -107,39 +107,40 @@ class CheckpointStore:
                 break
             for count in self._counts(step):
                 parts = [Part(rank, count) for rank in range(count)]
-                if all(is_complete(self._path(step), part) for part in parts):
+                if all(is_complete(self.path_of(step), part) for part in parts):
                     return [self.load(step, part) for part in parts]
         return []
 
     def steps(self, part: Part = WHOLE) -> Iterator[int]:
         """The steps at which `part` is complete and unchanged, newest first."""
-        return (step for step in self._steps() if is_complete(self._path(step), part))
+        return (step for step in self._steps() if is_complete(self.path_of(step), part))
 
     def load(self, step: int, part: Part = WHOLE) -> Checkpoint:
-        path = self._path(step)
+        path = self.path_of(step)
         return Checkpoint(path, step, load_file(path / part.name(TENSORS)), self.load_state(step, part))
 
     def load_state(self, step: int, part: Part = WHOLE) -> dict[str, Any]:
         """What is no tensor of `part`."""
-        return json.loads((self._path(step) / part.name(STATE)).read_text())
+        return json.loads((self.path_of(step) / part.name(STATE)).read_text())
+
+    def path_of(self, step: int) -> Path:
+        """The folder of the checkpoint after `step` steps; more than its parts may lie there."""
+        return self.folder / f"{PREFIX}{step:09d}"
 
     def clear(self) -> None:
         """Drop what an earlier training left, so that it is not taken for this one's."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _path(self, step: int) -> Path:
-        return self.folder / f"{PREFIX}{step:09d}"
 
     def _steps(self) -> list[int]:
         return sorted((int(path.name.removeprefix(PREFIX)) for path in self.folder.glob(f"{PREFIX}*")), reverse=True)
 
     def _counts(self, step: int) -> list[int]:
         """Into how many parts the checkpoint at `step` may be divided, by the manifests that lie there."""
-        names = [path.name for path in self._path(step).glob(f"*{MANIFEST}")]
+        names = [path.name for path in self.path_of(step).glob(f"*{MANIFEST}")]
         return sorted({1 if name == MANIFEST else int(name.split(".")[0].split("-of-")[1]) for name in names})
 
     def _drop_old(self, part: Part) -> None:
-        paths = [self._path(step) for step in self._steps()]
+        paths = [self.path_of(step) for step in self._steps()]
         labels = {path: _labels(path / part.manifest) for path in paths}
         scored = [path for path in paths if labels[path].get("score") is not None]
         best = sorted(scored, key=lambda path: labels[path]["score"])[-1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,6 +42,7 @@ from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import balanced_class_weights, make_loss
 from workers.training.metrics import accuracy, log_loss
 from workers.training.stopping import Stop
+from workers.training.teaching import Guide
 
 LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
 EVALUATION_PIXELS = 2**20
@@ -65,6 +67,8 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
 
     Of several processes the first alone does what comes after training; the others return an empty summary.
     """
+    if spec.tuning:
+        return importlib.import_module("workers.training.image_tuning").tune(spec, events, stop)
     spec = replace(spec, device=own_device(spec.device))
     prepare_torch(spec.threads, spec.hyperparameters["seed"])
     architecture = choose_architecture(spec.hyperparameters["model"])
@@ -142,8 +146,10 @@ def model_arguments(spec: TrainSpec, architecture: str, data: ImageData) -> dict
 
 
 def fit_model(
-    model: ImageClassifier, data: ImageData, spec: TrainSpec, events: EventWriter, stop: Stop, strategy: Strategy
-) -> FitResult:
+    model: nn.Module, data: ImageData, spec: TrainSpec, events: EventWriter, stop: Stop, strategy: Strategy,
+    guide: Guide = lambda loss, weights: loss,
+) -> FitResult:  # fmt: skip
+    """`guide` changes what is learned from the labels alone."""
     settings, rows = spec.hyperparameters, data.splits["train"]
     targets = torch.from_numpy(data.labels[rows])
     weights = None
@@ -154,7 +160,7 @@ def fit_model(
         Batches([data.store], targets, choose_batch_size(settings["batch_size"], len(rows)), settings["seed"],
                 AUGMENTATIONS[settings["augmentation"]], rows, image_origins(data.rows)[rows]),
         partial(evaluate, data=data, device=spec.device),
-        make_loss(settings, weights),
+        guide(make_loss(settings, weights), weights),
         hyperparameters=settings,
         events=events,
         stop=stop,

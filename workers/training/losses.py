@@ -46,7 +46,7 @@ def make_loss(hyperparameters: Mapping[str, Any], weights: Tensor | None = None)
     rows = {"focal": _focal, "mse": _squared}[name]
 
     def mean_of_rows(outputs: Tensor, targets: Tensor) -> Tensor:
-        return _mean(rows(outputs, smooth_labels(targets, outputs, smoothing)), targets, weights)
+        return weighted_mean(rows(outputs, smooth_labels(targets, outputs, smoothing)), targets, weights)
 
     return Loss(mean_of_rows, weigh)
 
@@ -79,7 +79,8 @@ def _squared(outputs: Tensor, labels: Tensor) -> Tensor:
     return ((outputs.softmax(dim=1) - labels) ** 2).sum(dim=1)
 
 
-def _mean(rows: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+def weighted_mean(rows: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of `rows` [N], each by the weight [K] of its class where there are weights."""
     if weights is None:
         return rows.mean()
     factors = weights[targets]

@@ -1,0 +1,192 @@
+"""Quantisation-aware training: the model learns while it computes with the rounding that int8 will bring.
+
+Weights are rounded as ONNX Runtime's static quantisation will round them: symmetric, to -127 ... 127, one scale for
+each output channel. A normalisation that will be folded into the weights multiplies a channel and its scale alike, so
+that the rounding is the same before and after. Activations are rounded to 256 steps between their extremes, one range
+for each tensor. Gradients pass as if nothing were rounded, where nothing is cut off (Jacob et al. 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
+
+from workers.compression.methods.base import Data, answer, left_alone, tied_layers, weighted_layers
+from workers.contract import ProgramFailure
+
+LARGEST_WEIGHT = 127
+STEPS = 255
+RATE = 0.01  # at which ranges follow the extremes of a batch
+INPUT, OUTPUT, TARGET = "input_range", "output_range", "weight"
+SPARSE = 0.1  # from this share of zeros on, a weight's zeros were made on purpose and stay
+
+
+class RoundedWeight(nn.Module):
+    """A weight [outputs, ...] as int8 will hold it. Where `kept` is given, weights outside of it stay zero."""
+
+    def __init__(self, kept: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("kept", kept)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if self.kept is not None:
+            weight = weight * self.kept
+        largest = weight.detach().abs().flatten(1).amax(dim=1).float()
+        scales = torch.where(largest > 0, largest / LARGEST_WEIGHT, torch.ones_like(largest))
+        zeros = torch.zeros_like(scales, dtype=torch.int32)
+        return torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+
+
+class MovingRange(nn.Module):
+    """Rounds a tensor to 256 steps between extremes that follow those of the batches it is trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+        self.is_observing, self.share = False, None
+
+    def forward(self, values: Tensor) -> Tensor:
+        if self.is_observing:
+            self._follow(values, 1.0)
+            return values
+        if self.training:
+            self._follow(values, RATE)
+        scale = ((self.high - self.low) / STEPS).clamp(min=1e-12)
+        zero = (-self.low / scale).round().to(torch.int32)
+        return torch.fake_quantize_per_tensor_affine(values, scale, zero, 0, STEPS)
+
+    @torch.no_grad()
+    def _follow(self, values: Tensor, rate: float) -> None:
+        """Zero is always within the range, as int8 needs it to be."""
+        extremes = torch.zeros(2, device=self.low.device)
+        if values.numel():
+            extremes = torch.stack([-values.amin().float(), values.amax().float()]).clamp(min=0)
+        if self.share is not None:
+            dist.all_reduce(extremes, op=dist.ReduceOp.MAX, group=self.share.group)
+        low, high = -extremes[0], extremes[1]
+        if self.is_observing:
+            low, high = torch.minimum(low, self.low), torch.maximum(high, self.high)
+        self.low.lerp_(low, rate)
+        self.high.lerp_(high, rate)
+
+    def synchronize(self, share: Any) -> None:
+        """From now on the extremes are those of the rows of all processes."""
+        self.share = share
+
+
+def prepare(model: nn.Module, step: Mapping[str, Any], data: Data) -> list[str]:
+    """Make all layers compute as if in int8. Raises ProgramFailure (nothing_to_compress) where there is none."""
+    tied = tied_layers(model)
+    layers = {name: layer for name, layer in weighted_layers(model) if name not in tied}
+    if not layers:
+        raise ProgramFailure(
+            "nothing_to_compress",
+            "No layer of this model has weights that int8 could round.",
+            hint="Deploy it as it is, or use another method.",
+            blame="settings",
+        )
+    ends = _open_ends(model, layers, data)
+    for layer in layers.values():
+        attach_input(layer)
+        attach_weight(layer, _zeros_to_keep(layer))
+    for module in ends:
+        attach_output(module)
+    _find_ranges(model, data)
+    notes = left_alone(model, "is tuned with 32-bit numbers")
+    return notes + [f"{name} is tuned with 32-bit numbers: it shares its weights." for name in sorted(tied)]
+
+
+def attach_input(layer: nn.Module) -> None:
+    layer.add_module(INPUT, MovingRange())
+    layer.register_forward_pre_hook(round_input)
+
+
+def attach_output(module: nn.Module) -> None:
+    module.add_module(OUTPUT, MovingRange())
+    module.register_forward_hook(round_output)
+
+
+def _zeros_to_keep(layer: nn.Module) -> Tensor | None:
+    kept = layer.weight.detach() != 0
+    return kept if float((~kept).float().mean()) >= SPARSE else None
+
+
+def attach_weight(layer: nn.Module, kept: Tensor | None) -> None:
+    parametrize.register_parametrization(layer, TARGET, RoundedWeight(kept).train(layer.training), unsafe=True)
+
+
+def round_input(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (getattr(layer, INPUT)(inputs[0]), *inputs[1:])
+
+
+def round_output(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return getattr(module, OUTPUT)(output)
+
+
+def convert(model: nn.Module, step: Mapping[str, Any]) -> list[str]:
+    """Take all rounding away again: what int8 needs is in the weights now. Zeros that were kept are zeros."""
+    for module in list(model.modules()):
+        for name, hooks, hook in (
+            (INPUT, module._forward_pre_hooks, round_input),
+            (OUTPUT, module._forward_hooks, round_output),
+        ):
+            if name in module._modules:
+                del module._modules[name]
+                for key in [key for key, value in hooks.items() if value is hook]:
+                    del hooks[key]
+        if (rounded := rounding_of(module)) is not None:
+            kept = rounded.kept
+            parametrize.remove_parametrizations(module, TARGET, leave_parametrized=False)
+            if kept is not None:
+                with torch.no_grad():
+                    module.weight *= kept
+    return []
+
+
+def rounding_of(layer: nn.Module) -> RoundedWeight | None:
+    """What rounds a layer's weight, where something does."""
+    parts = layer.parametrizations[TARGET] if parametrize.is_parametrized(layer, TARGET) else ()
+    return next((part for part in parts if isinstance(part, RoundedWeight)), None)
+
+
+def _find_ranges(model: nn.Module, data: Data) -> None:
+    ranges = [module for module in model.modules() if isinstance(module, MovingRange)]
+    for item in ranges:
+        item.is_observing = True
+    for inputs, _ in data.batches():
+        answer(model, inputs)
+    for item in ranges:
+        item.is_observing = False
+
+
+def _open_ends(model: nn.Module, layers: Mapping[str, nn.Module], data: Data) -> list[nn.Module]:
+    """Layers and normalisations whose output no module takes as it is: such as what is added to a shortcut.
+
+    What a module takes is rounded there, or after it. The model's answer is never rounded.
+    """
+    made: dict[int, tuple[nn.Module, Tensor]] = {}
+    makers = [module for module in model.modules() if isinstance(module, _BatchNorm)] + list(layers.values())
+
+    def take(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        for item in inputs:
+            made.pop(id(item), None)
+
+    def make(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        made[id(output)] = (module, output)  # which keeps the tensor, and so its id
+
+    leaves = [module for module in model.modules() if not list(module.children())]
+    hooks = [module.register_forward_pre_hook(take) for module in leaves]
+    hooks += [module.register_forward_hook(make) for module in makers]
+    try:
+        answered = answer(model, data.example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [module for module, output in made.values() if output is not answered]

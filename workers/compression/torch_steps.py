@@ -1,0 +1,185 @@
+"""The steps of a recipe that change the torch model of an image classifier, and the graph of what they leave.
+
+What steps have in common with those of another candidate is made once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from workers.compression import methods
+from workers.compression.recipes import DISTIL, PRUNE_WEIGHTS, RESHAPING
+from workers.compression.structure import structure_of
+from workers.compression.tuning import cache_of, settings_for, tune
+from workers.compression.work import Tick, Work
+from workers.contract import ENSEMBLE, OUTPUT_FOLDER, ProgramFailure, TrainSpec
+from workers.inference.predictor import ONNX_FILE, read_meta
+from workers.parallel.processes import Processes
+from workers.training.hyperparameters import choose_batch_size
+from workers.training.image_files import load_classifier
+from workers.training.image_models import build_classifier
+from workers.training.image_tuning import look_at, save_classifier
+from workers.training.images import ImageData, load_data, write_files
+from workers.training.loop import prepare_torch
+from workers.training.teaching import Teaching
+
+NOTES_FILE = "notes.json"
+TIMED_STEPS = 3
+LEAST_WIDTH = 4
+
+
+class Studio:
+    """Makes models of the original by steps, each in a folder of its own under ``stages/``."""
+
+    def __init__(self, work: Work) -> None:
+        prepare_torch(work.spec.threads, work.settings["seed"])
+        self.work = work
+        self.folder = Path(work.spec.work_dir, "stages")
+        self.hyperparameters = settings_for(work, 1, work.settings["learning_rate"])
+        self.data = self._load_data()
+
+    def _load_data(self) -> ImageData:
+        work = self.work
+        spec = TrainSpec(
+            work.spec.work_dir, work.spec.task, work.spec.data_path, work.spec.index_path, self.hyperparameters,
+            device=work.spec.device, threads=work.spec.threads, cache_dir=cache_of(work),
+        )  # fmt: skip
+        self.spec = spec
+        return load_data(spec, work.meta["architecture"], _Silent(work), work.stop, Processes())
+
+    def seconds_per_epoch(self) -> float:
+        """Of fine-tuning the original itself, estimated from a few steps; a smaller student takes less."""
+        student = load_classifier(self.work.source, self.work.meta).to(self.work.spec.device).train()
+        rows = self.data.splits["train"]
+        size = choose_batch_size(self.hyperparameters["batch_size"], len(rows))
+        batch = torch.from_numpy(self.data.store[rows[:size]]).to(self.work.spec.device)
+        times = []
+        for _step in range(TIMED_STEPS):
+            self.work.stop.check()
+            begin = time.monotonic()
+            with torch.no_grad():
+                student(batch)
+            student(batch).square().mean().backward()
+            times.append(time.monotonic() - begin)
+        return min(times) * len(rows) / len(batch)
+
+    def make(self, steps: Sequence[Mapping[str, Any]], tick: Tick) -> tuple[Path, list[str]]:
+        """The folder of a complete model with the float graph of what `steps` make of the original, and the notes.
+
+        Raises Stopped, Fenced and ProgramFailure.
+        """
+        before, notes = self.work.source, []
+        for number, _step in enumerate(steps):
+            before, found = self._stage(before, steps[: number + 1], _part(tick, number, len(steps)))
+            notes += found
+        if not (before / ONNX_FILE).exists():
+            model = load_classifier(before, read_meta(before))
+            write_files(model, self.data, before)
+        return before, notes
+
+    def _stage(self, before: Path, steps: Sequence[Mapping[str, Any]], tick: Tick) -> tuple[Path, list[str]]:
+        """The model after the last of `steps`, where `before` is the model before it."""
+        done = self.folder / hashlib.sha256(json.dumps(steps, sort_keys=True).encode()).hexdigest()[:16]
+        if not (done / NOTES_FILE).exists():
+            shutil.rmtree(done, ignore_errors=True)
+            notes = self._apply(before, steps, done, tick)
+            (done / NOTES_FILE).write_text(json.dumps(notes))
+        return done, json.loads((done / NOTES_FILE).read_text())
+
+    def _apply(self, before: Path, steps: Sequence[Mapping[str, Any]], target: Path, tick: Tick) -> list[str]:
+        step, meta = steps[-1], read_meta(before)
+        if step["method"] in RESHAPING:
+            model, meta, notes = self._reshape(before, meta, step)
+            start = target.with_name(f"{target.name}.start") if step["epochs"] else target
+            save_classifier(model, meta, start)
+            return notes + self._tune(start, target, step, (), tick) if step["epochs"] else notes
+        if step["epochs"]:
+            return self._tune(before, target, step, _kept_up(steps), tick)
+        model = load_classifier(before, meta)
+        notes = methods.prepare(model, step, look_at(self.data, self.spec, step))
+        notes += methods.convert(model, step)
+        save_classifier(model, meta, target)
+        return notes
+
+    def _reshape(
+        self, before: Path, meta: dict[str, Any], step: Mapping[str, Any]
+    ) -> tuple[nn.Module, dict, list[str]]:
+        if step["method"] == DISTIL:
+            meta = narrowed(meta, step["width"])
+            torch.manual_seed(self.work.settings["seed"])
+            return build_classifier(meta["architecture"], meta["architecture_args"]), meta, []
+        model = load_classifier(before, meta)
+        notes = methods.prepare(model, step, look_at(self.data, self.spec, step))
+        plain = build_classifier(meta["architecture"], meta["architecture_args"])
+        return model, meta | {"structure": structure_of(model, plain)}, notes
+
+    def _tune(
+        self, start: Path, target: Path, step: Mapping[str, Any], attached: Sequence[Mapping[str, Any]], tick: Tick
+    ) -> list[str]:  # fmt: skip
+        settings = self.work.settings
+        rate = settings["learning_rate"]
+        if step["method"] == DISTIL:  # what knows nothing yet learns as fast as the original did
+            rate = self.work.meta.get("hyperparameters", {}).get("learning_rate", rate)
+        teaching = Teaching(settings["temperature"], settings["hard_share"], settings["features"])
+        folder = target.with_name(f"{target.name}.tuning")
+        shutil.rmtree(folder, ignore_errors=True)
+        tuning = {
+            "student": str(start),
+            "teacher": str(self.work.source),
+            "teaching": asdict(teaching),
+            "steps": [dict(item) for item in attached],
+        }
+        notes = tune(self.work, folder, tuning, settings_for(self.work, step["epochs"], rate), tick)
+        (folder / OUTPUT_FOLDER / "model").rename(target)
+        shutil.rmtree(folder)
+        return notes
+
+
+def _kept_up(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The last step, and before it a removal of weights that its tuning would undo: those weights are the smallest."""
+    *earlier, last = steps
+    return [*(step | {"epochs": 0} for step in earlier if step["method"] == PRUNE_WEIGHTS), last]
+
+
+def narrowed(meta: dict[str, Any], width: float) -> dict[str, Any]:
+    """The meta of an untrained network of the same kind with `width` times the channels in each layer; of one of its
+    members, where the original is several."""
+    if meta["architecture"] == ENSEMBLE:
+        meta = meta | meta["architecture_args"]["members"][0]
+    arguments = dict(meta["architecture_args"])
+    if "widths" not in arguments:
+        message = f"There is no narrower network of the kind {meta['architecture']}."
+        raise ProgramFailure("unsupported_method", message, hint="Remove channels instead.", blame="settings")
+    arguments["widths"] = [_narrow(channels, width) for channels in arguments["widths"]]
+    return {name: value for name, value in meta.items() if name != "structure"} | {"architecture_args": arguments}
+
+
+def _narrow(channels: int, width: float) -> int:
+    return max(LEAST_WIDTH, round(channels * width / LEAST_WIDTH) * LEAST_WIDTH)
+
+
+def _part(tick: Tick, number: int, count: int) -> Callable[[float], None]:
+    return lambda share: tick((number + share) / count)
+
+
+class _Silent:
+    """Reading images again is no progress of a compression."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def progress(self, fraction: float, message: str = "", **facts: Any) -> None:
+        self.work.stop.check()
+
+    def log(self, message: str, level: str = "info", code: str = "") -> None:
+        """What it says was said when the original was trained."""
