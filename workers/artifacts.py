@@ -179,16 +179,24 @@ def held_devices(member: Member) -> list[tuple[str, int]]:
 
 
 def is_spread(member: Member) -> bool:
-    """Whether the job runs as several processes, one for each device."""
-    return member.job.kind in SPREADING and member.job.allocation.devices_asked > 1
+    """Whether the runner starts the job as several processes, one for each device."""
+    return member.job.kind == Job.Kind.TRAIN and member.job.allocation.devices_asked > 1
+
+
+def own_gpus(member: Member) -> list[int]:
+    """The GPUs of its machine that are all the job sees, by index; [] where it sees all and is told which is its own. A
+    compression starts its several processes itself."""
+    if member.job.kind not in SPREADING or member.job.allocation.devices_asked < 2:
+        return []
+    return [index for kind, index in held_devices(member) if kind == "cuda"]
 
 
 def device_name(member: Member) -> str:
-    """Where a gang's processes see no other devices than their own, each takes the one of its local rank."""
+    """Where processes see no other devices than their own, each takes the one of its local rank."""
     kind, index = next(iter(held_devices(member)), ("cpu", 0))
     if kind != "cuda":
         return "cpu"
-    return "cuda" if is_spread(member) else f"cuda:{index}"
+    return "cuda" if own_gpus(member) else f"cuda:{index}"
 
 
 def threads(member: Member) -> int:

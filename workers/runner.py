@@ -48,7 +48,7 @@ from workers.keeping import CandidateKeeper, CheckpointKeeper
 from workers.launcher import end_tree, launch, log_tail
 from workers.lease import AWAY, Lease, LeaseLost
 from workers.outcomes import Outcome, Over, failure_from_event, failure_of, killed_sentence, machine_failure
-from workers.parallel.launch import NodeOfGang, command, environment
+from workers.parallel.launch import NodeOfGang, command, environment, visible_devices
 from workers.tokens import program_token
 
 logger = logging.getLogger("lepton.runner")
@@ -168,7 +168,7 @@ class Runner:
             cwd=settings.BASE_DIR,
             env={
                 **artifacts.python_environment(spec.threads),
-                **(environment(gang, _interfaces()) if gang else {}),
+                **(environment(gang, _interfaces()) if gang else visible_devices(artifacts.own_gpus(self.member))),
                 FENCE_VARIABLE: str(self.lease.path),
             },
             withheld=artifacts.SECRETS,
@@ -205,16 +205,15 @@ class Runner:
 
     def _gang(self) -> NodeOfGang:
         """Where its processes meet those of the other machines: the one that leads opens the place."""
-        devices = artifacts.held_devices(self.member)
         address = self.member.node.address or "127.0.0.1"
         gang = NodeOfGang(
             name=f"{self.job.pk}-{self.attempt}",
             rank=self.member.rank,
             nodes=others_of(self.member).count() + 1,
-            processes=len(devices),
+            processes=len(artifacts.held_devices(self.member)),
             endpoint=_free_endpoint(address) if self.member.leads else self._await_endpoint(),
             address=address,
-            indexes=[index for kind, index in devices if kind == "cuda"],
+            indexes=artifacts.own_gpus(self.member),
         )
         where = f"{gang.processes} processes at {address}"
         logger.info(

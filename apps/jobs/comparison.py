@@ -13,13 +13,13 @@ from workers.contract import IMPROVED, NOT_IMPROVED, WITHIN
 
 HEADLINES = ("accuracy", "rmse")
 PLOTTED = ("bytes", "latency_p50_ms")
-VERDICT_ORDER = tuple(Candidate.Verdict.values)
 LOOKS = {
     Candidate.Verdict.WITHIN: ("green", "ti-check"),
-    Candidate.Verdict.OVER: ("red", "ti-arrow-down-right"),
     Candidate.Verdict.NO_GAIN: ("secondary", "ti-equal"),
+    Candidate.Verdict.OVER: ("red", "ti-arrow-down-right"),
     Candidate.Verdict.FAILED: ("yellow", "ti-alert-triangle"),
 }
+VERDICT_ORDER = tuple(LOOKS)
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Row:
     size: Cell
     memory: Cell
     latency: Cell
+    model_latency: Cell
     slowest: Cell
     throughput: Cell
     colour: str
     icon: str
     is_chosen: bool
-    is_on_front: bool
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ def compare_candidates(
     original = next((item for item in candidates if item.is_original), None)
     name = _headline(candidates)
     chosen, fronts = result.get("chosen"), {cost: front(candidates, name, cost) for cost in PLOTTED}
-    on_front = {number for numbers in fronts.values() for number in numbers}
-    rows = [_row(item, original, name, chosen, on_front) for item in candidates]
+    rows = [_row(item, original, name, chosen) for item in candidates]
     smaller = [item for item in candidates if not item.is_original]
     verdict = result.get("verdict")
     return Comparison(
@@ -119,13 +118,13 @@ def _headline(candidates: Sequence[Candidate]) -> str:
 
 
 def _place(row: Row) -> tuple:
-    """The chosen one, the original, then the better the verdict, the front before the rest, the smaller first."""
+    """The chosen one, the original, then the better the verdict and the smaller the earlier."""
     item = row.candidate
-    verdict, size = VERDICT_ORDER.index(item.verdict), item.figures.get("bytes") or 0
-    return (not row.is_chosen, not item.is_original, verdict, not row.is_on_front, size, item.number)
+    size = item.figures.get("bytes") or 0
+    return not row.is_chosen, not item.is_original, VERDICT_ORDER.index(item.verdict), size, item.number
 
 
-def _row(item: Candidate, original: Candidate | None, name: str, chosen: int | None, on_front: set[int]) -> Row:
+def _row(item: Candidate, original: Candidate | None, name: str, chosen: int | None) -> Row:
     score, before = score_of(item, name), score_of(original, name) if original else None
     change, tone = ("", "") if item.is_original else change_of(name, before, score)
     known = {} if original is None or item.is_original else original.figures
@@ -142,6 +141,7 @@ def _row(item: Candidate, original: Candidate | None, name: str, chosen: int | N
                 ("size", "bytes"),
                 ("memory", "memory_bytes"),
                 ("latency", "latency_p50_ms"),
+                ("model_latency", "model_latency_p50_ms"),
                 ("slowest", "latency_p99_ms"),
                 ("throughput", "throughput"),
             )
@@ -149,7 +149,6 @@ def _row(item: Candidate, original: Candidate | None, name: str, chosen: int | N
         colour=colour,
         icon=icon,
         is_chosen=item.number == chosen,
-        is_on_front=item.number in on_front,
     )
 
 

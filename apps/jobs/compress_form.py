@@ -96,11 +96,18 @@ class RecipeDraft:
 
     @property
     def name(self) -> str:
-        """ "50% of channels removed, int8"; "" where a value is wrong or there is none yet."""
+        """ "50% of channels removed, int8"; the methods alone where a value is wrong."""
         try:
             return name_of(check_recipe(self.task, [step.step for step in self.steps]))
         except HyperparameterError:
-            return ""
+            return ", ".join(step.method.label for step in self.steps) or _("New recipe")
+
+    @property
+    def is_sound(self) -> bool:
+        try:
+            return bool(check_recipe(self.task, [step.step for step in self.steps]))
+        except HyperparameterError:
+            return False
 
     @property
     def addable(self) -> list[Method]:
@@ -126,7 +133,7 @@ class CompressForm(forms.Form):
             self.fields[name] = form_field(item)
         self.fields["seconds"] = forms.CharField(
             label=_("Time"),
-            widget=forms.Select(choices=_time_choices(self["seconds"].value())),
+            widget=forms.Select(choices=_time_choices(self.data["seconds"])),
             help_text=_("No further candidate is begun after this; the best so far is kept."),
         )
         self.recipes = self._read_recipes(values)
@@ -228,7 +235,7 @@ class CompressForm(forms.Form):
                 settings[name] = item.check(_meant(item, self[name].value()))
             except HyperparameterError:
                 continue
-        settings["recipes"] = [[step.step for step in draft.steps] for draft in self.recipes if draft.name]
+        settings["recipes"] = [[step.step for step in draft.steps] for draft in self.recipes if draft.is_sound]
         return Job(team=team, created_by=user, **compression_fields(team, self.version, settings))
 
     @property

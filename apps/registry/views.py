@@ -80,7 +80,7 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "splits": [(split, values) for split, values in splits if values],
         "artifacts": artifacts,
         "downloads": [(item.name, DOWNLOADS[item.name]) for item in artifacts if item.name in DOWNLOADS],
-        "smaller": found.children.exclude(lineage__method="").select_related("model").order_by("number").first(),
+        "smaller": found.children.exclude(lineage__method="").select_related("model").order_by("-number").first(),
         "parts": parts_of(found),
         "compressing": found.jobs_based_on_it.filter(kind="compress", finished_at=None).first(),
         "deployments": list(found.deployments.all()),

@@ -8,6 +8,7 @@
 
   const HEIGHT = 250;
   const MARK = 5;
+  const TICK_ROOM = 75; // pixels for each number of the axis of costs
   const NEAR = 24; // pixels within which a mark is hovered
   const ROOM = 1.35; // factor that the axis of costs goes beyond the outermost marks
   const FLOOR_LIMITS = 5; // so many times the limit below the original a plot ends; what is worse stands at its edge
@@ -74,7 +75,8 @@
       for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
         digits.forEach((digit) => ticks.push(digit * 10 ** power));
       }
-      const shown = ticks.filter((tick) => tick >= low && tick <= high);
+      let shown = ticks.filter((tick) => tick >= low && tick <= high);
+      while (shown.length > Math.max(3, u.width / TICK_ROOM)) shown = shown.filter((tick, index) => index % 2 === 0);
       if (shown.length > 2) return shown;
     }
     return [low, high];
@@ -107,8 +109,8 @@
     drawLine(u, [{ x: left, y }, { x: left + width, y }], colour("--tblr-red"), 1, [4, 4]);
     u.ctx.fillStyle = colour("--tblr-secondary");
     u.ctx.font = `${11 * devicePixelRatio}px Inter, system-ui, sans-serif`;
-    u.ctx.textAlign = "right";
-    u.ctx.fillText(about.words.limit, left + width - 4 * devicePixelRatio, y - 4 * devicePixelRatio);
+    u.ctx.textAlign = "left";
+    u.ctx.fillText(about.words.limit, left + 4 * devicePixelRatio, y - 4 * devicePixelRatio);
   }
 
   function drawInterval(u, point, x, stroke) {
@@ -150,9 +152,6 @@
       const { cost } = place.dataset;
       const byNumber = new Map(points.map((point) => [point.number, point]));
       u.ctx.save();
-      u.ctx.beginPath();
-      u.ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height + 2);
-      u.ctx.clip();
       drawLimit(u, about);
       const front = about.fronts[cost].map((number) => byNumber.get(number)).filter(Boolean);
       drawLine(u, front.map((point) => position(u, point, cost)), colour("--tblr-primary"), 1.5, []);
