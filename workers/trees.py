@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
+from workers.arrays import read_arrays, write_arrays
 from workers.contract import ProgramFailure
 
 Arrays = dict[str, np.ndarray]
@@ -324,12 +324,12 @@ def _right_children(is_leaf: np.ndarray) -> np.ndarray:
 
 def save(arrays: Arrays, path: str | Path) -> None:
     """Write an ensemble of either form as safetensors."""
-    save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, path)
+    write_arrays(arrays, path)
 
 
 def load(path: str | Path) -> Ensemble:
     """Read an ensemble of either form, ready to predict."""
-    return Ensemble.from_arrays(load_file(path))
+    return Ensemble.from_arrays(read_arrays(path))
 
 
 def predict(model: Ensemble | Arrays, rows: np.ndarray) -> np.ndarray:

@@ -68,7 +68,7 @@ def keep_candidate(*, job: Job, number: int, user: User | None) -> ModelVersion:
     the version that is there. Raises NotFound, Conflict where there is nothing to keep, QuotaExceeded for storage."""
     candidate = find_candidate(job, number)
     _require_keepable(candidate)
-    meta = _read_meta(candidate)
+    meta = read_meta(candidate)
     with transaction.atomic():
         locked = Candidate.objects.select_for_update(of=("self",)).select_related("version__model").get(pk=candidate.pk)
         if locked.version:
@@ -78,7 +78,7 @@ def keep_candidate(*, job: Job, number: int, user: User | None) -> ModelVersion:
             raise Conflict(message, code="candidate_changed")
         check_storage(job.team, asked_bytes=0)
         files = {name: Blob(file["sha256"], file["bytes"]) for name, file in locked.files.items()}
-        version = _register(job, locked, meta, _metrics(locked), files)
+        version = _register(job, locked, meta, metrics_of(locked), files)
         record_audit(
             team=job.team, actor=user, action="job.keep_candidate", target=str(job),
             details={"candidate": number, "recipe": locked.name, "version": str(version)},
@@ -94,8 +94,8 @@ def _require_keepable(candidate: Candidate) -> None:
         raise Conflict(message % {"reason": candidate.reason}, code="no_files")
 
 
-def _read_meta(candidate: Candidate) -> dict[str, Any]:
-    """Raises Conflict where the file is gone."""
+def read_meta(candidate: Candidate) -> dict[str, Any]:
+    """Its meta.json (workers/training). Raises Conflict where the file is gone."""
     file = candidate.files.get(META_FILE)
     try:
         with open_blob(file["sha256"]) as stream:
@@ -146,6 +146,7 @@ def _compression(job: Job, candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _metrics(candidate: Candidate) -> dict[str, Any]:
+def metrics_of(candidate: Candidate) -> dict[str, Any]:
+    """{split: {name: value}}, as a model version has them."""
     figures = candidate.figures
     return {figures.get("split", "test"): figures.get("metrics", {})}

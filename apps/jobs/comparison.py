@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from apps.jobs.models import Candidate
 from apps.registry.costs import factor_text, gain_of, write_cost
-from apps.registry.figures import KNOWN, PERCENT, figure, is_number, write
+from apps.registry.figures import DOWNLOADS, KNOWN, PERCENT, figure, is_number, write
 from workers.contract import IMPROVED, NOT_IMPROVED, WITHIN
 
 HEADLINES = ("accuracy", "rmse")
@@ -50,6 +50,7 @@ class Row:
     colour: str
     icon: str
     is_chosen: bool
+    downloads: Sequence[tuple[str, str, int]]
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,9 @@ def _row(item: Candidate, original: Candidate | None, name: str, chosen: int | N
         colour=colour,
         icon=icon,
         is_chosen=item.number == chosen,
+        downloads=[
+            (each, str(DOWNLOADS[each]), file["bytes"]) for each, file in item.files.items() if each in DOWNLOADS
+        ],
     )
 
 

@@ -12,7 +12,7 @@ from apps.accounts.access import require_write
 from apps.core.errors import DomainError
 from apps.core.files import Streamed, blob_response
 from apps.core.htmx import STOP_POLLING
-from apps.jobs.candidates import find_candidate, keep_candidate
+from apps.jobs.candidates import find_candidate, keep_candidate, metrics_of, read_meta
 from apps.jobs.comparison import compare_candidates
 from apps.jobs.compress_form import CompressForm, values_of_compression
 from apps.jobs.compressing import require_compressible, submit_compression
@@ -21,7 +21,7 @@ from apps.jobs.models import Candidate, Job
 from apps.jobs.prospects import look_ahead
 from apps.jobs.services import ONE_DEVICE, most_devices
 from apps.jobs.where import WhereForm
-from apps.registry.bundles import zip_blobs
+from apps.registry.bundles import texts_of, zip_files
 from apps.resources.metering import metered
 from apps.resources.nodes import default_pool
 from apps.resources.wanted import Wanted
@@ -162,13 +162,16 @@ def file(request: HttpRequest, pk: int, number: int, name: str) -> HttpResponseB
 
 @require_GET
 def bundle(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
-    """All files of a candidate as one ZIP."""
+    """All files of a candidate as one ZIP, with a program that asks the model."""
     job = get_object_or_404(jobs_of(request), pk=pk)
     candidate = find_candidate(job, number)
     if not candidate.files:
         raise Http404
     files = [(name, stored["sha256"]) for name, stored in sorted(candidate.files.items())]
-    response = Streamed(zip_blobs(files, candidate.changed_at.timetuple()[:6]), content_type="application/zip")
+    title = f"{job.model_name}: {candidate.name}"
+    texts = texts_of(title, job.task, read_meta(candidate), metrics_of(candidate))
+    blocks = zip_files(files, texts, candidate.changed_at.timetuple()[:6])
+    response = Streamed(blocks, content_type="application/zip")
     name = f"{slugify(job.model_name) or 'model'}-job{job.pk}-candidate{number}.zip"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["X-Content-Type-Options"] = "nosniff"

@@ -1,12 +1,33 @@
-"""All files of a model version as one ZIP, made while it is sent. Pure but for the blobs it reads."""
+"""All files of a model version as one ZIP, made while it is sent, with a program that asks the model anywhere.
+
+The program is the one that serves it here: `workers.inference.predict` and what that imports, copied as it is.
+"""
 
 import zipfile
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from django.conf import settings
+
 from apps.core.storage import BLOCK_BYTES, open_blob
+from apps.registry.figures import figures
+from workers.contract import IMAGE_CLASSIFICATION
 
 FILE_MODE = 0o644 << 16
+PROGRAM = "predict.py"
+SHARED_CODE = (
+    "workers/__init__.py",
+    "workers/arrays.py",
+    "workers/contract.py",
+    "workers/inference/__init__.py",
+    "workers/inference/files.py",
+    "workers/inference/outcomes.py",
+    "workers/inference/packing.py",
+    "workers/inference/parity.py",
+)
+IMAGE_CODE = ("workers/images.py", "workers/inference/image_predictor.py")
+TABLE_CODE = ("workers/tabular.py", "workers/trees.py", "workers/inference/table_predictor.py")
+Moment = tuple[int, int, int, int, int, int]
 
 
 class _Pipe:
@@ -27,21 +48,88 @@ class _Pipe:
         return taken
 
 
-def zip_blobs(files: Iterable[tuple[str, str]], modified: tuple[int, int, int, int, int, int]) -> Iterator[bytes]:
-    """Blocks of a ZIP with `files`, (name, sha256) each, stored uncompressed. Raises FileNotFoundError."""
+def zip_files(blobs: Iterable[tuple[str, str]], texts: dict[str, str], modified: Moment) -> Iterator[bytes]:
+    """Blocks of a ZIP with `blobs`, (name, sha256) each, stored as they are, and `texts` by name, deflated.
+
+    Raises FileNotFoundError.
+    """
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
-        for name, sha256 in files:
-            entry = zipfile.ZipInfo(name, modified)
-            entry.external_attr = FILE_MODE
-            with open_blob(sha256) as source, archive.open(entry, "w", force_zip64=True) as target:
+        for name, sha256 in blobs:
+            with open_blob(sha256) as source, archive.open(_entry(name, modified), "w", force_zip64=True) as target:
                 for block in _blocks(source):
                     target.write(block)
                     yield pipe.take()
             yield pipe.take()
+        for name, text in texts.items():
+            archive.writestr(_entry(name, modified), text, zipfile.ZIP_DEFLATED)
+            yield pipe.take()
     yield pipe.take()
+
+
+def _entry(name: str, modified: Moment) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, modified)
+    entry.external_attr = FILE_MODE
+    return entry
 
 
 def _blocks(source: BinaryIO) -> Iterator[bytes]:
     while block := source.read(BLOCK_BYTES):
         yield block
+
+
+def texts_of(title: str, task: str, meta: dict, metrics: dict) -> dict[str, str]:
+    """What goes into the ZIP beside a model's own files, by name."""
+    code = SHARED_CODE + (IMAGE_CODE if task == IMAGE_CLASSIFICATION else TABLE_CODE)
+    texts = {"README.md": readme(title, task, meta, metrics), PROGRAM: _source("workers/inference/predict.py")}
+    return texts | {name: _source(name) for name in code}
+
+
+def _source(name: str) -> str:
+    return (settings.BASE_DIR / name).read_text(encoding="utf-8")
+
+
+def readme(title: str, task: str, meta: dict, metrics: dict) -> str:
+    """How to ask the model, what it takes, and how good it is."""
+    is_image = task == IMAGE_CLASSIFICATION
+    packages, asked = ("numpy pillow onnxruntime", "picture.jpg") if is_image else ("numpy onnxruntime", "rows.csv")
+    lines = [
+        f"# {title}",
+        "",
+        "A model made with Lepton, with the program that asks it. It needs Python 3.11 or newer and nothing else of Lepton.",
+        "",
+        f"    python -m pip install {packages}",
+        f"    python {PROGRAM} {asked}",
+        f"    python {PROGRAM} --check",
+        "",
+        "The first asks the model and prints JSON; the second compares its answer to the sample with the recorded one.",
+        f"All options: `python {PROGRAM} --help`. The code below `workers/` is the one that serves the model on a site.",
+        "",
+        "## What it takes",
+        "",
+        *_input_lines(meta, is_image),
+        "",
+    ]
+    return "\n".join([*lines, *_quality_lines(metrics)])
+
+
+def _input_lines(meta: dict, is_image: bool) -> list[str]:
+    asked = meta.get("input") or {}
+    if is_image:
+        colour = "grey" if asked.get("channels") == 1 else "colour"
+        size = f"{asked.get('width')} x {asked.get('height')} pixels, {colour}"
+        lines = [f"A picture of any size (PNG, JPEG, WebP, BMP, GIF, TIFF), which is scaled to {size}."]
+    else:
+        lines = ["A CSV file with a header and these columns; others are ignored, empty cells are missing values.", ""]
+        lines += [f"- `{column['name']}`: {column['type']}" for column in asked.get("columns") or []]
+    classes = meta.get("classes")
+    answer = f"one of {len(classes)} classes: {', '.join(classes)}" if classes else f"a value: {meta.get('target', '')}"
+    return [*lines, "", f"It answers with {answer}."]
+
+
+def _quality_lines(metrics: dict) -> list[str]:
+    lines = ["## How good it is", ""]
+    for split, name in (("test", "Test data"), ("val", "Validation data")):
+        if values := figures(metrics.get(split)):
+            lines += [f"{name}: {', '.join(f'{item.label.lower()} {item.text}' for item in values)}.", ""]
+    return lines if len(lines) > 2 else []

@@ -30,11 +30,14 @@ TASK_LABELS = {
 FILE_PURPOSES = {
     "model.safetensors": _("weights"),
     "model.onnx": _("graph with weights, for ONNX Runtime"),
+    "model.onnx.packed": _("graph with weights, packed; predict.py in the ZIP reads it"),
+    "parity.json": _("the answer to the sample, to check a copy by"),
     "meta.json": _("input, classes and settings"),
     "heldout.safetensors": _("answers to rows it was not trained on, by which fusions are judged"),
     "sample.png": _("an input to try it with"),
     "sample.json": _("an input to try it with"),
 }
+DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}
 HEADLINES = ("accuracy", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
 
 

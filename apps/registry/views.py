@@ -8,13 +8,11 @@ from django.views.decorators.http import require_GET
 
 from apps.core.files import Streamed, blob_response
 from apps.core.templatetags.lepton import in_bytes
-from apps.registry.bundles import zip_blobs
+from apps.registry.bundles import texts_of, zip_files
 from apps.registry.costs import compare_measured
-from apps.registry.figures import Difference, compare, figures, headline, share_text
+from apps.registry.figures import DOWNLOADS, Difference, compare, figures, headline, share_text
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.metering import metered
-
-DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX"}
 
 
 def versions_of(request: HttpRequest) -> QuerySet[ModelVersion]:
@@ -123,12 +121,14 @@ def file(request: HttpRequest, pk: int, number: int, name: str) -> HttpResponseB
 
 @require_GET
 def bundle(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
-    """All files of a version as one ZIP."""
+    """All files of a version as one ZIP, with a program that asks the model."""
     found = get_object_or_404(versions_of(request), model=pk, number=number)
     files = list(found.artifacts.values_list("name", "sha256"))
     if not files:
         raise Http404
-    blocks = zip_blobs(files, found.created_at.timetuple()[:6])
+    blocks = zip_files(
+        files, texts_of(str(found), found.model.task, found.meta, found.metrics), found.created_at.timetuple()[:6]
+    )
     response = Streamed(blocks, content_type="application/zip")
     name = slugify(found.model.name) or "model"
     response["Content-Disposition"] = f'attachment; filename="{name}-v{found.number}.zip"'

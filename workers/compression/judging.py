@@ -19,9 +19,9 @@ SLOWEST = 0.67  # of the original's speed: what is slower is no gain, however sm
 class Candidate:
     """One model that was made and measured; number 0 is the original. `limit` is what it may lose, in points.
 
-    `figures` are as `measuring.measure` gives them, with "lost_points" (on validation and on the judged split the worse
-    of both), "size_ratio" and "speed_ratio" (of the model, without decoding) against the original; empty where it could
-    not be made.
+    `figures` are as `Gauge.measure` gives them, empty where it could not be made: among them "lost_validation",
+    "lost_points" (the worse of validation and the judged split), and against the original "size_ratio" and
+    "speed_ratio" (of the model, without decoding).
     """
 
     number: int
@@ -39,6 +39,11 @@ class Candidate:
     @property
     def lost(self) -> float:
         return self.figures["lost_points"] if self.figures else math.inf
+
+    @property
+    def is_promising(self) -> bool:
+        """Whether it keeps to the limit on validation. A search goes by this alone, or it would fit the test split."""
+        return bool(self.figures) and self.figures["lost_validation"] <= self.limit
 
     @property
     def is_within(self) -> bool:

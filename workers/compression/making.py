@@ -13,6 +13,8 @@ from workers import trees
 from workers.compression.recipes import QUANTISE, SHARE, TUNABLE, is_torch_step
 from workers.compression.work import Tick, Work
 from workers.contract import ProgramFailure
+from workers.inference.files import PACKED_FILE
+from workers.inference.packing import pack
 from workers.inference.predictor import META_FILE, ONNX_FILE, TREES_FILE, load_trees, read_meta, shares_of, tree_groups
 
 if TYPE_CHECKING:
@@ -83,7 +85,6 @@ class Maker:
         """The graph with the steps that concern it, in the smallest form that serving reads."""
         # ONNX's tools take a second to load, and trees do without.
         graphs = importlib.import_module("workers.compression.graphs")
-        packing = importlib.import_module("workers.inference.packing")
         target, notes = folder / ONNX_FILE, []
         shutil.copyfile(source, target)
         for step in recipe:
@@ -91,7 +92,8 @@ class Maker:
                 notes += graphs.quantise_graph(target, target, self.feeds(), step)
             elif step["method"] == SHARE:
                 notes += graphs.share_weights(target, target, step["values"])
-        packing.pack(target, folder / packing.PACKED_FILE)
+        if pack(target, folder / PACKED_FILE):
+            target.unlink()
         return notes
 
     def feeds(self) -> list[dict]:

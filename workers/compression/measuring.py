@@ -18,9 +18,9 @@ from workers.compression.samples import Samples
 from workers.compression.work import Tick, Work
 from workers.inference.predictor import (
     META_FILE,
-    ONNX_FILE,
     TREES_FILE,
     Predictor,
+    graph_path,
     load_predictor,
     load_trees,
     read_meta,
@@ -139,7 +139,7 @@ def serving_bytes(model_dir: Path, meta: dict[str, Any]) -> int:
     """Bytes of what serving reads: meta.json, the graph, and the trees. Weights kept for training on do not count."""
     total = (model_dir / META_FILE).stat().st_size
     if "onnx" in shares_of(meta):
-        total += (model_dir / ONNX_FILE).stat().st_size
+        total += graph_path(model_dir).stat().st_size
     for group in tree_groups(meta):
         total += sum(array.nbytes for array in load_trees(model_dir / TREES_FILE, group).values())
     return total
@@ -163,6 +163,7 @@ class Gauge:
             **speed,
             "bytes": self.size,
             "memory_bytes": measure_memory(self.work.source, self.work.spec.threads),
+            "lost_validation": 0.0,
             "lost_points": 0.0,
             "size_ratio": 1.0,
             "speed_ratio": 1.0,
@@ -171,7 +172,7 @@ class Gauge:
 
     def measure(self, folder: Path, tick: Tick) -> dict[str, Any]:
         """Figures of the model in `folder`: metrics, interval, split, rows, validation, bytes, memory_bytes, those of
-        `measure_speed`, lost_points, and the ratios to the
+        `measure_speed`, lost_validation, lost_points, and the ratios to the
         original: size_ratio, speed_ratio (of the model), prediction_ratio (with decoding)."""
         meta = read_meta(folder)
         predictor = load_predictor(folder, self.work.spec.threads)
@@ -185,7 +186,7 @@ class Gauge:
             **after,
             "bytes": size,
             "memory_bytes": measure_memory(folder, self.work.spec.threads),
-            "lost_points": self._lost(quality),
+            **self._lost(quality),
             "size_ratio": round(self.size / size, 3),
             "speed_ratio": round(before["model_latency_p50_ms"] / after["model_latency_p50_ms"], 3),
             "prediction_ratio": round(before["latency_p50_ms"] / after["latency_p50_ms"], 3),
@@ -204,8 +205,10 @@ class Gauge:
             "validation": headline(validation)[1],
         }
 
-    def _lost(self, quality: Mapping[str, Any]) -> float:
-        """On validation or on the judged split, where more was lost: what is chosen keeps to the limit on both."""
+    def _lost(self, quality: Mapping[str, Any]) -> dict[str, float]:
+        """What is chosen keeps to the limit on validation and on the judged split."""
         name, _value = headline(quality["metrics"])
-        on_validation = ({name: figures["validation"]} for figures in (self.original, quality))
-        return max(lost_points(*on_validation), lost_points(self.original["metrics"], quality["metrics"]))
+        before, after = ({name: figures["validation"]} for figures in (self.original, quality))
+        on_validation = lost_points(before, after)
+        on_judged = lost_points(self.original["metrics"], quality["metrics"])
+        return {"lost_validation": on_validation, "lost_points": max(on_validation, on_judged)}

@@ -16,6 +16,7 @@ from workers.compression.samples import load_samples
 from workers.compression.search import Recipe, Search
 from workers.compression.work import Work
 from workers.contract import IMPROVED, NOT_IMPROVED, CompressSpec, EventWriter, ProgramFailure
+from workers.inference.parity import record_answer
 from workers.inference.predictor import META_FILE, load_predictor, read_meta
 from workers.training.stopping import Stop
 
@@ -84,6 +85,7 @@ def try_recipe(work: Work, maker: Maker, gauge: Gauge, recipe: Recipe, number: i
     place = folder.relative_to(work.spec.work_dir).as_posix()
     candidate = Candidate(number, recipe, figures, blank.limit, notes=notes, folder=place)
     finish_meta(folder, candidate, work)
+    record_answer(load_predictor(folder, work.spec.threads), folder)
     work.events.log(f"{message}: {candidate.verdict}, {figures['bytes']:,} bytes, {candidate.lost:+.2f} points lost.")
     return candidate
 

@@ -83,7 +83,8 @@ class Search:
         if self.is_tunable:
             yield from self._ideas_with_tuning(tried)
         yield from self._smaller_files(tried)
-        yield [{"method": QUANTISE, "scheme": INT8_WEIGHTS}]
+        if self.settings["favour"] != LATENCY:
+            yield [{"method": QUANTISE, "scheme": INT8_WEIGHTS}]
         yield [{"method": QUANTISE, "scheme": DYNAMIC}]
 
     def _ideas_with_tuning(self, tried: Sequence[Candidate]) -> Iterator[Recipe]:
@@ -133,7 +134,7 @@ class Search:
         wanted = key_of(check_recipe(self.task, recipe))
         for candidate in tried:
             if key_of(candidate.recipe) == wanted:
-                return candidate.is_within
+                return candidate.is_promising
         return None
 
 
@@ -146,10 +147,10 @@ def key_of(recipe: Sequence[Mapping[str, Any]]) -> str:
 
 
 def lost_too_much(tried: Sequence[Candidate], recipe: Recipe) -> bool:
-    """Whether the candidate of that one step alone was tried and lost more than half of what may be lost."""
+    """Whether the candidate of that one step alone was tried, and lost more than half of what may be lost."""
     for candidate in tried:
         if len(candidate.recipe) == 1 and candidate.recipe[0]["method"] == recipe[0]["method"]:
-            return candidate.lost > candidate.limit / 2
+            return not candidate.figures or candidate.figures["lost_validation"] > candidate.limit / 2
     return False
 
 

@@ -33,7 +33,7 @@ HERE = "127.0.0.1"
 
 
 class Relay(EventWriter):
-    """What a fine-tuning tells, as part of a compression: its progress and its log, and nothing that is a result."""
+    """What a fine-tuning tells, as part of a compression: its progress and its warnings."""
 
     def __init__(self, events: EventWriter, tick: Tick) -> None:
         super().__init__(events.path)
@@ -43,7 +43,8 @@ class Relay(EventWriter):
         self.tick(fraction)
 
     def log(self, message: str, level: str = "info", code: str = "") -> None:
-        self.events.log(message, level)
+        if level != "info":
+            self.events.log(message, level)
 
     def metric(self, name: str, value: float, *, split: str, step: int, epoch: float) -> None:
         """Curves of one candidate of many are not kept."""

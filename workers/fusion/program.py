@@ -26,6 +26,7 @@ from workers.contract import (
 )
 from workers.fusion.verdict import Measured, best_of, describe, is_better
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
+from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor, read_meta
 from workers.training.intervals import confidence_interval
 from workers.training.metrics import classification_metrics, regression_metrics
@@ -98,7 +99,9 @@ def measure(work: Work, fused: Fused) -> list[Measured]:
     """Every model's figures, the fused one's last."""
     work.report(0.75, "Measuring speed, turn by turn")
     folders, metas = [*work.folders, work.folder], [*work.metas, fused.meta]
-    predictors = [*work.predictors, load_predictor(work.folder, work.spec.threads)]
+    fused_predictor = load_predictor(work.folder, work.spec.threads)
+    record_answer(fused_predictor, work.folder)
+    predictors = [*work.predictors, fused_predictor]
     speeds = measure_speed(predictors, fused.samples, lambda share: work.report(0.75 + 0.2 * share, "Measuring speed"))
     is_regression = work.spec.task == TABULAR_REGRESSION
     figures = {split: all_figures(answers, is_regression) for split, answers in fused.answers.items()}

@@ -15,10 +15,10 @@ import numpy as np
 
 from workers.contract import ProgramFailure
 from workers.inference.framing import PING, RAW, SAMPLE, Frame, Question
+from workers.inference.outcomes import class_outcome, table_outcome
 from workers.inference.predictor import ImagePredictor, Predictor, TablePredictor
 
 MAX_ROWS = 10_000
-PROBABILITY_DIGITS = 6
 STATUS_OF_CODE = {
     "empty_body": 400,
     "invalid_json": 400,
@@ -126,7 +126,7 @@ def _answer_table(predictor: TablePredictor, question: Question) -> Frame:
     if question.content == PING:
         return Frame({"status": 200, "seconds": 0.0}, b"{}")
     rows, is_single = table_rows(predictor, question)
-    outcomes = [table_outcome(predictor, output, question.top_k) for output in predictor.predict_rows(rows)]
+    outcomes = [table_outcome(predictor.classes, output, question.top_k) for output in predictor.predict_rows(rows)]
     return _success(outcomes[0] if is_single else {"predictions": outcomes}, started)
 
 
@@ -148,12 +148,6 @@ def table_rows(predictor: TablePredictor, question: Question) -> tuple[list[dict
     return rows, False
 
 
-def table_outcome(predictor: TablePredictor, output: Any, top_k: int | None) -> dict[str, Any]:
-    if predictor.classes:
-        return class_outcome(predictor.classes, output, top_k)
-    return {"value": float(output)}
-
-
 # Both
 
 
@@ -168,13 +162,3 @@ def read_object(body: bytes, form: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProgramFailure("invalid_request", "The JSON is not an object.", hint=f"Send {form}.")
     return value
-
-
-def class_outcome(classes: Sequence[str], probabilities: np.ndarray, top_k: int | None) -> dict[str, Any]:
-    """{"class", "probability"}, and "classes" with the `top_k` most probable where asked for."""
-    order = np.argsort(-probabilities, kind="stable")
-    ranked = [
-        {"class": classes[index], "probability": round(float(probabilities[index]), PROBABILITY_DIGITS)}
-        for index in order[: max(1, top_k or 1)]
-    ]
-    return {**ranked[0], "classes": ranked} if top_k else ranked[0]

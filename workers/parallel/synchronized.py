@@ -35,15 +35,16 @@ class Share:
 def synchronize(model: nn.Module, share: Share) -> nn.Module:
     """Make every batch normalisation and dropout in `model` treat the rows of all processes as one batch, in place.
 
-    The names in its state dict stay as they are.
+    Modules that have a method `synchronize` are given `share` by it. The names in its state dict stay as they are.
     """
     for name, child in list(model.named_children()):
+        synchronize(child, share)
         if isinstance(child, _BatchNorm):
             setattr(model, name, SynchronizedBatchNorm(child, share))
         elif isinstance(child, _DropoutNd):
             setattr(model, name, SharedDropout(child, share))
-        else:
-            synchronize(child, share)
+        elif hasattr(child, "synchronize"):
+            child.synchronize(share)
     return model
 
 
@@ -67,7 +68,8 @@ class SharedDropout(nn.Module):
 class SynchronizedBatchNorm(_BatchNorm):
     """Batch normalisation with the mean and variance over the rows of all processes.
 
-    It has the parameters and buffers of the layer it stands for, and leaves in them what one process would have.
+    It has the parameters and buffers of the layer it stands for, and leaves in them what one process would have. What
+    was hung on that layer hangs on this one.
     """
 
     def __init__(self, norm: _BatchNorm, share: Share) -> None:
@@ -78,6 +80,9 @@ class SynchronizedBatchNorm(_BatchNorm):
             self.register_parameter(name, getattr(norm, name))
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(norm, name))
+        for name, module in norm.named_children():
+            self.add_module(name, module)
+        self._forward_hooks.update(norm._forward_hooks)
         self.share = share
 
     def _check_input_dim(self, input: Tensor) -> None:

@@ -26,7 +26,11 @@ class ConvNorm(nn.Sequential):
 
     def fuse(self) -> None:
         """Fold the normalisation into the convolution, for inference."""
-        self[0] = fuse_conv_bn_eval(self[0], self[1])
+        convolution = self[0]
+        if isinstance(convolution, nn.Sequential):  # of low rank: the last of them makes what is normalised
+            convolution[-1] = fuse_conv_bn_eval(convolution[-1], self[1])
+        else:
+            self[0] = fuse_conv_bn_eval(convolution, self[1])
         self[1] = nn.Identity()
 
 
@@ -85,8 +89,9 @@ class ImageClassifier(nn.Module):
     @torch.no_grad()
     def divide_logits(self, temperature: float) -> None:
         """Make the model's certainty fit its accuracy: all logits are divided by `temperature` from now on."""
-        self.head.weight /= temperature
-        self.head.bias /= temperature
+        last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
+        last.weight /= temperature
+        last.bias /= temperature
 
 
 class ImageEnsemble(nn.Module):

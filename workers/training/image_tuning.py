@@ -25,7 +25,6 @@ from workers.training.hyperparameters import choose_batch_size
 from workers.training.image_files import WEIGHTS_FILE, load_classifier
 from workers.training.images import ImageData, calibrate, fit_model, load_data, read_plan
 from workers.training.loop import prepare_torch
-from workers.training.losses import make_loss
 from workers.training.stopping import Stop
 from workers.training.teaching import Taught, Teaching, teaching_loss
 
@@ -81,7 +80,7 @@ def look_at(data: ImageData, spec: TrainSpec, step: Mapping[str, Any]) -> Data:
 
     ((example, _targets),) = islice(batches(), 1)
     steps = -(-len(rows) // choose_batch_size(settings["batch_size"], len(rows))) * step["epochs"]
-    return Data(example=example, batches=batches, loss=make_loss(settings), steps=steps, seed=settings["seed"])
+    return Data(example=example, batches=batches, steps=steps)
 
 
 def require_same_classes(data: ImageData, meta: Mapping[str, Any]) -> None:

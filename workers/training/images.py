@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
+from workers.inference.parity import record_answer
+from workers.inference.predictor import load_predictor
 from workers.parallel.plan import ParallelPlan, PlanError
 from workers.parallel.processes import Processes, joined, own_device
 from workers.parallel.strategies import make_strategy
@@ -227,5 +229,6 @@ def write_output(
     result = describe_result(data, model, fitted, probabilities, (folder / "model.onnx").stat().st_size)
     result["mistakes"] = write_mistakes(data, probabilities, output)
     write_json(describe_model(spec, data, built, result["metrics"]), folder / "meta.json")
+    record_answer(load_predictor(folder, spec.threads), folder)
     write_json(result, output / "result.json")
     return {"metrics": result["metrics"], "seconds": result["seconds"], "parameters": result["parameters"]}

@@ -32,7 +32,7 @@ class Case:
     held_targets: Tensor
 
     def data(self, steps: int = 0) -> Data:
-        return Data((self.inputs[:16],), self.batches, cross_entropy, steps, seed=0)
+        return Data((self.inputs[:16],), self.batches, steps)
 
     def batches(self) -> Iterator[tuple[tuple[Tensor], Tensor]]:
         for start in range(0, 256, BATCH):
@@ -203,7 +203,9 @@ def trained(name: str) -> Case:
     torch.set_num_threads(1)
     if name == "table":
         columns, targets = load_breast_cancer(return_X_y=True)
-        codes = np.stack([np.digitize(column, np.quantile(column, [0.2, 0.4, 0.6, 0.8])) for column in columns.T[:12]], 1)
+        codes = np.stack(
+            [np.digitize(column, np.quantile(column, [0.2, 0.4, 0.6, 0.8])) for column in columns.T[:12]], 1
+        )
         return _case(name, lambda: Table(12, 5), codes, targets, 10)
     images, targets = digits()
     if name in ("residual", "separable"):

@@ -24,7 +24,9 @@ class Attention(nn.Module):
     in_proj_bias = None
     _qkv_same_embed_dim = False
 
-    def __init__(self, width: int, heads: int, head_size: int, *, bias: bool, dropout: float, batch_first: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, head_size: int, *, bias: bool, dropout: float, batch_first: bool
+    ) -> None:
         super().__init__()
         self.heads, self.dropout, self.batch_first = heads, dropout, batch_first
         self.inputs = nn.Linear(width, 3 * heads * head_size, bias=bias)

@@ -19,15 +19,12 @@ class Data:
     """What a method may look at.
 
     `example` is a small real batch as the model takes it; `batches()` gives (inputs, targets) of a few hundred real
-    items, each time alike, and `loss(outputs, targets)` is what the model was trained on. `steps` is how many training
-    steps of fine-tuning follow, 0 where none do.
+    items, each time alike. `steps` is how many training steps of fine-tuning follow, 0 where none do.
     """
 
     example: Inputs
     batches: Callable[[], Iterable[tuple[Inputs, Any]]]
-    loss: Callable[[Tensor, Any], Tensor]
     steps: int = 0
-    seed: int = 0
 
 
 def weighted_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from workers.compression.methods.base import Inputs, reads_weights, tied_layers
 
 ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)
 CONSUMERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+MOST_NAMES = 3
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,16 @@ class Consumer:
 
 
 class Group:
-    """Channels that can only go together, with all layers that make, pass on or take them; `name` is the maker's."""
+    """Channels that can only go together, with all layers that make, pass on or take them.
 
-    def __init__(self, name: str, found: Any) -> None:
-        self.name, self._found = name, found
+    `name` is that of the layers that make them; `names` are those of all modules.
+    """
+
+    def __init__(self, found: Any, names: Mapping[nn.Module, str]) -> None:
+        self._found = found
+        makers = [names[module] for module in self.makers if isinstance(module, ROOTS) and not is_depthwise(module)]
+        more = f" and {len(makers) - MOST_NAMES} more" if len(makers) > MOST_NAMES else ""
+        self.name = ", ".join(makers[:MOST_NAMES]) + more
         self.root, self._remove = found[0].dep.target.module, found[0].dep.handler
         self.count = len(found[0].idxs)
         self.consumers = list(self._consumers())
@@ -60,6 +68,22 @@ class Group:
     def modules(self) -> list[Any]:
         """Everything that would change; parameters among them that belong to no layer of a known kind."""
         return [item.dep.target.module for item in self._found]
+
+    def scales(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of each layer that makes or scales these channels: the sum of squares of a channel's weights; channels."""
+        graph = self._found._DG
+        for item in self._found:
+            layer = item.dep.target.module
+            is_made = graph.is_out_channel_pruning_fn(item.dep.handler) and isinstance(layer, CONSUMERS)
+            is_scaled = isinstance(layer, NORMS) and layer.weight is not None
+            if is_made or is_scaled:
+                rows = (layer.weight**2).flatten(1).sum(dim=1) if is_made else layer.weight.flatten() ** 2
+                yield rows[torch.tensor(item.idxs)], torch.tensor(item.root_idxs)
+
+    def takers(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of each layer that takes these channels: the sum of squares of the weights of an input; channels."""
+        for consumer in self.consumers:
+            yield consumer.column_sums(consumer.layer.weight**2), consumer.channels
 
     @property
     def blocks(self) -> int:
@@ -77,7 +101,9 @@ class Group:
         """Whether a normalisation looks over these channels, so that those that stay notice what goes."""
         return any(isinstance(module, (nn.LayerNorm, nn.GroupNorm)) for module in self.modules)
 
-    def made_by(self) -> list[Any]:
+    @property
+    def makers(self) -> list[Any]:
+        """What makes these channels, or passes them on."""
         graph = self._found._DG
         return [item.dep.target.module for item in self._found if graph.is_out_channel_pruning_fn(item.dep.handler)]
 
@@ -106,22 +132,20 @@ def find_groups(model: nn.Module, example: Inputs) -> list[Group]:
         for module, mode in modes:
             module.training = mode
     names = {module: name for name, module in model.named_modules()}
-    found = [Group(names[item[0].dep.target.module], item) for item in graph.get_all_groups(root_module_types=ROOTS)]
+    found = [Group(item, names) for item in graph.get_all_groups(root_module_types=ROOTS)]
     return [group for group in found if not group.reaches_output()]
 
 
-def reason_to_keep(group: Group, model: nn.Module, closed: set[nn.Module]) -> str:
-    """Why the channels of `group` must all stay; empty where some may go. The outputs of `closed` are never touched."""
+def reason_to_keep(group: Group, model: nn.Module) -> str:
+    """Why the channels of `group` must all stay; empty where some may go."""
     if group.reaches(Barrier.__name__):
         return "they enter or leave a layer that cannot be narrowed"
-    if closed.intersection(module for module in group.made_by() if isinstance(module, nn.Module)):
-        return "they are those of the heads of an attention"
     tied, names = tied_layers(model), {module: name for name, module in model.named_modules()}
-    if shared := [names[item] for item in group.modules if names.get(item) in tied]:
-        return f"{' and '.join(sorted(set(shared)))} shares its weights with another layer"
-    if group.count % group.blocks or not group.consumers:
-        return "its groups cannot be narrowed alike" if group.count % group.blocks else "no layer was seen to take them"
-    return ""
+    if shared := {names[item] for item in group.modules if names.get(item) in tied}:
+        return f"{' and '.join(sorted(shared))} share weights with another layer"
+    if group.count % group.blocks:
+        return "its groups cannot be narrowed alike"
+    return "" if group.consumers else "no layer was seen to take them"
 
 
 def is_depthwise(layer: nn.Module) -> bool:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.compression.methods.base import Data, left_alone, replace, tied_layers, weighted_layers
+from workers.compression.methods.statistics import renew_statistics
 from workers.contract import ProgramFailure
 
 
@@ -46,7 +47,7 @@ def prepare(model: nn.Module, step: Mapping[str, Any], data: Data) -> list[str]:
     """
     notes, tied, replaced = left_alone(model, "stays as it is"), tied_layers(model), 0
     for name, layer in list(weighted_layers(model)):
-        reason = _reason_to_keep(layer, name in tied)
+        reason = _reason_to_keep(layer, name in tied) if name else "it is the whole model"
         factors = None if reason else factorise(layer, step["energy"])
         if factors is not None:
             replace(model, name, factors)
@@ -62,6 +63,7 @@ def prepare(model: nn.Module, step: Mapping[str, Any], data: Data) -> list[str]:
             blame="settings",
             field="energy",
         )
+    renew_statistics(model, data)
     return notes
 
 

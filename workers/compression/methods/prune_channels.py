@@ -1,8 +1,6 @@
 """Structured pruning: whole channels of layers and whole heads of attentions are removed.
 
-Which go is decided within each group of channels that belong together, by how much the loss would change without them
-(first order: Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", gate form; for heads Michel et
-al. 2019, "Are Sixteen Heads Really Better than One?").
+Which go is decided within each group of channels that belong together, by the size of their weights (importance.py).
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from workers.compression.methods.base import Data, answer, left_alone
 from workers.compression.methods.graph import Group, find_groups, reason_to_keep
 from workers.compression.methods.heads import Heads, find_heads, remove_heads
 from workers.compression.methods.importance import channel_importance, head_importance
+from workers.compression.methods.statistics import renew_statistics
 from workers.compression.methods.trying import attempt, zeroed
 from workers.contract import ProgramFailure
 
@@ -29,18 +28,11 @@ def prepare(model: nn.Module, step: Mapping[str, Any], data: Data) -> list[str]:
     amount, shape = step["amount"], answer(model, data.example).shape
     notes = left_alone(model, "keeps all its channels")
     attentions = find_heads(model)
-    scores = head_importance(model, attentions, data)
-    removed = [
-        _narrow_heads(model, item, score, amount, data, notes) for item, score in zip(attentions, scores, strict=True)
-    ]
-    groups = find_groups(model, data.example)
+    removed = [_narrow_heads(model, attention, amount, data, notes) for attention in attentions]
     closed = {layer for item in attentions for layer in item.makers}
-    for group, score in zip(groups, channel_importance(model, groups, data), strict=True):
-        reason = reason_to_keep(group, model, closed)
-        if reason:
-            if not closed.intersection(group.made_by()):
-                notes.append(f"{group.name} keeps its {group.count} channels: {reason}.")
-            continue
+    groups = _narrowable(model, data, closed, notes)
+    scores = [channel_importance(group) for group in groups]  # all of the model as it was
+    for group, score in zip(groups, scores, strict=True):
         removed.append(_narrow(model, group, score, amount, data, shape, notes))
     if not any(removed):
         raise ProgramFailure(
@@ -49,12 +41,26 @@ def prepare(model: nn.Module, step: Mapping[str, Any], data: Data) -> list[str]:
             hint="Use another method, such as low_rank or quantise.",
             blame="settings",
         )
+    renew_statistics(model, data)
     return notes
 
 
 def convert(model: nn.Module, step: Mapping[str, Any]) -> list[str]:
     """The model is an ordinary one already."""
     return []
+
+
+def _narrowable(model: nn.Module, data: Data, closed: set[nn.Module], notes: list[str]) -> list[Group]:
+    """The groups of which some channels may go; `notes` gets a sentence for each of the others."""
+    groups = []
+    for group in find_groups(model, data.example):
+        if closed.intersection(group.makers):
+            continue  # the heads of an attention, which go as a whole
+        if reason := reason_to_keep(group, model):
+            notes.append(f"{group.name} keeps its {group.count} channels: {reason}.")
+        else:
+            groups.append(group)
+    return groups
 
 
 def _narrow(
@@ -74,7 +80,9 @@ def _narrow(
             wanted = answer(model, data.example)
     if attempt(model, data.example, lambda: group.remove(gone), wanted, shape):
         return len(gone)
-    notes.append(f"{group.name} keeps its {group.count} channels: the model does not answer alike without some.")
+    notes.append(
+        f"{group.name} keeps its {group.count} channels: which of the weights after them take which could not be made out."
+    )
     return 0
 
 
@@ -91,13 +99,11 @@ def channels_left(count: int, amount: float) -> int:
     return min(count, max(1, round(exact / step) * step))
 
 
-def _narrow_heads(
-    model: nn.Module, attention: Heads, score: Tensor, amount: float, data: Data, notes: list[str]
-) -> int:
+def _narrow_heads(model: nn.Module, attention: Heads, amount: float, data: Data, notes: list[str]) -> int:
     left = max(1, round(attention.count * (1 - amount)))
     if left == attention.count:
         return 0
-    gone = score.argsort(stable=True)[: attention.count - left].sort().values
+    gone = head_importance(attention).argsort(stable=True)[: attention.count - left].sort().values
     if remove_heads(model, attention, gone, data.example):
         return len(gone)
     notes.append(f"{attention.name} keeps its {attention.count} heads: the order of its weights is not known.")

@@ -6,7 +6,7 @@ Zhu and Gupta 2017, "To prune, or not to prune": after step t of T the share amo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from workers.compression.methods.base import Data, left_alone, tied_layers, weighted_layers
+from workers.compression.methods.statistics import renew_statistics
 from workers.compression.recipes import TWO_OF_FOUR
 from workers.contract import ProgramFailure
 
@@ -87,9 +88,14 @@ def prepare(model: nn.Module, step: Mapping[str, Any], data: Data) -> list[str]:
             blame="settings",
             field="pattern",
         )
-    amounts = [0.5] * len(masked) if pattern == TWO_OF_FOUR else _amounts(list(masked.values()), step["amount"])
+    if pattern == TWO_OF_FOUR:
+        amounts = [0.5] * len(masked)
+    else:
+        amounts = share_by_layer([layer.weight for layer in masked.values()], step["amount"])
     for layer, amount in zip(masked.values(), amounts, strict=True):
         attach(layer, amount, pattern, ramp)
+    if not ramp:
+        renew_statistics(model, data)
     return notes
 
 
@@ -112,8 +118,23 @@ def convert(model: nn.Module, step: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _amounts(layers: list[nn.Module], amount: float) -> list[float]:
-    return [amount] * len(layers)
+def share_by_layer(weights: Sequence[Tensor], amount: float) -> list[float]:
+    """What share of each layer goes where `amount` of all weights go, those with the smallest scores first.
+
+    A weight's score is its square over the sum of all squares in its layer that are not smaller (LAMP: Lee et al. 2021,
+    "Layer-adaptive Sparsity for the Magnitude-based Pruning"), so that no layer loses its largest weight.
+    """
+    scores = [_scores(weight.detach().flatten().double()) for weight in weights]
+    ranked = torch.cat(scores).sort().values
+    threshold = ranked[min(len(ranked) - 1, round(amount * len(ranked)))]
+    return [float((score < threshold).double().mean()) for score in scores]
+
+
+def _scores(weights: Tensor) -> Tensor:
+    """In ascending order."""
+    squares = (weights**2).sort().values
+    not_smaller = squares.flip(0).cumsum(0).flip(0)
+    return squares / not_smaller.clamp(min=torch.finfo(squares.dtype).tiny)
 
 
 def _reason_to_keep(layer: nn.Module, pattern: str, is_tied: bool) -> str:

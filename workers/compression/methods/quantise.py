@@ -53,6 +53,7 @@ class MovingRange(nn.Module):
         self.is_observing, self.share = False, None
 
     def forward(self, values: Tensor) -> Tensor:
+        values = values.float()  # half precision has no room for 256 steps
         if self.is_observing:
             self._follow(values, 1.0)
             return values
@@ -67,7 +68,7 @@ class MovingRange(nn.Module):
         """Zero is always within the range, as int8 needs it to be."""
         extremes = torch.zeros(2, device=self.low.device)
         if values.numel():
-            extremes = torch.stack([-values.amin().float(), values.amax().float()]).clamp(min=0)
+            extremes = torch.stack([-values.amin(), values.amax()]).clamp(min=0)
         if self.share is not None:
             dist.all_reduce(extremes, op=dist.ReduceOp.MAX, group=self.share.group)
         low, high = -extremes[0], extremes[1]

@@ -44,7 +44,9 @@ def zeroed(parts: Sequence[tuple[Tensor, Sequence[int] | Tensor]]) -> Iterator[N
                 weight.copy_(values)
 
 
-def attempt(model: nn.Module, example: Inputs, change: Callable[[], None], wanted: Tensor | None, shape: torch.Size) -> bool:
+def attempt(
+    model: nn.Module, example: Inputs, change: Callable[[], None], wanted: Tensor | None, shape: torch.Size
+) -> bool:
     """Make `change` to `model` and see that it answers `example` in this shape, and with `wanted` where that is known.
 
     Where it does not, the model is as before, and the answer is False.

@@ -1,7 +1,7 @@
 """Table classification and regression.
 
 ``output/model/`` gets ``meta.json``, ``model.safetensors``, ``sample.json``, ``heldout.safetensors`` (see heldout.py),
-and ``model.onnx`` where a linear model or an mlp takes part; ``output/result.json`` gets metrics, confusion, mistakes,
+``parity.json``, and ``model.onnx`` where a linear model or an mlp takes part; ``output/result.json`` gets metrics, confusion, mistakes,
 importance and history.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, TrainSpec
+from workers.inference.parity import record_answer
 from workers.training.checkpoints import CheckpointStore
 from workers.training.stopping import Stop
 from workers.training.tables import evaluation
@@ -39,6 +40,7 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     stop.check()
     result = _evaluate(study, chosen, predictor)
     write_meta(folder, meta | {"metrics": result["metrics"]})
+    record_answer(predictor, folder)
     result |= {
         "architecture": meta["architecture"],
         "runtime": meta["runtime"],

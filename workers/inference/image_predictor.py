@@ -1,0 +1,41 @@
+"""A model of pictures that predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.images import decode
+from workers.inference.files import open_session
+
+
+class ImagePredictor:
+    """Class probabilities of a picture."""
+
+    def __init__(self, model_dir: Path, meta: dict[str, Any], threads: int) -> None:
+        self.meta = meta
+        self.classes: list[str] = meta["classes"]
+        self.sample = (model_dir / meta["sample"]).read_bytes()
+        size = meta["input"]
+        self.shape = (size["height"], size["width"], size["channels"])
+        self._session = open_session(model_dir, threads)
+        self._input = self._session.get_inputs()[0].name
+
+    def decode(self, body: bytes) -> np.ndarray:
+        """uint8 [H, W, C]. Raises ProgramFailure."""
+        return decode(body, *self.shape)
+
+    def encode(self, bodies: Sequence[bytes]) -> np.ndarray:
+        """uint8 [N, H, W, C]. Raises ProgramFailure."""
+        return np.stack([self.decode(body) for body in bodies])
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """float32 [N, classes] for uint8 [N, H, W, C]."""
+        return self._session.run(None, {self._input: images})[0]
+
+    def predict_image(self, body: bytes) -> np.ndarray:
+        """float32 [classes]. Raises ProgramFailure for what is no usable picture."""
+        return self.run(self.decode(body)[None])[0]
