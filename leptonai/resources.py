@@ -27,12 +27,7 @@ class Resource:
 
     def list(self, **filters: Any) -> list[Record]:
         """All of the team's, newest first; filters such as name="digits" or status="running"."""
-        found: list[Record] = []
-        while True:
-            page = self._http.request("GET", self.path, params={**filters, "limit": 200, "offset": len(found)})
-            found += page["results"]
-            if not page["next"] or not page["results"]:
-                return found
+        return _all_pages(self._http, self.path, **filters)
 
     def get(self, reference: int | str | Mapping) -> Record:
         """Raises NotFoundError."""
@@ -141,7 +136,7 @@ class Jobs(Resource):
 
     def create(self, kind: str, **fields: Any) -> Record:
         """`kind` "train": dataset, version, model_name, task, target, preset, hyperparameters; "compress": model,
-        version, method; "fuse": versions, method, model_name. All: where and how, see `change`."""
+        version, settings; "fuse": versions, method, model_name. All: where and how, see `change`."""
         return self._http.request("POST", self.path, json={"kind": kind, **fields})
 
     def train(self, dataset: int | str, **fields: Any) -> Record:
@@ -155,9 +150,36 @@ class Jobs(Resource):
         body = {"dataset": dataset, "devices": devices, "strategy": strategy, **fields}
         return self._http.request("POST", f"{self.path}plan/", json=body)
 
-    def compress(self, model: int | str, *, method: str = "int8", **fields: Any) -> Record:
-        """Compress a model (its id or name; the newest version unless `version` is given)."""
-        return self.create("compress", model=model, method=method, **fields)
+    def compress(
+        self,
+        model: int | str,
+        *,
+        limit_points: float = 1.0,
+        favour: str = "both",
+        recipes: Sequence[Sequence[Mapping[str, Any]]] = (),
+        settings: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Record:
+        """Make smaller models of one (its id or name; the newest version unless `version` is given) and keep the best
+        that loses at most `limit_points` points of accuracy (per cent of the error of a regression).
+
+        `favour` is "size", "latency" or "both". Each of `recipes` is a list of steps, such as
+        [{"method": "prune_channels", "amount": 0.5}, {"method": "quantise"}]; without any, the site searches for good
+        ones. `settings` has the rest by name: trials, seconds, seed ... The job succeeds whether or not something
+        better was found: `result.verdict` is "improved" or "not_improved". See `candidates` for all that it measured.
+        """
+        chosen = {"limit_points": limit_points, "favour": favour, "recipes": [list(steps) for steps in recipes]}
+        return self.create("compress", model=model, settings={**chosen, **(settings or {})}, **fields)
+
+    def candidates(self, reference: int | Mapping) -> list[Record]:
+        """What a compression has made and measured so far, by number; 0 is the original. Each has its recipe, figures,
+        verdict ("within", "over", "no_gain", "failed") and reason, and the `model` version it was kept as."""
+        return _all_pages(self._http, f"{self.path}{self._id(reference)}/candidates/")
+
+    def keep(self, reference: int | Mapping, number: int) -> Record:
+        """Make a model version of a candidate, while the job runs or after its end. Raises ConflictError for one that
+        could not be made."""
+        return self._http.request("POST", f"{self.path}{self._id(reference)}/candidates/{number}/keep/", json={})
 
     def fuse(self, versions: Sequence, *, method: str = "greedy", **fields: Any) -> Record:
         """Make one model of several versions, each a model's id or name (its newest version), a pair such as
@@ -336,6 +358,15 @@ def save_file(http: Http, path: str, target: Path) -> Path:
     with open(temporary, "wb") as file:
         http.stream_to(path, file)
     return temporary.replace(target)
+
+
+def _all_pages(http: Http, path: str, **filters: Any) -> list[Record]:
+    found: list[Record] = []
+    while True:
+        page = http.request("GET", path, params={**filters, "limit": 200, "offset": len(found)})
+        found += page["results"]
+        if not page["next"] or not page["results"]:
+            return found
 
 
 def _version(item: int | str | tuple | Mapping) -> dict[str, Any]:

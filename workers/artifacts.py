@@ -13,9 +13,11 @@ from apps.core.storage import Blob, DamagedBlob, check_reachable, discard_if_dam
 from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Member
 from apps.jobs.plans import plan_of_grant
+from apps.jobs.services import SPREADING
 from apps.registry.models import ModelVersion
 from apps.resources.models import Device, Node
 from workers.contract import (
+    CANDIDATE_FOLDER,
     CHECKPOINT_FOLDER,
     KIND_IMAGES,
     OUTPUT_FOLDER,
@@ -68,7 +70,7 @@ def build_spec(member: Member, folder: Path, *, resume: bool) -> PrepareSpec | T
         case Job.Kind.FUSE:
             return _fuse_spec(member, folder)
         case _:
-            return _compress_spec(member, folder)
+            return _compress_spec(member, folder, resume)
 
 
 def _prepare_spec(job: Job, folder: Path) -> PrepareSpec:
@@ -113,15 +115,19 @@ def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
     )
 
 
-def _compress_spec(member: Member, folder: Path) -> CompressSpec:
+def _compress_spec(member: Member, folder: Path, resume: bool) -> CompressSpec:
     job = member.job
     return CompressSpec(
         work_dir=str(folder),
         task=job.task,
         model_dir=str(fetch_model(job.base_version, folder / "model")),
-        method=job.method,
+        settings=job.hyperparameters,
         target=job.target or None,
+        device=device_name(member),
         threads=threads(member),
+        plan=plan_of(member),
+        resume=resume,
+        cache_dir=_cache_dir(member),
         **_data_paths(job, folder),
     )
 
@@ -151,7 +157,7 @@ def _fuse_spec(member: Member, folder: Path) -> FuseSpec:
 
 
 def plan_of(member: Member) -> dict:
-    """How the training is spread over the devices of the grant: as was planned, else with their gradients averaged."""
+    """How training is spread over the devices of the grant: as was planned, else with their gradients averaged."""
     job = member.job
     devices = granted_devices(member)
     if job.plan:
@@ -173,16 +179,24 @@ def held_devices(member: Member) -> list[tuple[str, int]]:
 
 
 def is_spread(member: Member) -> bool:
-    """Whether the job runs as several processes, one for each device."""
+    """Whether the runner starts the job as several processes, one for each device."""
     return member.job.kind == Job.Kind.TRAIN and member.job.allocation.devices_asked > 1
 
 
+def own_gpus(member: Member) -> list[int]:
+    """The GPUs of its machine that are all the job sees, by index; [] where it sees all and is told which is its own. A
+    compression starts its several processes itself."""
+    if member.job.kind not in SPREADING or member.job.allocation.devices_asked < 2:
+        return []
+    return [index for kind, index in held_devices(member) if kind == "cuda"]
+
+
 def device_name(member: Member) -> str:
-    """Where a gang's processes see no other devices than their own, each takes the one of its local rank."""
+    """Where processes see no other devices than their own, each takes the one of its local rank."""
     kind, index = next(iter(held_devices(member)), ("cpu", 0))
     if kind != "cuda":
         return "cpu"
-    return "cuda" if is_spread(member) else f"cuda:{index}"
+    return "cuda" if own_gpus(member) else f"cuda:{index}"
 
 
 def threads(member: Member) -> int:
@@ -236,10 +250,12 @@ def require_storage() -> None:
         raise StorageAway(str(error)) from error
 
 
-def store_folder(folder: Path) -> dict[str, Blob]:
-    """Every file below `folder` goes to storage; names are relative to it. Raises StorageAway, and StorageFull."""
+def store_folder(folder: Path, *, without: Path | None = None) -> dict[str, Blob]:
+    """Every file below `folder`, and not below `without`, goes to storage; names are relative to it. Raises
+    StorageAway, and StorageFull."""
     require_storage()  # a shared folder that is not mounted must not be made here
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    files = [path for path in files if without is None or not path.is_relative_to(without)]
     try:
         return {path.relative_to(folder).as_posix(): put_file(path) for path in files}
     except StorageFull:
@@ -248,7 +264,17 @@ def store_folder(folder: Path) -> dict[str, Blob]:
 
 
 def store_outputs(folder: Path) -> dict[str, Blob]:
-    return store_folder(folder / OUTPUT_FOLDER)
+    """Candidates have rows of their own."""
+    return store_folder(folder / OUTPUT_FOLDER, without=folder / CANDIDATE_FOLDER)
+
+
+def store_candidate(folder: Path, event: dict) -> dict[str, Blob] | None:
+    """{} of one that has no files; None of one that was made by an earlier attempt. Raises ValueError when the program
+    names a folder outside its candidates."""
+    if not event.get("folder"):
+        return {}
+    path = _below(folder, CANDIDATE_FOLDER, event["folder"])
+    return store_folder(path) if path.is_dir() else None
 
 
 def worth_storing(told: Sequence[dict]) -> list[dict]:
@@ -260,10 +286,14 @@ def worth_storing(told: Sequence[dict]) -> list[dict]:
 
 def store_checkpoint(folder: Path, event: dict) -> dict[str, Blob]:
     """Raises ValueError when the program names a folder outside its checkpoints."""
-    path = (folder / event["path"]).resolve()
-    if not path.is_relative_to((folder / CHECKPOINT_FOLDER).resolve()):
-        raise ValueError(f"{event['path']} is not below {CHECKPOINT_FOLDER}")
-    return store_folder(path)
+    return store_folder(_below(folder, CHECKPOINT_FOLDER, event["path"]))
+
+
+def _below(folder: Path, place: str, named: str) -> Path:
+    path = (folder / named).resolve()
+    if not path.is_relative_to((folder / place).resolve()):
+        raise ValueError(f"{named} is not below {place}")
+    return path
 
 
 def is_whole(files: Collection[str]) -> bool:

@@ -27,6 +27,7 @@ EXIT_FENCED = 76
 EVENTS_FILE = "events.jsonl"
 OUTPUT_FOLDER = "output"
 CHECKPOINT_FOLDER = "checkpoints"
+CANDIDATE_FOLDER = "output/candidates"
 MOST_KEPT_CHECKPOINTS = 50  # of those that are asked for beside the newest and the best
 
 IMAGE_CLASSIFICATION = "image_classification"

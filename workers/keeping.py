@@ -1,4 +1,4 @@
-"""Brings the checkpoints of one machine's part of an attempt into storage while its program runs."""
+"""Brings what a program makes on the way, checkpoints and candidates, into storage while it runs."""
 
 import logging
 import time
@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from apps.core.errors import StorageFull
 from apps.jobs import attempts
+from apps.jobs.candidates import record_candidate
 from apps.jobs.models import Member
 from workers import artifacts
 from workers.contract import CHECKPOINT_FAILED, CHECKPOINT_WRITTEN
@@ -82,3 +83,33 @@ class CheckpointKeeper:
         line = {"type": "log", "at": time.time(), "level": level, "message": message, "code": code}
         attempts.record_events(job_id=self.member.job_id, attempt=self.member.attempt, events=[line])
         self.is_storage_full = is_full
+
+
+class CandidateKeeper:
+    """Stores each candidate that a compression tells of, and writes it down; oldest first. `unstored` are events by
+    number, for the same batch may be heard twice."""
+
+    def __init__(self, member: Member, folder: Path) -> None:
+        self.member, self.folder = member, folder
+        self.unstored: dict[int, dict] = {}
+
+    def hear(self, events: Iterable[dict]) -> None:
+        self.unstored |= {event["number"]: event for event in events if event["type"] == "candidate"}
+
+    def store(self) -> None:
+        """While storage is away they wait; where it is full, a candidate leaves its figures alone."""
+        for number, event in list(self.unstored.items()):
+            try:
+                files = artifacts.store_candidate(self.folder, event)
+            except StorageFull as error:
+                logger.warning("candidate %d of %s cannot be stored: %s", number, self.member, error)
+                files, event = {}, event | {"notes": [*event.get("notes", []), str(error)]}
+            record_candidate(job_id=self.member.job_id, attempt=self.member.attempt, event=event, files=files)
+            self.unstored.pop(number)
+
+    def store_patiently(self) -> None:
+        """The same, where storage that is away puts it off. Raises nothing of storage's."""
+        try:
+            self.store()
+        except artifacts.StorageAway as error:
+            logger.warning("candidates of %s wait: %s", self.member, error)

@@ -44,11 +44,11 @@ from workers.contract import (
     write_spec,
 )
 from workers.fence import FENCE_VARIABLE
-from workers.keeping import CheckpointKeeper
+from workers.keeping import CandidateKeeper, CheckpointKeeper
 from workers.launcher import end_tree, launch, log_tail
 from workers.lease import AWAY, Lease, LeaseLost
 from workers.outcomes import Outcome, Over, failure_from_event, failure_of, killed_sentence, machine_failure
-from workers.parallel.launch import NodeOfGang, command, environment
+from workers.parallel.launch import NodeOfGang, command, environment, visible_devices
 from workers.tokens import program_token
 
 logger = logging.getLogger("lepton.runner")
@@ -85,6 +85,7 @@ class Runner:
         self.offset = 0
         self.is_offset_sure = True
         self.keeper = CheckpointKeeper(member, self.folder)
+        self.candidates = CandidateKeeper(member, self.folder)
         self.failure: dict | None = None
         self.has_stepped = False
         self.has_result = False
@@ -142,6 +143,7 @@ class Runner:
             return self._outcome(code)
         if not self.member.leads:
             return Outcome(E.SUCCEEDED)
+        self._with_storage(self.candidates.store)
         result, outputs = self._read_result(), self._with_storage(artifacts.store_outputs, self.folder)
         self._await_others()
         return Outcome(E.SUCCEEDED, result=result, outputs=outputs)
@@ -166,7 +168,7 @@ class Runner:
             cwd=settings.BASE_DIR,
             env={
                 **artifacts.python_environment(spec.threads),
-                **(environment(gang, _interfaces()) if gang else {}),
+                **(environment(gang, _interfaces()) if gang else visible_devices(artifacts.own_gpus(self.member))),
                 FENCE_VARIABLE: str(self.lease.path),
             },
             withheld=artifacts.SECRETS,
@@ -203,16 +205,15 @@ class Runner:
 
     def _gang(self) -> NodeOfGang:
         """Where its processes meet those of the other machines: the one that leads opens the place."""
-        devices = artifacts.held_devices(self.member)
         address = self.member.node.address or "127.0.0.1"
         gang = NodeOfGang(
             name=f"{self.job.pk}-{self.attempt}",
             rank=self.member.rank,
             nodes=others_of(self.member).count() + 1,
-            processes=len(devices),
+            processes=len(artifacts.held_devices(self.member)),
             endpoint=_free_endpoint(address) if self.member.leads else self._await_endpoint(),
             address=address,
-            indexes=[index for kind, index in devices if kind == "cuda"],
+            indexes=artifacts.own_gpus(self.member),
         )
         where = f"{gang.processes} processes at {address}"
         logger.info(
@@ -324,6 +325,7 @@ class Runner:
                 self.offset = attempts.bytes_read(job_id=self.job.pk, attempt=self.attempt)
                 self.is_offset_sure = True
             self._record_events()
+            self.candidates.store_patiently()
             self.keeper.store()
         except AWAY as error:
             self.is_offset_sure = False  # a batch may have been written whose receipt was lost
@@ -338,6 +340,7 @@ class Runner:
         self.has_result = self.has_result or any(event["type"] == "result" for event in events)
         if self.member.leads:
             self.keeper.hear(events)
+            self.candidates.hear(events)
             if not attempts.record_events(
                 job_id=self.job.pk, attempt=self.attempt, events=events, read_bytes=read_bytes
             ):

@@ -18,11 +18,14 @@ from rest_framework.response import Response
 from apps.accounts.access import require_write
 from apps.core.errors import Conflict, NotFound
 from apps.datasets.models import Dataset, DatasetVersion
+from apps.jobs.candidates import keep_candidate
+from apps.jobs.compressing import submit_compression
 from apps.jobs.continuing import clone_job, extend_training, terms_of
-from apps.jobs.models import Job, JobLog, Metric
+from apps.jobs.models import Candidate, Job, JobLog, Metric
 from apps.jobs.pausing import pause_job, resume_job
 from apps.jobs.plans import check_strategy, describe, plan_training
 from apps.jobs.serializers import (
+    CandidateSerializer,
     CloneInput,
     ExtendInput,
     JobDetailSerializer,
@@ -39,7 +42,6 @@ from apps.jobs.services import (
     cancel_job,
     change_terms,
     draft_training,
-    submit_compression,
     submit_fusion,
     submit_training,
 )
@@ -149,10 +151,9 @@ def _data_version(dataset: Dataset, number: int | None) -> DatasetVersion:
 
 
 def start_compression(request: Request, wanted: dict) -> Job:
-    method = wanted.get("method", "int8")
     version = _uncompressed(request, wanted)
     return submit_compression(
-        team=request.team, user=request.user, base_version=version, method=method, **_where(wanted)
+        team=request.team, user=request.user, base_version=version, settings=wanted["settings"], **_where(wanted)
     )
 
 
@@ -338,6 +339,29 @@ def answer_with(request: Request, pk: int, **options: Any) -> Response:
     return Response(JobDetailSerializer(job_of(request, pk), context={"request": request}).data, **options)
 
 
+class JobCandidates(ListAPIView):
+    """What a compression has made and measured so far, by number; 0 is the original."""
+
+    serializer_class, queryset = CandidateSerializer, Candidate.objects.none()
+
+    def get_queryset(self) -> QuerySet[Candidate]:
+        rows = job_of(self.request, self.kwargs["pk"]).candidates
+        return rows.select_related("node", "version__model").order_by("number")
+
+
+class JobCandidateKeep(GenericAPIView):
+    serializer_class = CandidateSerializer
+
+    @extend_schema(request=None, responses=CandidateSerializer)
+    def post(self, request: Request, pk: int, number: int) -> Response:
+        """Make a model version of a candidate, while the job runs or after its end; asking again changes nothing."""
+        require_write(request)
+        job = job_of(request, pk)
+        keep_candidate(job=job, number=number, user=request.user)
+        candidate = job.candidates.select_related("node", "version__model").get(number=number)
+        return Response(CandidateSerializer(candidate).data)
+
+
 class AfterListView(ListAPIView):
     """Rows of one job in the order they came, those after the id ?after=."""
 
@@ -376,6 +400,8 @@ api_urlpatterns = [
     path("jobs/<int:pk>/resume/", JobResume.as_view(), name="api_job_resume"),
     path("jobs/<int:pk>/clone/", JobClone.as_view(), name="api_job_clone"),
     path("jobs/<int:pk>/extend/", JobExtend.as_view(), name="api_job_extend"),
+    path("jobs/<int:pk>/candidates/", JobCandidates.as_view(), name="api_job_candidates"),
+    path("jobs/<int:pk>/candidates/<int:number>/keep/", JobCandidateKeep.as_view(), name="api_job_candidate_keep"),
     path("jobs/<int:pk>/metrics/", JobMetrics.as_view(), name="api_job_metrics"),
     path("jobs/<int:pk>/logs/", JobLogs.as_view(), name="api_job_logs"),
 ]

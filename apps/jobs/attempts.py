@@ -14,11 +14,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.core.storage import Blob
-from apps.core.version import code_version
 from apps.datasets.services import apply_report, reject_version
+from apps.jobs.candidates import adopt_chosen
 from apps.jobs.checkpoints import forget_repeated, forget_unfinished, sort_out
 from apps.jobs.endings import judge
 from apps.jobs.features import features_of, program_of
+from apps.jobs.lineage import lineage_of
 from apps.jobs.members import close_members, end_member, lock_attempt, make_members
 from apps.jobs.models import Checkpoint, Job, JobEvent, JobLog, Member, Metric
 from apps.jobs.services import move_job
@@ -209,7 +210,7 @@ def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob
         if job.kind == Job.Kind.PREPARE:
             apply_report(version=job.dataset_version, report=result, outputs=stored)
         elif _is_worth_keeping(job, result):
-            job.output_version = _register(job, result, outputs)
+            job.output_version = _make_version(job, result, outputs)
             job.save(update_fields=["output_version"])
         release_allocation(allocation=job.allocation)
         _learn_duration(job)
@@ -217,8 +218,8 @@ def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob
 
 
 def _is_worth_keeping(job: Job, result: dict) -> bool:
-    """A fusion whose model is no better than what it was made of ends well and leaves no version."""
-    return job.kind != Job.Kind.FUSE or result["verdict"] == IMPROVED
+    """A fusion or a compression that found nothing better ends well and leaves no version."""
+    return job.kind not in (Job.Kind.FUSE, Job.Kind.COMPRESS) or result["verdict"] == IMPROVED
 
 
 def _learn_duration(job: Job) -> None:
@@ -233,23 +234,11 @@ def _last_position(job: Job) -> dict:
     return {key: job.progress[key] for key in ("epoch", "epochs", "step", "steps") if key in job.progress}
 
 
-def _register(job: Job, result: dict, outputs: dict[str, Blob]) -> ModelVersion:
+def _make_version(job: Job, result: dict, outputs: dict[str, Blob]) -> ModelVersion:
     files = {name.removeprefix("model/"): blob for name, blob in outputs.items() if name.startswith("model/")}
-    version = job.dataset_version
-    lineage = {
-        "job_id": job.pk,
-        "dataset": str(version),
-        "dataset_version_id": version.pk,
-        "content_hash": version.content_hash,
-        "target": job.target,
-        "preset": job.preset,
-        "seed": job.hyperparameters.get("seed"),
-        "hyperparameters": job.hyperparameters,
-        "method": job.method,
-        "code_version": code_version(),
-    }
-    if job.continues_id:
-        lineage["continues"] = {"job_id": job.continues_id, "epoch": job.extends_epoch, "step": job.extends_step}
+    if job.kind == Job.Kind.COMPRESS:
+        return adopt_chosen(job=job, result=result, files=files)
+    lineage = lineage_of(job)
     if job.parts:
         shares = [model["weight"] for model in result["models"]]
         lineage["parts"] = [{**part, "weight": share} for part, share in zip(job.parts, shares, strict=True)]

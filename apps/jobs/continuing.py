@@ -13,6 +13,7 @@ from apps.accounts.models import User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, NotFound, Unprocessable
 from apps.datasets.models import DatasetVersion
+from apps.jobs.compressing import submit_compression
 from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Metric
 from apps.jobs.plans import AUTO
@@ -20,7 +21,6 @@ from apps.jobs.services import (
     ONE_DEVICE,
     queue_job,
     require_ready,
-    submit_compression,
     submit_fusion,
     submit_training,
 )
@@ -151,8 +151,8 @@ def clone_job(
     wanted: Wanted | None = None, changes: Mapping[str, Any],
 ) -> Job:  # fmt: skip
     """Run the job again. `changes` replaces some of model_name, task, target, preset, strategy and hyperparameters of a
-    training (of hyperparameters those that are named), method of a compression, method and model_name of a fusion.
-    Raises Conflict, and what a submit raises."""
+    training (of hyperparameters those that are named), settings of a compression (those that are named), method and
+    model_name of a fusion. Raises Conflict, and what a submit raises."""
     wanted = wanted or terms_of(job, user)
     where = {"demand": wanted.demand, "terms": replace(wanted.terms, estimate=None), "pool": wanted.pool}
     who = {"team": job.team, "user": user}
@@ -169,7 +169,8 @@ def clone_job(
             return submit_training(**who, version=version, **names, hyperparameters=own, **where)
         case Job.Kind.COMPRESS:
             base_version = _base(base_version or job.base_version)
-            return submit_compression(**who, base_version=base_version, **chosen("method"), **where)
+            settings = job.hyperparameters | dict(changes.get("settings", {}))
+            return submit_compression(**who, base_version=base_version, settings=settings, **where)
         case Job.Kind.FUSE:
             return submit_fusion(**who, versions=parts_of(job), **chosen("method", "model_name"), **where)
     raise Conflict(_("A check belongs to its upload. Upload the data again to check it."), code="cannot_clone")

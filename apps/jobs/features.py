@@ -13,14 +13,23 @@ def program_of(job: Job) -> str:
 
 def features_of(job: Job, devices: int, submitted_at: datetime) -> Features:
     """A job need not be saved yet. Its size is how often it goes through its data: a training once for each epoch that
-    it adds, a fusion once for each version."""
+    it adds, a fusion once for each version, a compression once for each candidate."""
     version, settings = job.dataset_version, job.hyperparameters
-    rounds = settings.get("epochs", len(job.parts) or 1) - job.extends_epoch
+    rounds = _candidates(job) if job.kind == Job.Kind.COMPRESS else settings.get("epochs", len(job.parts) or 1)
     return Features(
         submitted_at=submitted_at.timestamp(),
         devices=devices,
         team=str(job.team_id),
         user=str(job.created_by_id or ""),
         kind=f"{settings.get('model', '')} {job.model_name}",
-        data_bytes=round((version.size_bytes if version else 0) * rounds),
+        data_bytes=round((version.size_bytes if version else 0) * (rounds - job.extends_epoch)),
     )
+
+
+def _candidates(job: Job) -> int:
+    return len(job.hyperparameters.get("recipes", [])) or job.hyperparameters.get("trials", 1)
+
+
+def given_seconds(job: Job) -> float | None:
+    """The time that a compression was given; None of all else."""
+    return job.hyperparameters.get("seconds") if job.kind == Job.Kind.COMPRESS else None

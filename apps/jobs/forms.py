@@ -155,7 +155,7 @@ class LaunchForm(forms.Form):
         if version.kind == KIND_TABLE:
             self._add_table_choices()
         for field in self.hyperparameters:
-            self.fields[field.name] = _form_field(field, text_columns_of(version, self.target_column))
+            self.fields[field.name] = form_field(field, text_columns_of(version, self.target_column))
 
     def _fill_in(self, values: Mapping[str, str]) -> dict[str, str]:
         name = self._proposed_name()
@@ -211,7 +211,7 @@ class LaunchForm(forms.Form):
             if field.name in self.errors:
                 continue
             try:
-                value = field.check(_typed(field, cleaned[field.name]))
+                value = field.check(typed(field, cleaned[field.name]))
             except HyperparameterError as error:
                 self.add_error(field.name, error.message)
                 continue
@@ -250,7 +250,7 @@ class LaunchForm(forms.Form):
         settings = preset_values(self.task_name, self.preset_name)
         for field in self.hyperparameters:
             with contextlib.suppress(HyperparameterError):
-                settings[field.name] = field.check(_typed(field, str(self[field.name].value())))
+                settings[field.name] = field.check(typed(field, str(self[field.name].value())))
         return Job(
             team=team,
             created_by=user,
@@ -338,10 +338,10 @@ def _filled_from(values: Mapping[str, str]) -> dict[str, str]:
     return {name: shown(value) for name, value in filled.items()}
 
 
-def _form_field(field: Field, columns: list[tuple[str, str]]) -> forms.Field:
+def form_field(field: Field, columns: Sequence[tuple[str, str]] = ()) -> forms.Field:
     """The HTML side of a hyper-parameter; `Field.check` judges the value."""
     if field.type == "column":
-        widget = forms.Select(choices=columns)
+        widget = forms.Select(choices=list(columns))
         return forms.CharField(label=field.label, help_text=field.help, widget=widget, required=False)
     label = format_html("{} <code>{}</code>", field.label, field.name)
     if field.type in ("choice", "bool"):
@@ -353,7 +353,7 @@ def _form_field(field: Field, columns: list[tuple[str, str]]) -> forms.Field:
     return forms.CharField(label=label, help_text=field.help, widget=widget)
 
 
-def _typed(field: Field, text: str) -> Any:
+def typed(field: Field, text: str) -> Any:
     """The value a person meant; text that is no number goes on as it is, and the check says what was expected."""
     if field.type == "bool":
         return {"true": True, "false": False}.get(text, text)

@@ -8,6 +8,7 @@ from apps.accounts.models import Team
 from apps.datasets.models import DatasetVersion
 from apps.registry.models import ModelVersion
 from apps.resources.models import Allocation, Node
+from workers.contract import FAILED, NO_GAIN, OVER, WITHIN
 
 
 class Job(models.Model):
@@ -18,7 +19,8 @@ class Job(models.Model):
     `node` is the machine that leads. `plan` says how it is spread over its devices (workers/parallel/plan.py), {} is as
     usual; `prediction` what was expected of that plan when it was made, and why not of another (apps/jobs/plans.py).
     `parts` are the model versions that a fusion is made of, in the order they were given: [{"id", "name"}]. Like a
-    lineage it names what was there; a version that was deleted since leaves its name.
+    lineage it names what was there; a version that was deleted since leaves its name. `hyperparameters` of a
+    compression are its settings (workers/compression/recipes.py), and its `method` is SEARCH or RECIPE.
     """
 
     class Kind(models.TextChoices):
@@ -39,6 +41,8 @@ class Job(models.Model):
     ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
     ACTIVE = (Status.STARTING, Status.RUNNING)
     RESTING = (Status.PAUSED, *ENDED)  # they hold nothing, and wait for no hardware
+    PAUSABLE = (Kind.TRAIN, Kind.COMPRESS)  # they write checkpoints to go on from
+    SEARCH, RECIPE = "search", "recipe"
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="jobs")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
@@ -110,8 +114,7 @@ class Job(models.Model):
 
     @property
     def can_pause(self) -> bool:
-        """Only a training has checkpoints to go on from."""
-        return self.kind == self.Kind.TRAIN and not (self.is_resting or self.cancel_requested_at)
+        return self.kind in self.PAUSABLE and not (self.is_resting or self.cancel_requested_at)
 
     @property
     def was_preempted(self) -> bool:
@@ -273,3 +276,53 @@ class Checkpoint(models.Model):
     @property
     def size_bytes(self) -> int:
         return sum(file["bytes"] for file in self.files.values())
+
+
+class Candidate(models.Model):
+    """A smaller model that a compression made and measured; number 0 is the original as it was measured beside them.
+
+    `recipe` is its steps, `figures` what was measured on `node` (workers/compression), `files` maps names to {"sha256",
+    "bytes"} and is empty where it could not be made. `version` is the model version that it was kept as.
+    """
+
+    class Verdict(models.TextChoices):
+        WITHIN = WITHIN, _("Within the limit")
+        OVER = OVER, _("Loses too much")
+        NO_GAIN = NO_GAIN, _("No gain")
+        FAILED = FAILED, _("Could not be made")
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="candidates")
+    attempt = models.PositiveIntegerField()
+    number = models.PositiveIntegerField()
+    name = models.CharField(max_length=200)
+    recipe = models.JSONField(default=list, blank=True)
+    figures = models.JSONField(default=dict, blank=True)
+    verdict = models.CharField(max_length=10, choices=Verdict)
+    reason = models.TextField(blank=True)
+    notes = models.JSONField(default=list, blank=True)
+    files = models.JSONField(default=dict, blank=True)
+    node = models.ForeignKey(Node, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    version = models.OneToOneField(
+        ModelVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="candidate"
+    )
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="one_candidate_per_number_of_a_job")]
+        ordering = ["job", "number"]
+
+    def __str__(self) -> str:
+        return f"{self.name} (#{self.number} of job {self.job_id})"
+
+    @property
+    def is_original(self) -> bool:
+        return self.number == 0
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file["bytes"] for file in self.files.values())
+
+    @property
+    def can_be_kept(self) -> bool:
+        """It is a model of its own whose files are there."""
+        return not self.is_original and bool(self.files)

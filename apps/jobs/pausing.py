@@ -1,4 +1,4 @@
-"""Let a training rest, and let it go on. What rests has given everything back but its checkpoints."""
+"""Let a training or a compression rest, and let it go on. What rests has given everything back but what it stored."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ S = Job.Status
 
 @transaction.atomic
 def pause_job(*, job: Job, user: User | None) -> Job:
-    """Let a training rest. One that waits is paused at once; one that runs writes a checkpoint, gives its devices back
+    """Let a job rest. One that waits is paused at once; one that runs writes a checkpoint, gives its devices back
     and is paused within seconds. Raises Conflict for what has ended, is being stopped, or has no checkpoints."""
     job = Job.objects.select_for_update(of=("self",)).select_related("team", "allocation").get(pk=job.pk)
     if job.status == S.PAUSED:
@@ -40,9 +40,9 @@ def _require_pausable(job: Job) -> None:
         raise Conflict(_("This job has ended already."), code="already_ended")
     if job.cancel_requested_at:
         raise Conflict(_("This job is being stopped."), code="being_stopped")
-    if job.kind != Job.Kind.TRAIN:
+    if job.kind not in Job.PAUSABLE:
         raise Conflict(
-            _("Only trainings can be paused; this job would have to begin anew. Cancel it instead."),
+            _("Only trainings and compressions can be paused; this job would have to begin anew. Cancel it instead."),
             code="cannot_pause",
         )
 

@@ -7,19 +7,24 @@ from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.jobs.models import Checkpoint, Job
+from apps.jobs.models import Candidate, Checkpoint, Job
 from apps.jobs.plan_words import note_words, verdict_words
 from apps.jobs.plans import AUTO, CHOICES, measured_step
 from apps.jobs.waiting import Waiting, help_for, holders_of, waiting_of
+from apps.registry.models import ModelVersion
 from apps.resources.market import MOST_BID
 from apps.resources.models import Device
 from apps.resources.nodes import pool_named
 from apps.resources.refusals import MOST_CORES, MOST_GB
 from apps.resources.wanted import PRIORITIES, Wanted, wanted_of
 
+METHOD_OF_A_RECIPE = gettext_lazy(
+    'Name the methods in settings.recipes: [[{"method": "quantise"}]]; without any, it searches.'
+)
 NEEDED = {Job.Kind.TRAIN: "dataset", Job.Kind.COMPRESS: "model", Job.Kind.FUSE: "versions"}
 
 
@@ -72,7 +77,8 @@ class ModelVersionInput(serializers.Serializer):
 
 
 class JobInput(WantedInput):
-    """What to run, and where and how. `dataset` for train; `model` for compress; `versions` for fuse."""
+    """What to run, and where and how. `dataset` for train; `model` and `settings` for compress; `versions` and `method`
+    for fuse."""
 
     kind = serializers.ChoiceField(choices=["train", "compress", "fuse"])
     dataset = ReferenceField(required=False)
@@ -85,6 +91,7 @@ class JobInput(WantedInput):
     preset = serializers.CharField(required=False, default="balanced")
     strategy = serializers.ChoiceField(required=False, choices=list(CHOICES), default=AUTO)
     hyperparameters = serializers.DictField(required=False, default=dict)
+    settings = serializers.DictField(required=False, default=dict)
     method = serializers.CharField(required=False)
 
     def validate(self, attrs: dict) -> dict:
@@ -92,6 +99,8 @@ class JobInput(WantedInput):
         needed = NEEDED[attrs["kind"]]
         if needed not in attrs:
             raise serializers.ValidationError({needed: _("This is needed for a job of this kind.")})
+        if attrs["kind"] == Job.Kind.COMPRESS and "method" in attrs:
+            raise serializers.ValidationError({"method": METHOD_OF_A_RECIPE})
         return attrs
 
 
@@ -107,7 +116,7 @@ class PlanInput(WantedInput):
 
 class CloneInput(WantedInput):
     """What is to be otherwise than in the job that is run again; what is left out stays. Of `hyperparameters` only
-    those that are named change."""
+    and of `settings` those that are named change."""
 
     dataset = ReferenceField(required=False)
     model = ReferenceField(required=False)
@@ -118,6 +127,7 @@ class CloneInput(WantedInput):
     preset = serializers.CharField(required=False)
     strategy = serializers.ChoiceField(required=False, choices=list(CHOICES))
     hyperparameters = serializers.DictField(required=False)
+    settings = serializers.DictField(required=False)
     method = serializers.CharField(required=False)
 
 
@@ -136,6 +146,49 @@ class CheckpointSerializer(serializers.ModelSerializer):
     class Meta:
         model = Checkpoint
         fields = ["id", "epoch", "step", "score", "metrics", "bytes", "is_latest", "is_best", "is_kept", "created_at"]
+
+
+class CandidateSerializer(serializers.ModelSerializer):
+    """A smaller model that a compression made and measured; number 0 is the original. `figures` are empty where it
+    could not be made; `model` is the version it was kept as."""
+
+    node = serializers.SerializerMethodField()
+    bytes = serializers.IntegerField(source="size_bytes")
+    files = serializers.SerializerMethodField()
+    model = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Candidate
+        fields = [
+            "number",
+            "name",
+            "recipe",
+            "figures",
+            "verdict",
+            "reason",
+            "notes",
+            "node",
+            "bytes",
+            "files",
+            "model",
+        ]
+
+    def get_node(self, candidate: Candidate) -> str | None:
+        """The machine it was measured on."""
+        return candidate.node.name if candidate.node else None
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_files(self, candidate: Candidate) -> list[str]:
+        """The names of its files."""
+        return sorted(candidate.files)
+
+    def get_model(self, candidate: Candidate) -> dict | None:
+        """{"id", "name", "version"}"""
+        return model_reference(candidate.version)
+
+
+def model_reference(version: ModelVersion | None) -> dict | None:
+    return {"id": version.model_id, "name": version.model.name, "version": version.number} if version else None
 
 
 class Terms(serializers.Serializer):
@@ -349,8 +402,7 @@ class JobSerializer(serializers.ModelSerializer):
 
     def get_model(self, job: Job) -> dict | None:
         """The model version it made: {"id", "name", "version"}."""
-        made = job.output_version
-        return {"id": made.model_id, "name": made.model.name, "version": made.number} if made else None
+        return model_reference(job.output_version)
 
     def get_failure(self, job: Job) -> dict | None:
         return job.failure or None

@@ -15,7 +15,7 @@ from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
 from apps.datasets.models import DatasetVersion
 from apps.jobs.checkpoints import sort_out
-from apps.jobs.features import features_of, program_of
+from apps.jobs.features import features_of, given_seconds, program_of
 from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.plans import AUTO, MOST_SPREAD, SPREADABLE, check_strategy, describe, plan_training
@@ -44,10 +44,10 @@ TASKS_OF_KIND = {
     KIND_IMAGES: (IMAGE_CLASSIFICATION,),
     KIND_TABLE: (TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION),
 }
-COMPRESSION_METHODS = ("int8",)
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
 MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # unless spread
+SPREADING = (Job.Kind.TRAIN, Job.Kind.COMPRESS)  # programs that know several processes, for the tasks of SPREADABLE
 S = Job.Status
 MAY_BECOME = {
     S.STARTING: (S.QUEUED,),
@@ -164,53 +164,6 @@ def _training_fields(
     }
 
 
-def submit_compression(
-    *,
-    team: Team,
-    user: User | None,
-    base_version: ModelVersion,
-    method: str = "int8",
-    demand: Demand = ONE_DEVICE,
-    terms: Terms = USUAL_TERMS,
-    pool: Pool | None = None,
-) -> Job:
-    """Queue a compression of `base_version`. Raises Unprocessable or Conflict."""
-    if method not in COMPRESSION_METHODS:
-        raise Unprocessable(
-            _('There is no compression method "%(method)s". Choose one of: %(known)s.')
-            % {"method": method, "known": ", ".join(COMPRESSION_METHODS)},
-            code="unknown_method",
-            field="method",
-        )
-    if "compression" in base_version.meta:
-        raise Conflict(_("This version is compressed already. Start from its parent."), code="already_compressed")
-    version = DatasetVersion.objects.filter(
-        dataset__team=team, pk=base_version.lineage.get("dataset_version_id")
-    ).first()
-    if version is None:
-        raise Conflict(
-            _("The data this model was trained on is gone, so what compression costs could not be measured."),
-            code="data_gone",
-        )
-    with transaction.atomic():
-        job = queue_job(
-            team=team,
-            user=user,
-            wanted=Wanted(pool or default_pool(), demand, terms),
-            kind=Job.Kind.COMPRESS,
-            name=_("Compress %(version)s") % {"version": base_version},
-            dataset_version=version,
-            base_version=base_version,
-            task=base_version.model.task,
-            target=base_version.lineage.get("target", ""),
-            model_name=base_version.model.name,
-            method=method,
-        )
-        details = {"model": str(base_version), "method": method}
-        record_audit(team=team, actor=user, action="job.compress", target=str(job), details=details)
-    return job
-
-
 def submit_fusion(
     *,
     team: Team,
@@ -283,12 +236,16 @@ def plan_job(job: Job, wanted: Wanted, strategy: str) -> Wanted:
 
 def most_devices(job: Job) -> int:
     """How many devices its program can use."""
-    return MOST_SPREAD if job.kind == Job.Kind.TRAIN and job.task in SPREADABLE else MOST_DEVICES[job.kind]
+    return MOST_SPREAD if job.kind in SPREADING and job.task in SPREADABLE else MOST_DEVICES[job.kind]
 
 
 def expected_duration(job: Job, wanted: Wanted) -> Expectation:
-    """How long the job will run in all, from what the pool has learned; it need not be saved yet."""
-    return expect_duration(wanted.pool, program_of(job), features_of(job, wanted.demand.devices, timezone.now()))
+    """How long the job will run in all, from what the pool has learned; it need not be saved yet. Where nothing has
+    been learned, no longer than the time it was given."""
+    features = features_of(job, wanted.demand.devices, timezone.now())
+    expected = expect_duration(wanted.pool, program_of(job), features)
+    longest = given_seconds(job)
+    return expected if expected.seen or longest is None else expected.at_most(longest)
 
 
 def check_submit(*, job: Job, wanted: Wanted, user: User | None) -> None:

@@ -4,7 +4,7 @@ import csv
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -18,9 +18,11 @@ from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.core.spreadsheets import harmless
 from apps.datasets.models import DatasetVersion
-from apps.jobs import curves, fused, measurements, results
+from apps.jobs import curves, fused, results
 from apps.jobs.checkpoints import checkpoint_trouble, listed_checkpoints
+from apps.jobs.compression_views import candidates_context
 from apps.jobs.continuing import USUAL_EPOCHS, checkpoints_to_extend, extend_training
+from apps.jobs.finding import MAX_DIGITS, jobs_of, read_id, versions_of
 from apps.jobs.forms import FuseForm, LaunchForm, values_of_job
 from apps.jobs.fusing import existing_parts
 from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
@@ -36,7 +38,6 @@ from apps.jobs.services import (
     cancel_job,
     change_terms,
     most_devices,
-    submit_compression,
     submit_fusion,
     submit_training,
 )
@@ -52,7 +53,6 @@ from workers.training.hyperparameters import PRESETS, RESTART_SHARE
 PAGE_SIZE = 25
 LOG_LINES = 200
 SHOWN_EXTENSIONS = 3
-MAX_DIGITS = 18  # of an id
 FORM_PAGE = "jobs/new.html"
 FORM_PARTIALS = {
     "settings": "jobs/_settings.html",
@@ -69,18 +69,6 @@ COLUMNS = (
     ("created", gettext_lazy("Created")),
     ("duration", gettext_lazy("Time")),
 )
-
-
-def jobs_of(request: HttpRequest) -> QuerySet[Job]:
-    return Job.objects.filter(team=request.team).select_related(
-        "created_by",
-        "node",
-        "allocation__pool",
-        "dataset_version__dataset",
-        "base_version__model",
-        "output_version__model",
-        "continues",
-    )
 
 
 # The list
@@ -141,7 +129,7 @@ def new(request: HttpRequest) -> HttpResponse:
     version_id = values.get("dataset_version", "")
     if not version_id and "clone" not in values:
         return _choose_data(request)
-    cloned = get_object_or_404(jobs_of(request), pk=_number(values["clone"])) if "clone" in values else None
+    cloned = get_object_or_404(jobs_of(request), pk=read_id(values["clone"])) if "clone" in values else None
     version = _version(request, version_id or cloned.dataset_version_id)
     if version.status != DatasetVersion.Status.READY:
         return render(request, "jobs/data_not_ready.html", {"version": version}, status=409)
@@ -163,15 +151,9 @@ def new(request: HttpRequest) -> HttpResponse:
     return render(request, template, _launch_context(request, form, where))
 
 
-def _number(text: str) -> int:
-    if not str(text).isdecimal() or len(str(text)) > MAX_DIGITS:
-        raise Http404
-    return int(text)
-
-
 def _version(request: HttpRequest, version_id: str | int) -> DatasetVersion:
     versions = DatasetVersion.objects.filter(dataset__team=request.team).select_related("dataset")
-    return get_object_or_404(versions, pk=_number(version_id))
+    return get_object_or_404(versions, pk=read_id(version_id))
 
 
 def _choose_data(request: HttpRequest) -> HttpResponse:
@@ -239,25 +221,6 @@ def _plan_context(planned: Planned | None) -> dict:
     return {"plan": read_plan(prediction), "planned_others": others_of(prediction) if prediction else []}
 
 
-@require_POST
-def compress(request: HttpRequest) -> HttpResponse:
-    """Start a compression of the model version with the id `version`."""
-    require_write(request)
-    versions = ModelVersion.objects.filter(model__team=request.team).select_related("model")
-    version = get_object_or_404(versions, pk=_number(request.POST.get("version", "")))
-    wanted = read_changes(request.POST, Wanted(default_pool(), ONE_DEVICE))
-    job = submit_compression(
-        team=request.team,
-        user=request.user,
-        base_version=version,
-        method=request.POST.get("method", "int8"),
-        demand=wanted.demand,
-        terms=wanted.terms,
-        pool=wanted.pool,
-    )
-    return redirect("jobs:detail", job.pk)
-
-
 def fuse(request: HttpRequest) -> HttpResponse:
     """Choose what to fuse and how: ?version= ids that are chosen already, ?model= where none is."""
     require_write(request)
@@ -285,10 +248,10 @@ def fuse(request: HttpRequest) -> HttpResponse:
 
 def _start_of_fusion(request: HttpRequest, values: QueryDict) -> ModelVersion:
     """The first version that is chosen, else the newest of the model: what others must go with."""
-    versions = ModelVersion.objects.filter(model__team=request.team).select_related("model")
+    versions = versions_of(request)
     if chosen := values.getlist("version"):
-        return get_object_or_404(versions, pk=_number(chosen[0]))
-    newest = versions.filter(model=_number(values.get("model", ""))).exclude(meta__has_key="compression")
+        return get_object_or_404(versions, pk=read_id(chosen[0]))
+    newest = versions.filter(model=read_id(values.get("model", ""))).exclude(meta__has_key="compression")
     return get_object_or_404(newest.order_by("-number")[:1])
 
 
@@ -356,8 +319,8 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         report = job.dataset_version.report if job.dataset_version else {}
         columns = [column["name"] for column in report.get("columns", [])]
         context["results"] = results.read(job.result, job.outputs, columns)
-    if job.status == Job.Status.SUCCEEDED and job.kind == Job.Kind.COMPRESS:
-        context["measured"] = measurements.read(job.result)
+    if job.kind == Job.Kind.COMPRESS:
+        context |= candidates_context(request, job)
     if job.kind == Job.Kind.FUSE:
         context["parts"] = _parts(job)
         if job.status == Job.Status.SUCCEEDED:
@@ -384,7 +347,7 @@ def job_seconds(job: Job) -> float | None:
 def metrics(request: HttpRequest, pk: int) -> JsonResponse:
     """The curves' new points after the metric id ?after=."""
     job = get_object_or_404(Job, pk=pk, team=request.team)
-    after = _number(request.GET.get("after", "0"))
+    after = read_id(request.GET.get("after", "0"))
     rows = job.metrics.filter(pk__gt=after).exclude(name__startswith=FINAL).order_by("pk")
     return JsonResponse(curves.increment(rows[: curves.POINTS_PER_ANSWER + 1], is_resting=job.is_resting))
 
@@ -435,7 +398,7 @@ def extend(request: HttpRequest, pk: int) -> HttpResponse:
         job=job,
         user=request.user,
         epochs=int(epochs) if epochs.isdecimal() and len(epochs) <= MAX_DIGITS else 0,
-        checkpoint_id=_number(checkpoint) if checkpoint else None,
+        checkpoint_id=read_id(checkpoint) if checkpoint else None,
     )
     return redirect("jobs:detail", made.pk)
 

@@ -11,7 +11,6 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from apps.registry.models import ModelVersion
 from workers.contract import IMAGE_CLASSIFICATION
 
 FILE_MODE = 0o644 << 16
@@ -79,10 +78,10 @@ def _blocks(source: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-def texts_of(version: ModelVersion) -> dict[str, str]:
-    """What goes into the ZIP beside the version's own files, by name."""
-    code = SHARED_CODE + (IMAGE_CODE if version.model.task == IMAGE_CLASSIFICATION else TABLE_CODE)
-    texts = {"README.md": readme(version), PROGRAM: _source("workers/inference/predict.py")}
+def texts_of(title: str, task: str, meta: dict, metrics: dict) -> dict[str, str]:
+    """What goes into the ZIP beside a model's own files, by name."""
+    code = SHARED_CODE + (IMAGE_CODE if task == IMAGE_CLASSIFICATION else TABLE_CODE)
+    texts = {"README.md": readme(title, task, meta, metrics), PROGRAM: _source("workers/inference/predict.py")}
     return texts | {name: _source(name) for name in code}
 
 
@@ -90,12 +89,12 @@ def _source(name: str) -> str:
     return (settings.BASE_DIR / name).read_text(encoding="utf-8")
 
 
-def readme(version: ModelVersion) -> str:
+def readme(title: str, task: str, meta: dict, metrics: dict) -> str:
     """How to ask the model, what it takes, and how good it is."""
-    is_image = version.model.task == IMAGE_CLASSIFICATION
+    is_image = task == IMAGE_CLASSIFICATION
     packages, asked = ("numpy pillow onnxruntime", "picture.jpg") if is_image else ("numpy onnxruntime", "rows.csv")
     lines = [
-        f"# {version}",
+        f"# {title}",
         "",
         "A model made with Lepton, with the program that asks it. It needs Python 3.11 or newer and nothing else of Lepton.",
         "",
@@ -108,10 +107,10 @@ def readme(version: ModelVersion) -> str:
         "",
         "## What it takes",
         "",
-        *_input_lines(version.meta, is_image),
+        *_input_lines(meta, is_image),
         "",
     ]
-    return "\n".join([*lines, *_quality_lines(version.metrics)])
+    return "\n".join([*lines, *_quality_lines(metrics)])
 
 
 def _input_lines(meta: dict, is_image: bool) -> list[str]:

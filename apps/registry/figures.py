@@ -38,6 +38,7 @@ FILE_PURPOSES = {
     "sample.png": _("an input to try it with"),
     "sample.json": _("an input to try it with"),
 }
+DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}
 HEADLINES = ("accuracy", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
 
 

@@ -9,7 +9,8 @@ from django.views.decorators.http import require_GET
 from apps.core.files import Streamed, blob_response
 from apps.core.templatetags.lepton import in_bytes
 from apps.registry.bundles import texts_of, zip_files
-from apps.registry.figures import Difference, compare, figures, headline, share_text
+from apps.registry.costs import compare_measured
+from apps.registry.figures import DOWNLOADS, Difference, compare, figures, headline, share_text
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.metering import metered
 from workers.contract import TEXT_CLASSIFICATION
@@ -17,7 +18,8 @@ from workers.contract import TEXT_CLASSIFICATION
 
 def versions_of(request: HttpRequest) -> QuerySet[ModelVersion]:
     versions = ModelVersion.objects.filter(model__team=request.team)
-    return versions.select_related("model", "parent", "produced_by__created_by").prefetch_related("deployments")
+    made_by = ("produced_by__created_by", "candidate__job__created_by")
+    return versions.select_related("model", "parent", *made_by).prefetch_related("deployments")
 
 
 @require_GET
@@ -73,20 +75,35 @@ def compare_versions(left: ModelVersion, right: ModelVersion) -> list[Difference
 @require_GET
 def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     found = get_object_or_404(versions_of(request), model=pk, number=number)
+    artifacts = list(found.artifacts.all())
     splits = ((split, figures(found.metrics.get(split))) for split in ("test", "val", "train"))
     context = {
         "version": found,
         "model": found.model,
         "headline": headline(found.metrics),
         "splits": [(split, values) for split, values in splits if values],
-        "artifacts": list(found.artifacts.all()),
-        "smaller": found.children.exclude(lineage__method="").select_related("model").order_by("number").first(),
+        "artifacts": artifacts,
+        "downloads": [(item.name, DOWNLOADS[item.name]) for item in artifacts if item.name in DOWNLOADS],
+        "smaller": found.children.exclude(lineage__method="").select_related("model").order_by("-number").first(),
         "parts": parts_of(found),
         "compressing": found.jobs_based_on_it.filter(kind="compress", finished_at=None).first(),
         "deployments": list(found.deployments.all()),
-        "job": getattr(found, "produced_by", None),
+        "job": _job_of(found),
+        "compared": compare_measured(*_before_and_after(found)),
     }
     return render(request, "registry/version.html", context)
+
+
+def _job_of(version: ModelVersion):
+    """The job that made it, or whose candidate was kept; None where it is gone."""
+    candidate = getattr(version, "candidate", None)
+    return getattr(version, "produced_by", None) or (candidate and candidate.job)
+
+
+def _before_and_after(version: ModelVersion) -> tuple[dict, dict]:
+    """What a compression measured of the original and of this version; empty where it was not compressed."""
+    compression = version.lineage.get("compression") or {}
+    return compression.get("before", {}), compression.get("after", {})
 
 
 def parts_of(version: ModelVersion) -> list[dict]:
@@ -115,7 +132,9 @@ def bundle(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
     files = list(found.artifacts.values_list("name", "sha256"))
     if not files:
         raise Http404
-    blocks = zip_files(files, texts_of(found), found.created_at.timetuple()[:6])
+    blocks = zip_files(
+        files, texts_of(str(found), found.model.task, found.meta, found.metrics), found.created_at.timetuple()[:6]
+    )
     response = Streamed(blocks, content_type="application/zip")
     name = slugify(found.model.name) or "model"
     response["Content-Disposition"] = f'attachment; filename="{name}-v{found.number}.zip"'

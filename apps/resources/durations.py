@@ -23,6 +23,8 @@ FIRST_GUESSES: Mapping[str, tuple[float, ...]] = {
     "": (15.0, 30.0, 60.0, 300.0, 1800.0),
     "prepare": (2.0, 4.0, 6.0, 12.0, 60.0),
     "compress": (10.0, 20.0, 30.0, 60.0, 180.0),
+    "compress image_classification": (30.0, 60.0, 120.0, 300.0, 900.0),
+    "compress image_classification search": (120.0, 300.0, 600.0, 1200.0, 3600.0),
     "fuse": (10.0, 20.0, 30.0, 60.0, 180.0),
     "train image_classification fast": (15.0, 30.0, 45.0, 60.0, 180.0),
     "train image_classification balanced": (60.0, 120.0, 180.0, 300.0, 900.0),
@@ -38,6 +40,15 @@ class Expectation:
 
     estimate: Estimate
     seen: int
+
+    def at_most(self, seconds: float) -> "Expectation":
+        """The same for work that is given no more than so long."""
+        known = self.estimate
+        low, median, high = (
+            min(value, seconds) for value in (known.low_seconds, known.median_seconds, known.high_seconds)
+        )
+        durations = tuple(min(value, seconds) for value in known.durations)
+        return Expectation(Estimate(low, median, high, durations), self.seen)
 
 
 def expect_duration(pool: Pool, program: str, features: Features) -> Expectation:

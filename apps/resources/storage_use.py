@@ -35,13 +35,16 @@ UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM job
     CROSS JOIN jsonb_each(j.outputs) o
 UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM jobs_checkpoint c
     JOIN jobs_job j ON j.id = c.job_id CROSS JOIN jsonb_each(c.files) o
+UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM jobs_candidate c
+    JOIN jobs_job j ON j.id = c.job_id CROSS JOIN jsonb_each(c.files) o
 """
 ONE = f"SELECT coalesce(sum(size_bytes), 0)::bigint FROM ({KEPT}) kept WHERE team_id = %s"
 ALL = f"SELECT team_id, sum(size_bytes)::bigint FROM ({KEPT}) kept GROUP BY team_id"
 
 
 def storage_bytes(team: Team | int) -> int:
-    """What the team's data, models, job outputs and checkpoints take, and its uploads under way as announced."""
+    """What the team's data, models, job outputs, checkpoints and candidates take, and its uploads under way as
+    announced."""
     with connection.cursor() as cursor:
         cursor.execute(ONE, [team if isinstance(team, int) else team.pk])
         return cursor.fetchone()[0]

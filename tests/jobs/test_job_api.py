@@ -148,7 +148,7 @@ def test_a_compression_takes_the_newest_version_that_is_not_compressed(member, v
     assert Job.objects.get(pk=response.json()["id"]).base_version == trained
     again = post(member, kind="compress", model="Digits", version=2)
     assert (again.status_code, again.json()["error"]["code"]) == (409, "already_compressed")
-    assert post(member, kind="compress", model="Digits", method="magic").json()["error"]["code"] == "unknown_method"
+    assert post(member, kind="compress", model="Digits", method="int8").json()["error"]["field"] == "method"
     assert post(member, kind="compress").json()["error"]["field"] == "model"
 
 

@@ -5,7 +5,6 @@ import pytest
 from apps.core.htmx import STOP_POLLING
 from apps.jobs import attempts
 from apps.jobs.models import Checkpoint, Job, Metric
-from apps.jobs.services import submit_compression
 from apps.resources.nodes import default_pool
 from apps.resources.planning import schedule_pool
 from tests.jobs.making import fail, log, make_node, make_version, metric, report, run, submit, succeed
@@ -163,7 +162,6 @@ def test_a_viewer_sees_a_job_and_cannot_cancel_it(viewer, job):
 
 def test_nothing_is_changed_by_a_get(member, job):
     assert member.page.get(f"/jobs/{job.pk}/cancel/").status_code == 405
-    assert member.page.get("/jobs/compress/").status_code == 405
 
 
 def test_a_foreign_job_is_not_found(stranger, job):
@@ -172,29 +170,6 @@ def test_a_foreign_job_is_not_found(stranger, job):
     assert stranger.page.post(f"/jobs/{job.pk}/cancel/").status_code == 404
     job.refresh_from_db()
     assert job.status == Job.Status.QUEUED
-
-
-def test_a_compression_shows_before_and_after_with_ratios_and_verdict(member, job, node, tmp_path):
-    trained = succeed(run(job, node), tmp_path).output_version
-    compressing = run(submit_compression(team=member.team, user=member.user, base_version=trained), node)
-    before = {"accuracy": 0.98, "bytes": 700_000, "latency_p50_ms": 0.9, "throughput": 1000.0}
-    after = {"accuracy": 0.97, "bytes": 200_000, "latency_p50_ms": 1.2, "throughput": 1010.0}
-    result = {"before": before, "after": after, "verdict": "improved", "reasons": ["The files are smaller."],
-              "metrics": {"test": {"accuracy": 0.97}}, "meta": {}}  # fmt: skip
-    assert attempts.succeed_job(job=compressing, attempt=1, result=result, outputs={})
-    page = page_of(member, compressing)
-    for words in ("700.0 kB", "200.0 kB", "3.5 × smaller", "1.3 × slower", "the same", "−1.0 pp", "Worth having"):
-        assert words in page
-    assert "The files are smaller." in page and "Latency, median" in page
-
-
-def test_a_click_compresses_and_a_viewers_does_not(member, viewer, stranger, job, node, tmp_path):
-    version = succeed(run(job, node), tmp_path).output_version
-    assert viewer.page.post("/jobs/compress/", {"version": version.pk}).status_code == 403
-    assert stranger.page.post("/jobs/compress/", {"version": version.pk}).status_code == 404
-    response = member.page.post("/jobs/compress/", {"version": version.pk})
-    made = Job.objects.get(kind=Job.Kind.COMPRESS)
-    assert response.url == f"/jobs/{made.pk}/" and made.base_version == version
 
 
 def test_the_timeline_says_who_when_and_why(member, job, node):

@@ -12,9 +12,8 @@ from apps.datasets.models import Dataset, DatasetVersion
 from apps.jobs import attempts
 from apps.jobs.members import renew_lease
 from apps.jobs.models import Job, Member, Metric
-from apps.jobs.services import cancel_job, move_job, submit_compression, submit_prepare, submit_training
+from apps.jobs.services import cancel_job, move_job, submit_prepare, submit_training
 from apps.jobs.tasks import may_reap, tick
-from apps.registry.models import ModelVersion
 from apps.resources.models import Device, Quota
 from apps.resources.nodes import default_pool, register_node
 from apps.resources.planning import schedule_pool
@@ -235,14 +234,6 @@ def test_a_failed_check_rejects_the_version_with_the_reason(version, node):
     attempts.fail_job(job=running, attempt=1, failure=failure)
     version.refresh_from_db()
     assert (version.status, version.error_code) == (DatasetVersion.Status.REJECTED, "one_class")
-
-
-def test_a_compressed_version_is_not_compressed_again(job, node, team, user):
-    running = start(job, node)
-    attempts.succeed_job(job=running, attempt=1, result={"meta": {"compression": {"method": "int8"}}}, outputs={})
-    with pytest.raises(Conflict) as caught:
-        submit_compression(team=team, user=user, base_version=ModelVersion.objects.get())
-    assert caught.value.code == "already_compressed"
 
 
 def test_a_team_at_its_limit_holds_up_nobody_elses_data(team, version, job):

@@ -10,10 +10,11 @@ from apps.accounts.models import AuditEvent
 from apps.core.errors import Conflict, QuotaExceeded
 from apps.core.htmx import STOP_POLLING
 from apps.jobs import attempts
+from apps.jobs.compressing import submit_compression
 from apps.jobs.members import renew_lease
 from apps.jobs.models import Job, Member
 from apps.jobs.pausing import pause_job, resume_job
-from apps.jobs.services import active_jobs, cancel_job, submit_compression, submit_prepare
+from apps.jobs.services import active_jobs, cancel_job, submit_fusion, submit_prepare
 from apps.jobs.tasks import tick
 from apps.resources.models import Allocation, Budget, Device, Quota, Share, UsageRecord
 from apps.resources.nodes import default_pool
@@ -180,15 +181,27 @@ def test_asking_twice_is_asking_once(member, running):
     assert pause_job(job=running, user=member.user).status == S.PAUSED
 
 
-def test_only_a_training_that_has_not_ended_can_be_paused(member, running, tmp_path):
+def test_only_what_writes_checkpoints_and_has_not_ended_can_be_paused(member, running, tmp_path):
     version = make_version(member.team, "New", status="checking")
     check = submit_prepare(version=version)
     done = succeed(running, tmp_path)
-    compression = submit_compression(team=member.team, user=member.user, base_version=done.output_version)
-    for job, code in ((check, "cannot_pause"), (compression, "cannot_pause"), (done, "already_ended")):
+    parts = [
+        done.output_version,
+        succeed(run(submit(member.team, version=done.dataset_version), make_node()), tmp_path).output_version,
+    ]
+    fusion = submit_fusion(team=member.team, user=member.user, versions=parts, method="ensemble")
+    for job, code in ((check, "cannot_pause"), (fusion, "cannot_pause"), (done, "already_ended")):
         with pytest.raises(Conflict) as caught:
             pause_job(job=job, user=member.user)
         assert caught.value.code == code
+
+
+def test_a_compression_rests_and_goes_on_like_a_training(member, running, tmp_path):
+    trained = succeed(running, tmp_path).output_version
+    compression = submit_compression(team=member.team, user=member.user, base_version=trained)
+    assert pause_job(job=compression, user=member.user).status == S.PAUSED
+    assert "This compression is paused." in member.page.get(f"/jobs/{compression.pk}/").content.decode()
+    assert resume_job(job=compression, user=member.user).status == S.QUEUED
 
 
 def test_who_paused_and_resumed_is_on_record(member, running):

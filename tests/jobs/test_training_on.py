@@ -5,10 +5,11 @@ import pytest
 from apps.accounts.models import AuditEvent
 from apps.core.errors import Conflict, NotFound, Unprocessable
 from apps.jobs import attempts
+from apps.jobs.compressing import submit_compression
 from apps.jobs.continuing import extend_training
 from apps.jobs.features import features_of
 from apps.jobs.models import Job
-from apps.jobs.services import cancel_job, submit_compression, submit_prepare
+from apps.jobs.services import cancel_job, submit_prepare
 from apps.resources.models import Quota
 from apps.resources.nodes import default_pool
 from tests.jobs.making import fail, make_node, make_table, make_version, metric, report, run, store, submit, succeed
@@ -206,7 +207,7 @@ def test_other_data_can_be_named(member, done):
 
 def test_a_compression_can_be_cloned_and_a_check_cannot(member, done):
     compression = submit_compression(team=member.team, user=member.user, base_version=done.output_version)
-    assert clone(member, compression)["method"] == "int8"
+    assert clone(member, compression)["method"] == "search"
     check = submit_prepare(version=make_version(member.team, "New", status="checking"))
     assert clone(member, check, status=409)["error"]["code"] == "cannot_clone"
 

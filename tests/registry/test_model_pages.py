@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.deployments.models import Deployment
-from apps.jobs.services import submit_compression
+from apps.jobs.compressing import submit_compression
 from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
 from tests.jobs.making import TEST_FIGURES, make_node, make_version, run, store, submit, succeed
@@ -75,9 +75,9 @@ def test_a_version_tells_where_it_comes_from(member, trained):
     assert "97.5 %" in page and "8 × 8 px, grey" in page and "one of 3 classes" in page
 
 
-def test_compress_and_deploy_are_one_click_and_what_exists_is_shown_instead(member, viewer, trained):
+def test_compressing_and_deploying_are_one_click_away_and_what_exists_is_shown_instead(member, viewer, trained):
     page = html(member, address(trained))
-    assert 'action="/jobs/compress/"' in page and 'action="/deployments/new/"' in page
+    assert f'href="/jobs/compress/?version={trained.pk}"' in page and 'action="/deployments/new/"' in page
     assert f'name="version" value="{trained.pk}"' in page
     assert "/jobs/compress/" not in html(viewer, address(trained))
     job = submit_compression(team=member.team, user=member.user, base_version=trained)
@@ -88,7 +88,7 @@ def test_compress_and_deploy_are_one_click_and_what_exists_is_shown_instead(memb
 def test_a_smaller_version_and_a_deployment_are_linked(member, trained, compressed):
     Deployment.objects.create(team=member.team, name="digits", version=trained)
     page = html(member, address(trained))
-    assert address(compressed) in page and "Open demo" in page and "/jobs/compress/" not in page
+    assert address(compressed) in page and "Open demo" in page and "/jobs/compress/" in page
     page = html(member, address(compressed))
     assert "/jobs/compress/" not in page and address(trained) in page
 

@@ -56,10 +56,17 @@ def environment(node: NodeOfGang, interfaces: Mapping[str, Sequence[str]]) -> di
     found = {}
     if name := interface_of(node.address, interfaces):
         found |= {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name}
-    if node.indexes:
-        found["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as nvidia-smi counts them
-        found["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in node.indexes)
-    return found
+    return found | visible_devices(node.indexes)
+
+
+def visible_devices(indexes: Sequence[int]) -> dict[str, str]:
+    """Variables by which a program sees no other GPUs than these; none where it may see all."""
+    if not indexes:
+        return {}
+    return {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts them
+        "CUDA_VISIBLE_DEVICES": ",".join(str(index) for index in indexes),
+    }
 
 
 def interface_of(address: str, interfaces: Mapping[str, Sequence[str]]) -> str:
