@@ -1,7 +1,7 @@
 """The launch form: a version, a task, a preset, and every hyper-parameter under its usual name."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
