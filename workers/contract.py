@@ -95,7 +95,7 @@ class TrainSpec:
 
     `cache_dir` is where what was decoded of this data is kept for later trainings on it; empty is the work folder.
 
-    `tuning`, where there is any, goes on with a model that there is (workers/training/image_tuning.py);
+    `tuning`, where there is any, goes on with a model that there is (workers/training/tuning.py);
     ``output/model/`` then gets its weights and meta.json alone.
     """
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers.contract import IMAGE_CLASSIFICATION, TASKS
+from workers.contract import IMAGE_CLASSIFICATION, TASKS, TEXT_CLASSIFICATION
 from workers.training.hyperparameters import Field, HyperparameterError, Value
 
-TUNABLE = (IMAGE_CLASSIFICATION,)  # tasks whose models the training program can go on training
+TUNABLE = (IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION)  # tasks whose models the training program can go on training
 MOST_STEPS, MOST_RECIPES = 8, 24
 
 DISTIL, PRUNE_CHANNELS, LOW_RANK = "distil", "prune_channels", "low_rank"

@@ -1,4 +1,4 @@
-"""The steps of a recipe that change the torch model of an image classifier, and the graph of what they leave.
+"""The steps of a recipe that change the torch model of a classifier, and the graph of what they leave.
 
 What steps have in common with those of another candidate is made once.
 """
@@ -22,20 +22,17 @@ from workers.compression.recipes import DISTIL, PRUNE_WEIGHTS, RESHAPING
 from workers.compression.structure import structure_of
 from workers.compression.tuning import cache_of, settings_for, tune
 from workers.compression.work import Tick, Work
-from workers.contract import ENSEMBLE, OUTPUT_FOLDER, ProgramFailure, TrainSpec
+from workers.contract import OUTPUT_FOLDER, TrainSpec
 from workers.inference.predictor import ONNX_FILE, read_meta
 from workers.parallel.processes import Processes
 from workers.training.hyperparameters import choose_batch_size
-from workers.training.image_files import load_classifier
-from workers.training.image_models import build_classifier
-from workers.training.image_tuning import look_at, save_classifier
-from workers.training.images import ImageData, load_data, write_files
 from workers.training.loop import prepare_torch
+from workers.training.subjects import Data, load_classifier, subject_of
 from workers.training.teaching import Teaching
+from workers.training.tuning import look_at, save_classifier
 
 NOTES_FILE = "notes.json"
 TIMED_STEPS = 3
-LEAST_WIDTH = 4
 
 
 class Studio:
@@ -43,35 +40,35 @@ class Studio:
 
     def __init__(self, work: Work) -> None:
         prepare_torch(work.spec.threads, work.settings["seed"])
-        self.work = work
+        self.work, self.subject = work, subject_of(work.spec.task)
         self.folder = Path(work.spec.work_dir, "stages")
         self.hyperparameters = settings_for(work, 1, work.settings["learning_rate"])
         self.data = self._load_data()
 
-    def _load_data(self) -> ImageData:
+    def _load_data(self) -> Data:
         work = self.work
         spec = TrainSpec(
             work.spec.work_dir, work.spec.task, work.spec.data_path, work.spec.index_path, self.hyperparameters,
             device=work.spec.device, threads=work.spec.threads, cache_dir=cache_of(work),
         )  # fmt: skip
         self.spec = spec
-        return load_data(spec, work.meta["architecture"], _Silent(work), work.stop, Processes())
+        return self.subject.load_data(spec, work.meta, _Silent(work), work.stop, Processes())
 
     def seconds_per_epoch(self) -> float:
         """Of fine-tuning the original itself, estimated from a few steps; a smaller student takes less."""
         student = load_classifier(self.work.source, self.work.meta).to(self.work.spec.device).train()
         rows = self.data.splits["train"]
         size = choose_batch_size(self.hyperparameters["batch_size"], len(rows))
-        batch = torch.from_numpy(self.data.store[rows[:size]]).to(self.work.spec.device)
+        batch = [item.to(self.work.spec.device) for item in self.subject.inputs(self.data, rows[:size])]
         times = []
         for _step in range(TIMED_STEPS):
             self.work.stop.check()
             begin = time.monotonic()
             with torch.no_grad():
-                student(batch)
-            student(batch).square().mean().backward()
+                student(*batch)
+            student(*batch).square().mean().backward()
             times.append(time.monotonic() - begin)
-        return min(times) * len(rows) / len(batch)
+        return min(times) * len(rows) / len(batch[0])
 
     def make(self, steps: Sequence[Mapping[str, Any]], tick: Tick) -> tuple[Path, list[str]]:
         """The folder of a complete model with the float graph of what `steps` make of the original, and the notes.
@@ -84,7 +81,7 @@ class Studio:
             notes += found
         if not (before / ONNX_FILE).exists():
             model = load_classifier(before, read_meta(before))
-            write_files(model, self.data, before)
+            self.subject.write_files(model, self.data, before)
         return before, notes
 
     def _stage(self, before: Path, steps: Sequence[Mapping[str, Any]], tick: Tick) -> tuple[Path, list[str]]:
@@ -106,7 +103,7 @@ class Studio:
         if step["epochs"]:
             return self._tune(before, target, step, _kept_up(steps), tick)
         model = load_classifier(before, meta)
-        notes = methods.prepare(model, step, look_at(self.data, self.spec, step))
+        notes = methods.prepare(model, step, look_at(self.subject, self.data, self.spec, step))
         notes += methods.convert(model, step)
         save_classifier(model, meta, target)
         return notes
@@ -115,12 +112,12 @@ class Studio:
         self, before: Path, meta: dict[str, Any], step: Mapping[str, Any]
     ) -> tuple[nn.Module, dict, list[str]]:
         if step["method"] == DISTIL:
-            meta = narrowed(meta, step["width"])
+            meta = self.subject.narrowed({name: meta[name] for name in meta if name != "structure"}, step["width"])
             torch.manual_seed(self.work.settings["seed"])
-            return build_classifier(meta["architecture"], meta["architecture_args"]), meta, []
+            return self.subject.build(meta), meta, []
         model = load_classifier(before, meta)
-        notes = methods.prepare(model, step, look_at(self.data, self.spec, step))
-        plain = build_classifier(meta["architecture"], meta["architecture_args"])
+        notes = methods.prepare(model, step, look_at(self.subject, self.data, self.spec, step))
+        plain = self.subject.build(meta)
         return model, meta | {"structure": structure_of(model, plain)}, notes
 
     def _tune(
@@ -149,23 +146,6 @@ def _kept_up(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The last step, and before it a removal of weights that its tuning would undo: those weights are the smallest."""
     *earlier, last = steps
     return [*(step | {"epochs": 0} for step in earlier if step["method"] == PRUNE_WEIGHTS), last]
-
-
-def narrowed(meta: dict[str, Any], width: float) -> dict[str, Any]:
-    """The meta of an untrained network of the same kind with `width` times the channels in each layer; of one of its
-    members, where the original is several."""
-    if meta["architecture"] == ENSEMBLE:
-        meta = meta | meta["architecture_args"]["members"][0]
-    arguments = dict(meta["architecture_args"])
-    if "widths" not in arguments:
-        message = f"There is no narrower network of the kind {meta['architecture']}."
-        raise ProgramFailure("unsupported_method", message, hint="Remove channels instead.", blame="settings")
-    arguments["widths"] = [_narrow(channels, width) for channels in arguments["widths"]]
-    return {name: value for name, value in meta.items() if name != "structure"} | {"architecture_args": arguments}
-
-
-def _narrow(channels: int, width: float) -> int:
-    return max(LEAST_WIDTH, round(channels * width / LEAST_WIDTH) * LEAST_WIDTH)
 
 
 def _part(tick: Tick, number: int, count: int) -> Callable[[float], None]:

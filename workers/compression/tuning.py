@@ -22,6 +22,7 @@ from workers.contract import (
 )
 from workers.fence import Fenced
 from workers.parallel.launch import NodeOfGang, command
+from workers.training.__main__ import SHARED_TASKS
 from workers.training.hyperparameters import fields_for, resolve
 from workers.training.stopping import Stopped
 
@@ -66,13 +67,14 @@ def settings_for(work: Work, epochs: int, learning_rate: float) -> dict[str, Any
         "checkpoint_every": 0,
         "compile": "off",
     }
+    changes = {name: value for name, value in changes.items() if name in known}
     if "image_size" in known:
         changes["image_size"] = work.meta["input"]["height"]
     return resolve(work.spec.task, overrides=original | changes)
 
 
 def tune(work: Work, folder: Path, tuning: Mapping[str, Any], hyperparameters: dict[str, Any], tick: Tick) -> list[str]:
-    """Train as `tuning` says (workers/training/image_tuning.py) in `folder`, whose ``output/model/`` then has the
+    """Train as `tuning` says (workers/training/tuning.py) in `folder`, whose ``output/model/`` then has the
     weights; returns notes. Raises Stopped, Fenced and ProgramFailure."""
     spec = TrainSpec(
         work_dir=str(folder),
@@ -83,15 +85,15 @@ def tune(work: Work, folder: Path, tuning: Mapping[str, Any], hyperparameters: d
         target=work.spec.target,
         device=work.spec.device,
         threads=work.spec.threads,
-        plan=work.spec.plan,
+        plan=work.spec.plan if work.spec.task in SHARED_TASKS else {},
         checkpoint_seconds=CHECKPOINT_SECONDS,
         cache_dir=cache_of(work),
         tuning=dict(tuning),
     )
     relay = Relay(work.events, tick)
-    if work.spec.plan.get("world_size", 1) > 1:
+    if spec.plan.get("world_size", 1) > 1:
         return _tune_together(work, spec, relay)
-    from workers.training.image_tuning import tune as tune_here  # noqa: PLC0415 (torch is loaded only where it is used)
+    from workers.training.tuning import tune as tune_here  # noqa: PLC0415 (torch is loaded only where it is used)
 
     return tune_here(spec, relay, work.stop)["notes"]
 

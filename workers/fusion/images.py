@@ -26,11 +26,11 @@ from workers.fusion.mixing import (
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
 from workers.inference.predictor import ImagePredictor, load_predictor
 from workers.training.image_data import ImageSource, build_store, read_index, split_rows
-from workers.training.image_files import load_classifier, load_state
 from workers.training.image_models import ImageEnsemble, build_classifier
 from workers.training.images import ImageData, calibrate, evaluation_parts, predict, write_files
 from workers.training.loop import prepare_torch
 from workers.training.metrics import accuracy
+from workers.training.subjects import load_classifier, load_state
 
 # Batch normalisation asks for two numbers a channel: so many images tell them to a percent.
 STATISTICS_IMAGES = 4096

@@ -86,7 +86,10 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     # spinning are 10 to 90 times faster where other processes want the same cores.
     os.environ["OMP_NUM_THREADS"] = str(max(1, spec.threads))
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    train: Trainer = importlib.import_module(MODULES[spec.task]).train
+    if spec.tuning:
+        train: Trainer = importlib.import_module("workers.training.tuning").tune
+    else:
+        train = importlib.import_module(MODULES[spec.task]).train
     return train(replace(spec, hyperparameters=hyperparameters), events, stop)
 
 

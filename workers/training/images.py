@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import dataclass, replace
 from functools import partial
@@ -70,8 +69,6 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
 
     Of several processes the first alone does what comes after training; the others return an empty summary.
     """
-    if spec.tuning:
-        return importlib.import_module("workers.training.image_tuning").tune(spec, events, stop)
     spec = replace(spec, device=own_device(spec.device))
     prepare_torch(spec.threads, spec.hyperparameters["seed"])
     architecture = choose_architecture(spec.hyperparameters["model"])

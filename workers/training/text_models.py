@@ -40,8 +40,9 @@ class TextClassifier(nn.Module):
     @torch.no_grad()
     def divide_logits(self, temperature: float) -> None:
         """Make the model's certainty fit its accuracy: all logits are divided by `temperature` from now on."""
-        self.head.weight /= temperature
-        self.head.bias /= temperature
+        last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
+        last.weight /= temperature
+        last.bias /= temperature
 
 
 def make_embedding(buckets: int, width: int) -> nn.Embedding:

@@ -27,6 +27,7 @@ from workers.training.losses import balanced_class_weights, make_loss
 from workers.training.metrics import accuracy, log_loss
 from workers.training.results import describe_result, write_json
 from workers.training.stopping import Stop
+from workers.training.teaching import Guide
 from workers.training.temperature import best_temperature
 from workers.training.text_data import Ragged, choose_encoder, count_words, encode_all, read_rows, weights_of
 from workers.training.text_models import TextProbabilities, build_text_classifier
@@ -101,8 +102,10 @@ def model_arguments(spec: TrainSpec, data: TextData) -> dict[str, Any]:
 
 
 def fit_model(
-    model: nn.Module, data: TextData, spec: TrainSpec, events: EventWriter, stop: Stop, strategy: Strategy
-) -> FitResult:
+    model: nn.Module, data: TextData, spec: TrainSpec, events: EventWriter, stop: Stop, strategy: Strategy,
+    guide: Guide = lambda loss, weights: loss,
+) -> FitResult:  # fmt: skip
+    """`guide` changes what is learned from the labels alone."""
     settings, rows = spec.hyperparameters, data.splits["train"]
     targets = torch.from_numpy(data.labels[rows])
     weights = None
@@ -113,7 +116,7 @@ def fit_model(
         Batches([data.store], targets, choose_batch_size(settings["batch_size"], len(rows)), settings["seed"],
                 rows=rows),
         partial(evaluate, data=data, device=spec.device),
-        make_loss(settings, weights),
+        guide(make_loss(settings, weights), weights),
         hyperparameters=settings,
         events=events,
         stop=stop,

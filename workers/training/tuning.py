@@ -1,4 +1,4 @@
-"""Going on with an image classifier that was made smaller: it learns from the labels and the original's answers."""
+"""Going on with a classifier that was made smaller: it learns from the labels and from the original's answers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from workers.compression import methods
-from workers.compression.methods.base import Data
 from workers.contract import OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
 from workers.inference.predictor import META_FILE, read_meta
 from workers.parallel.processes import joined, own_device
 from workers.parallel.strategies import make_strategy
 from workers.training.hyperparameters import choose_batch_size
-from workers.training.image_files import WEIGHTS_FILE, load_classifier
-from workers.training.images import ImageData, calibrate, fit_model, load_data, read_plan
+from workers.training.images import read_plan
 from workers.training.loop import prepare_torch
 from workers.training.stopping import Stop
+from workers.training.subjects import WEIGHTS_FILE, Data, Subject, load_classifier, subject_of
 from workers.training.teaching import Taught, Teaching, teaching_loss
 
-SEEN_BATCHES, SEEN_IMAGES = 8, 64
+SEEN_BATCHES, SEEN_ROWS = 8, 64
 
 
 @dataclass(frozen=True)
@@ -49,41 +48,43 @@ def tune(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     """
     spec, tuning = replace(spec, device=own_device(spec.device)), Tuning(**spec.tuning)
     prepare_torch(spec.threads, spec.hyperparameters["seed"])
-    meta = read_meta(Path(tuning.student))
+    meta, subject = read_meta(Path(tuning.student)), subject_of(spec.task)
     with joined(spec.device) as processes:
         strategy = make_strategy(read_plan(spec.plan), processes)
-        data = load_data(spec, meta["architecture"], events, stop, processes)
+        data = subject.load_data(spec, meta, events, stop, processes)
         require_same_classes(data, meta)
         student = load_classifier(Path(tuning.student), meta)
-        notes = [note for step in tuning.steps for note in methods.prepare(student, step, look_at(data, spec, step))]
+        notes = []
+        for step in tuning.steps:
+            notes += methods.prepare(student, step, look_at(subject, data, spec, step))
         teacher = load_classifier(Path(tuning.teacher), read_meta(Path(tuning.teacher))).to(spec.device)
         guide = partial(teaching_loss, Teaching(**tuning.teaching))
-        fitted = fit_model(Taught(student, teacher), data, spec, events, stop, strategy, guide)
+        fitted = subject.fit_model(Taught(student, teacher), data, spec, events, stop, strategy, guide)
     if not processes.is_first:
         return {}
     for step in reversed(tuning.steps):
         notes += methods.convert(student, step)
-    calibrate(student, data, spec.device)
+    subject.calibrate(student, data, spec.device)
     save_classifier(student.cpu(), meta, Path(spec.work_dir, OUTPUT_FOLDER, "model"))
     return {"notes": notes, "epochs": fitted.epochs, "best_epoch": fitted.best_epoch, "seconds": fitted.seconds}
 
 
-def look_at(data: ImageData, spec: TrainSpec, step: Mapping[str, Any]) -> Data:
-    """What the method of `step` may see of the training images."""
+def look_at(subject: Subject, data: Data, spec: TrainSpec, step: Mapping[str, Any]) -> methods.Data:
+    """What the method of `step` may see of the training data."""
     rows, settings = data.splits["train"], spec.hyperparameters
-    spread = rows[:: max(1, len(rows) // (SEEN_BATCHES * SEEN_IMAGES))]
+    spread = rows[:: max(1, len(rows) // (SEEN_BATCHES * SEEN_ROWS))]
 
     def batches() -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-        for start in range(0, min(len(spread), SEEN_BATCHES * SEEN_IMAGES), SEEN_IMAGES):
-            part = spread[start : start + SEEN_IMAGES]
-            yield (torch.from_numpy(data.store[part]),), torch.from_numpy(data.labels[part])
+        for start in range(0, min(len(spread), SEEN_BATCHES * SEEN_ROWS), SEEN_ROWS):
+            part = spread[start : start + SEEN_ROWS]
+            yield subject.inputs(data, part), torch.from_numpy(data.labels[part])
 
     ((example, _targets),) = islice(batches(), 1)
     steps = -(-len(rows) // choose_batch_size(settings["batch_size"], len(rows))) * step["epochs"]
-    return Data(example=example, batches=batches, steps=steps)
+    return methods.Data(example=example, batches=batches, steps=steps)
 
 
-def require_same_classes(data: ImageData, meta: Mapping[str, Any]) -> None:
+def require_same_classes(data: Data, meta: Mapping[str, Any]) -> None:
     if data.classes != meta["classes"]:
         message = "The data set has other classes than the model knows."
         raise ProgramFailure("different_classes", message, hint="Use the data set that the model was trained on.")

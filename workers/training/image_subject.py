@@ -1,0 +1,51 @@
+"""Going on with image classifiers; see subjects.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workers.contract import ENSEMBLE, EventWriter, ProgramFailure, TrainSpec
+from workers.parallel.processes import Processes
+from workers.training import images
+from workers.training.image_models import build_classifier
+from workers.training.images import ImageData, calibrate, fit_model, write_files
+from workers.training.stopping import Stop
+
+__all__ = ["build", "calibrate", "fit_model", "inputs", "load_data", "narrowed", "write_files"]
+
+LEAST_WIDTH = 4
+
+
+def build(meta: Mapping[str, Any]) -> nn.Module:
+    return build_classifier(meta["architecture"], meta["architecture_args"])
+
+
+def narrowed(meta: Mapping[str, Any], width: float) -> dict[str, Any]:
+    """Of an ensemble, the meta of a narrower one of its members."""
+    if meta["architecture"] == ENSEMBLE:
+        meta = {**meta, **meta["architecture_args"]["members"][0]}
+    arguments = dict(meta["architecture_args"])
+    if "widths" not in arguments:
+        message = f"There is no narrower network of the kind {meta['architecture']}."
+        raise ProgramFailure("unsupported_method", message, hint="Remove channels instead.", blame="settings")
+    arguments["widths"] = [_narrow(channels, width) for channels in arguments["widths"]]
+    return {**meta, "architecture_args": arguments}
+
+
+def _narrow(channels: int, width: float) -> int:
+    return max(LEAST_WIDTH, round(channels * width / LEAST_WIDTH) * LEAST_WIDTH)
+
+
+def load_data(
+    spec: TrainSpec, meta: Mapping[str, Any], events: EventWriter, stop: Stop, processes: Processes
+) -> ImageData:
+    return images.load_data(spec, meta["architecture"], events, stop, processes)
+
+
+def inputs(data: ImageData, rows: np.ndarray) -> tuple[Tensor, ...]:
+    return (torch.from_numpy(data.store[rows]),)

@@ -1,0 +1,54 @@
+"""Going on with text classifiers; see subjects.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workers.contract import EventWriter, TrainSpec
+from workers.parallel.processes import Processes
+from workers.texts import TextEncoder
+from workers.training import texts
+from workers.training.stopping import Stop
+from workers.training.text_models import build_text_classifier
+from workers.training.text_networks import HEADS
+from workers.training.texts import TextData, calibrate, fit_model, write_files
+
+__all__ = ["build", "calibrate", "fit_model", "inputs", "load_data", "narrowed", "write_files"]
+
+LEAST_WIDTH = 2 * HEADS
+
+
+def build(meta: Mapping[str, Any]) -> nn.Module:
+    return build_text_classifier(meta["architecture"], meta["architecture_args"])
+
+
+def narrowed(meta: Mapping[str, Any], width: float) -> dict[str, Any]:
+    return {**meta, "architecture_args": _narrow(meta["architecture_args"], width)}
+
+
+def _narrow(arguments: Mapping[str, Any], width: float) -> dict[str, Any]:
+    """Every `width` in the arguments, those of its parts too."""
+    return {name: _narrow_one(name, value, width) for name, value in arguments.items()}
+
+
+def _narrow_one(name: str, value: Any, width: float) -> Any:
+    if isinstance(value, Mapping):
+        return _narrow(value, width)
+    if name != "width":
+        return value
+    return max(LEAST_WIDTH, round(value * width / LEAST_WIDTH) * LEAST_WIDTH)
+
+
+def load_data(
+    spec: TrainSpec, meta: Mapping[str, Any], events: EventWriter, stop: Stop, processes: Processes
+) -> TextData:
+    return texts.load_data(spec, meta["architecture"], events, stop, TextEncoder.from_meta(meta["encoder"]))
+
+
+def inputs(data: TextData, rows: np.ndarray) -> tuple[Tensor, ...]:
+    return (torch.from_numpy(data.store[rows]),)
