@@ -80,9 +80,8 @@ def _narrow(
             wanted = answer(model, data.example)
     if attempt(model, data.example, lambda: group.remove(gone), wanted, shape):
         return len(gone)
-    notes.append(
-        f"{group.name} keeps its {group.count} channels: which of the weights after them take which could not be made out."
-    )
+    reason = "which of the weights after them take which could not be made out"
+    notes.append(f"{group.name} keeps its {group.count} channels: {reason}.")
     return 0
 
 
