@@ -25,7 +25,6 @@ SMALLEST_SCALE = 1e-12
 STEPS = 255
 RATE = 0.1  # at which ranges follow the extremes of a batch: fine-tuning may be a few dozen steps long
 INPUT, OUTPUT, TARGET = "input_range", "output_range", "weight"
-SPARSE = 0.1  # from this share of zeros on, a weight's zeros were made on purpose and stay
 
 
 def rounded(values: Tensor, scale: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
@@ -126,8 +125,9 @@ def attach_output(module: nn.Module) -> None:
 
 
 def _zeros_to_keep(layer: nn.Module) -> Tensor | None:
+    """Zeros among other weights were made on purpose: what learns is next to never exactly zero."""
     kept = layer.weight.detach() != 0
-    return kept if float((~kept).float().mean()) >= SPARSE else None
+    return kept if bool(kept.any()) and not bool(kept.all()) else None
 
 
 def attach_weight(layer: nn.Module, kept: Tensor | None) -> None:
