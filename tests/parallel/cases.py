@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.training.stopping import StopAfter
+from workers.compression.methods import Data, prepare
 from workers.contract import IMAGE_CLASSIFICATION, EventWriter, ProgramFailure, read_events
 from workers.parallel.plan import DDP, FSDP, LOCAL_SGD, PIPELINE, SINGLE, ParallelPlan
 from workers.parallel.processes import Processes, joined
@@ -37,6 +38,7 @@ from workers.training.losses import Loss, balanced_class_weights, make_loss
 from workers.training.stopping import Stop, Stopped
 
 EXAMPLES, BATCH, CLASSES, SIDE = 61, 16, 3, 8
+STEPS = 8  # of a training
 LAYERS = ("features.0", "features.1", "features.2", "head")
 STAGES = {2: (LAYERS[:2], LAYERS[2:]), 4: tuple((name,) for name in LAYERS)}
 SETTINGS = {
@@ -44,17 +46,20 @@ SETTINGS = {
     "augmentation": "strong", "dropout": 0.2, "max_grad_norm": 0.5, "ema_decay": 0.0, "label_smoothing": 0.05,
     "class_weights": "none", "mixed_precision": "no", "warmup_ratio": 0.1, "weight_decay": 0.01, "seed": 3,
 }  # fmt: skip
+REMOVING = {"method": "prune_weights", "amount": 0.6, "pattern": "any", "epochs": 2}
+ROUNDING = {"method": "quantise", "scheme": "int8", "epochs": 2}
 
 
 @dataclass(frozen=True)
 class Case:
     """A strategy with what it is given; `plan` and `settings` over the usual ones. Without `has_norm` the model is a
-    small one with neither batch normalisation nor dropout."""
+    small one with neither batch normalisation nor dropout. `step` of a compression has changed the model before."""
 
     strategy: str
     plan: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     has_norm: bool = True
+    step: dict[str, Any] = field(default_factory=dict)
 
     def plan_for(self, world_size: int) -> ParallelPlan:
         stages = STAGES[world_size] if self.strategy == PIPELINE else ()
@@ -76,7 +81,10 @@ EQUAL = {
         DDP, {"shares": "uneven"}, {"loss": "focal", "class_weights": "balanced", "optimizer": "adamw",
                             "learning_rate": 0.002}),
     "ddp with fewer rows than processes": Case(DDP, {"accumulation": 8}, {"augmentation": "none"}, has_norm=False),
+    "ddp while weights are removed": Case(DDP, {"shares": "uneven"}, {"ema_decay": 0.9}, step=REMOVING),
+    "ddp while it learns to be rounded": Case(DDP, {"shares": "uneven"}, step=ROUNDING),
     "fsdp": Case(FSDP),
+    "fsdp while weights are removed": Case(FSDP, step=REMOVING),
     "fsdp with uneven shares, balanced classes and a moving average": Case(
         FSDP, {"shares": "uneven"}, {"class_weights": "balanced", "ema_decay": 0.9}),
     "fsdp with accumulation and AdamW": Case(
@@ -85,6 +93,7 @@ EQUAL = {
     "pipeline with micro-batches of two sizes and a moving average": Case(
         PIPELINE, {"accumulation": 5}, {"ema_decay": 0.9, "class_weights": "balanced"}),
     "pipeline with one micro-batch and AdamW": Case(PIPELINE, {}, {"optimizer": "adamw", "learning_rate": 0.002}),
+    "pipeline while it learns to be rounded": Case(PIPELINE, {"accumulation": 4}, step=ROUNDING),
     "local SGD that meets after every step": Case(
         LOCAL_SGD, {"sync_every": 1, "outer_learning_rate": 1.0, "outer_momentum": 0.0, "shares": "uneven"},
         {"batch_size": EXAMPLES, "epochs": 6, "momentum": 0.0, "augmentation": "none", "max_grad_norm": 0.0},
@@ -130,8 +139,13 @@ def make_model(case: Case) -> nn.Module:
     prepare_torch(1, SETTINGS["seed"])
     if not case.has_norm:
         return Plain()
-    return ImageClassifier(channels=1, classes=CLASSES, widths=(4, 6), blocks=1, stem_stride=1,
-                           dropout=SETTINGS["dropout"], mean=[100.0], deviation=[50.0])  # fmt: skip
+    model = ImageClassifier(channels=1, classes=CLASSES, widths=(4, 6), blocks=1, stem_stride=1,
+                            dropout=SETTINGS["dropout"], mean=[100.0], deviation=[50.0])  # fmt: skip
+    if case.step:
+        images, targets = problem()
+        inputs = (torch.from_numpy(images),)
+        prepare(model, case.step, Data(inputs, lambda: [(inputs, targets)], steps=STEPS))
+    return model
 
 
 def run(

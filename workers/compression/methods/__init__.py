@@ -36,7 +36,7 @@ def prepare(model: nn.Module, step: Mapping[str, Any], data: Data) -> list[str]:
 
 
 def convert(model: nn.Module, step: Mapping[str, Any]) -> list[str]:
-    """Make of `model`, which `prepare` was given with the same step, an ordinary one again, in place, after fine-tuning."""
+    """After fine-tuning, make an ordinary model again of one that `prepare` was given with the same step, in place."""
     return MODULES[step["method"]].convert(model, step) if _concerns_model(step) else []
 
 

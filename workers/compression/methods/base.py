@@ -28,7 +28,7 @@ class Data:
 
 
 def weighted_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Linear layers and convolutions by name, but for those that belong to a module which reads their weights itself."""
+    """Linear layers and convolutions by name, but for those within a module that reads their weights itself."""
     inner = {id(child) for module in model.modules() if reads_weights(module) for child in module.modules()}
     for name, module in model.named_modules():
         if isinstance(module, WEIGHTED) and id(module) not in inner:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ class Group:
     """
 
     def __init__(self, found: Any, names: Mapping[nn.Module, str]) -> None:
-        self._found = found
+        self._found, self._names = found, names
         makers = [names[module] for module in self.makers if isinstance(module, ROOTS) and not is_depthwise(module)]
         more = f" and {len(makers) - MOST_NAMES} more" if len(makers) > MOST_NAMES else ""
         self.name = ", ".join(makers[:MOST_NAMES]) + more
@@ -118,9 +118,16 @@ class Group:
             for item in self._found
         )
 
+    def renewed(self) -> Group:
+        """The same channels, where they stand now that others have been removed."""
+        return Group(self._of(range(self.count)), self._names)
+
     def remove(self, channels: Tensor) -> None:
         """Raises whatever the layers raise where they cannot."""
-        self._found._DG.get_pruning_group(self.root, self._remove, channels.tolist()).prune(record_history=False)
+        self._of(channels.tolist()).prune(record_history=False)
+
+    def _of(self, channels: Sequence[int]) -> Any:
+        return self._found._DG.get_pruning_group(self.root, self._remove, list(channels))
 
 
 def find_groups(model: nn.Module, example: Inputs) -> list[Group]:

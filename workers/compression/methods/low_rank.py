@@ -25,7 +25,7 @@ from workers.contract import ProgramFailure
 class Ranks:
     """How many numbers a layer passes on inside: after its `inputs`, and before its `outputs`.
 
-    None is all of them, without a layer of their own; one of both is always None but in a convolution of several pixels.
+    None is all of them, without a layer of their own. Only a convolution of several pixels can have both.
     """
 
     inputs: int | None

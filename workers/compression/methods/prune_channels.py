@@ -33,7 +33,7 @@ def prepare(model: nn.Module, step: Mapping[str, Any], data: Data) -> list[str]:
     groups = _narrowable(model, data, closed, notes)
     scores = [channel_importance(group) for group in groups]  # all of the model as it was
     for group, score in zip(groups, scores, strict=True):
-        removed.append(_narrow(model, group, score, amount, data, shape, notes))
+        removed.append(_narrow(model, group.renewed(), score, amount, data, shape, notes))
     if not any(removed):
         raise ProgramFailure(
             "nothing_to_compress",
@@ -80,9 +80,8 @@ def _narrow(
             wanted = answer(model, data.example)
     if attempt(model, data.example, lambda: group.remove(gone), wanted, shape):
         return len(gone)
-    notes.append(
-        f"{group.name} keeps its {group.count} channels: which of the weights after them take which could not be made out."
-    )
+    reason = "which of the weights after them take which could not be made out"
+    notes.append(f"{group.name} keeps its {group.count} channels: {reason}.")
     return 0
 
 

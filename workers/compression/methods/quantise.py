@@ -21,10 +21,19 @@ from workers.compression.methods.base import Data, answer, left_alone, tied_laye
 from workers.contract import ProgramFailure
 
 LARGEST_WEIGHT = 127
+SMALLEST_SCALE = 1e-12
 STEPS = 255
-RATE = 0.01  # at which ranges follow the extremes of a batch
+RATE = 0.1  # at which ranges follow the extremes of a batch: fine-tuning may be a few dozen steps long
 INPUT, OUTPUT, TARGET = "input_range", "output_range", "weight"
-SPARSE = 0.1  # from this share of zeros on, a weight's zeros were made on purpose and stay
+
+
+def rounded(values: Tensor, scale: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+    """`values` at the nearest multiples of `scale` from `lowest` to `highest` times it, an even one between two.
+
+    The gradient is 1 within that range and 0 outside.
+    """
+    inside = (values / scale).clamp(lowest, highest)
+    return (inside + (inside.round() - inside).detach()) * scale
 
 
 class RoundedWeight(nn.Module):
@@ -37,10 +46,10 @@ class RoundedWeight(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         if self.kept is not None:
             weight = weight * self.kept
-        largest = weight.detach().abs().flatten(1).amax(dim=1).float()
-        scales = torch.where(largest > 0, largest / LARGEST_WEIGHT, torch.ones_like(largest))
-        zeros = torch.zeros_like(scales, dtype=torch.int32)
-        return torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+        largest = weight.detach().abs().amax(dim=tuple(range(1, weight.ndim)), keepdim=True)
+        scales = (largest / LARGEST_WEIGHT).clamp(min=SMALLEST_SCALE)
+        bound = torch.full_like(scales, LARGEST_WEIGHT)
+        return rounded(weight, scales, -bound, bound)
 
 
 class MovingRange(nn.Module):
@@ -59,9 +68,9 @@ class MovingRange(nn.Module):
             return values
         if self.training:
             self._follow(values, RATE)
-        scale = ((self.high - self.low) / STEPS).clamp(min=1e-12)
-        zero = (-self.low / scale).round().to(torch.int32)
-        return torch.fake_quantize_per_tensor_affine(values, scale, zero, 0, STEPS)
+        scale = ((self.high - self.low) / STEPS).clamp(min=SMALLEST_SCALE)
+        lowest = (self.low / scale).round()
+        return rounded(values, scale, lowest, lowest + STEPS)
 
     @torch.no_grad()
     def _follow(self, values: Tensor, rate: float) -> None:
@@ -96,10 +105,11 @@ def prepare(model: nn.Module, step: Mapping[str, Any], data: Data) -> list[str]:
     ends = _open_ends(model, layers, data)
     for layer in layers.values():
         attach_input(layer)
-        attach_weight(layer, _zeros_to_keep(layer))
     for module in ends:
         attach_output(module)
     _find_ranges(model, data)
+    for layer in layers.values():
+        attach_weight(layer, _zeros_to_keep(layer))
     notes = left_alone(model, "is tuned with 32-bit numbers")
     return notes + [f"{name} is tuned with 32-bit numbers: it shares its weights." for name in sorted(tied)]
 
@@ -115,8 +125,9 @@ def attach_output(module: nn.Module) -> None:
 
 
 def _zeros_to_keep(layer: nn.Module) -> Tensor | None:
+    """Zeros among other weights were made on purpose: what learns is next to never exactly zero."""
     kept = layer.weight.detach() != 0
-    return kept if float((~kept).float().mean()) >= SPARSE else None
+    return kept if bool(kept.any()) and not bool(kept.all()) else None
 
 
 def attach_weight(layer: nn.Module, kept: Tensor | None) -> None:
@@ -158,6 +169,7 @@ def rounding_of(layer: nn.Module) -> RoundedWeight | None:
 
 
 def _find_ranges(model: nn.Module, data: Data) -> None:
+    """The extremes over all of `data`, of the model while nothing in it is rounded."""
     ranges = [module for module in model.modules() if isinstance(module, MovingRange)]
     for item in ranges:
         item.is_observing = True
@@ -168,9 +180,9 @@ def _find_ranges(model: nn.Module, data: Data) -> None:
 
 
 def _open_ends(model: nn.Module, layers: Mapping[str, nn.Module], data: Data) -> list[nn.Module]:
-    """Layers and normalisations whose output no module takes as it is: such as what is added to a shortcut.
+    """Layers and normalisations whose output no module takes as it is: the answer, and what is added to a shortcut.
 
-    What a module takes is rounded there, or after it. The model's answer is never rounded.
+    What a module takes is rounded there, or after it.
     """
     made: dict[int, tuple[nn.Module, Tensor]] = {}
     makers = [module for module in model.modules() if isinstance(module, _BatchNorm)] + list(layers.values())
@@ -186,8 +198,8 @@ def _open_ends(model: nn.Module, layers: Mapping[str, nn.Module], data: Data) ->
     hooks = [module.register_forward_pre_hook(take) for module in leaves]
     hooks += [module.register_forward_hook(make) for module in makers]
     try:
-        answered = answer(model, data.example)
+        answer(model, data.example)
     finally:
         for hook in hooks:
             hook.remove()
-    return [module for module, output in made.values() if output is not answered]
+    return [module for module, _ in made.values()]
