@@ -37,11 +37,11 @@ def download(member, folder: Path, task: str) -> Path:
     meta = json.loads((folder / "meta.json").read_text())
     files = {path.name: put_file(path) for path in sorted(folder.iterdir())}
     version = register_version(
-        team=member.team, user=member.user, model_name="Mine", task=task, meta=meta, lineage={},
+        team=member.team, user=member.user, model_name=folder.name, task=task, meta=meta, lineage={},
         metrics={"test": {"accuracy": 0.975}}, files=files,
     )  # fmt: skip
     response = member.page.get(f"/models/{version.model_id}/versions/1/bundle.zip")
-    home = folder.parent / "home"
+    home = folder.parent / f"{folder.name} at home"
     with zipfile.ZipFile(io.BytesIO(b"".join(response.streaming_content))) as archive:
         assert archive.testzip() is None
         archive.extractall(home)
@@ -59,7 +59,7 @@ def ask(home: Path, *arguments: str, missing: tuple[str, ...] = ()) -> subproces
 @pytest.fixture
 def pictures(member, tmp_path) -> Path:
     """An unpacked ZIP of a model that tells bright pictures from dark ones, whose graph is packed."""
-    folder = image_model(tmp_path / "model")
+    folder = image_model(tmp_path / "pictures")
     assert pack(folder / "model.onnx", folder / "model.onnx.packed")
     (folder / "model.onnx").unlink()
     record_answer(load_predictor(folder, 1), folder)
@@ -68,7 +68,7 @@ def pictures(member, tmp_path) -> Path:
 
 @pytest.fixture
 def rows(member, tmp_path) -> Path:
-    folder = table_model(tmp_path / "model")
+    folder = table_model(tmp_path / "rows")
     record_answer(load_predictor(folder, 1), folder)
     return download(member, folder, "tabular_classification")
 
@@ -124,5 +124,6 @@ def test_the_readme_says_how_to_ask_it_and_what_it_takes(pictures, rows):
     picture, table = ((home / "README.md").read_text() for home in (pictures, rows))
     assert "pip install numpy pillow onnxruntime" in picture and "8 x 8 pixels, grey" in picture
     assert "pip install numpy onnxruntime" in table and "- `age`: numeric" in table
+    assert picture.startswith("# pictures v1") and table.startswith("# rows v1")
     for text in (picture, table):
-        assert text.startswith("# Mine v1") and "python predict.py --check" in text and "accuracy 97.5 %" in text
+        assert "python predict.py --check" in text and "accuracy 97.5 %" in text
