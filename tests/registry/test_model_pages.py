@@ -108,7 +108,7 @@ def test_all_files_come_as_one_zip(member, trained):
     assert response["X-Content-Type-Options"] == "nosniff"
     with zipfile.ZipFile(io.BytesIO(b"".join(response.streaming_content))) as archive:
         assert archive.testzip() is None
-        assert archive.namelist() == ["meta.json", "model.safetensors"]
+        assert archive.namelist()[:4] == ["meta.json", "model.safetensors", "README.md", "predict.py"]
         assert archive.read("model.safetensors") == b"weights" * 100
 
 

@@ -16,7 +16,7 @@ TOLERANCE = 1e-3
 
 
 def record_answer(predictor: Any, model_dir: Path) -> None:
-    """Write ``parity.json``: {"sample", "answer", "tolerance"}; an answer is the classes' probabilities, or one value."""
+    """Write ``parity.json``: {"sample", "answer", "tolerance"}; an answer is all probabilities, or one value."""
     answer = {"sample": predictor.meta["sample"], "answer": answer_to_sample(predictor), "tolerance": TOLERANCE}
     (model_dir / PARITY_FILE).write_text(json.dumps(answer, indent=1))
 
@@ -32,7 +32,7 @@ def answer_to_sample(predictor: Any) -> list[float]:
 
 
 def difference_from_record(predictor: Any, model_dir: Path) -> tuple[float, float]:
-    """How far the answer is from the recorded one at most, and how far it may be. Raises OSError, ValueError, KeyError."""
+    """How far the answer is from the recorded one, and how far it may be. Raises OSError, ValueError, KeyError."""
     record = json.loads((model_dir / PARITY_FILE).read_text())
     then, now = np.array(record["answer"], dtype=np.float64), np.array(answer_to_sample(predictor))
     if then.shape != now.shape:

@@ -59,9 +59,7 @@ def quantise_static(source: Path, target: Path, feeds: Sequence[Feed], step: Ste
         raise nothing_to_compress("int8")
     notes = []
     if step["equalise"]:
-        pairs = equalise(graph)
-        notes.append(f"The ranges of {pairs} pairs of layers were evened out." if pairs else
-                     "No two layers follow each other so that their ranges could be evened out.")  # fmt: skip
+        notes.append(_evened_out(equalise(graph)))
     pixels = fold_normalisation(graph)
     exact = onnx.ModelProto()
     exact.CopyFrom(graph.model)
@@ -75,6 +73,12 @@ def quantise_static(source: Path, target: Path, feeds: Sequence[Feed], step: Ste
     notes += store_rest(rewritten)
     write_short(quantised, target)
     return notes + left_as_they_were(quantised)
+
+
+def _evened_out(pairs: int) -> str:
+    if not pairs:
+        return "No two layers follow each other so that their ranges could be evened out."
+    return f"The ranges of {pairs} pair{'s' if pairs > 1 else ''} of layers were evened out."
 
 
 def _quantise(graph: Graph, feeds: Sequence[Feed], ranges: str, pixels: Sequence[Pixels]) -> onnx.ModelProto:

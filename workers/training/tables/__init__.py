@@ -1,8 +1,8 @@
 """Table classification and regression.
 
 ``output/model/`` gets ``meta.json``, ``model.safetensors``, ``sample.json``, ``heldout.safetensors`` (see heldout.py),
-``parity.json``, and ``model.onnx`` where a linear model or an mlp takes part; ``output/result.json`` gets metrics, confusion, mistakes,
-importance and history.
+``parity.json``, and ``model.onnx`` where a linear model or an mlp takes part; ``output/result.json`` gets metrics,
+confusion, mistakes, importance and history.
 """
 
 from __future__ import annotations
