@@ -176,10 +176,11 @@ class TextTransformer(SequenceClassifier):
 
 
 class TextBlend(nn.Module):
-    """A bag of n-grams and a recurrent network that reads the words in order, each as certain as the other.
+    """A bag of n-grams and a recurrent network that reads the words in order, whose logits are averaged.
 
-    In training each text counts for the bag alone, for the order alone, or for both, at random; so each learns to do
-    without the other, as members of an ensemble do.
+    In training every other text of a batch is for the one and the rest for the other. So they learn apart, as members
+    of an ensemble do, and an epoch takes half as long as it would for both. (Trained on the mean of their answers, the
+    bag soon knows the training texts by heart, and the other learns little.)
     """
 
     def __init__(self, *, order_buckets: int, ngrams: Mapping[str, Any], gru: Mapping[str, Any]) -> None:
@@ -188,11 +189,17 @@ class TextBlend(nn.Module):
         self.ngrams, self.gru = HashedNgrams(**ngrams), TextGru(**gru)
 
     def forward(self, ids: Tensor) -> Tensor:
-        share = self._share(ids) if self.training else 0.5
-        return share * self.ngrams(self._bag(ids)) + (1 - share) * self.gru(self._words(ids))
+        if self.training:
+            return self._divided(ids)
+        return (self.ngrams(self._bag(ids)) + self.gru(self._words(ids))) / 2
 
-    def _share(self, ids: Tensor) -> Tensor:
-        return torch.randint(0, 3, (len(ids), 1), device=ids.device) / 2
+    def _divided(self, ids: Tensor) -> Tensor:
+        logits = self.ngrams(self._bag(ids[::2]))
+        if len(ids) == 1:
+            return logits
+        both = logits.new_empty(len(ids), logits.shape[1])
+        both[::2], both[1::2] = logits, self.gru(self._words(ids[1::2]))
+        return both
 
     def _bag(self, ids: Tensor) -> Tensor:
         return (ids - self.order_buckets).clamp(min=PADDING)
