@@ -87,14 +87,16 @@ class SequenceClassifier(TextClassifier):
     """Words in their order. A word that training never shows is like any other such word, and in training words are
     left out at random, so that the model learns to do without."""
 
-    def __init__(self, *, buckets: int, width: int, classes: int, dropout: float, word_dropout: float) -> None:
-        super().__init__(2 * width, classes, dropout)
+    def __init__(
+        self, *, buckets: int, width: int, encoded: int, classes: int, dropout: float, word_dropout: float
+    ) -> None:
+        super().__init__(2 * encoded, classes, dropout)
         self.register_buffer("weights", torch.ones(buckets))
         self.embedding = make_embedding(buckets, width)
         self.word_dropout = word_dropout
 
     def encode(self, words: Tensor, is_word: Tensor) -> Tensor:
-        """[N, L, width] of the embedded words and where there are words [N, L], to [N, L, width]."""
+        """[N, L, width] of the embedded words and where there are words [N, L], to [N, L, encoded]."""
         raise NotImplementedError
 
     def features(self, ids: Tensor) -> Tensor:
@@ -114,9 +116,9 @@ class TextGru(SequenceClassifier):
     """Read from both ends by a gated recurrent unit each (Cho et al. 2014)."""
 
     def __init__(self, *, width: int, **arguments: Any) -> None:
-        super().__init__(width=width, **arguments)
-        self.forwards = nn.GRU(width, width // 2, batch_first=True)
-        self.backwards = nn.GRU(width, width - width // 2, batch_first=True)
+        super().__init__(width=width, encoded=2 * width, **arguments)
+        self.forwards = nn.GRU(width, width, batch_first=True)
+        self.backwards = nn.GRU(width, width, batch_first=True)
 
     def encode(self, words: Tensor, is_word: Tensor) -> Tensor:
         order = reversed_order(is_word)
@@ -162,7 +164,7 @@ class TextTransformer(SequenceClassifier):
     """A small encoder with learned positions (Vaswani et al. 2017)."""
 
     def __init__(self, *, width: int, heads: int, blocks: int, tokens: int, dropout: float, **arguments: Any) -> None:
-        super().__init__(width=width, dropout=dropout, **arguments)
+        super().__init__(width=width, encoded=width, dropout=dropout, **arguments)
         self.positions = nn.Parameter(torch.randn(tokens, width) * SPREAD)
         self.blocks = nn.ModuleList([TransformerBlock(width, heads, dropout) for _ in range(blocks)])
         self.norm = nn.LayerNorm(width)
