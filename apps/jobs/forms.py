@@ -41,7 +41,7 @@ from workers.training.hyperparameters import (
 TASK_CHOICES = {
     TABULAR_CLASSIFICATION: gettext_lazy("Classification (one of several classes)"),
     TABULAR_REGRESSION: gettext_lazy("Regression (a number)"),
-    TEXT_CLASSIFICATION: gettext_lazy("Text classification (what a text is about)"),
+    TEXT_CLASSIFICATION: gettext_lazy("Texts (one of several classes)"),
 }
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
@@ -194,7 +194,11 @@ class LaunchForm(forms.Form):
         self.fields["target"] = forms.ChoiceField(
             label=_("Target"),
             choices=[(name, name) for name in targets_of(self.version)],
-            help_text=_("The column the model learns to predict from all others."),
+            help_text=(
+                _("The column the model learns to predict from the texts.")
+                if self.task_name == TEXT_CLASSIFICATION
+                else _("The column the model learns to predict from all others.")
+            ),
         )
         self.fields["task"] = forms.ChoiceField(
             label=_("Task"),
