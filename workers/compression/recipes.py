@@ -243,6 +243,17 @@ def _words(step: Step) -> str:
                 "2:4 weights removed" if step["pattern"] == TWO_OF_FOUR else f"{step['amount']:.0%} of weights removed"
             )
         case "quantise":
-            return step["scheme"].replace("_", " ") + (" tuned" if step.get("epochs") else "")
+            return _words_of_quantising(step)
         case _:
             return f"{step['values']} shared values"
+
+
+def _words_of_quantising(step: Step) -> str:
+    words = [step["scheme"].replace("_", " ")]
+    if step.get("epochs"):
+        words.append("tuned")
+    if step["ranges"] != EXTREMES:
+        words.append(f"by {step['ranges']}")
+    if step["equalise"]:
+        words.append("evened out")
+    return " ".join(words)
