@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from workers.arrays import read_arrays
 from workers.compression.judging import headline, lost_points
 from workers.compression.samples import Samples
 from workers.compression.work import Tick, Work
 from workers.inference.predictor import (
-    META_FILE,
     TREES_FILE,
     Predictor,
     graph_path,
     load_predictor,
-    load_trees,
     read_meta,
     shares_of,
     tree_groups,
@@ -136,12 +135,14 @@ def measure_speed(predictors: Sequence[Predictor], samples: Samples, tick: Tick)
 
 
 def serving_bytes(model_dir: Path, meta: dict[str, Any]) -> int:
-    """Bytes of what serving reads: meta.json, the graph, and the trees. Weights kept for training on do not count."""
-    total = (model_dir / META_FILE).stat().st_size
+    """Bytes of what answers: the graph as it is stored, and the trees. Weights kept for training on do not count."""
+    total = 0
     if "onnx" in shares_of(meta):
         total += graph_path(model_dir).stat().st_size
-    for group in tree_groups(meta):
-        total += sum(array.nbytes for array in load_trees(model_dir / TREES_FILE, group).values())
+    if tree_groups(meta):
+        path = model_dir / TREES_FILE
+        unread = read_arrays(path, lambda name: name.startswith(NETWORK_PREFIX))
+        total += path.stat().st_size - sum(array.nbytes for array in unread.values())
     return total
 
 
