@@ -18,6 +18,7 @@ from workers.compression.judging import headline, lost_points
 from workers.compression.samples import Samples
 from workers.compression.work import Tick, Work
 from workers.inference.predictor import (
+    NETWORK_PREFIX,
     TREES_FILE,
     Predictor,
     graph_path,
