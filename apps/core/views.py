@@ -56,6 +56,13 @@ curl {base_url}/v1/models/tabular_classification/predict \\
   -d '{{"row": {{"age": 39, "education": "Bachelors"}}}}'
 """
 
+TEXT_SNIPPET = """\
+curl {base_url}/v1/models/text_classification/predict \\
+  -H "Authorization: Bearer lp_..." \\
+  -H "Content-Type: application/json" \\
+  -d '{{"text": "my card was stolen"}}'
+"""
+
 ENVIRONMENT_SNIPPET = """\
 export LEPTON_BASE_URL={base_url}
 export LEPTON_API_KEY=lp_...
@@ -66,7 +73,13 @@ export LEPTON_API_KEY=lp_...
 def docs(request: HttpRequest) -> HttpResponse:
     """Getting started for programs, with this site's own address in every snippet."""
     base_url = request.build_absolute_uri("/").rstrip("/")
-    snippets = {"sdk": SDK_SNIPPET, "curl": CURL_SNIPPET, "row": ROW_SNIPPET, "environment": ENVIRONMENT_SNIPPET}
+    snippets = {
+        "sdk": SDK_SNIPPET,
+        "curl": CURL_SNIPPET,
+        "row": ROW_SNIPPET,
+        "text": TEXT_SNIPPET,
+        "environment": ENVIRONMENT_SNIPPET,
+    }
     context = {name: text.format(base_url=base_url).rstrip() for name, text in snippets.items()}
     return render(request, "core/docs.html", {**context, "groups": endpoint_groups(), "base_url": base_url})
 

@@ -4,6 +4,7 @@ Any console error or failed request fails the test (tests/browsing.py). With SCR
 of the test run every step leaves a picture there.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from tests.site_helpers import digits, write_iris, write_zip
 from tests.stack import Stack
+from tests.texts.making import chinese
 
 SCREENSHOTS = os.environ.get("SCREENSHOTS", "")
 TRAINING_SECONDS = 180
@@ -143,3 +145,22 @@ def test_a_table_from_upload_to_demo(person, live_stack, tmp_path):
     person.press("Predict")
     expect(person.page.locator(".demo-answer")).to_have_text(re.compile("setosa|versicolor|virginica"), timeout=20_000)
     person.see("8-table-answer")
+
+
+def test_chinese_texts_from_upload_to_an_answer_while_writing(person, live_stack, tmp_path):
+    lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in chinese()]
+    (tmp_path / "messages.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    person.sign_in(live_stack)
+    person.upload(tmp_path / "messages.jsonl", f"Messages at {person.width}")
+    expect(person.page.get_by_text("Han", exact=True)).to_be_visible()
+    person.train(f"topics-{person.width}", {"epochs": "20"})
+    person.watch()
+    person.open_model()
+    person.deploy()
+    person.open_demo()
+    person.page.locator("#demo-text").press_sequentially("这个沙发我要退货")
+    expect(person.page.locator(".demo-answer")).to_have_text("退款", timeout=20_000)
+    person.see("8-text-answer")
+    person.page.locator(".demo-example").first.click()
+    expect(person.page.locator("#demo-text")).not_to_have_value("这个沙发我要退货")
+    expect(person.page.locator(".demo-answer")).to_be_visible()

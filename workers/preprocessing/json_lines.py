@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,20 +20,20 @@ HINT = 'Each line must be an object such as {"text": "Where is my parcel?", "lab
 
 
 def open_json_lines(path: Path, name: str, limits: Limits) -> Table:
-    """Find out encoding and columns: the keys of the first objects, in the order in which they occur.
+    """Find out encoding and columns: the keys of the first objects, in the order in which they occur; but those that
+    few objects have stand in front, so that none of them is taken for the target.
 
     Raises ProgramFailure with the codes wrong_encoding, nul_bytes, line_too_long, no_json_lines, bad_header,
     header_too_long, too_many_columns, one_column.
     """
     encoding = encoding_of(path, name)
-    keys: dict[str, None] = {}
     with open_text(path, encoding) as file:
-        for line in islice(lines(file, name, limits), SNIFFED_LINES):
-            found = parse(line)
-            keys |= dict.fromkeys(found) if isinstance(found, dict) else {}
-    if not keys:
+        sample = [parse(line) for line in islice(lines(file, name, limits), SNIFFED_LINES)]
+    objects = [found for found in sample if isinstance(found, dict)]
+    counts = Counter(key for found in objects for key in found)
+    if not counts:
         raise ProgramFailure("no_json_lines", f"{name} has no line with a JSON object.", hint=HINT)
-    header = tuple(keys)
+    header = tuple(sorted(counts, key=lambda key: counts[key] >= len(objects) / 2))
     if strange := next((key for key in header if key != key.strip()), None):
         raise ProgramFailure("bad_header", f"{name} has a key with blanks around it, {strange!r}.", hint=HINT)
     check_header(header, name, limits)
