@@ -96,7 +96,7 @@ class Demo:
         return job
 
     def compress(self, trained: leptonai.Record) -> tuple[int, int]:
-        """(model id, version number) of the version to serve: the small one where it is better and costs at most a point."""
+        """(model id, version number) of the version to serve: the small one where it is better for at most a point."""
         with self.step("Compress") as bar:
             model = trained["model"]
             jobs = self.client.jobs.list(kind="compress", status="succeeded")
