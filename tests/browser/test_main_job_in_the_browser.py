@@ -93,7 +93,14 @@ class Person:
         self.see("5-model")
 
     def compress(self) -> None:
-        self.press("Compress")
+        self.follow("Compress")
+        self.see("6-compress-basic")
+        self.page.locator("#id_limit_points").fill("5")
+        self.page.locator("details.more summary").filter(has_text="Recipes").click()
+        self.press("int8")
+        expect(self.page.locator("#summary")).to_contain_text("1 recipe")
+        self.see("6-compress-recipes")
+        self.page.locator("#summary").get_by_role("button", name="Compress").click()
         self.await_status("succeeded", TRAINING_SECONDS)
         expect(self.page.get_by_text("Latency", exact=False).first).to_be_visible()
         self.see("6-compressed")

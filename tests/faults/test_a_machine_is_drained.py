@@ -66,8 +66,9 @@ def test_a_data_check_begins_again_and_a_table_training_goes_on(sdk, machine, tm
     wait_until(lambda: sdk.jobs.get(job).status == "cancelled", seconds=40, what="it is cancelled")
 
 
-def test_a_compression_begins_again(sdk, machine, trained):
-    job = sdk.jobs.compress("three", version=trained.model.version)
+def test_a_compression_goes_on(sdk, machine, trained):
+    recipes = [[{"method": "quantise"}], [{"method": "prune_channels", "amount": 0.5, "epochs": 2}]]
+    job = sdk.jobs.compress("three", version=trained.model.version, recipes=recipes)
     await_running(sdk, kind="compress")
     empty(sdk, machine, job)
     assert sdk.jobs.wait(job, timeout=90).attempt == 2
