@@ -173,6 +173,7 @@ def lie(coding: int, width: int, size: int, rest: bytes) -> bytes:
         (lie(packing.ZEROS, 1, 8, packing.COUNT.pack(3) + part(b"\xff") + part(b"abc")), "places of zeros"),
         (lie(packing.LITERAL, 1, 7, part(bytes(7))), "do not make the whole"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_lie_about_a_segment_is_found(file, words):
     with pytest.raises(ValueError, match=words):
