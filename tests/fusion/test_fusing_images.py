@@ -25,6 +25,7 @@ from workers.contract import (
 )
 from workers.fusion.images import load_classifier, restore_statistics, training_batches
 from workers.fusion.mixing import average_states, equal_weights
+from workers.inference.parity import difference_from_record
 from workers.inference.predictor import load_predictor
 from workers.training.image_models import build_classifier
 from workers.training.images import ImageData, predict
@@ -171,6 +172,7 @@ def test_an_ensemble_answers_with_the_mean_of_the_probabilities(ensemble, branch
     assert result["verdict"] == "improved"
     expected = np.mean([load_predictor(path, 1).run(pixels(data)) for path in (*branches, apart)], axis=0)
     np.testing.assert_allclose(load_predictor(folder, 1).run(pixels(data)), expected, atol=1e-5)
+    assert difference_from_record(load_predictor(folder, 1), folder)[0] < 1e-6
 
 
 def test_an_ensemble_is_one_graph_and_one_file_of_weights_that_load_again(ensemble, data):
