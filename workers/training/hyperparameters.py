@@ -98,7 +98,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "model", "Model",
         "The network to train; auto picks one that fits the data and the preset.",
-        "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small"), tasks=IMAGES,
+        "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small", "vit_tiny"), tasks=IMAGES,
     ),
     Field(
         "model", "Model",

@@ -18,7 +18,7 @@ from workers.parallel.plan import ParallelPlan, PlanError
 from workers.parallel.processes import Processes, joined, own_device
 from workers.parallel.strategies import make_strategy
 from workers.parallel.strategies.base import Strategy
-from workers.training.architectures import ARCHITECTURES, LARGEST_SIDES, choose_architecture, stem_stride
+from workers.training.architectures import LARGEST_SIDES, arguments_of, choose_architecture
 from workers.training.batches import Batches
 from workers.training.checkpoints import CheckpointStore
 from workers.training.export import export_onnx
@@ -35,7 +35,7 @@ from workers.training.image_data import (
     sort_classes,
     split_rows,
 )
-from workers.training.image_models import ImageClassifier, ImageProbabilities
+from workers.training.image_models import ImageProbabilities, LayeredClassifier, build_classifier
 from workers.training.image_results import describe_model, describe_result, write_json, write_mistakes, write_sample
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import balanced_class_weights, make_loss
@@ -72,7 +72,7 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
         strategy = make_strategy(read_plan(spec.plan), processes)
         data = load_data(spec, architecture, events, stop, processes)
         arguments = model_arguments(spec, architecture, data)
-        model = ImageClassifier(**arguments)
+        model = build_classifier(architecture, arguments)
         fitted = fit_model(model, data, spec, events, stop, strategy)
     if not processes.is_first:
         return {}
@@ -128,13 +128,12 @@ def _report_loading(events: EventWriter, stop: Stop, share: float) -> None:
 
 
 def model_arguments(spec: TrainSpec, architecture: str, data: ImageData) -> dict[str, Any]:
-    """What `ImageClassifier` is made from; it stands in meta.json, so that the weights can be loaded again."""
+    """What `build_classifier` makes it from; it stands in meta.json, so that the weights can be loaded again."""
     mean, deviation = channel_statistics(data.store, data.splits["train"])
     return {
-        **ARCHITECTURES[architecture],
+        **arguments_of(architecture, data.store.shape[1]),
         "channels": data.store.shape[3],
         "classes": len(data.classes),
-        "stem_stride": stem_stride(data.store.shape[1]),
         "dropout": spec.hyperparameters["dropout"],
         "mean": mean,
         "deviation": deviation,
@@ -142,7 +141,7 @@ def model_arguments(spec: TrainSpec, architecture: str, data: ImageData) -> dict
 
 
 def fit_model(
-    model: ImageClassifier, data: ImageData, spec: TrainSpec, events: EventWriter, stop: Stop, strategy: Strategy
+    model: LayeredClassifier, data: ImageData, spec: TrainSpec, events: EventWriter, stop: Stop, strategy: Strategy
 ) -> FitResult:
     settings, rows = spec.hyperparameters, data.splits["train"]
     targets = torch.from_numpy(data.labels[rows])
@@ -191,7 +190,7 @@ def evaluation_parts(data: ImageData, split: str) -> list[np.ndarray]:
     return np.array_split(rows, max(1, math.ceil(len(rows) * pixels / EVALUATION_PIXELS)))
 
 
-def calibrate(model: ImageClassifier, data: ImageData, device: str) -> float:
+def calibrate(model: LayeredClassifier, data: ImageData, device: str) -> float:
     """Divide the logits by the temperature that fits the validation images best, and return it."""
     logits, labels = predict(model, data, "val", device), data.labels[data.splits["val"]]
     losses = [log_loss(labels, (logits / value).softmax(dim=1).numpy()) for value in TEMPERATURES]
@@ -211,7 +210,7 @@ def write_files(model: nn.Module, data: ImageData, folder: Path) -> None:
 
 
 def write_output(
-    spec: TrainSpec, data: ImageData, model: ImageClassifier, built: tuple[str, dict[str, Any]], fitted: FitResult,
+    spec: TrainSpec, data: ImageData, model: LayeredClassifier, built: tuple[str, dict[str, Any]], fitted: FitResult,
     probabilities: dict[str, np.ndarray],
 ) -> dict[str, Any]:  # fmt: skip
     """Write the model's files, result.json and the mistakes; returns the summary."""
