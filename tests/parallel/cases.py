@@ -46,7 +46,6 @@ SETTINGS = {
     "augmentation": "strong", "dropout": 0.2, "max_grad_norm": 0.5, "ema_decay": 0.0, "label_smoothing": 0.05,
     "class_weights": "none", "mixed_precision": "no", "warmup_ratio": 0.1, "weight_decay": 0.01, "seed": 3,
 }  # fmt: skip
-TRANSFORMER = {"optimizer": "adamw", "learning_rate": 0.002}
 REMOVING = {"method": "prune_weights", "amount": 0.6, "pattern": "any", "epochs": 2}
 ROUNDING = {"method": "quantise", "scheme": "int8", "epochs": 2}
 
@@ -86,7 +85,7 @@ EQUAL = {
     "ddp with fewer rows than processes": Case(DDP, {"accumulation": 8}, {"augmentation": "none"}, has_norm=False),
     "ddp while weights are removed": Case(DDP, {"shares": "uneven"}, {"ema_decay": 0.9}, step=REMOVING),
     "ddp while it learns to be rounded": Case(DDP, {"shares": "uneven"}, step=ROUNDING),
-    "ddp with a transformer": Case(DDP, {"shares": "uneven"}, TRANSFORMER, is_transformer=True),
+    "ddp with a transformer": Case(DDP, {"shares": "uneven"}, is_transformer=True),
     "fsdp": Case(FSDP),
     "fsdp while weights are removed": Case(FSDP, step=REMOVING),
     "fsdp with uneven shares, balanced classes and a moving average": Case(
@@ -97,8 +96,8 @@ EQUAL = {
     "pipeline with micro-batches of two sizes and a moving average": Case(
         PIPELINE, {"accumulation": 5}, {"ema_decay": 0.9, "class_weights": "balanced"}),
     "pipeline with one micro-batch and AdamW": Case(PIPELINE, {}, {"optimizer": "adamw", "learning_rate": 0.002}),
-    "fsdp with a transformer": Case(FSDP, {}, TRANSFORMER, is_transformer=True),
-    "pipeline with a transformer": Case(PIPELINE, {"accumulation": 4}, TRANSFORMER, is_transformer=True),
+    "fsdp with a transformer": Case(FSDP, is_transformer=True),
+    "pipeline with a transformer": Case(PIPELINE, {"accumulation": 4}, is_transformer=True),
     "pipeline while it learns to be rounded": Case(PIPELINE, {"accumulation": 4}, step=ROUNDING),
     "local SGD that meets after every step": Case(
         LOCAL_SGD, {"sync_every": 1, "outer_learning_rate": 1.0, "outer_momentum": 0.0, "shares": "uneven"},
