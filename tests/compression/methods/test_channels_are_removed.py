@@ -15,6 +15,7 @@ from workers.compression.methods.heads import find_heads, remove_heads
 from workers.compression.methods.prune_channels import channels_left
 from workers.compression.methods.trying import zeroed
 from workers.contract import ProgramFailure
+from workers.training.image_models import VisionTransformer
 
 HALF = {"method": "prune_channels", "amount": 0.5, "epochs": 0}
 
@@ -246,3 +247,16 @@ def test_the_model_trains_in_the_mode_it_had() -> None:
     model = residual().train()
     prepare(model, HALF, data_of(torch.zeros(4, 8, 8, 1, dtype=torch.uint8)))
     assert all(module.training for module in model.modules())
+
+
+def test_heads_and_patches_of_a_vision_transformer_are_narrowed() -> None:
+    torch.manual_seed(0)
+    common = {"channels": 1, "classes": 10, "dropout": 0.0, "mean": [78.0], "deviation": [96.0]}
+    model = VisionTransformer(side=16, halvings=1, width=32, depth=2, heads=4, **common)
+    images = torch.randint(0, 256, (8, 16, 16, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert prepare(model, HALF, data_of(images)) == []
+    embedding, block = model.features[0], model.features[1]
+    assert [layer[0].out_channels for layer in embedding.convolutions[:2]] == [8, 16]
+    assert (embedding.positions.shape, block.norm.normalized_shape, model.head.in_features) == ((1, 64, 16), (16,), 16)
+    assert (block.attention.heads, block.attention.inputs.out_features, block.layers[0].out_features) == (2, 48, 32)
+    assert model(images).shape == (8, 10)

@@ -143,7 +143,7 @@ def round_output(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) 
 
 
 def convert(model: nn.Module, step: Mapping[str, Any]) -> list[str]:
-    """Take all rounding away again: what int8 needs is in the weights now. Zeros that were kept are zeros."""
+    """Take all rounding away again: what int8 needs is in the weights now. Zeros that were kept had no gradient."""
     for module in list(model.modules()):
         for name, hooks, hook in (
             (INPUT, module._forward_pre_hooks, round_input),
@@ -153,12 +153,8 @@ def convert(model: nn.Module, step: Mapping[str, Any]) -> list[str]:
                 del module._modules[name]
                 for key in [key for key, value in hooks.items() if value is hook]:
                     del hooks[key]
-        if (rounded := rounding_of(module)) is not None:
-            kept = rounded.kept
+        if rounding_of(module) is not None:
             parametrize.remove_parametrizations(module, TARGET, leave_parametrized=False)
-            if kept is not None:
-                with torch.no_grad():
-                    module.weight *= kept
     return []
 
 
