@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from tests.fusion.making import load_digits, new_classifier, run, save, spec_for, trained_on
 from tests.stack import ROOT
+from workers.compression import recipes
 from workers.compression.program import compress
 from workers.contract import (
     EXIT_FAILED,
@@ -194,11 +195,12 @@ def test_an_ensemble_can_be_compressed(ensemble, place, tmp_path):
         str(folder),
         str(place / "data/data.zip"),
         str(place / "data/index.jsonl"),
+        recipes.resolve("image_classification", {"recipes": [[{"method": "quantise"}]], "limit_points": 20.0}),
     )
     compress(spec, EventWriter(tmp_path / "events.jsonl"), Stop())
     result = json.loads((tmp_path / "output/result.json").read_text())
     assert result["ratios"]["size"] > 2
-    assert result["after"]["accuracy"] > fused["fused"]["test"]["accuracy"] - 0.1
+    assert result["after"]["metrics"]["accuracy"] > fused["fused"]["test"]["accuracy"] - 0.1
     small = load_predictor(tmp_path / "output/model", 1)
     sums = small.run(small.encode([small.sample])).sum(axis=1)
     assert sums == pytest.approx(1, abs=1e-5), "each member's probabilities stay exact"
