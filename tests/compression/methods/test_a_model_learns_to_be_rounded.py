@@ -9,10 +9,13 @@ import torch
 from torch import nn
 
 from tests.compression.methods.models import Case, trained, tune
-from workers.compression.graphs import RECIPES, quantise_graph
+from workers.compression.graphs import quantise_graph
 from workers.compression.methods import Data, convert, prepare
 from workers.compression.methods.quantise import MovingRange, RoundedWeight, rounding_of
-from workers.contract import ProgramFailure
+from workers.compression.recipes import check_recipe
+from workers.contract import IMAGE_CLASSIFICATION, ProgramFailure
+
+(INT8,) = check_recipe(IMAGE_CLASSIFICATION, [{"method": "quantise"}])
 from workers.training.export import export_onnx
 
 STEP = {"method": "quantise", "scheme": "int8", "epochs": 1}
@@ -22,7 +25,7 @@ def answers_of_int8(case: Case, model: nn.Module, folder: Path) -> np.ndarray:
     """What the model's graph answers once ONNX Runtime's tools have made it int8, with ranges from the same data."""
     export_onnx(model, {"input": case.inputs[:8]}, "output", folder / "model.onnx")
     feeds = [{"input": row[None].numpy()} for inputs, _ in case.batches() for row in inputs[0]]
-    quantise_graph(folder / "model.onnx", folder / "int8.onnx", feeds, RECIPES[0])
+    quantise_graph(folder / "model.onnx", folder / "int8.onnx", feeds, INT8)
     session = onnxruntime.InferenceSession(str(folder / "int8.onnx"), providers=["CPUExecutionProvider"])
     return session.run(None, {"input": case.held_inputs.numpy()})[0]
 
