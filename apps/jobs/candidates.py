@@ -30,9 +30,8 @@ def record_candidate(*, job_id: int, attempt: int, event: Mapping[str, Any], fil
         job = lock_attempt(job_id=job_id, attempt=attempt)
         if job is None:
             return False
-        row = Candidate.objects.filter(job=job, number=told["number"]).first() or Candidate(
-            job=job, number=told["number"]
-        )
+        known = Candidate.objects.select_for_update().filter(job=job, number=told["number"])
+        row = known.first() or Candidate(job=job, number=told["number"])
         row.attempt, row.node = attempt, job.node
         row.name = told["name"][: Candidate._meta.get_field("name").max_length]
         row.recipe, row.figures, row.verdict = told["recipe"], told["figures"], told["verdict"]

@@ -25,6 +25,8 @@ FIRST_GUESSES: Mapping[str, tuple[float, ...]] = {
     "compress": (10.0, 20.0, 30.0, 60.0, 180.0),
     "compress image_classification": (30.0, 60.0, 120.0, 300.0, 900.0),
     "compress image_classification search": (120.0, 300.0, 600.0, 1200.0, 3600.0),
+    "compress text_classification": (30.0, 60.0, 120.0, 300.0, 900.0),
+    "compress text_classification search": (120.0, 300.0, 600.0, 1200.0, 3600.0),
     "fuse": (10.0, 20.0, 30.0, 60.0, 180.0),
     "train image_classification fast": (15.0, 30.0, 45.0, 60.0, 180.0),
     "train image_classification balanced": (60.0, 120.0, 180.0, 300.0, 900.0),

@@ -29,8 +29,8 @@
   }
 
   function read() {
-    const source = document.getElementById("candidate-points");
-    return source ? JSON.parse(source.textContent) : null;
+    const source = document.getElementById("candidate-points"); // htmx takes scripts out of what it swaps in
+    return source ? JSON.parse(source.dataset.points) : null;
   }
 
   function inBytes(value) {

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import zipfile
+from html import unescape
 
 import pytest
 
@@ -221,7 +222,7 @@ def test_the_plots_have_the_same_figures(member, job, tmp_path):
     tell(job, tmp_path, ORIGINAL, SMALL, TINY, FAILED)
     end(job, tmp_path, SMALL)
     html = poll(member, job).content.decode()
-    data = json.loads(html.split('id="candidate-points" type="application/json">')[1].split("</script>")[0])
+    data = json.loads(unescape(re.search(r'id="candidate-points" data-points="([^"]*)"', html)[1]))
     assert [(point["number"], point["verdict"], point["isChosen"]) for point in data["points"]] == [
         (0, "original", False), (1, "within", True), (2, "over", False),
     ]  # fmt: skip
@@ -265,7 +266,8 @@ def test_its_files_are_taken_home(member, job, tmp_path):
     assert b"".join(response.streaming_content) == b"graph int8" and "attachment" in response["Content-Disposition"]
     response = member.page.get(f"/jobs/{job.pk}/candidates/1/bundle.zip")
     archive = zipfile.ZipFile(io.BytesIO(b"".join(response.streaming_content)))
-    assert sorted(archive.namelist()) == ["meta.json", "model.onnx"]
+    assert {"meta.json", "model.onnx", "predict.py", "README.md"} <= set(archive.namelist())
+    assert archive.read("README.md").startswith(b"# Digits: int8\n")
     for path in ("1/files/other", "3/bundle.zip", "9/bundle.zip", "0/bundle.zip"):
         assert member.page.get(f"/jobs/{job.pk}/candidates/{path}").status_code == 404
 
