@@ -176,9 +176,9 @@ def _find_ranges(model: nn.Module, data: Data) -> None:
 
 
 def _open_ends(model: nn.Module, layers: Mapping[str, nn.Module], data: Data) -> list[nn.Module]:
-    """Layers and normalisations whose output no module takes as it is: the answer, and what is added to a shortcut.
+    """Layers and normalisations whose output no module takes as it is, such as what is added to a shortcut.
 
-    What a module takes is rounded there, or after it.
+    What a module takes is rounded there, or after it; the answer itself is not rounded.
     """
     made: dict[int, tuple[nn.Module, Tensor]] = {}
     makers = [module for module in model.modules() if isinstance(module, _BatchNorm)] + list(layers.values())
@@ -194,8 +194,9 @@ def _open_ends(model: nn.Module, layers: Mapping[str, nn.Module], data: Data) ->
     hooks = [module.register_forward_pre_hook(take) for module in leaves]
     hooks += [module.register_forward_hook(make) for module in makers]
     try:
-        answer(model, data.example)
+        said = answer(model, data.example)
     finally:
         for hook in hooks:
             hook.remove()
+    made.pop(id(said), None)
     return [module for module, _ in made.values()]
