@@ -181,6 +181,29 @@ def test_heads_and_the_stream_of_a_transformer_are_narrowed_apart() -> None:
     assert model.tokens.embedding_dim == model.positions.shape[2] == model.norm.normalized_shape[0] == 16
 
 
+class Unfolded(nn.Module):
+    """What is behind takes four channels as one of twice the sides, and two slices each by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 16, 3), nn.Conv2d(4, 8, 3)
+        self.hidden, self.head, self.rest = nn.Linear(8, 20), nn.Linear(12, 3), nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        larger = nn.functional.pixel_shuffle(self.first(images), 2)
+        values = self.hidden(self.second(larger).relu().mean(dim=(2, 3))).relu()
+        return self.head(values[:, :12]) + self.rest(values[:, 12:])
+
+
+def test_what_the_graph_does_not_understand_is_left_and_named() -> None:
+    torch.manual_seed(0)
+    model = Unfolded()
+    notes = prepare(model, HALF, data_of(noise(4, 3, 9, 9)))
+    reason = "which of the weights after them take which could not be made out"
+    assert sorted(notes) == [f"first keeps its 16 channels: {reason}.", f"hidden keeps its 20 channels: {reason}."]
+    assert (model.first.out_channels, model.second.out_channels, model.hidden.in_features) == (16, 4, 4)
+
+
 class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -35,11 +35,10 @@ class Consumer:
 
     def column_sums(self, values: Tensor) -> Tensor:
         """`values` are shaped as the layer's weight [outputs, inputs, ...]; one sum for each of `columns`."""
-        sums = values.transpose(0, 1).flatten(1).sum(dim=1)
-        groups = getattr(self.layer, "groups", 1)
-        if groups > 1:
-            sums = values.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2).sum(dim=2).flatten()
-        return sums[self.columns]
+        by_group = values.unflatten(0, (getattr(self.layer, "groups", 1), -1)).transpose(1, 2)
+        return (
+            by_group.flatten(2).sum(dim=2).flatten()[self.columns]
+        )  # [groups, inputs / groups, outputs / groups, ...]
 
 
 class Group:
@@ -61,8 +60,21 @@ class Group:
         for item in self._found:
             layer, graph = item.dep.target.module, self._found._DG
             is_taken = graph.is_in_channel_pruning_fn(item.dep.handler)
-            if is_taken and isinstance(layer, CONSUMERS) and not is_depthwise(layer):
+            if self.is_clear and is_taken and isinstance(layer, CONSUMERS) and not is_depthwise(layer):
                 yield Consumer(layer, torch.tensor(item.idxs), torch.tensor(item.root_idxs))
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the graph knows of each number in all layers to which channel it belongs."""
+        graph = self._found._DG
+        for item in self._found:
+            layer = item.dep.target.module
+            if isinstance(layer, (*CONSUMERS, *NORMS)):
+                is_taken = graph.is_in_channel_pruning_fn(item.dep.handler) and isinstance(layer, CONSUMERS)
+                size = graph.get_in_channels(layer) if is_taken else graph.get_out_channels(layer)
+                if None in item.root_idxs or max(item.idxs) >= size or max(item.root_idxs) >= self.count:
+                    return False
+        return True
 
     @property
     def modules(self) -> list[Any]:
@@ -150,6 +162,8 @@ def reason_to_keep(group: Group, model: nn.Module) -> str:
     tied, names = tied_layers(model), {module: name for name, module in model.named_modules()}
     if shared := {names[item] for item in group.modules if names.get(item) in tied}:
         return f"{' and '.join(sorted(shared))} share weights with another layer"
+    if not group.is_clear:
+        return "which of the weights after them take which could not be made out"
     if group.count % group.blocks:
         return "its groups cannot be narrowed alike"
     return "" if group.consumers else "no layer was seen to take them"
