@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch_pruning.ops import OPTYPE
 
 from workers.compression.methods.base import Inputs, reads_weights, tied_layers
+from workers.contract import ProgramFailure
 
 ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)
 CONSUMERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -143,16 +144,28 @@ class Group:
 
 
 def find_groups(model: nn.Module, example: Inputs) -> list[Group]:
-    """All groups of channels of `model` but those of its answer."""
+    """All groups of channels of `model` but those of its answer.
+
+    Raises ProgramFailure (unsupported_method) where its computation cannot be followed.
+    """
     with barriers(model), warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
         modes = [(module, module.training) for module in model.modules()]
-        graph = torch_pruning.DependencyGraph().build_dependency(model, example, verbose=False)
+        try:
+            graph = torch_pruning.DependencyGraph().build_dependency(model, example, verbose=False)
+        except Exception as error:  # the library raises whatever its own steps over an unknown operation do
+            raise _unclear() from error
         for module, mode in modes:
             module.training = mode
     names = {module: name for name, module in model.named_modules()}
     found = [Group(item, names) for item in graph.get_all_groups(root_module_types=ROOTS)]
     return [group for group in found if not group.reaches_output()]
+
+
+def _unclear() -> ProgramFailure:
+    message = "Which channels of this model belong together could not be made out, so that none can be removed."
+    hint = "Use another method, such as distil, low_rank or quantise."
+    return ProgramFailure("unsupported_method", message, hint=hint, blame="settings")
 
 
 def reason_to_keep(group: Group, model: nn.Module) -> str:
