@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from workers.compression import methods
 from workers.compression.recipes import DISTIL, PRUNE_WEIGHTS, RESHAPING
@@ -113,12 +114,22 @@ class Studio:
     ) -> tuple[nn.Module, dict, list[str]]:
         if step["method"] == DISTIL:
             meta = self.subject.narrowed({name: meta[name] for name in meta if name != "structure"}, step["width"])
-            torch.manual_seed(self.work.settings["seed"])
-            return self.subject.build(meta), meta, []
+            return self._newborn(meta), meta, []
         model = load_classifier(before, meta)
         notes = methods.prepare(model, step, look_at(self.subject, self.data, self.spec, step))
         plain = self.subject.build(meta)
         return model, meta | {"structure": structure_of(model, plain)}, notes
+
+    def _newborn(self, meta: dict[str, Any]) -> nn.Module:
+        """An untrained network that sees inputs as the original does: what stands for the data alone is the same."""
+        torch.manual_seed(self.work.settings["seed"])
+        student = self.subject.build(meta)
+        original = load_classifier(self.work.source, self.work.meta).state_dict()
+        for name, buffer in student.named_buffers():
+            known = original.get(name)
+            if known is not None and known.shape == buffer.shape and not isinstance(_owner(student, name), _NormBase):
+                buffer.copy_(known)
+        return student
 
     def _tune(
         self, start: Path, target: Path, step: Mapping[str, Any], attached: Sequence[Mapping[str, Any]], tick: Tick
@@ -146,6 +157,10 @@ def _kept_up(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The last step, and before it a removal of weights that its tuning would undo: those weights are the smallest."""
     *earlier, last = steps
     return [*(step | {"epochs": 0} for step in earlier if step["method"] == PRUNE_WEIGHTS), last]
+
+
+def _owner(model: nn.Module, name: str) -> nn.Module:
+    return model.get_submodule(name.rpartition(".")[0])
 
 
 def _part(tick: Tick, number: int, count: int) -> Callable[[float], None]:
