@@ -9,7 +9,7 @@ Burmese, Khmer) are read character by character: two characters that follow each
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import groupby
@@ -24,7 +24,8 @@ PADDING = 0
 # Odd, so that it has an inverse modulo 2 ** 64: the golden ratio's fraction of 2 ** 64.
 BASE = 0x9E3779B97F4A7C15
 INVERSE = pow(BASE, -1, 2**64)
-WORD_SALT, RUN_SALT = 1_000, 2_000  # the same letters as a word and as a run of characters are two features
+# The same letters as a word, as a run of characters and as a shape are different features.
+WORD_SALT, RUN_SALT, SHAPE_SALT = 1_000, 2_000, 3_000
 BLANK = ord(" ")
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
@@ -43,15 +44,30 @@ WORD = pattern(rf"[{UNSPACED}]|(?:(?![{UNSPACED}])[\w{_marks()}])+|[^\w\s]")
 UNSPACED_LETTER = pattern(f"[{UNSPACED}]")
 
 
+def clean(text: str, longest: int) -> str:
+    """Compatibility forms (NFKC) and blanks are folded, and the text ends after `longest` characters."""
+    return " ".join(unicodedata.normalize("NFKC", text[:longest]).split())[:longest]
+
+
 def normalise(text: str, longest: int) -> str:
-    """Alike what people mean alike: compatibility forms (NFKC), case and blanks are folded, and the text ends after
-    `longest` characters."""
-    return " ".join(unicodedata.normalize("NFKC", text[:longest]).casefold().split())[:longest]
+    """Alike what people mean alike: cleaned, and without case."""
+    return clean(text, longest).casefold()
 
 
 def words_of(text: str) -> list[str]:
     """Words, punctuation marks, and characters of scripts without blanks, in a normalised text."""
     return WORD.findall(text)
+
+
+def shapes_of(text: str) -> list[str]:
+    """What a cleaned text's words with digits or capitals look like: "WIN" is X, "McCoy" XxXx and "20p" 00x."""
+    marked = (word for word in words_of(text) if any(letter.isdigit() or letter.isupper() for letter in word))
+    return ["".join(_shape(word)) for word in marked]
+
+
+def _shape(word: str) -> Iterator[str]:
+    for kind, run in groupby("0" if c.isdigit() else "X" if c.isupper() else "x" if c.isalpha() else c for c in word):
+        yield kind if kind in "Xx" else "".join(run)
 
 
 @dataclass(frozen=True)
@@ -60,8 +76,8 @@ class TextEncoder:
 
     First come the words in their order, `tokens` of them at most, as ids from 1 to `order_buckets`. Behind them comes a
     bag, ascending and each id once, from `order_buckets` + 1 to `order_buckets` + `bag_buckets`: words, runs of up to
-    `words` words, and runs of `shortest` to `longest` characters within a word, the blanks around it included. Where
-    there are no buckets, that part is left out. Texts end after `characters`.
+    `words` words, shapes of words, and runs of `shortest` to `longest` characters within a word, the blanks around it
+    included. Where there are no buckets, that part is left out. Texts end after `characters`.
     """
 
     order_buckets: int
@@ -82,20 +98,24 @@ class TextEncoder:
 
     def ids(self, text: str) -> np.ndarray:
         """int32 [L]"""
-        text = normalise(text, self.characters)
-        spans = np.array([match.span() for match in WORD.finditer(text)], dtype=np.int64).reshape(-1, 2) + 1
+        cased = clean(text, self.characters)
+        text = cased.casefold()
         runs = Runs(f" {text} ")
-        words = runs.hashes(*spans.T)
+        words = runs.hashes(*(spans_of(text) + 1).T)
         parts = [np.zeros(0, dtype=np.int32)]
         if self.order_buckets:
             parts.append(1 + into(words[: self.tokens], self.order_buckets))
         if self.bag_buckets:
-            parts.append(1 + self.order_buckets + np.unique(into(self._bag(runs, words), self.bag_buckets)))
+            parts.append(1 + self.order_buckets + np.unique(into(self._bag(runs, words, cased), self.bag_buckets)))
         return np.concatenate(parts)
 
-    def _bag(self, runs: Runs, words: np.ndarray) -> np.ndarray:
+    def _bag(self, runs: Runs, words: np.ndarray, cased: str) -> np.ndarray:
         lengths = range(self.shortest, self.longest + 1)
-        return np.concatenate([*_word_runs(words, self.words), *(runs.within_words(length) for length in lengths)])
+        return np.concatenate([
+            *_word_runs(words, self.words),
+            shape_hashes(cased),
+            *(runs.within_words(length) for length in lengths),
+        ])  # fmt: skip
 
     def to_meta(self) -> dict[str, Any]:
         return asdict(self)
@@ -128,6 +148,18 @@ class Runs:
         inner = self._blanks[starts + length - 1] - self._blanks[starts + 1]
         starts = starts[inner == 0]
         return scramble(self.hashes(starts, starts + length) + np.uint64(RUN_SALT + length))
+
+
+def spans_of(text: str) -> np.ndarray:
+    """int64 [N, 2]: where each word of a text begins and ends."""
+    return np.array([match.span() for match in WORD.finditer(text)], dtype=np.int64).reshape(-1, 2)
+
+
+def shape_hashes(text: str) -> np.ndarray:
+    shapes = sorted(set(shapes_of(text)))
+    lengths = np.array([len(shape) for shape in shapes], dtype=np.int64)
+    ends = np.cumsum(lengths)
+    return scramble(Runs("".join(shapes)).hashes(ends - lengths, ends) + np.uint64(SHAPE_SALT))
 
 
 def _word_runs(words: np.ndarray, longest: int) -> Iterable[np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tests.faults.judging import Verdict
 
 COLUMNS = {
-    "fault": 30, "injected at": 12, "detected after s": 17, "attempts": 9, "steps repeated": 15, "metrics equal": 14,
+    "fault": 32, "injected at": 12, "detected after s": 17, "attempts": 9, "steps repeated": 15, "metrics equal": 14,
     "processes left": 15, "devices left": 13, "took s": 7, "verdict": 8,
 }  # fmt: skip
 

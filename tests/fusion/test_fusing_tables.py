@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from tests.fusion.making import run, spec_for
+from workers.compression import recipes
 from workers.compression.program import compress
 from workers.contract import (
     HELDOUT_FILE,
@@ -184,7 +185,8 @@ def test_what_is_worse_than_its_best_part_is_not_kept(table, tmp_path):
 def test_an_ensemble_can_be_compressed(table, tmp_path):
     data, task, models = table
     folder = fused_files(table, ["boosting", "other", "mlp"], tmp_path / "fused")
-    spec = CompressSpec(str(tmp_path), task, str(folder), str(data / "data.csv"), str(data / "index.json"))
+    settings = recipes.resolve(task, {"recipes": [[{"method": "quantise"}]], "limit_points": 20.0})
+    spec = CompressSpec(str(tmp_path), task, str(folder), str(data / "data.csv"), str(data / "index.json"), settings)
     compress(spec, EventWriter(tmp_path / "events.jsonl"), Stop())
     assert json.loads((tmp_path / "output/result.json").read_text())["ratios"]["size"] > 1.5
     gap = np.abs(answers(tmp_path / "output/model", data) - answers(folder, data)).mean()

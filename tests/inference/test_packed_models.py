@@ -2,6 +2,7 @@
 
 import hashlib
 import lzma
+import tracemalloc
 
 import numpy as np
 import onnx
@@ -135,6 +136,48 @@ def test_a_bomb_is_not_believed():
 def test_a_part_that_becomes_more_than_it_says_is_refused():
     with pytest.raises(ValueError, match="another size than it says"):
         packing.unpack(bomb(1000, 2**24))
+
+
+def test_no_more_memory_is_taken_than_a_part_says():
+    """But for the 4 MiB window of the decoder."""
+    file = bomb(1000, 2**25)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="packed model"):
+            packing.unpack(file)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**24
+
+
+def part(body: bytes) -> bytes:
+    return packing.PART.pack(packing.STORED, len(body)) + body
+
+
+def lie(coding: int, width: int, size: int, rest: bytes) -> bytes:
+    """A file of 8 bytes, it says, with one segment."""
+    return signed(packing.HEAD.pack(8, 0, 1) + packing.SEGMENT.pack(coding, width, size) + rest)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (lie(packing.LITERAL, 1, 2**40, part(bytes(8))), "size of a segment"),
+        (lie(packing.PLANES, 4, 6, part(bytes(8))), "size of a segment"),
+        (lie(packing.PLANES, 3, 6, part(bytes(8))), "size of a segment"),
+        (lie(9, 1, 8, part(bytes(8))), "segment of the unknown kind 9"),
+        (lie(packing.LITERAL, 1, 8, packing.PART.pack(7, 8) + bytes(8)), "part of the unknown kind 7"),
+        (lie(packing.CODEBOOK, 1, 8, packing.VALUES.pack(2) + part(b"abc") + part(b"\xff\xff")), "not in its codebook"),
+        (lie(packing.CODEBOOK, 1, 8, packing.VALUES.pack(999) + part(b"abc")), "codebook is too long"),
+        (lie(packing.ZEROS, 1, 8, packing.COUNT.pack(3) + part(b"\xff") + part(b"abc")), "places of zeros"),
+        (lie(packing.LITERAL, 1, 7, part(bytes(7))), "do not make the whole"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_lie_about_a_segment_is_found(file, words):
+    with pytest.raises(ValueError, match=words):
+        packing.unpack(file)
 
 
 def test_a_later_version_is_named(packed):

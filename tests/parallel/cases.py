@@ -32,7 +32,7 @@ from workers.training.batches import Batches
 from workers.training.checkpoints import CheckpointStore
 from workers.training.hyperparameters import resolve
 from workers.training.image_data import AUGMENTATIONS
-from workers.training.image_models import ImageClassifier
+from workers.training.image_models import ImageClassifier, VisionTransformer
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import Loss, balanced_class_weights, make_loss
 from workers.training.stopping import Stop, Stopped
@@ -53,13 +53,15 @@ ROUNDING = {"method": "quantise", "scheme": "int8", "epochs": 2}
 @dataclass(frozen=True)
 class Case:
     """A strategy with what it is given; `plan` and `settings` over the usual ones. Without `has_norm` the model is a
-    small one with neither batch normalisation nor dropout. `step` of a compression has changed the model before."""
+    small one with neither batch normalisation nor dropout; or it is a transformer. `step` of a compression has changed
+    the model before."""
 
     strategy: str
     plan: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     has_norm: bool = True
     step: dict[str, Any] = field(default_factory=dict)
+    is_transformer: bool = False
 
     def plan_for(self, world_size: int) -> ParallelPlan:
         stages = STAGES[world_size] if self.strategy == PIPELINE else ()
@@ -83,6 +85,7 @@ EQUAL = {
     "ddp with fewer rows than processes": Case(DDP, {"accumulation": 8}, {"augmentation": "none"}, has_norm=False),
     "ddp while weights are removed": Case(DDP, {"shares": "uneven"}, {"ema_decay": 0.9}, step=REMOVING),
     "ddp while it learns to be rounded": Case(DDP, {"shares": "uneven"}, step=ROUNDING),
+    "ddp with a transformer": Case(DDP, {"shares": "uneven"}, is_transformer=True),
     "fsdp": Case(FSDP),
     "fsdp while weights are removed": Case(FSDP, step=REMOVING),
     "fsdp with uneven shares, balanced classes and a moving average": Case(
@@ -93,6 +96,8 @@ EQUAL = {
     "pipeline with micro-batches of two sizes and a moving average": Case(
         PIPELINE, {"accumulation": 5}, {"ema_decay": 0.9, "class_weights": "balanced"}),
     "pipeline with one micro-batch and AdamW": Case(PIPELINE, {}, {"optimizer": "adamw", "learning_rate": 0.002}),
+    "fsdp with a transformer": Case(FSDP, is_transformer=True),
+    "pipeline with a transformer": Case(PIPELINE, {"accumulation": 4}, is_transformer=True),
     "pipeline while it learns to be rounded": Case(PIPELINE, {"accumulation": 4}, step=ROUNDING),
     "local SGD that meets after every step": Case(
         LOCAL_SGD, {"sync_every": 1, "outer_learning_rate": 1.0, "outer_momentum": 0.0, "shares": "uneven"},
@@ -139,8 +144,11 @@ def make_model(case: Case) -> nn.Module:
     prepare_torch(1, SETTINGS["seed"])
     if not case.has_norm:
         return Plain()
-    model = ImageClassifier(channels=1, classes=CLASSES, widths=(4, 6), blocks=1, stem_stride=1,
-                            dropout=SETTINGS["dropout"], mean=[100.0], deviation=[50.0])  # fmt: skip
+    common = {"channels": 1, "classes": CLASSES, "dropout": SETTINGS["dropout"], "mean": [100.0], "deviation": [50.0]}
+    if case.is_transformer:
+        model = VisionTransformer(side=SIDE, halvings=1, width=8, depth=1, heads=2, **common)
+    else:
+        model = ImageClassifier(widths=(4, 6), blocks=1, stem_stride=1, **common)
     if case.step:
         images, targets = problem()
         inputs = (torch.from_numpy(images),)

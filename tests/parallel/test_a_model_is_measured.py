@@ -64,7 +64,7 @@ def test_the_arithmetic_knows_the_sizes_to_the_byte_or_so(measured):
         assert found.activation_bytes == pytest.approx(expected.activation_bytes, rel=0.02, abs=64)
 
 
-@pytest.mark.parametrize("architecture", ["resnet_tiny", "resnet_small"])
+@pytest.mark.parametrize("architecture", ["resnet_tiny", "resnet_small", "vit_tiny"])
 @pytest.mark.parametrize("side", [28, 64])
 def test_every_network_is_described_as_it_is_built(architecture, side):
     shape = Shape(architecture, side, classes=7)

@@ -24,6 +24,7 @@ from tests.tables.tables import (
     train,
 )
 from workers.contract import EXIT_STOPPED, TABULAR_REGRESSION, ProgramFailure, write_spec
+from workers.inference.parity import difference_from_record
 from workers.inference.predictor import load_predictor
 from workers.training.checkpoints import CheckpointStore, is_complete
 from workers.training.stopping import Stop, Stopped
@@ -121,6 +122,11 @@ def test_the_meta_tells_a_form_what_to_ask_and_the_sample_can_be_answered(leaver
     assert "target" not in predictor.sample
     assert predictor.predict_rows([predictor.sample]).sum() == pytest.approx(1)
     assert predictor.predict_rows([predictor.sample | {"city": "a city never seen"}]).shape == (1, 2)
+
+
+def test_the_answer_to_the_sample_is_recorded(leavers):
+    folder = model_of(leavers[1])
+    assert difference_from_record(load_predictor(folder, threads=1), folder)[0] < 1e-9
 
 
 def test_serving_a_table_needs_neither_torch_nor_sklearn(leavers):

@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from tests.training.images import events_of, make_spec, start, wait_for, write_digits, write_images
 from workers.contract import EXIT_FAILED, EXIT_STOPPED, EventWriter, ProgramFailure, TrainSpec, read_spec
 from workers.images import decode
+from workers.inference.parity import answer_to_sample, difference_from_record
+from workers.inference.predictor import load_predictor
 from workers.training.batches import Draws
 from workers.training.image_data import AUGMENTATIONS, ImageRow, choose_size, sort_classes, split_rows
 from workers.training.image_models import ImageClassifier, ImageProbabilities
@@ -93,6 +95,12 @@ def test_the_graph_normalises_inside_and_has_no_batch_norm_left(trained: Path) -
     assert "BatchNormalization" not in {node.op_type for node in graph.graph.node}
     (image,) = session_of(trained).get_inputs()
     assert (image.name, image.type, image.shape[1:]) == ("image", "tensor(uint8)", [16, 16, 1])
+
+
+def test_the_answer_to_the_sample_is_recorded(trained: Path) -> None:
+    folder = trained / "output" / "model"
+    assert len(answer_to_sample(load_predictor(folder, threads=1))) == 10
+    assert difference_from_record(load_predictor(folder, threads=1), folder)[0] < 1e-6
 
 
 def test_meta_says_how_to_use_the_model_and_the_sample_works(trained: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from workers.compression.samples import load_samples
 from workers.compression.search import Recipe, Search
 from workers.compression.work import Work
 from workers.contract import IMPROVED, NOT_IMPROVED, CompressSpec, EventWriter, ProgramFailure
+from workers.fence import Fenced
 from workers.inference.parity import record_answer
 from workers.inference.predictor import META_FILE, load_predictor, read_meta
-from workers.training.stopping import Stop
+from workers.training.memory import is_out_of_memory
+from workers.training.stopping import Stop, Stopped
 
 MEASURING = 0.8  # of a candidate's time, from where on it is measured
 
@@ -76,10 +79,13 @@ def try_recipe(work: Work, maker: Maker, gauge: Gauge, recipe: Recipe, number: i
     try:
         notes = maker.make(recipe, folder, work.tick(begin, middle, message))
         figures = gauge.measure(folder, work.tick(middle, end, f"{message}, measuring"))
-    except ProgramFailure as failure:
+    except (Stopped, Fenced):
+        raise
+    except Exception as error:  # one recipe that a model does not bear must not end the search
         shutil.rmtree(folder, ignore_errors=True)
+        failure = error if isinstance(error, ProgramFailure) else _unexpected(error)
         if failure.blame == "data":
-            raise
+            raise failure from error
         work.events.log(f"{message} could not be made: {failure.message}", "warning")
         return Candidate(number, recipe, {}, blank.limit, reason=failure.message)
     place = folder.relative_to(work.spec.work_dir).as_posix()
@@ -88,6 +94,14 @@ def try_recipe(work: Work, maker: Maker, gauge: Gauge, recipe: Recipe, number: i
     record_answer(load_predictor(folder, work.spec.threads), folder)
     work.events.log(f"{message}: {candidate.verdict}, {figures['bytes']:,} bytes, {candidate.lost:+.2f} points lost.")
     return candidate
+
+
+def _unexpected(error: Exception) -> ProgramFailure:
+    traceback.print_exception(error)  # into the program's log, for whoever mends it
+    if is_out_of_memory(error):
+        return ProgramFailure("out_of_memory", "The machine ran out of memory.", blame="machine")
+    message = f"It failed unexpectedly ({type(error).__name__}: {str(error)[:200]})."
+    return ProgramFailure("candidate_failed", message, blame="machine")
 
 
 def _span(work: Work, number: int) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from workers.parallel.facts import CPU, FLOAT_BYTES, Layer, ModelProfile
 from workers.parallel.shapes import Shape
-from workers.training.architectures import ARCHITECTURES, stem_stride
+from workers.training.architectures import ARCHITECTURES, EXPANSION, VIT_TINY, arguments_of, stem_stride
 
 PASSES = 3  # forward, and backward as two of the same size
 # What small convolutions reach of what is printed on the box; one CPU thread, one GPU of some years ago.
@@ -39,6 +39,9 @@ class Described:
 
 def describe(shape: Shape) -> Iterator[Described]:
     """The layers of an image classifier (workers/training/image_models.py) in order."""
+    if shape.architecture == VIT_TINY:
+        yield from _transformer(shape)
+        return
     facts = ARCHITECTURES[shape.architecture]
     inputs, side = facts["widths"][0], math.ceil(shape.side / stem_stride(shape.side))
     parameters, flops = _convolution(shape.channels, inputs, 3, side)
@@ -52,8 +55,34 @@ def describe(shape: Shape) -> Iterator[Described]:
             side = math.ceil(side / stride)
             yield _block(f"features.{number}", inputs, width, side, stride)
             inputs = width
-    head = inputs * shape.classes
-    yield Described("head", head + shape.classes, 2 * head, shape.classes, 2 * inputs)
+    yield _head(inputs, shape.classes)
+
+
+def _head(inputs: int, classes: int) -> Described:
+    weights = inputs * classes
+    return Described("head", weights + classes, 2 * weights, classes, 2 * inputs)
+
+
+def _transformer(shape: Shape) -> Iterator[Described]:
+    facts = arguments_of(shape.architecture, shape.side)
+    width, side, inputs = facts["width"], shape.side, shape.channels
+    parameters, flops, kept, halvings = 0, 0.0, shape.channels * shape.side**2, facts["halvings"]
+    for number in range(halvings + 1):
+        outputs, side = width >> (halvings - number), side if number == 0 else math.ceil(side / 2)
+        more, costs = _convolution(inputs, outputs, 3, side)
+        parameters, flops, kept, inputs = parameters + more, flops + costs, kept + 2 * outputs * side**2, outputs
+    tokens = side**2
+    numbers = tokens * width
+    parameters += width * (width + 1 + tokens)
+    yield Described("features.0", parameters, flops + 2 * numbers * width, numbers, kept, halvings + 1)
+    weights = (4 + 2 * EXPANSION) * width**2
+    biases = (3 + 1 + EXPANSION + 1 + 4) * width  # of the layers, and two normalisations
+    flops = 2.0 * weights * tokens + 4.0 * tokens * numbers
+    kept = (7 + 2 * EXPANSION) * numbers + (4 + facts["heads"]) * tokens  # and what normalises tokens and heads
+    for number in range(1, facts["depth"] + 1):
+        yield Described(f"features.{number}", weights + biases, flops, numbers, kept)
+    yield Described(f"features.{facts['depth'] + 1}", 2 * width, 8.0 * numbers, numbers, 2 * tokens)
+    yield _head(width, shape.classes)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, side: int) -> tuple[int, float]:

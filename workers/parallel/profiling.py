@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from workers.parallel.facts import Layer, ModelProfile
 from workers.parallel.shapes import Shape
 from workers.training.acceleration import AUTO, MARGIN, first_way, has_bf16
-from workers.training.architectures import ARCHITECTURES, stem_stride
+from workers.training.architectures import arguments_of
 from workers.training.batches import Batches
 from workers.training.image_data import AUGMENTATIONS
-from workers.training.image_models import ImageClassifier
+from workers.training.image_models import LayeredClassifier, build_classifier
 from workers.training.optimization import MovingAverage, make_optimizer
 
 REPEATS, WARM = 7, 2
@@ -178,17 +178,11 @@ class _Bench:
         return self._time(lambda: average.update(self.model, 100))
 
 
-def build_model(shape: Shape) -> ImageClassifier:
+def build_model(shape: Shape) -> LayeredClassifier:
     middle = [127.5] * shape.channels
-    return ImageClassifier(
-        **ARCHITECTURES[shape.architecture],
-        channels=shape.channels,
-        classes=shape.classes,
-        stem_stride=stem_stride(shape.side),
-        dropout=0.1,
-        mean=middle,
-        deviation=middle,
-    )
+    arguments = arguments_of(shape.architecture, shape.side)
+    arguments |= {"channels": shape.channels, "classes": shape.classes, "mean": middle, "deviation": middle}
+    return build_classifier(shape.architecture, arguments | {"dropout": 0.1})
 
 
 def _line(small: int, seconds_small: float, large: int, seconds_large: float) -> tuple[float, float]:

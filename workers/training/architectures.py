@@ -1,22 +1,29 @@
 """The image networks by name, and the size of images each is trained on. Pure: the site plans with it.
 
-A network is a stem convolution, then for each of `widths` as many residual blocks as `blocks` says, then the head
+A residual network is a stem convolution, then for each of `widths` as many residual blocks as `blocks` says, then the
+head. A vision transformer makes `width` numbers of each patch of the image, and has `depth` blocks of `heads` heads
 (workers/training/image_models.py).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
-ARCHITECTURES = {
+VIT_TINY = "vit_tiny"
+ARCHITECTURES: dict[str, dict[str, Any]] = {
     "resnet_tiny": {"widths": (16, 32, 64), "blocks": 1},
     "resnet_small": {"widths": (32, 64, 128), "blocks": 2},
+    VIT_TINY: {"width": 64, "depth": 4, "heads": 4},
 }
+EXPANSION = 2  # how much wider a transformer is between two attentions
 AUTO_MODEL = "resnet_tiny"
-LARGEST_SIDES = {"resnet_tiny": 64, "resnet_small": 96}
+LARGEST_SIDES = {"resnet_tiny": 64, "resnet_small": 96, VIT_TINY: 96}
 SMALLEST_SIDE, SIDE_STEP = 16, 8
 # From this side on the first convolution halves the image, or the first stage would take most of the time.
 STRIDED_STEM_SIDE = 48
+PATCHES = 8  # about so many along each side of an image
 
 
 def choose_architecture(model: str) -> str:
@@ -25,6 +32,18 @@ def choose_architecture(model: str) -> str:
 
 def stem_stride(side: int) -> int:
     return 2 if side >= STRIDED_STEM_SIDE else 1
+
+
+def halvings(side: int) -> int:
+    """How often an image is halved before it is looked at patch by patch: so that some `PATCHES` stand along a side."""
+    return max(1, round(math.log2(side / PATCHES)))
+
+
+def arguments_of(architecture: str, side: int) -> dict[str, Any]:
+    """What of the arguments of `build_classifier` is fixed by the architecture and by the side of the images."""
+    if architecture == VIT_TINY:
+        return {**ARCHITECTURES[architecture], "side": side, "halvings": halvings(side)}
+    return {**ARCHITECTURES[architecture], "stem_stride": stem_stride(side)}
 
 
 def choose_side(smallest: float, median: float, largest: float, most: int) -> int:

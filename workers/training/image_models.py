@@ -1,4 +1,4 @@
-"""Small residual networks that learn from scratch in minutes on a few cores."""
+"""Small networks for images that learn from scratch in minutes on a few cores."""
 
 from __future__ import annotations
 
@@ -9,29 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from workers.contract import ENSEMBLE
-
-
-class ConvNorm(nn.Sequential):
-    """Convolution and batch normalisation, with ReLU unless told otherwise."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, relu: bool = True) -> None:
-        layers = [
-            nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(outputs),
-        ]
-        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
-
-    def fuse(self) -> None:
-        """Fold the normalisation into the convolution, for inference."""
-        convolution = self[0]
-        if isinstance(convolution, nn.Sequential):  # of low rank: the last of them makes what is normalised
-            convolution[-1] = fuse_conv_bn_eval(convolution[-1], self[1])
-        else:
-            self[0] = fuse_conv_bn_eval(convolution, self[1])
-        self[1] = nn.Identity()
+from workers.training.architectures import VIT_TINY
+from workers.training.convolutions import ConvNorm
+from workers.training.transformers import PatchEmbedding, TransformerBlock
 
 
 class ResidualBlock(nn.Module):
@@ -51,26 +33,23 @@ class ResidualBlock(nn.Module):
         return self.relu(self.second(self.first(images)) + self.shortcut(images))
 
 
-class ImageClassifier(nn.Module):
-    """Images [N, H, W, C] on the scale 0 to 255 (uint8 or float) to logits [N, classes]."""
+class LayeredClassifier(nn.Module):
+    """Images [N, H, W, C] on the scale 0 to 255 (uint8 or float) to logits [N, classes].
 
-    def __init__(
-        self, *, channels: int, classes: int, widths: Sequence[int], blocks: int, stem_stride: int, dropout: float,
-        mean: Sequence[float], deviation: Sequence[float],
-    ) -> None:  # fmt: skip
+    Subclasses have `features`, a sequence; `pooled`, which makes [N, F] of what that gives; `dropout` and `head`.
+    """
+
+    features: nn.Sequential
+    dropout: nn.Dropout
+    head: nn.Module
+
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(1, channels, 1, 1))
-        self.register_buffer("scale", 1 / torch.tensor(deviation, dtype=torch.float32).reshape(1, channels, 1, 1))
-        layers: list[nn.Module] = [ConvNorm(channels, widths[0], 3, stem_stride)]
-        inputs = widths[0]
-        for stage, width in enumerate(widths):
-            for block in range(blocks):
-                layers.append(ResidualBlock(inputs, width, 2 if stage and not block else 1))
-                inputs = width
-        self.features = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(inputs, classes)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(1, -1, 1, 1))
+        self.register_buffer("scale", 1 / torch.tensor(deviation, dtype=torch.float32).reshape(1, -1, 1, 1))
+
+    def pooled(self, features: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def layers(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """The model as a sequence: each entry takes what the one before gave, and is named as its parameters are."""
@@ -78,7 +57,7 @@ class ImageClassifier(nn.Module):
         return {
             "features.0": lambda images: first((images.permute(0, 3, 1, 2).float() - self.mean) * self.scale),
             **{f"features.{number}": block for number, block in enumerate(others, 1)},
-            "head": lambda features: self.head(self.dropout(self.pool(features).flatten(1))),
+            "head": lambda features: self.head(self.dropout(self.pooled(features))),
         }
 
     def forward(self, images: Tensor) -> Tensor:
@@ -92,6 +71,47 @@ class ImageClassifier(nn.Module):
         last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
         last.weight /= temperature
         last.bias /= temperature
+
+
+class ImageClassifier(LayeredClassifier):
+    """A residual network."""
+
+    def __init__(
+        self, *, channels: int, classes: int, widths: Sequence[int], blocks: int, stem_stride: int, dropout: float,
+        mean: Sequence[float], deviation: Sequence[float],
+    ) -> None:  # fmt: skip
+        super().__init__(mean, deviation)
+        layers: list[nn.Module] = [ConvNorm(channels, widths[0], 3, stem_stride)]
+        inputs = widths[0]
+        for stage, width in enumerate(widths):
+            for block in range(blocks):
+                layers.append(ResidualBlock(inputs, width, 2 if stage and not block else 1))
+                inputs = width
+        self.features = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(inputs, classes)
+
+    def pooled(self, features: Tensor) -> Tensor:
+        return self.pool(features).flatten(1)
+
+
+class VisionTransformer(LayeredClassifier):
+    """A vision transformer (Dosovitskiy et al. 2021) for small images: convolutions make the patches, positions are
+    learned, and the mean of all patches stands in the place of a class token."""
+
+    def __init__(
+        self, *, channels: int, classes: int, side: int, halvings: int, width: int, depth: int, heads: int,
+        dropout: float, mean: Sequence[float], deviation: Sequence[float],
+    ) -> None:  # fmt: skip
+        super().__init__(mean, deviation)
+        blocks = [TransformerBlock(width, heads) for _ in range(depth)]
+        self.features = nn.Sequential(PatchEmbedding(channels, side, halvings, width), *blocks, nn.LayerNorm(width))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, classes)
+
+    def pooled(self, features: Tensor) -> Tensor:
+        return features.mean(dim=1)
 
 
 class ImageEnsemble(nn.Module):
@@ -112,7 +132,7 @@ def build_classifier(architecture: str, arguments: Mapping[str, Any]) -> nn.Modu
     if architecture == ENSEMBLE:
         members = arguments["members"]
         return ImageEnsemble([build_classifier(item["architecture"], item["architecture_args"]) for item in members])
-    return ImageClassifier(**arguments)
+    return (VisionTransformer if architecture == VIT_TINY else ImageClassifier)(**arguments)
 
 
 class ImageProbabilities(nn.Module):

@@ -30,15 +30,18 @@ def narrowed(meta: Mapping[str, Any], width: float) -> dict[str, Any]:
     if meta["architecture"] == ENSEMBLE:
         meta = {**meta, **meta["architecture_args"]["members"][0]}
     arguments = dict(meta["architecture_args"])
-    if "widths" not in arguments:
+    if "widths" in arguments:
+        arguments["widths"] = [_narrow(channels, width, LEAST_WIDTH) for channels in arguments["widths"]]
+    elif "width" in arguments:
+        arguments["width"] = _narrow(arguments["width"], width, LEAST_WIDTH * arguments["heads"])
+    else:
         message = f"There is no narrower network of the kind {meta['architecture']}."
         raise ProgramFailure("unsupported_method", message, hint="Remove channels instead.", blame="settings")
-    arguments["widths"] = [_narrow(channels, width) for channels in arguments["widths"]]
     return {**meta, "architecture_args": arguments}
 
 
-def _narrow(channels: int, width: float) -> int:
-    return max(LEAST_WIDTH, round(channels * width / LEAST_WIDTH) * LEAST_WIDTH)
+def _narrow(channels: int, width: float, step: int) -> int:
+    return max(step, round(channels * width / step) * step)
 
 
 def load_data(

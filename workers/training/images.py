@@ -20,7 +20,7 @@ from workers.parallel.plan import ParallelPlan, PlanError
 from workers.parallel.processes import Processes, joined, own_device
 from workers.parallel.strategies import make_strategy
 from workers.parallel.strategies.base import Strategy
-from workers.training.architectures import ARCHITECTURES, LARGEST_SIDES, choose_architecture, stem_stride
+from workers.training.architectures import LARGEST_SIDES, arguments_of, choose_architecture
 from workers.training.batches import Batches
 from workers.training.checkpoints import CheckpointStore
 from workers.training.export import export_onnx
@@ -37,7 +37,7 @@ from workers.training.image_data import (
     sort_classes,
     split_rows,
 )
-from workers.training.image_models import ImageClassifier, ImageProbabilities
+from workers.training.image_models import ImageProbabilities, LayeredClassifier, build_classifier
 from workers.training.image_results import describe_model, write_mistakes, write_sample
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import balanced_class_weights, make_loss
@@ -76,7 +76,7 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
         strategy = make_strategy(read_plan(spec.plan), processes)
         data = load_data(spec, architecture, events, stop, processes)
         arguments = model_arguments(spec, architecture, data)
-        model = ImageClassifier(**arguments)
+        model = build_classifier(architecture, arguments)
         fitted = fit_model(model, data, spec, events, stop, strategy)
     if not processes.is_first:
         return {}
@@ -132,13 +132,12 @@ def _report_loading(events: EventWriter, stop: Stop, share: float) -> None:
 
 
 def model_arguments(spec: TrainSpec, architecture: str, data: ImageData) -> dict[str, Any]:
-    """What `ImageClassifier` is made from; it stands in meta.json, so that the weights can be loaded again."""
+    """What `build_classifier` makes it from; it stands in meta.json, so that the weights can be loaded again."""
     mean, deviation = channel_statistics(data.store, data.splits["train"])
     return {
-        **ARCHITECTURES[architecture],
+        **arguments_of(architecture, data.store.shape[1]),
         "channels": data.store.shape[3],
         "classes": len(data.classes),
-        "stem_stride": stem_stride(data.store.shape[1]),
         "dropout": spec.hyperparameters["dropout"],
         "mean": mean,
         "deviation": deviation,
@@ -197,7 +196,7 @@ def evaluation_parts(data: ImageData, split: str) -> list[np.ndarray]:
     return np.array_split(rows, max(1, math.ceil(len(rows) * pixels / EVALUATION_PIXELS)))
 
 
-def calibrate(model: ImageClassifier, data: ImageData, device: str) -> float:
+def calibrate(model: LayeredClassifier, data: ImageData, device: str) -> float:
     """Divide the logits by the temperature that fits the validation images best, and return it."""
     temperature = best_temperature(predict(model, data, "val", device), data.labels[data.splits["val"]])
     model.divide_logits(temperature)
@@ -215,7 +214,7 @@ def write_files(model: nn.Module, data: ImageData, folder: Path) -> None:
 
 
 def write_output(
-    spec: TrainSpec, data: ImageData, model: ImageClassifier, built: tuple[str, dict[str, Any]], fitted: FitResult,
+    spec: TrainSpec, data: ImageData, model: LayeredClassifier, built: tuple[str, dict[str, Any]], fitted: FitResult,
     probabilities: dict[str, np.ndarray],
 ) -> dict[str, Any]:  # fmt: skip
     """Write the model's files, result.json and the mistakes; returns the summary."""

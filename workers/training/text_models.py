@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from workers.texts import PADDING
 
@@ -113,19 +114,38 @@ class SequenceClassifier(TextClassifier):
         return torch.cat([mean, highest], dim=1)
 
 
+class Reader(nn.Module):
+    """A gated recurrent unit that goes through the words [N, L, width] of each text and stops where it ends."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.unit = nn.GRU(width, width, batch_first=True)
+        self.is_plain = False
+
+    def forward(self, words: Tensor, is_word: Tensor) -> Tensor:
+        """[N, L, width]; what stands behind the last word means nothing."""
+        if self.is_plain:
+            return self.unit(words)[0]
+        lengths = is_word.sum(dim=1).clamp(min=1).cpu()
+        packed = pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.unit(packed)[0], batch_first=True, total_length=words.shape[1])[0]
+
+    def fuse(self) -> None:
+        """For inference: read the padding too, which changes no answer, in place of an operator that saves the time."""
+        self.is_plain = True
+
+
 class TextGru(SequenceClassifier):
     """Read from both ends by a gated recurrent unit each (Cho et al. 2014)."""
 
     def __init__(self, *, width: int, **arguments: Any) -> None:
         super().__init__(width=width, encoded=2 * width, **arguments)
-        self.forwards = nn.GRU(width, width, batch_first=True)
-        self.backwards = nn.GRU(width, width, batch_first=True)
+        self.forwards, self.backwards = Reader(width), Reader(width)
 
     def encode(self, words: Tensor, is_word: Tensor) -> Tensor:
         order = reversed_order(is_word)
-        forwards, _ = self.forwards(words)
-        backwards, _ = self.backwards(take_in_order(words, order))
-        return torch.cat([forwards, take_in_order(backwards, order)], dim=2)
+        backwards = self.backwards(take_in_order(words, order), is_word)
+        return torch.cat([self.forwards(words, is_word), take_in_order(backwards, order)], dim=2)
 
 
 def reversed_order(is_word: Tensor) -> Tensor:
@@ -239,7 +259,7 @@ class TextProbabilities(nn.Module):
         super().__init__()
         self.classifier = deepcopy(classifier).eval()
         for module in list(self.classifier.modules()):
-            if isinstance(module, WeightedBag):
+            if isinstance(module, WeightedBag | Reader):
                 module.fuse()
 
     def forward(self, ids: Tensor) -> Tensor:

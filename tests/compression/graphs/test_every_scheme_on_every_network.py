@@ -57,6 +57,14 @@ def test_inputs_and_outputs_keep_their_names_and_types_and_probabilities_sum_to_
     assert np.abs(ask(target, network.feed).sum(axis=1) - 1).max() < 1e-5
 
 
+def test_the_numbers_that_become_probabilities_are_not_rounded(tmp_path):
+    for make in NETWORKS.values():
+        nodes = onnx.load(quantised(make(tmp_path))[0]).graph.node
+        makers = {name: node.op_type for node in nodes for name in node.output}
+        softmax = [node for node in nodes if node.op_type == "Softmax"][-1]
+        assert makers[softmax.input[0]] != "DequantizeLinear"
+
+
 def test_what_is_stored_in_8_bits_and_computed_in_32_is_named(tmp_path):
     assert quantised(NETWORKS["recurrent"](tmp_path))[1] == [
         "GRU: 6,240 weights are stored in 8 bits and computed with in 32."

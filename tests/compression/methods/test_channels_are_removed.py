@@ -15,6 +15,7 @@ from workers.compression.methods.heads import find_heads, remove_heads
 from workers.compression.methods.prune_channels import channels_left
 from workers.compression.methods.trying import zeroed
 from workers.contract import ProgramFailure
+from workers.training.image_models import VisionTransformer
 
 HALF = {"method": "prune_channels", "amount": 0.5, "epochs": 0}
 
@@ -180,6 +181,29 @@ def test_heads_and_the_stream_of_a_transformer_are_narrowed_apart() -> None:
     assert model.tokens.embedding_dim == model.positions.shape[2] == model.norm.normalized_shape[0] == 16
 
 
+class Unfolded(nn.Module):
+    """What is behind takes four channels as one of twice the sides, and two slices each by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 16, 3), nn.Conv2d(4, 8, 3)
+        self.hidden, self.head, self.rest = nn.Linear(8, 20), nn.Linear(12, 3), nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        larger = nn.functional.pixel_shuffle(self.first(images), 2)
+        values = self.hidden(self.second(larger).relu().mean(dim=(2, 3))).relu()
+        return self.head(values[:, :12]) + self.rest(values[:, 12:])
+
+
+def test_what_the_graph_does_not_understand_is_left_and_named() -> None:
+    torch.manual_seed(0)
+    model = Unfolded()
+    notes = prepare(model, HALF, data_of(noise(4, 3, 9, 9)))
+    reason = "which of the weights after them take which could not be made out"
+    assert sorted(notes) == [f"first keeps its 16 channels: {reason}.", f"hidden keeps its 20 channels: {reason}."]
+    assert (model.first.out_channels, model.second.out_channels, model.hidden.in_features) == (16, 4, 4)
+
+
 class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -246,3 +270,16 @@ def test_the_model_trains_in_the_mode_it_had() -> None:
     model = residual().train()
     prepare(model, HALF, data_of(torch.zeros(4, 8, 8, 1, dtype=torch.uint8)))
     assert all(module.training for module in model.modules())
+
+
+def test_heads_and_patches_of_a_vision_transformer_are_narrowed() -> None:
+    torch.manual_seed(0)
+    common = {"channels": 1, "classes": 10, "dropout": 0.0, "mean": [78.0], "deviation": [96.0]}
+    model = VisionTransformer(side=16, halvings=1, width=32, depth=2, heads=4, **common)
+    images = torch.randint(0, 256, (8, 16, 16, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert prepare(model, HALF, data_of(images)) == []
+    embedding, block = model.features[0], model.features[1]
+    assert [layer[0].out_channels for layer in embedding.convolutions[:2]] == [8, 16]
+    assert (embedding.positions.shape, block.norm.normalized_shape, model.head.in_features) == ((1, 64, 16), (16,), 16)
+    assert (block.attention.heads, block.attention.inputs.out_features, block.layers[0].out_features) == (2, 48, 32)
+    assert model(images).shape == (8, 10)

@@ -68,6 +68,20 @@ def test_a_rank_holds_the_energy_and_one_less_does_not() -> None:
     assert rank_of(torch.zeros(3), 0.9) == 3 or rank_of(torch.zeros(3), 0.9) == 1
 
 
+@pytest.mark.parametrize("ranks", [Ranks(None, None), Ranks(5, 7), Ranks(5, None), Ranks(None, 7)], ids=str)
+def test_multiplications_are_those_that_are_done(ranks: Ranks) -> None:
+    layer, done = nn.Conv2d(12, 20, 3, stride=2, padding=1), []
+
+    def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        done.append(module.weight.numel() * output[0, 0].numel())
+
+    parts = [layer] if ranks == Ranks(None, None) else list(LowRank(layer, ranks))
+    for part in parts:
+        part.register_forward_hook(count)
+    output = nn.Sequential(*parts)(torch.zeros(1, 12, 16, 16))
+    assert sum(done) == multiplications(layer, ranks) * output[0, 0].numel()
+
+
 def test_layers_that_would_not_gain_and_grouped_ones_are_named() -> None:
     case = trained("separable")
     model = case.copy()

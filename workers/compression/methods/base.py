@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 Inputs = tuple[Tensor, ...]
 
@@ -59,6 +60,8 @@ def left_alone(model: nn.Module, what: str) -> list[str]:
             notes.append(f"{name} {what}: it is recurrent ({type(module).__name__}), and all its steps share it.")
         elif isinstance(module, nn.MultiheadAttention):
             notes.append(f"{name} {what}: it is an attention whose keys or values have a shape of their own.")
+        elif isinstance(module, _ConvTransposeNd):
+            notes.append(f"{name} {what}: it is a transposed convolution.")
     return notes
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch_pruning.ops import OPTYPE
 
 from workers.compression.methods.base import Inputs, reads_weights, tied_layers
+from workers.contract import ProgramFailure
 
 ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)
 CONSUMERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -35,11 +36,10 @@ class Consumer:
 
     def column_sums(self, values: Tensor) -> Tensor:
         """`values` are shaped as the layer's weight [outputs, inputs, ...]; one sum for each of `columns`."""
-        sums = values.transpose(0, 1).flatten(1).sum(dim=1)
-        groups = getattr(self.layer, "groups", 1)
-        if groups > 1:
-            sums = values.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2).sum(dim=2).flatten()
-        return sums[self.columns]
+        by_group = values.unflatten(0, (getattr(self.layer, "groups", 1), -1)).transpose(1, 2)
+        return (
+            by_group.flatten(2).sum(dim=2).flatten()[self.columns]
+        )  # [groups, inputs / groups, outputs / groups, ...]
 
 
 class Group:
@@ -61,8 +61,21 @@ class Group:
         for item in self._found:
             layer, graph = item.dep.target.module, self._found._DG
             is_taken = graph.is_in_channel_pruning_fn(item.dep.handler)
-            if is_taken and isinstance(layer, CONSUMERS) and not is_depthwise(layer):
+            if self.is_clear and is_taken and isinstance(layer, CONSUMERS) and not is_depthwise(layer):
                 yield Consumer(layer, torch.tensor(item.idxs), torch.tensor(item.root_idxs))
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the graph knows of each number in all layers to which channel it belongs."""
+        graph = self._found._DG
+        for item in self._found:
+            layer = item.dep.target.module
+            if isinstance(layer, (*CONSUMERS, *NORMS)):
+                is_taken = graph.is_in_channel_pruning_fn(item.dep.handler) and isinstance(layer, CONSUMERS)
+                size = graph.get_in_channels(layer) if is_taken else graph.get_out_channels(layer)
+                if None in item.root_idxs or max(item.idxs) >= size or max(item.root_idxs) >= self.count:
+                    return False
+        return True
 
     @property
     def modules(self) -> list[Any]:
@@ -131,16 +144,28 @@ class Group:
 
 
 def find_groups(model: nn.Module, example: Inputs) -> list[Group]:
-    """All groups of channels of `model` but those of its answer."""
+    """All groups of channels of `model` but those of its answer.
+
+    Raises ProgramFailure (unsupported_method) where its computation cannot be followed.
+    """
     with barriers(model), warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
         modes = [(module, module.training) for module in model.modules()]
-        graph = torch_pruning.DependencyGraph().build_dependency(model, example, verbose=False)
+        try:
+            graph = torch_pruning.DependencyGraph().build_dependency(model, example, verbose=False)
+        except Exception as error:  # the library raises whatever its own steps over an unknown operation do
+            raise _unclear() from error
         for module, mode in modes:
             module.training = mode
     names = {module: name for name, module in model.named_modules()}
     found = [Group(item, names) for item in graph.get_all_groups(root_module_types=ROOTS)]
     return [group for group in found if not group.reaches_output()]
+
+
+def _unclear() -> ProgramFailure:
+    message = "Which channels of this model belong together could not be made out, so that none can be removed."
+    hint = "Use another method, such as distil, low_rank or quantise."
+    return ProgramFailure("unsupported_method", message, hint=hint, blame="settings")
 
 
 def reason_to_keep(group: Group, model: nn.Module) -> str:
@@ -150,6 +175,8 @@ def reason_to_keep(group: Group, model: nn.Module) -> str:
     tied, names = tied_layers(model), {module: name for name, module in model.named_modules()}
     if shared := {names[item] for item in group.modules if names.get(item) in tied}:
         return f"{' and '.join(sorted(shared))} share weights with another layer"
+    if not group.is_clear:
+        return "which of the weights after them take which could not be made out"
     if group.count % group.blocks:
         return "its groups cannot be narrowed alike"
     return "" if group.consumers else "no layer was seen to take them"

@@ -143,7 +143,7 @@ def round_output(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) 
 
 
 def convert(model: nn.Module, step: Mapping[str, Any]) -> list[str]:
-    """Take all rounding away again: what int8 needs is in the weights now. Zeros that were kept are zeros."""
+    """Take all rounding away again: what int8 needs is in the weights now. Zeros that were kept had no gradient."""
     for module in list(model.modules()):
         for name, hooks, hook in (
             (INPUT, module._forward_pre_hooks, round_input),
@@ -153,12 +153,8 @@ def convert(model: nn.Module, step: Mapping[str, Any]) -> list[str]:
                 del module._modules[name]
                 for key in [key for key, value in hooks.items() if value is hook]:
                     del hooks[key]
-        if (rounded := rounding_of(module)) is not None:
-            kept = rounded.kept
+        if rounding_of(module) is not None:
             parametrize.remove_parametrizations(module, TARGET, leave_parametrized=False)
-            if kept is not None:
-                with torch.no_grad():
-                    module.weight *= kept
     return []
 
 
@@ -180,9 +176,9 @@ def _find_ranges(model: nn.Module, data: Data) -> None:
 
 
 def _open_ends(model: nn.Module, layers: Mapping[str, nn.Module], data: Data) -> list[nn.Module]:
-    """Layers and normalisations whose output no module takes as it is: the answer, and what is added to a shortcut.
+    """Layers and normalisations whose output no module takes as it is, such as what is added to a shortcut.
 
-    What a module takes is rounded there, or after it.
+    What a module takes is rounded there, or after it; the answer itself is not rounded.
     """
     made: dict[int, tuple[nn.Module, Tensor]] = {}
     makers = [module for module in model.modules() if isinstance(module, _BatchNorm)] + list(layers.values())
@@ -198,8 +194,9 @@ def _open_ends(model: nn.Module, layers: Mapping[str, nn.Module], data: Data) ->
     hooks = [module.register_forward_pre_hook(take) for module in leaves]
     hooks += [module.register_forward_hook(make) for module in makers]
     try:
-        answer(model, data.example)
+        said = answer(model, data.example)
     finally:
         for hook in hooks:
             hook.remove()
+    made.pop(id(said), None)
     return [module for module, _ in made.values()]
