@@ -7,6 +7,8 @@ import zipfile
 from html import unescape
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apps.jobs.candidates import keep_candidate
 from apps.jobs.comparison import compare_candidates, front
@@ -340,3 +342,16 @@ def test_a_verdict_is_told_only_when_there_is_one():
     assert compare_candidates(rows, {}, {}).is_improved is None
     assert compare_candidates(rows, result_of(SMALL), {}).is_improved is True
     assert compare_candidates([], {}, {}) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), min_size=1, max_size=12))
+def test_whoever_is_not_on_the_front_is_matched_or_beaten_in_both(points):
+    rows = candidates(*((n, score / 20, size) for n, (score, size) in enumerate(points)))
+    on_front = set(front(rows, "accuracy", "bytes"))
+
+    def matches(left: int, right: int) -> bool:
+        return points[left][0] >= points[right][0] and points[left][1] <= points[right][1]
+
+    for n in range(len(points)):
+        others = {other for other in on_front - {n} if matches(other, n)}
+        assert bool(others) == (n not in on_front)
