@@ -127,8 +127,8 @@ def fit_model(
 
 
 def evaluate(model: nn.Module, data: TextData, device: str) -> Evaluation:
-    """Loss and accuracy on the validation texts; the epoch with the lowest loss is kept. It is the loss of the calibrated
-    model, which is what will be served: else label smoothing and class weights would decide."""
+    """Loss and accuracy on the validation texts; the epoch with the lowest loss is kept. It is the loss of the
+    calibrated model, which is what will be served: else label smoothing and class weights would decide."""
     logits, labels = predict(model, data, "val", device), data.labels[data.splits["val"]]
     probabilities = (logits / best_temperature(logits, labels, FEW_TEMPERATURES)).softmax(dim=1).numpy()
     loss = log_loss(labels, probabilities)
