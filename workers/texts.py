@@ -75,13 +75,14 @@ class TextEncoder:
     """How texts become ids; 0 is padding.
 
     First come the words in their order, `tokens` of them at most, as ids from 1 to `order_buckets`. Behind them comes a
-    bag, ascending and each id once, from `order_buckets` + 1 to `order_buckets` + `bag_buckets`: words, runs of up to
-    `words` words, shapes of words, and runs of `shortest` to `longest` characters within a word, the blanks around it
-    included. Where there are no buckets, that part is left out. Texts end after `characters`.
+    bag, ascending and each id once: in the next `word_buckets` words, runs of up to `words` words, and shapes of words;
+    in the next `run_buckets` runs of `shortest` to `longest` characters within a word, the blanks around it included.
+    Where there are no buckets, that part is left out. Texts end after `characters`.
     """
 
     order_buckets: int
-    bag_buckets: int
+    word_buckets: int
+    run_buckets: int
     characters: int
     tokens: int = 0
     words: int = 2
@@ -90,7 +91,7 @@ class TextEncoder:
 
     @property
     def ids_in_all(self) -> int:
-        return 1 + self.order_buckets + self.bag_buckets
+        return 1 + self.order_buckets + self.word_buckets + self.run_buckets
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """int32 [N, L], L being that of the longest of these texts."""
@@ -105,17 +106,15 @@ class TextEncoder:
         parts = [np.zeros(0, dtype=np.int32)]
         if self.order_buckets:
             parts.append(1 + into(words[: self.tokens], self.order_buckets))
-        if self.bag_buckets:
-            parts.append(1 + self.order_buckets + np.unique(into(self._bag(runs, words, cased), self.bag_buckets)))
+        start = 1 + self.order_buckets
+        if self.word_buckets:
+            bag = np.concatenate([*_word_runs(words, self.words), shape_hashes(cased)])
+            parts.append(start + np.unique(into(bag, self.word_buckets)))
+        if self.run_buckets:
+            lengths = range(self.shortest, self.longest + 1)
+            bag = np.concatenate([runs.within_words(length) for length in lengths])
+            parts.append(start + self.word_buckets + np.unique(into(bag, self.run_buckets)))
         return np.concatenate(parts)
-
-    def _bag(self, runs: Runs, words: np.ndarray, cased: str) -> np.ndarray:
-        lengths = range(self.shortest, self.longest + 1)
-        return np.concatenate([
-            *_word_runs(words, self.words),
-            shape_hashes(cased),
-            *(runs.within_words(length) for length in lengths),
-        ])  # fmt: skip
 
     def to_meta(self) -> dict[str, Any]:
         return asdict(self)

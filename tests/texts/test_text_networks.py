@@ -10,13 +10,13 @@ from workers.training.text_models import TextProbabilities, build_text_classifie
 from workers.training.text_networks import TEXT_NETWORKS, choose_network, network_arguments
 
 TEXTS = ["where is my parcel", "me", "i do not want it any more, take it back please", "可以退货吗", "?"]
-ORDER, BAG = 2**10, 2**14
+ORDER, WORDS, RUNS = 2**10, 2**13, 2**14
 
 
 def encoder_for(architecture: str) -> TextEncoder:
     order = 0 if architecture == "hashed_ngrams" else ORDER
-    bag = BAG if architecture in ("hashed_ngrams", "blend") else 0
-    return TextEncoder(order, bag, characters=200, tokens=12 if order else 0)
+    words, runs = (WORDS, RUNS) if architecture in ("hashed_ngrams", "blend") else (0, 0)
+    return TextEncoder(order, words, runs, characters=200, tokens=12 if order else 0)
 
 
 def network(architecture: str) -> torch.nn.Module:
@@ -96,6 +96,17 @@ def test_the_two_of_a_blend_learn_from_other_texts():
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.ngrams.parameters())
     assert model.gru.head.weight.grad.any()
     assert model(ids[:1]).shape == (1, 3)
+
+
+def test_words_count_as_much_as_the_many_more_runs_of_characters():
+    model, encoder = network("hashed_ngrams"), encoder_for("hashed_ngrams")
+    ids = torch.from_numpy(encoder.encode(["incomprehensibilities"]))
+    is_word = ids <= WORDS
+    assert is_word.sum() == 1 and (~is_word).sum() > 50
+    with torch.no_grad():
+        rows = model.bag.embedding(ids)[0]
+        expected = rows[is_word[0]].sum(dim=0) + rows[~is_word[0]].sum(dim=0) / (~is_word).sum().sqrt()
+        assert torch.allclose(model.features(ids)[0], expected, atol=1e-5)
 
 
 def test_long_data_sets_are_left_to_the_quick_network():

@@ -170,13 +170,13 @@ def test_without_validation_texts_a_tenth_of_each_class_takes_their_place() -> N
 def test_the_tables_are_as_large_as_the_texts_need() -> None:
     settings = resolve("text_classification")
     few, many = (choose_encoder("blend", settings, texts) for texts in (["a b"] * 9, [text for text, _ in english()]))
-    assert few.bag_buckets <= many.bag_buckets
-    assert choose_encoder("text_gru", settings, ["a b"]).bag_buckets == 0
-    assert choose_encoder("hashed_ngrams", settings | {"buckets": 777}, ["a b"]).bag_buckets == 777
+    assert few.run_buckets <= many.run_buckets and few.word_buckets <= many.word_buckets
+    assert choose_encoder("text_gru", settings, ["a b"]).run_buckets == 0
+    assert choose_encoder("hashed_ngrams", settings | {"buckets": 777}, ["a b"]).word_buckets == 777
 
 
 def test_what_many_texts_have_counts_less_and_what_one_alone_has_nothing() -> None:
-    encoder = TextEncoder(0, 2**16, 100)
+    encoder = TextEncoder(0, 2**16, 2**16, 100)
     store = Ragged([encoder.ids(text) for text in ("the lamp", "the book", "the lamp", "unseen")])
     weights = weights_of(encoder, store, np.arange(3))
     word = {name: int(encoder.ids(name)[0]) for name in ("the", "lamp", "book")}

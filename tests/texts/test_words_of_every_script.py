@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from workers.texts import PADDING, Runs, TextEncoder, normalise, pad, shapes_of, words_of
 
-BOTH = TextEncoder(order_buckets=2**12, bag_buckets=2**14, characters=400, tokens=6)
-BAG = TextEncoder(order_buckets=0, bag_buckets=2**14, characters=400)
-ORDER = TextEncoder(order_buckets=2**12, bag_buckets=0, characters=400, tokens=6)
+BOTH = TextEncoder(order_buckets=2**12, word_buckets=2**13, run_buckets=2**14, characters=400, tokens=6)
+BAG = TextEncoder(order_buckets=0, word_buckets=2**13, run_buckets=2**14, characters=400)
+ORDER = TextEncoder(order_buckets=2**12, word_buckets=0, run_buckets=0, characters=400, tokens=6)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_runs_of_the_same_characters_have_the_same_hash_wherever_they_stand(text
 
 def test_what_stands_in_meta_makes_the_same_encoder():
     assert TextEncoder.from_meta(BOTH.to_meta()) == BOTH
-    for wrong in ({"bag_buckets": 0}, {"tokens": -1}, {"characters": "many"}):
+    for wrong in ({"word_buckets": 0, "run_buckets": 0}, {"tokens": -1}, {"characters": "many"}):
         with pytest.raises(ValueError, match="describes no text encoder"):
             TextEncoder.from_meta({**BAG.to_meta(), **wrong})
     with pytest.raises(TypeError):

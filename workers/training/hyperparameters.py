@@ -335,6 +335,11 @@ class Preset:
         return self.images if task in IMAGES else self.texts if task in TEXTS else self.tables
 
 
+# What keeps models of texts, which have many weights for each text, from knowing these by heart.
+LEARNING_TEXTS = {
+    "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "label_smoothing": 0.1, "ema_decay": 0.99,
+}  # fmt: skip
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -343,11 +348,13 @@ PRESETS: dict[str, Preset] = {
             images={"model": "resnet_tiny", "epochs": 10, "learning_rate": 0.01},
             tables={"model": "gradient_boosting", "folds": 1, "trees": 100, "tree_learning_rate": 0.15, "epochs": 10,
                     "early_stopping_patience": 5},
+            texts=LEARNING_TEXTS | {"model": "hashed_ngrams", "epochs": 8},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
                     "ema_decay": 0.99},
             tables={"early_stopping_patience": 10},
+            texts=LEARNING_TEXTS | {"epochs": 15},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -355,6 +362,7 @@ PRESETS: dict[str, Preset] = {
                     "label_smoothing": 0.05, "ema_decay": 0.99},
             tables={"model": "blend", "folds": 8, "trees": 1000, "tree_learning_rate": 0.04, "epochs": 60,
                     "early_stopping_patience": 15},
+            texts=LEARNING_TEXTS | {"model": "blend", "epochs": 30, "embedding_size": 96, "learning_rate": 0.004},
         ),
     )
 }  # fmt: skip

@@ -21,7 +21,7 @@ MAX_CLASSES = 1000
 CHUNK = 2_000
 # What fewer training texts have says more of these texts than of their class.
 FEWEST_TEXTS_IN_BAG, FEWEST_TEXTS_IN_ORDER = 2, 1
-SMALLEST_TABLE, LARGEST_TABLE = 2**10, 2**17
+SMALLEST_TABLE, LARGEST_TABLE = 2**9, 2**16
 SAMPLED_TEXTS, COUNTING_BUCKETS = 20_000, 2**24
 
 
@@ -135,14 +135,14 @@ def choose_encoder(architecture: str, settings: Mapping[str, Any], texts: Sequen
     """What the network reads. Its tables have room for what these training texts repeat, or as the settings say."""
     characters, tokens = settings["max_characters"], settings["max_words"]
     sample = texts[:: max(1, len(texts) // SAMPLED_TEXTS)]
-    order = bag = 0
+    many, own = COUNTING_BUCKETS, settings["buckets"]
+    order = words = runs = 0
     if architecture in READS_ORDER:
-        counting = TextEncoder(COUNTING_BUCKETS, 0, characters, tokens)
-        order = settings["buckets"] or table_size(counting, sample, FEWEST_TEXTS_IN_ORDER)
+        order = own or table_size(TextEncoder(many, 0, 0, characters, tokens), sample, FEWEST_TEXTS_IN_ORDER)
     if architecture in READS_BAGS:
-        counting = TextEncoder(0, COUNTING_BUCKETS, characters)
-        bag = settings["buckets"] or table_size(counting, sample, FEWEST_TEXTS_IN_BAG)
-    return TextEncoder(order, bag, characters, tokens if order else 0)
+        words = own or table_size(TextEncoder(0, many, 0, characters), sample, FEWEST_TEXTS_IN_BAG)
+        runs = own or table_size(TextEncoder(0, 0, many, characters), sample, FEWEST_TEXTS_IN_BAG)
+    return TextEncoder(order, words, runs, characters, tokens if order else 0)
 
 
 def table_size(counting: TextEncoder, texts: Sequence[str], fewest: int) -> int:

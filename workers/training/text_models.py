@@ -71,18 +71,24 @@ class WeightedBag(nn.Module):
 
 
 class HashedNgrams(TextClassifier):
-    """A bag of words and runs of characters: their embeddings, weighed by inverse document frequency to a vector of
-    length 1, are added up. (fastText, Joulin et al. 2017, with the weights of TF-IDF.)"""
+    """A bag of words and one of runs of characters: their embeddings, weighed by inverse document frequency to a vector
+    of length 1 in each bag, are added up. (fastText, Joulin et al. 2017, with the weights of TF-IDF. In one bag the
+    many runs of characters would drown the few words.)"""
 
-    def __init__(self, *, buckets: int, width: int, classes: int, dropout: float) -> None:
+    def __init__(self, *, word_buckets: int, run_buckets: int, width: int, classes: int, dropout: float) -> None:
         super().__init__(width, classes, dropout)
-        self.register_buffer("weights", torch.ones(buckets))
-        self.bag = WeightedBag(buckets, width)
+        self.word_buckets = word_buckets
+        self.register_buffer("weights", torch.ones(1 + word_buckets + run_buckets))
+        self.bag = WeightedBag(1 + word_buckets + run_buckets, width)
 
     def features(self, ids: Tensor) -> Tensor:
         weights = F.embedding(ids, self.weights.unsqueeze(1)).squeeze(2)
-        weights = weights / weights.square().sum(dim=1, keepdim=True).sqrt().clamp(min=LEAST)
-        return self.bag(ids, self.dropout(weights))
+        words = torch.where(ids <= self.word_buckets, weights, 0.0)
+        return self.bag(ids, self.dropout(of_length_one(words) + of_length_one(weights - words)))
+
+
+def of_length_one(weights: Tensor) -> Tensor:
+    return weights / weights.square().sum(dim=1, keepdim=True).sqrt().clamp(min=LEAST)
 
 
 class SequenceClassifier(TextClassifier):

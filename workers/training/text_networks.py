@@ -27,7 +27,12 @@ def network_arguments(
 ) -> dict[str, Any]:
     """The arguments of the network in workers/training/text_models.py."""
     common = {"classes": classes, "dropout": settings["dropout"]}
-    bag = {**common, "buckets": 1 + encoder.bag_buckets, "width": settings["embedding_size"]}
+    bag = {
+        **common,
+        "word_buckets": encoder.word_buckets,
+        "run_buckets": encoder.run_buckets,
+        "width": settings["embedding_size"],
+    }
     order = {
         **common,
         "buckets": 1 + encoder.order_buckets,

@@ -28,7 +28,7 @@ from workers.training.metrics import accuracy, log_loss
 from workers.training.results import describe_result, write_json
 from workers.training.stopping import Stop
 from workers.training.teaching import Guide
-from workers.training.temperature import best_temperature
+from workers.training.temperature import FEW_TEMPERATURES, best_temperature
 from workers.training.text_data import Ragged, choose_encoder, count_words, encode_all, read_rows, weights_of
 from workers.training.text_models import TextProbabilities, build_text_classifier
 from workers.training.text_networks import choose_network, network_arguments
@@ -130,9 +130,10 @@ def fit_model(
 
 
 def evaluate(model: nn.Module, data: TextData, device: str) -> Evaluation:
-    """Loss and accuracy on the validation texts; the epoch with the lowest loss is kept."""
-    probabilities = predict(model, data, "val", device).softmax(dim=1).numpy()
-    labels = data.labels[data.splits["val"]]
+    """Loss and accuracy on the validation texts; the epoch with the lowest loss is kept. It is the loss of the
+    calibrated model, which is what will be served: else label smoothing and class weights would decide."""
+    logits, labels = predict(model, data, "val", device), data.labels[data.splits["val"]]
+    probabilities = (logits / best_temperature(logits, labels, FEW_TEMPERATURES)).softmax(dim=1).numpy()
     loss = log_loss(labels, probabilities)
     return Evaluation(-loss, {"loss": loss, "accuracy": accuracy(labels, probabilities.argmax(axis=1))})
 
