@@ -113,3 +113,12 @@ def test_long_data_sets_are_left_to_the_quick_network():
     assert choose_network("auto", 10_000) == "blend"
     assert choose_network("auto", 10**8) == "hashed_ngrams"
     assert choose_network("text_gru", 10**8) == "text_gru"
+
+
+def test_in_training_every_text_of_a_blend_is_answered_by_its_own_half():
+    model, ids = network("blend"), torch.from_numpy(encoder_for("blend").encode(TEXTS))
+    with torch.no_grad():
+        bag, order = model.ngrams(model._bag(ids)), model.gru(model._words(ids))
+        both = model._divided(ids)
+    for number, answer in enumerate(both):
+        assert torch.allclose(answer, (order if number % 2 else bag)[number], atol=1e-5)

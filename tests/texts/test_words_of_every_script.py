@@ -101,3 +101,8 @@ def test_digits_and_capitals_show_in_the_shape_of_a_word():
     assert shapes_of("nothing here 我爱你") == []
     assert set(BAG.ids("call 0845").tolist()) & set(BAG.ids("or 9911").tolist()) - set(BAG.ids("call or").tolist())
     assert not np.array_equal(BAG.ids("Hello"), BAG.ids("HELLO"))
+
+
+def test_runs_of_characters_do_not_reach_into_the_next_word():
+    assert len(Runs(" ab cd ").within_words(3)) == 4  # " ab", "ab ", " cd", "cd "
+    assert len(Runs(" a ").within_words(9)) == 0
