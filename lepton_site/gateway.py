@@ -8,6 +8,7 @@ less than a second, so that a revoked key or a deleted deployment is refused wit
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,10 +22,12 @@ from django.db import DatabaseError, connections
 
 from apps.accounts.services import find_api_key, touch_api_key
 from apps.core.errors import DomainError, NotFound, TooLarge, TooManyRequests, Unavailable
-from apps.deployments.connections import ConnectionPool, no_replica
+from apps.deployments.connections import NOT_READY, ConnectionPool, no_replica
+from apps.deployments.counting import TALLY
 from apps.deployments.endpoints import Endpoint, resolve_endpoint
 from apps.deployments.expiring import ExpiringCache
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
+from apps.deployments.rollouts import stop_bad_canaries
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
 from workers.inference.framing import Question
 
@@ -38,6 +41,7 @@ FORM_OVERHEAD_BYTES = 2**20
 DATABASE_THREADS = 4
 MAX_SECRET_LENGTH = 200
 MAX_NAME_LENGTH = 200
+VERSION_HEADER = "Lepton-Version"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -125,10 +129,11 @@ class Gateway:
             await self._flush()
 
     async def _flush(self) -> None:
-        try:
-            await self._in_thread(METER.flush)()
-        except Exception:
-            logger.exception("what was sent is not written down yet")
+        for write in (METER.flush, _judge_what_was_answered):
+            try:
+                await self._in_thread(write)()
+            except Exception:
+                logger.exception("what was sent and answered is not written down yet")
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -145,15 +150,21 @@ class Gateway:
             return _metered(team_id, await self._ask(team_id, name, endpoint, question))
 
     async def _ask(self, team_id: int, name: str, endpoint: Endpoint, question: Question) -> Answer:
-        if not endpoint.sockets:
-            raise no_replica()
-        try:
-            frame = await self._pool.ask(endpoint.sockets, question)
-        except Unavailable:
-            self._endpoints.forget((team_id, name))
-            raise
-        timing = f"predict;dur={frame.head['seconds'] * 1000:.2f}"
-        return Answer(frame.status, frame.body, {"Server-Timing": timing})
+        """Ask the version that the traffic's weights choose; another one where no replica of that version lives."""
+        for route in endpoint.routes_in_order():
+            started = time.perf_counter()
+            try:
+                frame = await self._pool.ask(route.sockets, question)
+            except Unavailable as error:
+                route.count(started, error.status)
+                self._endpoints.forget((team_id, name))
+                if error.code != NOT_READY:
+                    raise
+                continue
+            route.count(started, frame.status)
+            timing = f"predict;dur={frame.head['seconds'] * 1000:.2f}"
+            return Answer(frame.status, frame.body, {"Server-Timing": timing, VERSION_HEADER: str(route.number)})
+        raise no_replica()
 
     async def _question(
         self, scope: Scope, endpoint: Endpoint, content_type: str, body: bytes, top_k: int | None
@@ -263,6 +274,11 @@ def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
     endpoint = resolve_endpoint(*team_and_name)
     check_egress(team_and_name[0])
     return endpoint
+
+
+def _judge_what_was_answered() -> None:
+    """Write the counts down, and stop the canaries that do worse."""
+    stop_bad_canaries(TALLY.flush(now=time.time()))
 
 
 # Reading the request

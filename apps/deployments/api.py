@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from apps.accounts.access import require_write
 from apps.core.errors import NotFound
 from apps.deployments.models import Deployment
+from apps.deployments.placing import with_replicas
 from apps.deployments.services import (
     change_deployment,
     delete_deployment,
@@ -20,7 +21,6 @@ from apps.deployments.services import (
     deploy_version,
     prediction_path,
     state_of,
-    with_replicas,
 )
 from apps.jobs.api import find_by_id_or_name
 from apps.jobs.serializers import ReferenceField

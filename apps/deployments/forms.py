@@ -5,8 +5,9 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from apps.deployments.checks import NAME_LENGTH
 from apps.deployments.models import Deployment
-from apps.deployments.services import MAX_REPLICAS, NAME_LENGTH
+from apps.deployments.traffic import MAX_REPLICAS
 from apps.registry.models import ModelVersion
 from workers.tabular import FALSE_WORDS, TRUE_WORDS
 

@@ -15,6 +15,7 @@ from apps.deployments import snippets
 from apps.deployments.demo import IMAGE, input_kind, sample_input
 from apps.deployments.forms import ChangeForm, DeployForm
 from apps.deployments.models import Deployment, Replica
+from apps.deployments.placing import with_replicas
 from apps.deployments.services import (
     change_deployment,
     delete_deployment,
@@ -23,7 +24,6 @@ from apps.deployments.services import (
     prediction_path,
     retry_deployment,
     state_of,
-    with_replicas,
 )
 from apps.registry.figures import TASK_LABELS
 from apps.registry.models import ModelVersion
