@@ -146,14 +146,13 @@ def figures_since(sources: Iterable[Source]) -> dict[int, Figures]:
 
 
 def figures_lately(deployment_id: int, version_ids: Iterable[int], *, now: float, seconds: int) -> dict[int, Figures]:
-    """Version -> its figures in the last `seconds`, rounded up to whole slots of ten seconds."""
+    """Version -> its figures in the last `seconds`, and in the ten seconds or less that have begun."""
     version_ids, newest = list(version_ids), int(now // SLOT_SECONDS)
     slots = range(newest - seconds // SLOT_SECONDS, newest + 1)
-    found = iter(_read([_slot_key(deployment_id, item, slot) for item in version_ids for slot in slots]))
+    keys = [_slot_key(deployment_id, item, slot) for item in version_ids for slot in slots]
     sums = {version_id: Count() for version_id in version_ids}
-    for count in sums.values():
-        for _slot in slots:
-            count.add(next(found))
+    for number, count in enumerate(_read(keys)):
+        sums[version_ids[number // len(slots)]].add(count)
     return {version_id: count.figures() for version_id, count in sums.items()}
 
 

@@ -12,6 +12,7 @@ from apps.registry.models import ModelVersion
 from workers.tabular import FALSE_WORDS, TRUE_WORDS
 
 MAX_CHOICES = 200
+LIMITS = ("min_answers", "max_error_points", "max_latency_factor")
 
 
 class DeployForm(forms.Form):
@@ -43,6 +44,19 @@ class ChangeForm(forms.Form):
         required=False, label=_("Replicas"), help_text=_("Processes that answer side by side."),
         widget=forms.NumberInput(attrs={"min": 0, "max": MAX_REPLICAS}),
     )  # fmt: skip
+    min_answers = forms.IntegerField(
+        required=False, min_value=1, max_value=1_000_000, label=_("Judge after so many answers")
+    )
+    max_error_points = forms.FloatField(
+        required=False, min_value=0, max_value=100, label=_("Most additional server errors"),
+        help_text=_("In percentage points above the stable version's."),
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )  # fmt: skip
+    max_latency_factor = forms.FloatField(
+        required=False, min_value=1, max_value=1000, label=_("Most times as slow"),
+        help_text=_("99th percentile against the stable version's; under 50 ms nothing is slow."),
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )  # fmt: skip
     is_public = forms.TypedChoiceField(
         required=False,
         choices=[("yes", "yes"), ("no", "no")],
@@ -54,7 +68,24 @@ class ChangeForm(forms.Form):
         super().__init__(*args, **kwargs)
         versions = deployment.version.model.versions.select_related("model")
         self.fields["version"].queryset = versions
-        self.initial = {"version": deployment.version_id, "wanted_replicas": deployment.wanted_replicas}
+        kept = ("wanted_replicas", *LIMITS)
+        self.initial = {"version": deployment.version_id, **{name: getattr(deployment, name) for name in kept}}
+
+
+class TryForm(forms.Form):
+    """A version of the same model, and how much of the traffic it gets."""
+
+    version = forms.ModelChoiceField(ModelVersion.objects.none(), label=_("Version"), empty_label=None)
+    weight = forms.IntegerField(
+        label=_("Traffic, in percent"), initial=10, min_value=1, max_value=99,
+        widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
+    )  # fmt: skip
+    replicas = forms.IntegerField(label=_("Replicas"), initial=1, min_value=1, max_value=MAX_REPLICAS)
+
+    def __init__(self, *args: Any, deployment: Deployment, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        versions = deployment.version.model.versions.select_related("model").exclude(pk=deployment.version_id)
+        self.fields["version"].queryset = versions.order_by("-number")
 
 
 class RowForm(forms.Form):
