@@ -8,6 +8,7 @@ less than a second, so that a revoked key or a deleted deployment is refused wit
 import asyncio
 import json
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -84,8 +85,9 @@ class Answer:
 class Gateway:
     """Answers the prediction paths and hands everything else to `django_app`."""
 
-    def __init__(self, django_app: App) -> None:
-        self._django = django_app
+    def __init__(self, django_app: App, choose: Callable[[], float] = random.random) -> None:
+        """`choose` gives numbers in [0, 1), by which one of several versions is picked."""
+        self._django, self._choose = django_app, choose
         self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="gateway")
         self._keys = ExpiringCache(self._in_thread(_team_of), seconds=CACHE_SECONDS)
         self._endpoints = ExpiringCache(self._in_thread(_endpoint_of), seconds=CACHE_SECONDS)
@@ -151,7 +153,7 @@ class Gateway:
 
     async def _ask(self, team_id: int, name: str, endpoint: Endpoint, question: Question) -> Answer:
         """Ask the version that the traffic's weights choose; another one where no replica of that version lives."""
-        for route in endpoint.routes_in_order():
+        for route in endpoint.routes_in_order(self._choose):
             started = time.perf_counter()
             try:
                 frame = await self._pool.ask(route.sockets, question)
