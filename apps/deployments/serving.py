@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
-from apps.deployments.counting import Source, figures_lately, figures_since
+from apps.deployments.counting import SLOT_SECONDS, Source, figures_lately, figures_since
 from apps.deployments.judging import Figures
 from apps.deployments.models import Canary, Deployment, Replica
 from apps.deployments.replication import State, Wanted, describe
@@ -16,6 +16,7 @@ from apps.deployments.traffic import Share, active_weights
 from apps.registry.models import ModelVersion
 
 LATELY_SECONDS = 300
+RATE_SECONDS = 60
 
 logger = logging.getLogger(__name__)
 
@@ -73,24 +74,26 @@ def _served(
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of a version in the last minutes, and `judged`, those since the traffic was changed."""
+    """The figures of a version in the last five minutes, and `judged`, those since the traffic was changed.
+
+    `per_second` is the rate of the last minute.
+    """
 
     lately: Figures = Figures()
     judged: Figures = Figures()
-
-    @property
-    def per_second(self) -> float:
-        return self.lately.answers / LATELY_SECONDS
+    per_second: float = 0.0
 
 
 def measure(deployment: Deployment, version_ids: Sequence[int], *, now: float | None = None) -> dict[int, Measured]:
     """Version -> its figures; none where their server does not answer, for which no page is lost."""
     change_id = newest_change_id(deployment)
+    now = time.time() if now is None else now
     try:
-        now = time.time() if now is None else now
         lately = figures_lately(deployment.pk, version_ids, now=now, seconds=LATELY_SECONDS)
+        minute = figures_lately(deployment.pk, version_ids, now=now, seconds=RATE_SECONDS)
         judged = figures_since(Source(deployment.pk, item, change_id) for item in version_ids)
     except RedisError:
         logger.warning("the figures of deployment %s cannot be read", deployment.pk, exc_info=True)
         return {}
-    return {item: Measured(lately[item], judged[item]) for item in version_ids}
+    covered_seconds = RATE_SECONDS + now % SLOT_SECONDS
+    return {item: Measured(lately[item], judged[item], minute[item].answers / covered_seconds) for item in version_ids}

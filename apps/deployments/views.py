@@ -83,7 +83,13 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     return render_live(
         request,
         "deployments/detail.html",
-        _detail_context(request, deployment) | traffic_context(deployment) | {"state": state, "served": served},
+        _detail_context(request, deployment)
+        | traffic_context(deployment)
+        | {
+            "state": state,
+            "wanted_count": sum(item.replicas for item in served),
+            "changes": deployment.traffic_changes.select_related("made_by")[:SHOWN_CHANGES],
+        },
         partials={"replicas": "deployments/_replicas.html"},
         is_live=not state.is_settled or not all(item.state.is_settled for item in served),
     )
@@ -110,14 +116,12 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
 
 
 def traffic_context(deployment: Deployment) -> dict:
-    """The versions with their figures, and what changed when."""
+    """The versions with their figures."""
     served = served_versions(deployment)
     figures = measure(deployment, [item.version.pk for item in served])
-    changes = list(deployment.traffic_changes.select_related("made_by")[: SHOWN_CHANGES + 1])
     return {
         "deployment": deployment,
         "rows": [{"served": item, "figures": figures.get(item.version.pk)} for item in served],
-        "changes": changes[:SHOWN_CHANGES],
         "version_before": version_before(deployment),
     }
 
