@@ -2,11 +2,11 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apps.core.errors import Unavailable
+from apps.core.errors import NotFound, Unavailable
 from apps.deployments.connections import NOT_READY, ask_any, no_replica
 from apps.deployments.counting import TALLY, Source
 from apps.deployments.models import Deployment, Replica
@@ -31,27 +31,46 @@ class Route:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`routes` are (version, percent of the traffic that it gets now); those without a ready replica are not there."""
+    """`routes` are (version, percent of the traffic that it gets now); those without a ready replica are not there.
+
+    `facts` are the input and the classes of each version that is served, by its number, the stable one first.
+    """
 
     deployment_id: int
     name: str
     task: str
-    input: dict[str, Any]
-    classes: list[str]
+    facts: dict[int, tuple[dict[str, Any], list[str]]]
     routes: tuple[tuple[Route, float], ...]
 
     def describe(self) -> dict[str, Any]:
-        return {"name": self.name, "task": self.task, "input": self.input, "classes": self.classes}
+        """The stable version."""
+        input_, classes = self.facts_of(None)
+        return {"name": self.name, "task": self.task, "input": input_, "classes": classes}
 
-    def routes_in_order(self, choose: Callable[[], float] = random.random) -> list[Route]:
+    def facts_of(self, version: int | None) -> tuple[dict[str, Any], list[str]]:
+        """Input and classes of a version, the stable one without a number. Raises NotFound."""
+        number = next(iter(self.facts)) if version is None else version
+        if number not in self.facts:
+            served = ", ".join(str(number) for number in self.facts)
+            raise NotFound(
+                f'"{self.name}" serves no version {number}. Ask for one of {served}.', code="no_such_version"
+            )
+        return self.facts[number]
+
+    def routes_in_order(
+        self, choose: Callable[[], float] = random.random, version: int | None = None
+    ) -> Sequence[Route]:
         """The version that `choose`, a number in [0, 1), falls on; the others follow, for where it dies when asked.
 
-        Raises Unavailable where none is ready.
+        With `version` that one alone. Raises NotFound for one that is not served, Unavailable where none is ready.
         """
+        if version is not None:
+            self.facts_of(version)
+            return [route for route, _weight in self.routes if route.number == version]
         if not self.routes:
             raise no_replica()
         if len(self.routes) == 1:
-            return [self.routes[0][0]]
+            return self.routes[0][:1]
         return in_order(self.routes, choose())
 
 
@@ -61,13 +80,15 @@ def resolve_endpoint(team_id: int, name: str) -> Endpoint:
 
 
 def endpoint_of(deployment: Deployment) -> Endpoint:
-    meta = deployment.version.meta
+    canaries = [canary.version for canary in deployment.canaries.select_related("version") if canary.weight]
     return Endpoint(
         deployment_id=deployment.pk,
         name=deployment.name,
         task=deployment.version.model.task,
-        input=meta.get("input", {}),
-        classes=meta.get("classes") or [],
+        facts={
+            version.number: (version.meta.get("input", {}), version.meta.get("classes") or [])
+            for version in (deployment.version, *canaries)
+        },
         routes=_routes(deployment),
     )
 

@@ -4,7 +4,8 @@ import asyncio
 
 import httpx
 
-from lepton_site.gateway import BodyLimit, Gateway
+from lepton_site.gateway import Gateway
+from lepton_site.messages import BodyLimit
 
 
 class Site:
