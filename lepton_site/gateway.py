@@ -23,10 +23,12 @@ from django.db import DatabaseError, connection, connections
 
 from apps.accounts.services import find_api_key, touch_api_key
 from apps.core.errors import DomainError, NotFound, TooManyRequests, Unavailable
+from apps.deployments.admission import Caller, check_address, check_rate
 from apps.deployments.connections import NOT_READY, ConnectionPool, no_replica
 from apps.deployments.counting import TALLY
 from apps.deployments.endpoints import Endpoint, resolve_endpoint
 from apps.deployments.expiring import ExpiringCache
+from apps.deployments.limiting import RateLimiter
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
 from apps.deployments.rollouts import stop_bad_canaries
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
@@ -63,11 +65,17 @@ VERSION_HEADER = "Lepton-Version"
 class Gateway:
     """Answers the prediction paths and hands everything else to `django_app`."""
 
-    def __init__(self, django_app: App, choose: Callable[[], float] = random.random) -> None:
-        """`choose` gives numbers in [0, 1), by which one of several versions is picked."""
-        self._django, self._choose = django_app, choose
+    def __init__(
+        self,
+        django_app: App,
+        choose: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`choose` gives numbers in [0, 1), by which one of several versions is picked; `clock` gives seconds."""
+        self._django, self._choose, self._clock = django_app, choose, clock
+        self._limiter = RateLimiter()
         self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="gateway")
-        self._keys = ExpiringCache(self._in_thread(_team_of), seconds=CACHE_SECONDS)
+        self._keys = ExpiringCache(self._in_thread(_caller_of), seconds=CACHE_SECONDS)
         self._endpoints = ExpiringCache(self._in_thread(_endpoint_of), seconds=CACHE_SECONDS)
         self._pool = ConnectionPool()
         self._buffered_bytes = 0
@@ -132,7 +140,8 @@ class Gateway:
         name, is_prediction = _parse_path(scope["path"])
         _check_method(scope["method"], "POST" if is_prediction else "GET")
         headers = headers_of(scope)
-        team_id, endpoint = await self._admit(headers, name)
+        caller, endpoint = await self._admit(scope, headers, name, is_prediction)
+        team_id = caller.team_id
         if not is_prediction:
             return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
         top_k = read_top_k(_query(scope).get("top_k", [None])[-1])
@@ -148,8 +157,10 @@ class Gateway:
         if not call.name:
             return Answer(200, json.dumps(await self._about_server(call.what)).encode(), {})
         headers = headers_of(scope)
-        team_id, endpoint = await self._admit(headers, call.name)
-        if call.what != open_inference.INFER:
+        is_prediction = call.what == open_inference.INFER
+        caller, endpoint = await self._admit(scope, headers, call.name, is_prediction)
+        team_id = caller.team_id
+        if not is_prediction:
             status, facts = open_inference.about_call(endpoint, call)
             return _metered(team_id, Answer(status, json.dumps(facts).encode(), {}))
         with self._room_for(headers):
@@ -163,10 +174,19 @@ class Gateway:
             await self._in_thread(connection.ensure_connection)()
         return open_inference.about_server(what)
 
-    async def _admit(self, headers: dict[str, str], name: str) -> tuple[int, Endpoint]:
-        """The key's team, and the deployment that answers to `name`. Raises Unauthorized, NotFound, QuotaExceeded."""
-        team_id = await self._keys.get(_bearer(headers))
-        return team_id, await self._endpoints.get((team_id, name))
+    async def _admit(
+        self, scope: Scope, headers: dict[str, str], name: str, is_prediction: bool
+    ) -> tuple[Caller, Endpoint]:
+        """Who asks, and the deployment that answers to `name`, before the body is read.
+
+        Raises Unauthorized, NotFound, QuotaExceeded, Forbidden for an address, and TooManyRequests.
+        """
+        caller = await self._keys.get(_bearer(headers))
+        endpoint = await self._endpoints.get((caller.team_id, name))
+        check_address(endpoint.networks, (scope.get("client") or ("",))[0])
+        if is_prediction:
+            check_rate(self._limiter, caller, endpoint, now=self._clock())
+        return caller, endpoint
 
     async def _ask(
         self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None = None
@@ -229,12 +249,12 @@ class Gateway:
 # Look-ups, in a thread: the cached part of a request
 
 
-def _team_of(secret: str) -> int:
+def _caller_of(secret: str) -> Caller:
     key = find_api_key(secret)
     if key is None:
         raise _invalid_key()
     touch_api_key(key)
-    return key.team_id
+    return Caller(key.pk, key.team_id, key.requests_per_minute)
 
 
 def _invalid_key() -> Unauthorized:

@@ -46,6 +46,12 @@ class DeploymentChange(serializers.Serializer):
     min_answers = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
     max_error_points = serializers.FloatField(required=False, min_value=0, max_value=100)
     max_latency_factor = serializers.FloatField(required=False, min_value=1, max_value=1000)
+    requests_per_minute = serializers.IntegerField(
+        required=False, help_text="Predictions a minute for each key; 0 for no limit."
+    )
+    allowed_networks = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="CIDR notation; empty for anywhere."
+    )
 
 
 class ServedSerializer(serializers.Serializer):
@@ -80,7 +86,8 @@ class DeploymentSerializer(serializers.ModelSerializer):
         model = Deployment
         fields = [
             "id", "name", "task", "status", "reason", "is_public", "model", "version", "wanted_replicas", "traffic",
-            "min_answers", "max_error_points", "max_latency_factor", "endpoint", "demo_url", "created_at",
+            "min_answers", "max_error_points", "max_latency_factor", "requests_per_minute", "allowed_networks",
+            "endpoint", "demo_url", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 

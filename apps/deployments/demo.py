@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods
 
 from apps.core.errors import DomainError, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
 from apps.core.storage import open_blob
+from apps.deployments.admission import check_address, to_networks
 from apps.deployments.endpoints import ask_endpoint, endpoint_of
 from apps.deployments.forms import RowForm, plain_number
 from apps.deployments.models import Deployment
@@ -39,6 +40,7 @@ SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "
 @require_http_methods(["GET", "POST"])
 def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
     deployment = find_demo(request, team, name)
+    check_address(to_networks(deployment.allowed_networks), request.META.get("REMOTE_ADDR", ""))
     kind = input_kind(deployment.version)
     context = {"deployment": deployment, "kind": kind, "state": state_of(deployment)}
     context |= PREPARE[kind](request, deployment)

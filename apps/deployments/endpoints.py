@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.core.errors import NotFound, Unavailable
+from apps.deployments.admission import Network, to_networks
 from apps.deployments.connections import NOT_READY, ask_any, no_replica
 from apps.deployments.counting import TALLY, Source
 from apps.deployments.models import Deployment, Replica
@@ -39,6 +40,8 @@ class Endpoint:
     deployment_id: int
     name: str
     task: str
+    requests_per_minute: int | None
+    networks: tuple[Network, ...]
     facts: dict[int, tuple[dict[str, Any], list[str]]]
     routes: tuple[tuple[Route, float], ...]
 
@@ -85,6 +88,8 @@ def endpoint_of(deployment: Deployment) -> Endpoint:
         deployment_id=deployment.pk,
         name=deployment.name,
         task=deployment.version.model.task,
+        requests_per_minute=deployment.requests_per_minute,
+        networks=to_networks(deployment.allowed_networks),
         facts={
             version.number: (version.meta.get("input", {}), version.meta.get("classes") or [])
             for version in (deployment.version, *canaries)

@@ -5,6 +5,8 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.limits import MAX_PER_MINUTE
+from apps.deployments.admission import read_networks
 from apps.deployments.checks import NAME_LENGTH
 from apps.deployments.models import Deployment
 from apps.deployments.traffic import MAX_REPLICAS
@@ -36,6 +38,16 @@ class DeployForm(forms.Form):
         self.fields["version"].queryset = versions
 
 
+class NetworksField(forms.CharField):
+    """A list of networks; None where the field was not sent at all, so that what stands there stays."""
+
+    def clean(self, value: str | None) -> list[str] | None:
+        return None if value is None else read_networks(value)
+
+    def prepare_value(self, value: Any) -> str:
+        return "\n".join(value) if isinstance(value, list) else value
+
+
 class ChangeForm(forms.Form):
     """A change of one thing; what is not sent stays as it is."""
 
@@ -57,6 +69,15 @@ class ChangeForm(forms.Form):
         help_text=_("99th percentile against the stable version's; under 50 ms nothing is slow."),
         widget=forms.NumberInput(attrs={"step": "any"}),
     )  # fmt: skip
+    requests_per_minute = forms.IntegerField(
+        required=False, min_value=0, max_value=MAX_PER_MINUTE, label=_("Predictions a minute for each key"),
+        help_text=_("0 for no limit. A key can have a limit of its own as well."),
+    )  # fmt: skip
+    allowed_networks = NetworksField(
+        required=False, label=_("Allowed networks"),
+        widget=forms.Textarea(attrs={"rows": 3, "placeholder": "10.1.0.0/16"}),
+        help_text=_("One address or network a line, such as 10.1.0.0/16. Left empty, it answers everywhere."),
+    )  # fmt: skip
     is_public = forms.TypedChoiceField(
         required=False,
         choices=[("yes", "yes"), ("no", "no")],
@@ -68,8 +89,9 @@ class ChangeForm(forms.Form):
         super().__init__(*args, **kwargs)
         versions = deployment.version.model.versions.select_related("model")
         self.fields["version"].queryset = versions
-        kept = ("wanted_replicas", *LIMITS)
-        self.initial = {"version": deployment.version_id, **{name: getattr(deployment, name) for name in kept}}
+        kept = ("wanted_replicas", "allowed_networks", *LIMITS)
+        self.initial = {name: getattr(deployment, name) for name in kept}
+        self.initial |= {"version": deployment.version_id, "requests_per_minute": deployment.requests_per_minute or 0}
 
 
 class TryForm(forms.Form):

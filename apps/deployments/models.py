@@ -15,6 +15,9 @@ class Deployment(models.Model):
     The stable version gets the traffic that no canary gets. A canary is stopped by itself when its share of server
     errors lies more than `max_error_points` percentage points above the stable version's, or its 99th percentile of
     latency is more than `max_latency_factor` times the stable version's, each after `min_answers` answers.
+
+    Each API key may ask `requests_per_minute` times a minute (None: as often as it likes), and only from
+    `allowed_networks`, in CIDR notation (none: from anywhere).
     """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="deployments")
@@ -25,6 +28,8 @@ class Deployment(models.Model):
     min_answers = models.PositiveIntegerField(default=50)
     max_error_points = models.FloatField(default=2.0)
     max_latency_factor = models.FloatField(default=2.0)
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    allowed_networks = models.JSONField(default=list, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
 

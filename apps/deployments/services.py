@@ -1,14 +1,18 @@
 """The deployments' verbs: deploy, change, delete, and find what answers to a name. Rollouts stand in rollouts.py."""
 
+from collections.abc import Sequence
+
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 from django.urls import reverse
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+from apps.accounts.limits import check_per_minute
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, NotFound
+from apps.deployments.admission import check_networks
 from apps.deployments.checks import NAME_LENGTH, check_name, check_version
 from apps.deployments.models import Deployment, Replica, TrafficChange
 from apps.deployments.placing import forgive, reconcile_one, wake, wanted_of
@@ -58,8 +62,12 @@ def change_deployment(
     min_answers: int | None = None,
     max_error_points: float | None = None,
     max_latency_factor: float | None = None,
+    requests_per_minute: int | None = None,
+    allowed_networks: Sequence[str] | None = None,
 ) -> Deployment:
-    """Change what is wanted; None leaves it. A new version gets all traffic, and is ready before the old one stops.
+    """Change what is wanted; None leaves it, and 0 requests a minute are as many as one likes.
+
+    A new version gets all traffic, and is ready before the old one stops.
 
     Raises Conflict for a version of another task, Unprocessable for a number of replicas out of range.
     """
@@ -70,8 +78,12 @@ def change_deployment(
         "min_answers": min_answers,
         "max_error_points": max_error_points,
         "max_latency_factor": max_latency_factor,
+        "allowed_networks": None if allowed_networks is None else check_networks(allowed_networks),
     }
     changes = {key: value for key, value in asked.items() if value is not None and value != getattr(row, key)}
+    if requests_per_minute is not None and (requests_per_minute or None) != row.requests_per_minute:
+        changes["requests_per_minute"] = requests_per_minute or None
+        check_per_minute(changes["requests_per_minute"])
     check_count(changes.get("wanted_replicas", 0))
     for key, value in changes.items():
         setattr(row, key, value)
