@@ -279,7 +279,8 @@ class Deployments(Resource):
         return self._http.request("POST", self.path, json=fields)
 
     def update(self, reference: int | str | Mapping, **fields: Any) -> Record:
-        """Change is_public, version, wanted_replicas, min_answers, max_error_points or max_latency_factor."""
+        """Change is_public, version, wanted_replicas, when a trial is stopped (min_answers, max_error_points,
+        max_latency_factor), or who may ask (requests_per_minute, allowed_networks)."""
         return self._http.request("PATCH", f"{self.path}{self._id(reference)}/", json=fields)
 
     def try_version(

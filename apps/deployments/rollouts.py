@@ -187,4 +187,4 @@ def note_change(row: Deployment, user: User | None, kind: str, shares: Sequence[
 
 def in_words(shares: Sequence[Mapping]) -> str:
     """ "90 % v3, 10 % v4" """
-    return ", ".join(f"{share['weight']} % v{share['version']}" for share in shares)
+    return ", ".join(f"{share['weight']} % v{share['version']}" for share in shares if share["weight"])
