@@ -8,6 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lepton_site.settings")
 
 django_application = get_asgi_application()  # before the gateway, which imports models
 
-from lepton_site.gateway import BodyLimit, Gateway  # noqa: E402
+from lepton_site.gateway import Gateway  # noqa: E402
+from lepton_site.messages import BodyLimit  # noqa: E402
 
 application = BodyLimit(Gateway(django_application))

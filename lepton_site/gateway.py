@@ -1,89 +1,81 @@
 """The prediction paths as a raw ASGI application in front of Django.
 
-``POST /v1/models/<name>/predict`` and ``GET /v1/models/<name>`` are answered here: API key, body limit, the replica's
-answer. No middleware, no DRF, and no query on the way while the key and the endpoint are cached, which they are for
-less than a second, so that a revoked key or a deleted deployment is refused within one. Everything else goes to Django.
+``POST /v1/models/<name>/predict``, ``GET /v1/models/<name>`` and the Open Inference Protocol under ``/v2`` are answered
+here: API key, body limit, the replica's answer. No middleware, no DRF, and no query on the way while the key and the
+endpoint are cached, which they are for less than a second, so that a revoked key or a deleted deployment is refused
+within one. Everything else goes to Django.
 """
 
 import asyncio
 import json
 import logging
+import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connection, connections
 
 from apps.accounts.services import find_api_key, touch_api_key
-from apps.core.errors import DomainError, NotFound, TooLarge, TooManyRequests, Unavailable
-from apps.deployments.connections import ConnectionPool, no_replica
+from apps.core.errors import DomainError, NotFound, TooManyRequests, Unavailable
+from apps.deployments.admission import Caller, check_address, check_rate
+from apps.deployments.connections import NOT_READY, ConnectionPool, no_replica
+from apps.deployments.counting import TALLY
 from apps.deployments.endpoints import Endpoint, resolve_endpoint
 from apps.deployments.expiring import ExpiringCache
+from apps.deployments.limiting import RateLimiter
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
+from apps.deployments.rollouts import stop_bad_canaries
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
-from workers.inference.framing import Question
+from lepton_site import open_inference
+from lepton_site.messages import (
+    Answer,
+    App,
+    ClientGone,
+    MethodNotAllowed,
+    Receive,
+    Scope,
+    Send,
+    Unauthorized,
+    headers_of,
+    internal_error,
+    read_body,
+    refusal,
+    send_answer,
+    too_large,
+)
+from workers.inference.framing import Frame, Question
 
 logger = logging.getLogger("lepton.gateway")
 
 PREFIX = "/v1/models/"
 CACHE_SECONDS = 0.8
-BODY_SECONDS = 30.0
 MAX_BUFFERED_BYTES = 512 * 2**20
-FORM_OVERHEAD_BYTES = 2**20
 DATABASE_THREADS = 4
 MAX_SECRET_LENGTH = 200
 MAX_NAME_LENGTH = 200
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-class ClientGone(Exception):
-    """The client closed the connection; nobody is there to answer."""
-
-
-class Unauthorized(DomainError):
-    status = 401
-    code = "invalid_api_key"
-
-    def headers(self) -> dict[str, str]:
-        return {"WWW-Authenticate": "Bearer"}
-
-
-class MethodNotAllowed(DomainError):
-    status = 405
-    code = "method_not_allowed"
-
-    def headers(self) -> dict[str, str]:
-        return {"Allow": self.details["allow"]}
-
-
-class BodyTimeout(DomainError):
-    status = 408
-    code = "body_too_slow"
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: bytes
-    headers: dict[str, str]
+VERSION_HEADER = "Lepton-Version"
 
 
 class Gateway:
     """Answers the prediction paths and hands everything else to `django_app`."""
 
-    def __init__(self, django_app: App) -> None:
-        self._django = django_app
+    def __init__(
+        self,
+        django_app: App,
+        choose: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`choose` gives numbers in [0, 1), by which one of several versions is picked; `clock` gives seconds."""
+        self._django, self._choose, self._clock = django_app, choose, clock
+        self._limiter = RateLimiter()
         self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="gateway")
-        self._keys = ExpiringCache(self._in_thread(_team_of), seconds=CACHE_SECONDS)
+        self._keys = ExpiringCache(self._in_thread(_caller_of), seconds=CACHE_SECONDS)
         self._endpoints = ExpiringCache(self._in_thread(_endpoint_of), seconds=CACHE_SECONDS)
         self._pool = ConnectionPool()
         self._buffered_bytes = 0
@@ -92,22 +84,35 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await self._reply(self._answer, refusal, scope, receive, send)
+        elif scope["type"] == "http" and open_inference.is_ours(scope["path"]):
+            await self._reply(self._answer_open_inference, open_inference.refusal, scope, receive, send)
+        else:
             await self._django(scope, receive, send)
-            return
+
+    async def _reply(
+        self,
+        answer_of: Callable[[Scope, Receive], Awaitable[Answer]],
+        refusal_of: Callable[[DomainError], Answer],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Send what `answer_of` gives, and what it raises as `refusal_of` writes it."""
         try:
-            answer = await self._answer(scope, receive)
+            answer = await answer_of(scope, receive)
         except ClientGone:
             return
         except DomainError as error:
-            answer = _refusal(error)
+            answer = refusal_of(error)
         except DatabaseError:
             logger.exception("the database does not answer")
-            answer = _refusal(Unavailable("The site is not ready. Try again.", retry_after_seconds=2))
+            answer = refusal_of(Unavailable("The site is not ready. Try again.", retry_after_seconds=2))
         except Exception:
             logger.exception("a prediction failed")
-            answer = _refusal(_internal_error())
-        await _send(send, answer)
+            answer = refusal_of(internal_error())
+        await send_answer(send, answer)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """From the server's start to its stop: what was sent is written down about once a second, and at the end."""
@@ -125,35 +130,86 @@ class Gateway:
             await self._flush()
 
     async def _flush(self) -> None:
-        try:
-            await self._in_thread(METER.flush)()
-        except Exception:
-            logger.exception("what was sent is not written down yet")
+        for write in (METER.flush, _judge_what_was_answered):
+            try:
+                await self._in_thread(write)()
+            except Exception:
+                logger.exception("what was sent and answered is not written down yet")
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         name, is_prediction = _parse_path(scope["path"])
-        _check_method(scope["method"], is_prediction)
-        team_id = await self._keys.get(_bearer(headers))
-        endpoint = await self._endpoints.get((team_id, name))
+        _check_method(scope["method"], "POST" if is_prediction else "GET")
+        headers = headers_of(scope)
+        caller, endpoint = await self._admit(scope, headers, name, is_prediction)
+        team_id = caller.team_id
         if not is_prediction:
             return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
         top_k = read_top_k(_query(scope).get("top_k", [None])[-1])
         with self._room_for(headers):
-            body = await _read_body(receive)
+            body = await read_body(receive)
             question = await self._question(scope, endpoint, headers.get("content-type", "").lower(), body, top_k)
-            return _metered(team_id, await self._ask(team_id, name, endpoint, question))
+            frame, told = await self._ask(team_id, name, endpoint, question)
+            return _metered(team_id, Answer(frame.status, frame.body, told))
 
-    async def _ask(self, team_id: int, name: str, endpoint: Endpoint, question: Question) -> Answer:
-        if not endpoint.sockets:
-            raise no_replica()
-        try:
-            frame = await self._pool.ask(endpoint.sockets, question)
-        except Unavailable:
-            self._endpoints.forget((team_id, name))
-            raise
-        timing = f"predict;dur={frame.head['seconds'] * 1000:.2f}"
-        return Answer(frame.status, frame.body, {"Server-Timing": timing})
+    async def _answer_open_inference(self, scope: Scope, receive: Receive) -> Answer:
+        call = open_inference.parse_path(scope["path"])
+        _check_method(scope["method"], call.method)
+        if not call.name:
+            return Answer(200, json.dumps(await self._about_server(call.what)).encode(), {})
+        headers = headers_of(scope)
+        is_prediction = call.what == open_inference.INFER
+        caller, endpoint = await self._admit(scope, headers, call.name, is_prediction)
+        team_id = caller.team_id
+        if not is_prediction:
+            status, facts = open_inference.about_call(endpoint, call)
+            return _metered(team_id, Answer(status, json.dumps(facts).encode(), {}))
+        with self._room_for(headers):
+            question = open_inference.to_question(endpoint, headers, await read_body(receive))
+            frame, told = await self._ask(team_id, call.name, endpoint, question, call.version)
+            return _metered(team_id, open_inference.to_answer(frame, told))
+
+    async def _about_server(self, what: str) -> dict[str, Any]:
+        """Raises DatabaseError where the site is not ready."""
+        if what == open_inference.READY:
+            await self._in_thread(connection.ensure_connection)()
+        return open_inference.about_server(what)
+
+    async def _admit(
+        self, scope: Scope, headers: dict[str, str], name: str, is_prediction: bool
+    ) -> tuple[Caller, Endpoint]:
+        """Who asks, and the deployment that answers to `name`, before the body is read.
+
+        Raises Unauthorized, NotFound, QuotaExceeded, Forbidden for an address, and TooManyRequests.
+        """
+        caller = await self._keys.get(_bearer(headers))
+        endpoint = await self._endpoints.get((caller.team_id, name))
+        check_address(endpoint.networks, (scope.get("client") or ("",))[0])
+        if is_prediction:
+            check_rate(self._limiter, caller, endpoint, now=self._clock())
+        return caller, endpoint
+
+    async def _ask(
+        self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None = None
+    ) -> tuple[Frame, dict[str, str]]:
+        """The answer, and the headers that tell of it.
+
+        Asks the version that the traffic's weights choose, another one where no replica of that one lives, and none but
+        `version` where a client names it.
+        """
+        for route in endpoint.routes_in_order(self._choose, version):
+            started = time.perf_counter()
+            try:
+                frame = await self._pool.ask(route.sockets, question.to_version(route.number))
+            except Unavailable as error:
+                route.count(started, error.status)
+                self._endpoints.forget((team_id, name))
+                if error.code != NOT_READY:
+                    raise
+                continue
+            route.count(started, frame.status)
+            timing = f"predict;dur={frame.head['seconds'] * 1000:.2f}"
+            return frame, {"Server-Timing": timing, VERSION_HEADER: str(route.number)}
+        raise no_replica()
 
     async def _question(
         self, scope: Scope, endpoint: Endpoint, content_type: str, body: bytes, top_k: int | None
@@ -190,68 +246,15 @@ class Gateway:
         return sync_to_async(run, thread_sensitive=False, executor=self._threads)
 
 
-class BodyLimit:
-    """Refuses addresses and bodies that no page and no endpoint takes, before Django writes them to a disk."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self._limit = max(settings.LEPTON_MAX_PREDICT_BYTES, settings.LEPTON_UPLOAD_CHUNK_BYTES) + FORM_OVERHEAD_BYTES
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        try:
-            _check_address(scope)
-            if declared.isdigit() and int(declared) > self._limit:
-                raise too_large(self._limit)
-            await self._app(scope, self._counted(receive), send)
-        except DomainError as error:
-            await _send(send, _refusal(error))
-
-    def _counted(self, receive: Receive) -> Receive:
-        """A body without a declared length is refused where it grows too long; nobody has answered before its end."""
-        left = self._limit
-
-        async def counted() -> dict[str, Any]:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise too_large(self._limit)
-            return message
-
-        return counted
-
-
-def _check_address(scope: Scope) -> None:
-    """No name has a NUL in it, and the database refuses to look for one."""
-    if "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
-        raise DomainError("The address has a NUL character in it.", code="bad_request")
-
-
-def too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The body is larger than {limit / 1e6:.0f} MB, the most that one request may have. Send less.")
-
-
-def _internal_error() -> DomainError:
-    error = DomainError(
-        "The prediction failed on our side. The reason stands in the site's log.", code="internal_error"
-    )
-    error.status = 500
-    return error
-
-
 # Look-ups, in a thread: the cached part of a request
 
 
-def _team_of(secret: str) -> int:
+def _caller_of(secret: str) -> Caller:
     key = find_api_key(secret)
     if key is None:
         raise _invalid_key()
     touch_api_key(key)
-    return key.team_id
+    return Caller(key.pk, key.team_id, key.requests_per_minute)
 
 
 def _invalid_key() -> Unauthorized:
@@ -263,6 +266,11 @@ def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
     endpoint = resolve_endpoint(*team_and_name)
     check_egress(team_and_name[0])
     return endpoint
+
+
+def _judge_what_was_answered() -> None:
+    """Write the counts down, and stop the canaries that do worse."""
+    stop_bad_canaries(TALLY.flush(now=time.time()))
 
 
 # Reading the request
@@ -278,8 +286,7 @@ def _parse_path(path: str) -> tuple[str, bool]:
     return name, True
 
 
-def _check_method(method: str, is_prediction: bool) -> None:
-    allowed = "POST" if is_prediction else "GET"
+def _check_method(method: str, allowed: str) -> None:
     if method != allowed:
         message = f"This address answers {allowed} only."
         raise MethodNotAllowed(message, details={"allow": allowed})
@@ -301,49 +308,6 @@ def _query(scope: Scope) -> dict[str, list[str]]:
         raise DomainError("The address has too many parameters.") from error
 
 
-async def _read_body(receive: Receive) -> bytes:
-    """The whole body. Raises TooLarge, BodyTimeout, ClientGone."""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _collect(receive, settings.LEPTON_MAX_PREDICT_BYTES)
-    except TimeoutError as error:
-        raise BodyTimeout(f"The body did not arrive within {BODY_SECONDS:.0f} seconds.") from error
-
-
-async def _collect(receive: Receive, limit: int) -> bytes:
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise too_large(limit)
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-# Answering
-
-
 def _metered(team_id: int, answer: Answer) -> Answer:
     METER.add(team_id, PREDICTION, len(answer.body))
     return answer
-
-
-def _refusal(error: DomainError) -> Answer:
-    return Answer(error.status, json.dumps(error.as_dict()).encode(), error.headers())
-
-
-async def _send(send: Send, answer: Answer) -> None:
-    headers = {
-        "Content-Type": "application/json",
-        "Content-Length": str(len(answer.body)),
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        **answer.headers,
-    }
-    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": answer.body})

@@ -279,8 +279,52 @@ class Deployments(Resource):
         return self._http.request("POST", self.path, json=fields)
 
     def update(self, reference: int | str | Mapping, **fields: Any) -> Record:
-        """Change is_public, version or wanted_replicas."""
+        """Change is_public, version, wanted_replicas, when a trial is stopped (min_answers, max_error_points,
+        max_latency_factor), or who may ask (requests_per_minute, allowed_networks)."""
         return self._http.request("PATCH", f"{self.path}{self._id(reference)}/", json=fields)
+
+    def try_version(
+        self, reference: int | str | Mapping, version: int, *, weight: int = 10, replicas: int = 1
+    ) -> Record:
+        """Send `weight` percent of the traffic to a version; it is stopped by itself when it does worse."""
+        body = {"version": version, "weight": weight, "replicas": replicas}
+        return self._do(reference, "trial/", json=body)
+
+    def stop_trial(self, reference: int | str | Mapping, version: int) -> Record:
+        """Give the traffic of a version that is tried back to the stable one."""
+        path = f"{self.path}{self._id(reference)}/trial/"
+        return self._http.request("DELETE", path, params={"version": version})
+
+    def set_traffic(
+        self, reference: int | str | Mapping, weights: Mapping[int, int], *, replicas: Mapping[int, int] | None = None
+    ) -> Record:
+        """Serve exactly these versions: {version: percent}, which sum to 100, with so many replicas each (1)."""
+        counts = replicas or {}
+        shares = [
+            {"version": version, "weight": weight, "replicas": counts.get(version, 1)}
+            for version, weight in weights.items()
+        ]
+        path = f"{self.path}{self._id(reference)}/traffic/"
+        return self._http.request("PUT", path, json={"traffic": shares})
+
+    def promote(self, reference: int | str | Mapping, version: int) -> Record:
+        """All traffic to a version."""
+        return self._do(reference, "promote/", json={"version": version})
+
+    def roll_back(self, reference: int | str | Mapping) -> Record:
+        """All traffic to the version that served before."""
+        return self._do(reference, "roll-back/")
+
+    def changes(self, reference: int | str | Mapping) -> list[Record]:
+        """The history of the traffic, newest first."""
+        return self._http.request("GET", f"{self.path}{self._id(reference)}/changes/")
+
+    def figures(self, reference: int | str | Mapping) -> Record:
+        """Requests per second, latency and errors of each version in the last minutes."""
+        return self._http.request("GET", f"{self.path}{self._id(reference)}/figures/")
+
+    def _do(self, reference: int | str | Mapping, verb: str, **options: Any) -> Record:
+        return self._http.request("POST", f"{self.path}{self._id(reference)}/{verb}", **options)
 
     def follow(self, reference: int | str | Mapping, *, timeout: float | None = None) -> Iterator[Record]:
         """The deployment each time it has changed, until it is ready or has failed."""

@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.deployments.models import Replica
-from apps.deployments.services import reconcile
+from apps.deployments.placing import reconcile
 from apps.resources.models import Node
 from workers.artifacts import SECRETS, fetch_model, node_folder, python_environment
 from workers.contract import EVENTS_FILE, ServeSpec, read_events, write_spec

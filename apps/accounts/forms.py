@@ -4,6 +4,7 @@ from django import forms
 from django.contrib.auth import forms as auth_forms
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.limits import MAX_PER_MINUTE
 from apps.accounts.models import Membership
 
 
@@ -70,3 +71,16 @@ class KeyForm(forms.Form):
         help_text=_("So that you know later which program uses it."),
         widget=forms.TextInput(attrs={"placeholder": _("laptop notebook")}),
     )
+    requests_per_minute = forms.IntegerField(
+        label=_("Predictions a minute"),
+        required=False,
+        min_value=1,
+        max_value=MAX_PER_MINUTE,
+        help_text=_("Left empty, there is no limit. You can change it later."),
+    )
+
+
+class KeyLimitForm(forms.Form):
+    """Empty is no limit."""
+
+    requests_per_minute = forms.IntegerField(required=False, min_value=1, max_value=MAX_PER_MINUTE)

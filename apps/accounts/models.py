@@ -46,13 +46,17 @@ class Membership(models.Model):
 
 
 class ApiKey(models.Model):
-    """A key for programs. Only its sha256 is kept; `prefix` is what a person recognises it by."""
+    """A key for programs. Only its sha256 is kept; `prefix` is what a person recognises it by.
+
+    `requests_per_minute` limits its predictions; None is no limit.
+    """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="api_keys")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=80)
     prefix = models.CharField(max_length=12)
     key_hash = models.CharField(max_length=64, unique=True)
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+from apps.accounts.limits import check_per_minute
 from apps.accounts.models import ApiKey, AuditEvent, Membership, SignInLink, Team, User
 from apps.core.errors import Conflict, Forbidden, NotFound, TooManyRequests, Unprocessable
 
@@ -245,9 +246,10 @@ def _check_not_last_owner(membership: Membership) -> None:
 
 
 @transaction.atomic
-def create_api_key(*, team: Team, user: User, name: str) -> tuple[ApiKey, str]:
+def create_api_key(*, team: Team, user: User, name: str, requests_per_minute: int | None = None) -> tuple[ApiKey, str]:
     """A key and its secret, which cannot be read again. Raises Unprocessable, Conflict when there are too many."""
     name = name.strip()
+    check_per_minute(requests_per_minute)
     if not name:
         raise Unprocessable(_("A key needs a name, so that you know later what uses it."), field="name")
     if ApiKey.objects.filter(team=team, user=user, revoked_at__isnull=True).count() >= MAX_KEYS_PER_PERSON:
@@ -255,7 +257,12 @@ def create_api_key(*, team: Team, user: User, name: str) -> tuple[ApiKey, str]:
         raise Conflict(message, code="too_many_keys")
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
     key = ApiKey.objects.create(
-        team=team, user=user, name=name[:80], prefix=secret[: len(KEY_PREFIX) + 6], key_hash=_hash(secret)
+        team=team,
+        user=user,
+        name=name[:80],
+        prefix=secret[: len(KEY_PREFIX) + 6],
+        key_hash=_hash(secret),
+        requests_per_minute=requests_per_minute,
     )
     record_audit(team=team, actor=user, action="key.created", target=key.name, details={"prefix": key.prefix})
     return key, secret
@@ -272,6 +279,17 @@ def touch_api_key(key: ApiKey) -> None:
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at < now - KEY_TOUCH_INTERVAL:
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+
+
+def limit_api_key(*, key: ApiKey, actor: User, requests_per_minute: int | None) -> ApiKey:
+    """Let a key predict at most so often a minute; None is no limit. It holds within a second. Raises Unprocessable."""
+    check_per_minute(requests_per_minute)
+    if ApiKey.objects.filter(pk=key.pk).exclude(requests_per_minute=requests_per_minute).exists():
+        ApiKey.objects.filter(pk=key.pk).update(requests_per_minute=requests_per_minute)
+        details = {"prefix": key.prefix, "requests_per_minute": requests_per_minute}
+        record_audit(team=key.team, actor=actor, action="key.limited", target=key.name, details=details)
+    key.refresh_from_db()
+    return key
 
 
 def revoke_api_key(*, key: ApiKey, actor: User) -> ApiKey:

@@ -16,5 +16,6 @@ urlpatterns = [
     path("team/members/<int:membership_id>/remove/", views.remove_member, name="remove_member"),
     path("team/members/<int:membership_id>/link/", views.renew_invitation, name="renew_invitation"),
     path("keys/", views.keys, name="keys"),
+    path("keys/<int:key_id>/limit/", views.limit_key, name="limit_key"),
     path("keys/<int:key_id>/revoke/", views.revoke_key, name="revoke_key"),
 ]

@@ -18,10 +18,19 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from apps.accounts import services
 from apps.accounts.access import require_manage, require_team
-from apps.accounts.forms import InviteForm, KeyForm, PasswordChangeForm, RoleForm, SetPasswordForm, SignInForm, TeamForm
+from apps.accounts.forms import (
+    InviteForm,
+    KeyForm,
+    KeyLimitForm,
+    PasswordChangeForm,
+    RoleForm,
+    SetPasswordForm,
+    SignInForm,
+    TeamForm,
+)
 from apps.accounts.middleware import TEAM_KEY
 from apps.accounts.models import ApiKey, AuditEvent, Membership
-from apps.core.errors import DomainError, NotFound
+from apps.core.errors import DomainError, NotFound, Unprocessable
 
 BY_LINK_KEY = "signed_in_by_link"
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -244,6 +253,19 @@ def sdk_snippet(secret: str, base_url: str) -> str:
         'model = client.load_model("image_classification")\n'
         'print(model.predict("7.png"))'
     )
+
+
+@require_POST
+def limit_key(request: HttpRequest, key_id: int) -> HttpResponse:
+    """`requests_per_minute`, empty for no limit."""
+    require_team(request)
+    key = get_object_or_404(_keys(request), pk=key_id)
+    form = KeyLimitForm(request.POST)
+    if not form.is_valid():
+        raise Unprocessable(" ".join(error for errors in form.errors.values() for error in errors))
+    services.limit_api_key(key=key, actor=request.user, **form.cleaned_data)
+    messages.success(request, _("The limit of the key %(name)s is changed.") % {"name": key.name})
+    return redirect("accounts:keys")
 
 
 @require_POST

@@ -8,7 +8,8 @@ from django.utils.translation import gettext as _
 from apps.accounts.models import Team
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.deployments.models import Deployment
-from apps.deployments.services import state_of, with_replicas
+from apps.deployments.placing import with_replicas
+from apps.deployments.services import state_of
 from apps.jobs.models import Job
 from apps.registry.figures import headline
 from apps.registry.models import ModelVersion, RegisteredModel

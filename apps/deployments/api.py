@@ -4,7 +4,7 @@ from django.db.models import QuerySet
 from django.urls import path
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.generics import GenericAPIView, ListAPIView
 from rest_framework.request import Request
@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from apps.accounts.access import require_write
 from apps.core.errors import NotFound
 from apps.deployments.models import Deployment
+from apps.deployments.placing import with_replicas
 from apps.deployments.services import (
     change_deployment,
     delete_deployment,
@@ -20,8 +21,8 @@ from apps.deployments.services import (
     deploy_version,
     prediction_path,
     state_of,
-    with_replicas,
 )
+from apps.deployments.serving import Served, served_versions
 from apps.jobs.api import find_by_id_or_name
 from apps.jobs.serializers import ReferenceField
 from apps.registry.models import ModelVersion, RegisteredModel
@@ -42,6 +43,33 @@ class DeploymentChange(serializers.Serializer):
     is_public = serializers.BooleanField(required=False)
     version = serializers.IntegerField(required=False, min_value=1)
     wanted_replicas = serializers.IntegerField(required=False)
+    min_answers = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
+    max_error_points = serializers.FloatField(required=False, min_value=0, max_value=100)
+    max_latency_factor = serializers.FloatField(required=False, min_value=1, max_value=1000)
+    requests_per_minute = serializers.IntegerField(
+        required=False, help_text="Predictions a minute for each key; 0 for no limit."
+    )
+    allowed_networks = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="CIDR notation; empty for anywhere."
+    )
+
+
+class ServedSerializer(serializers.Serializer):
+    """One version: `weight` is the target, `active_weight` what it gets now, both in percent."""
+
+    version = serializers.IntegerField(source="version.number")
+    model = serializers.CharField(source="version.model.name")
+    is_stable = serializers.BooleanField()
+    weight = serializers.IntegerField()
+    active_weight = serializers.FloatField()
+    replicas = serializers.IntegerField()
+    ready = serializers.IntegerField()
+    status = serializers.CharField(source="state.status")
+    reason = serializers.SerializerMethodField()
+
+    def get_reason(self, served: Served) -> str:
+        """Why it is not ready, or why it was stopped."""
+        return (served.canary and served.canary.stopped_reason) or served.state.reason
 
 
 class DeploymentSerializer(serializers.ModelSerializer):
@@ -50,14 +78,16 @@ class DeploymentSerializer(serializers.ModelSerializer):
     reason = serializers.SerializerMethodField()
     model = serializers.SerializerMethodField()
     version = serializers.IntegerField(source="version.number")
+    traffic = serializers.SerializerMethodField()
     endpoint = serializers.SerializerMethodField()
     demo_url = serializers.SerializerMethodField()
 
     class Meta:
         model = Deployment
         fields = [
-            "id", "name", "task", "status", "reason", "is_public", "model", "version", "wanted_replicas", "endpoint",
-            "demo_url", "created_at",
+            "id", "name", "task", "status", "reason", "is_public", "model", "version", "wanted_replicas", "traffic",
+            "min_answers", "max_error_points", "max_latency_factor", "requests_per_minute", "allowed_networks",
+            "endpoint", "demo_url", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -71,6 +101,11 @@ class DeploymentSerializer(serializers.ModelSerializer):
     def get_model(self, deployment: Deployment) -> dict:
         """{"id", "name"}."""
         return {"id": deployment.version.model_id, "name": deployment.version.model.name}
+
+    @extend_schema_field(ServedSerializer(many=True))
+    def get_traffic(self, deployment: Deployment) -> list[dict]:
+        """The versions that are served, the stable one first."""
+        return ServedSerializer(served_versions(deployment), many=True).data
 
     def get_endpoint(self, deployment: Deployment) -> str:
         return self.context["request"].build_absolute_uri(prediction_path(deployment))
@@ -112,7 +147,7 @@ class DeploymentsView(ListAPIView):
             name=values["name"],
             is_public=values["is_public"],
         )
-        return Response(_represent(request, deployment.pk), status=status.HTTP_201_CREATED)
+        return Response(represent(request, deployment.pk), status=status.HTTP_201_CREATED)
 
 
 class DeploymentView(GenericAPIView):
@@ -122,11 +157,11 @@ class DeploymentView(GenericAPIView):
     @extend_schema(responses=DeploymentSerializer)
     def get(self, request: Request, pk: int) -> Response:
         """One deployment: whether it is ready, and where it answers."""
-        return Response(_represent(request, pk))
+        return Response(represent(request, pk))
 
     @extend_schema(request=DeploymentChange, responses=DeploymentSerializer)
     def patch(self, request: Request, pk: int) -> Response:
-        """Change the version, the number of replicas, or who may open the demo."""
+        """Change the version, the number of replicas, who may open the demo, or when a trial is stopped."""
         require_write(request)
         deployment = find_deployment(request, pk)
         asked = DeploymentChange(data=request.data)
@@ -135,7 +170,7 @@ class DeploymentView(GenericAPIView):
         if "version" in values:
             values["version"] = find_version(deployment.version.model, values["version"])
         change_deployment(deployment=deployment, user=request.user, **values)
-        return Response(_represent(request, pk))
+        return Response(represent(request, pk))
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, pk: int) -> Response:
@@ -163,7 +198,8 @@ def find_version(model: RegisteredModel, number: int | None) -> ModelVersion:
     return version
 
 
-def _represent(request: Request, pk: int) -> dict:
+def represent(request: Request, pk: int) -> dict:
+    """The deployment as it is now. Raises NotFound."""
     return DeploymentSerializer(find_deployment(request, pk), context={"request": request}).data
 
 

@@ -13,6 +13,7 @@ CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 1
 START_RETRY_AFTER_SECONDS = 3
+NOT_READY = "not_ready"
 READ_AHEAD_BYTES = 2**20
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -20,7 +21,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 def no_replica() -> Unavailable:
     message = "No replica of this deployment is ready. It is starting, or it was stopped: see its page."
-    return Unavailable(message, code="not_ready", retry_after_seconds=START_RETRY_AFTER_SECONDS)
+    return Unavailable(message, code=NOT_READY, retry_after_seconds=START_RETRY_AFTER_SECONDS)
 
 
 def timed_out() -> Unavailable:

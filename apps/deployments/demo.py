@@ -15,11 +15,12 @@ from django.views.decorators.http import require_http_methods
 
 from apps.core.errors import DomainError, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
 from apps.core.storage import open_blob
-from apps.deployments.connections import ask_any
-from apps.deployments.endpoints import endpoint_of
+from apps.deployments.admission import check_address, to_networks
+from apps.deployments.endpoints import ask_endpoint, endpoint_of
 from apps.deployments.forms import RowForm, plain_number
 from apps.deployments.models import Deployment
-from apps.deployments.services import state_of, with_replicas
+from apps.deployments.placing import with_replicas
+from apps.deployments.services import state_of
 from apps.registry.models import ModelVersion
 from apps.resources.metering import METER, PREDICTION, check_egress
 from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
@@ -39,6 +40,7 @@ SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "
 @require_http_methods(["GET", "POST"])
 def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
     deployment = find_demo(request, team, name)
+    check_address(to_networks(deployment.allowed_networks), request.META.get("REMOTE_ADDR", ""))
     kind = input_kind(deployment.version)
     context = {"deployment": deployment, "kind": kind, "state": state_of(deployment)}
     context |= PREPARE[kind](request, deployment)
@@ -212,7 +214,7 @@ def sample_input(version: ModelVersion) -> Any:
 
 def _outcome(deployment: Deployment, question: Question) -> dict[str, Any]:
     """Ask a replica as the gateway does. Raises DomainError with what the replica found wrong."""
-    frame = ask_any(endpoint_of(deployment).sockets, question)
+    frame = ask_endpoint(endpoint_of(deployment), question)
     payload = json.loads(frame.body)
     if frame.status != 200:
         raise _refusal(frame, payload)

@@ -1,25 +1,80 @@
 """What the gateway and the demo page need to know of a deployment to ask it."""
 
+import random
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apps.core.errors import NotFound, Unavailable
+from apps.deployments.admission import Network, to_networks
+from apps.deployments.connections import NOT_READY, ask_any, no_replica
+from apps.deployments.counting import TALLY, Source
 from apps.deployments.models import Deployment, Replica
+from apps.deployments.rollouts import newest_change_id, shares_of
 from apps.deployments.services import find_endpoint
+from apps.deployments.traffic import active_weights, in_order
+from workers.inference.framing import Frame, Question
+
+
+@dataclass(frozen=True)
+class Route:
+    """One version of a deployment: the sockets of its ready replicas, the newest first, and who is counted."""
+
+    number: int
+    sockets: tuple[str, ...]
+    source: Source
+
+    def count(self, started: float, status: int) -> None:
+        """Count an answer that was asked for at `started` (perf_counter)."""
+        TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500)
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`sockets` are those of the ready replicas, the newest version first."""
+    """`routes` are (version, percent of the traffic that it gets now); those without a ready replica are not there.
+
+    `facts` are the input and the classes of each version that is served, by its number, the stable one first.
+    """
 
     deployment_id: int
     name: str
     task: str
-    input: dict[str, Any]
-    classes: list[str]
-    sockets: tuple[str, ...]
+    requests_per_minute: int | None
+    networks: tuple[Network, ...]
+    facts: dict[int, tuple[dict[str, Any], list[str]]]
+    routes: tuple[tuple[Route, float], ...]
 
     def describe(self) -> dict[str, Any]:
-        return {"name": self.name, "task": self.task, "input": self.input, "classes": self.classes}
+        """The stable version."""
+        input_, classes = self.facts_of(None)
+        return {"name": self.name, "task": self.task, "input": input_, "classes": classes}
+
+    def facts_of(self, version: int | None) -> tuple[dict[str, Any], list[str]]:
+        """Input and classes of a version, the stable one without a number. Raises NotFound."""
+        number = next(iter(self.facts)) if version is None else version
+        if number not in self.facts:
+            served = ", ".join(str(number) for number in self.facts)
+            raise NotFound(
+                f'"{self.name}" serves no version {number}. Ask for one of {served}.', code="no_such_version"
+            )
+        return self.facts[number]
+
+    def routes_in_order(
+        self, choose: Callable[[], float] = random.random, version: int | None = None
+    ) -> Sequence[Route]:
+        """The version that `choose`, a number in [0, 1), falls on; the others follow, for where it dies when asked.
+
+        With `version` that one alone. Raises NotFound for one that is not served, Unavailable where none is ready.
+        """
+        if version is not None:
+            self.facts_of(version)
+            return [route for route, _weight in self.routes if route.number == version]
+        if not self.routes:
+            raise no_replica()
+        if len(self.routes) == 1:
+            return self.routes[0][:1]
+        return in_order(self.routes, choose())
 
 
 def resolve_endpoint(team_id: int, name: str) -> Endpoint:
@@ -28,20 +83,44 @@ def resolve_endpoint(team_id: int, name: str) -> Endpoint:
 
 
 def endpoint_of(deployment: Deployment) -> Endpoint:
-    meta = deployment.version.meta
+    canaries = [canary.version for canary in deployment.canaries.select_related("version") if canary.weight]
     return Endpoint(
         deployment_id=deployment.pk,
         name=deployment.name,
         task=deployment.version.model.task,
-        input=meta.get("input", {}),
-        classes=meta.get("classes") or [],
-        sockets=_ready_sockets(deployment),
+        requests_per_minute=deployment.requests_per_minute,
+        networks=to_networks(deployment.allowed_networks),
+        facts={
+            version.number: (version.meta.get("input", {}), version.meta.get("classes") or [])
+            for version in (deployment.version, *canaries)
+        },
+        routes=_routes(deployment),
     )
 
 
-def _ready_sockets(deployment: Deployment) -> tuple[str, ...]:
-    """Of the wanted version where one is ready; of the version before it until then."""
+def _routes(deployment: Deployment) -> tuple[tuple[Route, float], ...]:
     ready = deployment.replicas.filter(status=Replica.Status.READY).order_by("-id")
-    found = list(ready.values_list("version_id", "socket_path"))
-    wanted = [path for version_id, path in found if version_id == deployment.version_id]
-    return tuple(wanted or [path for _version_id, path in found])
+    found: dict[int, tuple[int, list[str]]] = {}
+    for version_id, number, path in ready.values_list("version_id", "version__number", "socket_path"):
+        found.setdefault(version_id, (number, []))[1].append(path)
+    change_id = newest_change_id(deployment)
+    return tuple(
+        (Route(found[item][0], tuple(found[item][1]), Source(deployment.pk, item, change_id)), weight)
+        for item, weight in active_weights(shares_of(deployment), list(found)).items()
+    )
+
+
+def ask_endpoint(endpoint: Endpoint, question: Question) -> Frame:
+    """Ask as the gateway does, over a connection of its own; for sync code. Raises Unavailable."""
+    for route in endpoint.routes_in_order():
+        started = time.perf_counter()
+        try:
+            frame = ask_any(route.sockets, question)
+        except Unavailable as error:
+            route.count(started, error.status)
+            if error.code != NOT_READY:
+                raise
+            continue
+        route.count(started, frame.status)
+        return frame
+    raise no_replica()

@@ -5,12 +5,16 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.limits import MAX_PER_MINUTE
+from apps.deployments.admission import read_networks
+from apps.deployments.checks import NAME_LENGTH
 from apps.deployments.models import Deployment
-from apps.deployments.services import MAX_REPLICAS, NAME_LENGTH
+from apps.deployments.traffic import MAX_REPLICAS
 from apps.registry.models import ModelVersion
 from workers.tabular import FALSE_WORDS, TRUE_WORDS
 
 MAX_CHOICES = 200
+LIMITS = ("min_answers", "max_error_points", "max_latency_factor")
 
 
 class DeployForm(forms.Form):
@@ -34,6 +38,16 @@ class DeployForm(forms.Form):
         self.fields["version"].queryset = versions
 
 
+class NetworksField(forms.CharField):
+    """A list of networks; None where the field was not sent at all, so that what stands there stays."""
+
+    def clean(self, value: str | None) -> list[str] | None:
+        return None if value is None else read_networks(value)
+
+    def prepare_value(self, value: Any) -> str:
+        return "\n".join(value) if isinstance(value, list) else value
+
+
 class ChangeForm(forms.Form):
     """A change of one thing; what is not sent stays as it is."""
 
@@ -41,6 +55,28 @@ class ChangeForm(forms.Form):
     wanted_replicas = forms.IntegerField(
         required=False, label=_("Replicas"), help_text=_("Processes that answer side by side."),
         widget=forms.NumberInput(attrs={"min": 0, "max": MAX_REPLICAS}),
+    )  # fmt: skip
+    min_answers = forms.IntegerField(
+        required=False, min_value=1, max_value=1_000_000, label=_("Judge after so many answers")
+    )
+    max_error_points = forms.FloatField(
+        required=False, min_value=0, max_value=100, label=_("Most additional server errors"),
+        help_text=_("In percentage points above the stable version's."),
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )  # fmt: skip
+    max_latency_factor = forms.FloatField(
+        required=False, min_value=1, max_value=1000, label=_("Most times as slow"),
+        help_text=_("99th percentile against the stable version's; under 50 ms nothing is slow."),
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )  # fmt: skip
+    requests_per_minute = forms.IntegerField(
+        required=False, min_value=0, max_value=MAX_PER_MINUTE, label=_("Predictions a minute for each key"),
+        help_text=_("0 for no limit. A key can have a limit of its own as well."),
+    )  # fmt: skip
+    allowed_networks = NetworksField(
+        required=False, label=_("Allowed networks"),
+        widget=forms.Textarea(attrs={"rows": 3, "placeholder": "10.1.0.0/16"}),
+        help_text=_("One address or network a line, such as 10.1.0.0/16. Left empty, it answers everywhere."),
     )  # fmt: skip
     is_public = forms.TypedChoiceField(
         required=False,
@@ -53,7 +89,25 @@ class ChangeForm(forms.Form):
         super().__init__(*args, **kwargs)
         versions = deployment.version.model.versions.select_related("model")
         self.fields["version"].queryset = versions
-        self.initial = {"version": deployment.version_id, "wanted_replicas": deployment.wanted_replicas}
+        kept = ("wanted_replicas", "allowed_networks", *LIMITS)
+        self.initial = {name: getattr(deployment, name) for name in kept}
+        self.initial |= {"version": deployment.version_id, "requests_per_minute": deployment.requests_per_minute or 0}
+
+
+class TryForm(forms.Form):
+    """A version of the same model, and how much of the traffic it gets."""
+
+    version = forms.ModelChoiceField(ModelVersion.objects.none(), label=_("Version"), empty_label=None)
+    weight = forms.IntegerField(
+        label=_("Traffic, in percent"), initial=10, min_value=1, max_value=99,
+        widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
+    )  # fmt: skip
+    replicas = forms.IntegerField(label=_("Replicas"), initial=1, min_value=1, max_value=MAX_REPLICAS)
+
+    def __init__(self, *args: Any, deployment: Deployment, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        versions = deployment.version.model.versions.select_related("model").exclude(pk=deployment.version_id)
+        self.fields["version"].queryset = versions.order_by("-number")
 
 
 class RowForm(forms.Form):

@@ -1,4 +1,4 @@
-"""Deployments: what should be served. Replicas: the processes that serve it."""
+"""Deployments: what should be served. Canaries: versions beside the stable one. Replicas: the processes that serve."""
 
 from django.conf import settings
 from django.db import models
@@ -10,13 +10,26 @@ from apps.resources.models import Node
 
 
 class Deployment(models.Model):
-    """The wanted state: which version, how many replicas, who may see its demo page."""
+    """The wanted state: the stable version, how many replicas it has, who may see its demo page.
+
+    The stable version gets the traffic that no canary gets. A canary is stopped by itself when its share of server
+    errors lies more than `max_error_points` percentage points above the stable version's, or its 99th percentile of
+    latency is more than `max_latency_factor` times the stable version's, each after `min_answers` answers.
+
+    Each API key may ask `requests_per_minute` times a minute (None: as often as it likes), and only from
+    `allowed_networks`, in CIDR notation (none: from anywhere).
+    """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="deployments")
     name = models.SlugField(max_length=80)
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="deployments")
     wanted_replicas = models.PositiveIntegerField(default=1)
     is_public = models.BooleanField(default=False)
+    min_answers = models.PositiveIntegerField(default=50)
+    max_error_points = models.FloatField(default=2.0)
+    max_latency_factor = models.FloatField(default=2.0)
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    allowed_networks = models.JSONField(default=list, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -26,6 +39,51 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Canary(models.Model):
+    """A version that should get `weight` percent of a deployment's traffic beside the stable one.
+
+    One that was stopped by itself stays, with weight 0 and the reason, until the traffic is changed again.
+    """
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="canaries")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="canaries")
+    weight = models.PositiveSmallIntegerField()
+    wanted_replicas = models.PositiveIntegerField(default=1)
+    stopped_at = models.DateTimeField(null=True, blank=True)
+    stopped_reason = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["deployment", "version"], name="canary_version_unique_in_deployment"),
+            models.CheckConstraint(condition=models.Q(weight__lt=100), name="canary_leaves_traffic_to_the_stable"),
+        ]
+        ordering = ["id"]
+
+
+class TrafficChange(models.Model):
+    """What served from a moment on: `shares` is [{"version_id", "version", "weight", "replicas"}], the stable first.
+
+    Answers are counted anew from each change. `reason` says why the site made it by itself.
+    """
+
+    class Kind(models.TextChoices):
+        CREATED = "created", _("Deployed")
+        CHANGED = "changed", _("Traffic changed")
+        PROMOTED = "promoted", _("Promoted")
+        ROLLED_BACK = "rolled_back", _("Rolled back")
+        STOPPED = "stopped", _("Stopped by itself")
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="traffic_changes")
+    kind = models.CharField(max_length=12, choices=Kind)
+    shares = models.JSONField()
+    reason = models.TextField(blank=True)
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
 
 
 class Replica(models.Model):

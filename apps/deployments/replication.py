@@ -23,23 +23,32 @@ STATUS_WORDS = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """`replicas` processes of the version `version_id`."""
+    """`replicas` processes of the stable version `version_id`, and of each of `canaries`: (version id, replicas)."""
 
     version_id: int
     replicas: int
+    canaries: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """How many replicas of a version to start, with how many strikes against them."""
+
+    version_id: int
+    replicas: int
+    strikes: int = 0
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How many replicas to start, with how many strikes against them, and the ids of those to stop and to forget."""
+    """What to start, and the ids of the replicas to stop and to forget."""
 
-    start: int = 0
-    strikes: int = 0
+    starts: tuple[Start, ...] = ()
     stop: tuple[int, ...] = ()
     forget: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.start or self.stop or self.forget)
+        return bool(self.starts or self.stop or self.forget)
 
 
 @dataclass(frozen=True)
@@ -62,27 +71,33 @@ class State:
 def plan_steps(wanted: Wanted, replicas: Sequence[Replica], leaving: Collection[int] = ()) -> Steps:
     """What brings `replicas` (all of one deployment, oldest first) nearer to what is wanted.
 
-    `leaving` are the ids of machines that replicas have to leave for others. A replica of another version, or on such a
-    machine, goes only when enough of the wanted version are ready elsewhere, so that a change leaves no gap; one that
-    is not ready yet goes at once.
+    `leaving` are the ids of machines that replicas have to leave for others. A replica of a version that is no longer
+    wanted goes only when enough of the stable version are ready elsewhere, and one on such a machine only when enough
+    of its own are, so that a change leaves no gap; one that is not ready yet goes at once.
     """
-    live = [replica for replica in replicas if replica.status in Replica.LIVE]
-    ours = [item for item in live if item.version_id == wanted.version_id and item.node_id not in leaving]
-    others = [replica for replica in live if replica not in ours]
-    ready = [replica for replica in ours if replica.status == Replica.Status.READY]
-    is_covered = len(ready) >= wanted.replicas
-    surplus = sorted(ours, key=lambda replica: (replica.status != Replica.Status.READY, replica.pk))[wanted.replicas :]
-    stop = surplus + [item for item in others if is_covered or item.status != Replica.Status.READY]
-    newest = newest_of(wanted.version_id, replicas)
-    strikes = newest.strikes if newest and newest.status == Replica.Status.FAILED else 0
-    missing = max(0, wanted.replicas - len(ours))
+    counts = {wanted.version_id: wanted.replicas, **dict(wanted.canaries)}
+    starts, stop, covered = [], [], {}
+    for version_id, count in counts.items():
+        mine = [item for item in replicas if item.version_id == version_id]
+        staying = [item for item in mine if item.status in Replica.LIVE and item.node_id not in leaving]
+        covered[version_id] = sum(item.status == Replica.Status.READY for item in staying) >= count
+        stop += sorted(staying, key=lambda item: (item.status != Replica.Status.READY, item.pk))[count:]
+        if start := _start(version_id, count - len(staying), mine):
+            starts.append(start)
+    for item in replicas:
+        is_staying = item.version_id in counts and item.node_id not in leaving
+        is_needed = item.status == Replica.Status.READY and not covered.get(item.version_id, covered[wanted.version_id])
+        if item.status in Replica.LIVE and not is_staying and not is_needed:
+            stop.append(item)
     ended = [item.pk for item in replicas if item.status in (Replica.Status.STOPPED, Replica.Status.FAILED)]
-    return Steps(
-        start=missing if strikes < MAX_STRIKES else 0,
-        strikes=strikes,
-        stop=tuple(replica.pk for replica in stop),
-        forget=tuple(ended[:-KEPT_ENDED]),
-    )
+    return Steps(tuple(starts), tuple(item.pk for item in stop), tuple(ended[:-KEPT_ENDED]))
+
+
+def _start(version_id: int, missing: int, mine: Sequence[Replica]) -> Start | None:
+    """`mine` are all replicas of the version; after too many strikes in a row none is started."""
+    newest = newest_of(version_id, mine)
+    strikes = newest.strikes if newest and newest.status == Replica.Status.FAILED else 0
+    return Start(version_id, missing, strikes) if missing > 0 and strikes < MAX_STRIKES else None
 
 
 def newest_of(version_id: int, replicas: Sequence[Replica]) -> Replica | None:

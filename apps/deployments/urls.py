@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.deployments import demo, views
+from apps.deployments import demo, rollouts_views, views
 
 app_name = "deployments"
 urlpatterns = [
@@ -11,5 +11,9 @@ urlpatterns = [
     path("deployments/<int:pk>/retry/", views.retry, name="retry"),
     path("deployments/<int:pk>/delete/", views.delete, name="delete"),
     path("deployments/<int:pk>/sample/", views.sample, name="sample"),
+    path("deployments/<int:pk>/try/", rollouts_views.try_version, name="try"),
+    path("deployments/<int:pk>/stop-trial/", rollouts_views.stop_trial, name="stop_trial"),
+    path("deployments/<int:pk>/promote/", rollouts_views.promote, name="promote"),
+    path("deployments/<int:pk>/roll-back/", rollouts_views.roll_back, name="roll_back"),
     path("demo/<slug:team>/<slug:name>/", demo.page, name="demo"),
 ]

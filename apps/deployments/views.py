@@ -13,8 +13,10 @@ from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.deployments import snippets
 from apps.deployments.demo import IMAGE, input_kind, sample_input
-from apps.deployments.forms import ChangeForm, DeployForm
+from apps.deployments.forms import ChangeForm, DeployForm, TryForm
 from apps.deployments.models import Deployment, Replica
+from apps.deployments.placing import with_replicas
+from apps.deployments.rollouts import version_before
 from apps.deployments.services import (
     change_deployment,
     delete_deployment,
@@ -23,13 +25,14 @@ from apps.deployments.services import (
     prediction_path,
     retry_deployment,
     state_of,
-    with_replicas,
 )
+from apps.deployments.serving import measure, served_versions
 from apps.registry.figures import TASK_LABELS
 from apps.registry.models import ModelVersion
 from apps.resources.metering import metered
 
 SHOWN_REPLICAS = 8
+SHOWN_CHANGES = 8
 
 
 def deployments_of(request: HttpRequest) -> QuerySet[Deployment]:
@@ -74,12 +77,21 @@ def create(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     deployment = get_object_or_404(deployments_of(request), pk=pk)
     state = state_of(deployment)
+    if request.htmx.target == "traffic":  # its figures move for as long as somebody looks
+        return render(request, "deployments/_traffic.html", traffic_context(deployment))
+    served = served_versions(deployment)
     return render_live(
         request,
         "deployments/detail.html",
-        _detail_context(request, deployment) | {"state": state},
+        _detail_context(request, deployment)
+        | traffic_context(deployment)
+        | {
+            "state": state,
+            "wanted_count": sum(item.replicas for item in served),
+            "changes": deployment.traffic_changes.select_related("made_by")[:SHOWN_CHANGES],
+        },
         partials={"replicas": "deployments/_replicas.html"},
-        is_live=not state.is_settled,
+        is_live=not state.is_settled or not all(item.state.is_settled for item in served),
     )
 
 
@@ -99,6 +111,18 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
         "sample_name": snippets.sample_name(deployment),
         "is_image": input_kind(deployment.version) == IMAGE,
         "form": ChangeForm(deployment=deployment),
+        "try_form": TryForm(deployment=deployment),
+    }
+
+
+def traffic_context(deployment: Deployment) -> dict:
+    """The versions with their figures."""
+    served = served_versions(deployment)
+    figures = measure(deployment, [item.version.pk for item in served])
+    return {
+        "deployment": deployment,
+        "rows": [{"served": item, "figures": figures.get(item.version.pk)} for item in served],
+        "version_before": version_before(deployment),
     }
 
 

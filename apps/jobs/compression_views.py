@@ -12,6 +12,7 @@ from apps.accounts.access import require_write
 from apps.core.errors import DomainError
 from apps.core.files import Streamed, blob_response
 from apps.core.htmx import STOP_POLLING
+from apps.deployments.rollouts import try_version
 from apps.jobs.candidates import find_candidate, keep_candidate, metrics_of, read_meta
 from apps.jobs.comparison import compare_candidates
 from apps.jobs.compress_form import CompressForm, values_of_compression
@@ -118,8 +119,14 @@ def candidates_context(request: HttpRequest, job: Job) -> dict:
         "shown": shown,
         "only_within": only_within,
         "stamp": _stamp(rows, job),
+        "serving": _serving(job),
         "recipes": [name_of(steps) for steps in job.hyperparameters.get("recipes", [])],
     }
+
+
+def _serving(job: Job):
+    """The newest deployment that serves what was compressed, where a candidate can be tried beside it; None without."""
+    return job.base_version.deployments.first() if job.base_version else None
 
 
 def _stamp(rows: list[Candidate], job: Job) -> str:
@@ -142,9 +149,15 @@ def candidates(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def keep(request: HttpRequest, pk: int, number: int) -> HttpResponse:
-    """Keep a candidate as a version; with `then`=deploy the way leads on to the form of deployments."""
+    """Keep a candidate as a version. With `then`=deploy the way leads on to the form of deployments; with `then`=try
+    the original's deployment sends it a tenth of its traffic."""
     require_write(request)
-    version = keep_candidate(job=get_object_or_404(jobs_of(request), pk=pk), number=number, user=request.user)
+    job = get_object_or_404(jobs_of(request), pk=pk)
+    version = keep_candidate(job=job, number=number, user=request.user)
+    serving = _serving(job)
+    if request.POST.get("then") == "try" and serving:
+        try_version(deployment=serving, user=request.user, version=version)
+        return redirect("deployments:detail", serving.pk)
     if request.POST.get("then") == "deploy":
         return redirect(f"{reverse('deployments:create')}?version={version.pk}")
     messages.success(request, _("Kept as %(version)s.") % {"version": version})

@@ -88,10 +88,18 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "parts": parts_of(found),
         "compressing": found.jobs_based_on_it.filter(kind="compress", finished_at=None).first(),
         "deployments": list(found.deployments.all()),
+        "may_be_tried_in": _deployments_of_others(found),
         "job": _job_of(found),
         "compared": compare_measured(*_before_and_after(found)),
     }
     return render(request, "registry/version.html", context)
+
+
+def _deployments_of_others(version: ModelVersion) -> list:
+    """The deployments that serve another version of the same model, where this one is not tried yet."""
+    others = version.model.versions.exclude(pk=version.pk).prefetch_related("deployments__canaries")
+    found = [item for other in others for item in other.deployments.all()]
+    return [item for item in found if version.pk not in {canary.version_id for canary in item.canaries.all()}]
 
 
 def _job_of(version: ModelVersion):

@@ -8,7 +8,8 @@ import pytest
 
 from apps.core.storage import put_file
 from apps.deployments.models import Deployment, Replica
-from apps.deployments.services import state_of, with_replicas
+from apps.deployments.placing import with_replicas
+from apps.deployments.services import state_of
 from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
 from apps.resources.models import Node

@@ -17,9 +17,10 @@ from apps.deployments.models import Deployment, Replica
 from apps.resources.metering import METER
 from apps.resources.nodes import default_pool
 from apps.resources.quotas import set_quota
-from lepton_site.gateway import CACHE_SECONDS, BodyLimit, Gateway
+from lepton_site.gateway import CACHE_SECONDS, Gateway
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
+from tests.deployments.site import Site
 from tests.inference.models import image_model, png, table_model
 from tests.inference.processes import serve
 from tests.people import Person
@@ -54,26 +55,9 @@ def django_app():
     return get_asgi_application()
 
 
-class Site:
-    """The site's ASGI application with one event loop, asked as a client would."""
-
-    def __init__(self, django_app) -> None:
-        self.app = BodyLimit(Gateway(django_app))
-        self.runner = asyncio.Runner()
-
-    def __call__(self, method: str, path: str, secret: str = "", **options) -> httpx.Response:
-        return self.runner.run(self.ask(method, path, secret, **options))
-
-    async def ask(self, method: str, path: str, secret: str = "", **options) -> httpx.Response:
-        headers = options.pop("headers", {}) | ({"Authorization": f"Bearer {secret}"} if secret else {})
-        transport = httpx.ASGITransport(self.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.request(method, path, headers=headers, **options)
-
-
 @pytest.fixture
 def site(django_app) -> Iterator[Site]:
-    site = Site(django_app)
+    site = Site(Gateway(django_app))
     yield site
     site.runner.close()
 
@@ -300,12 +284,12 @@ def test_no_address_has_a_nul_character_in_it(site, owner, path):
 
 def test_a_key_too_long_to_be_one_is_refused_and_not_remembered(site, owner):
     assert code(site("GET", "/v1/models/shades", "x" * 5000)) == (401, "invalid_api_key")
-    assert not site.app._app._keys._entries
+    assert not site.gateway._keys._entries
 
 
 def test_a_name_too_long_to_be_one_is_not_looked_up(site, owner):
     assert code(site("GET", "/v1/models/" + "x" * 5000, owner.secret)) == (404, "not_found")
-    assert not site.app._app._endpoints._entries
+    assert not site.gateway._endpoints._entries
 
 
 def test_a_body_without_a_length_is_refused_where_it_grows_too_long(site, owner):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.deployments.services import deploy_version
 from apps.jobs.candidates import keep_candidate
 from apps.jobs.comparison import compare_candidates, front
 from apps.jobs.models import Candidate, Job
@@ -260,6 +261,18 @@ def test_a_click_keeps_one_and_another_leads_to_deploying_it(member, job, tmp_pa
     assert response.url == f"/deployments/new/?version={job.candidates.get(number=1).version.pk}"
     again = member.page.post(f"/jobs/{job.pk}/candidates/2/keep/")
     assert again.status_code == 302 and ModelVersion.objects.count() == 3
+
+
+def test_a_click_keeps_one_and_tries_it_beside_the_original_that_serves(member, job, tmp_path):
+    tell(job, tmp_path, ORIGINAL, SMALL)
+    assert "try it on 10 % of the traffic" not in page(member, f"/jobs/{job.pk}/")
+    job.base_version.artifacts.create(name="meta.json", sha256="0" * 64, size_bytes=1)
+    serving = deploy_version(team=member.team, user=member.user, version=job.base_version)
+    assert "try it on 10 % of the traffic" in page(member, f"/jobs/{job.pk}/")
+    response = member.page.post(f"/jobs/{job.pk}/candidates/1/keep/", {"then": "try"})
+    assert response.url == f"/deployments/{serving.pk}/"
+    canary = serving.canaries.get()
+    assert (canary.version, canary.weight) == (job.candidates.get(number=1).version, 10)
 
 
 def test_its_files_are_taken_home(member, job, tmp_path):

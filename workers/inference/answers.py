@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from workers.contract import ProgramFailure
-from workers.inference.framing import PING, RAW, SAMPLE, Frame, Question
+from workers.inference.framing import PING, RAW, SAMPLE, TENSORS, Frame, Question
 from workers.inference.outcomes import class_outcome, table_outcome
 from workers.inference.predictor import ImagePredictor, Predictor, TablePredictor, TextPredictor
+from workers.inference.tensor_answers import MAX_ROWS, MAX_TEXTS, answer_tensors
 from workers.texts import read_text
 
-MAX_ROWS = 10_000
-MAX_TEXTS = 1_000
 STATUS_OF_CODE = {
     "empty_body": 400,
     "invalid_json": 400,
@@ -35,6 +34,14 @@ USUAL_STATUS = 422
 
 def answer(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
     """One answer per question, in order. A question that cannot be answered gets its error and harms no other."""
+    plain = iter(_answer_plain(predictor, [question for question in questions if question.content != TENSORS]))
+    return [
+        _guarded(answer_tensors, predictor, question) if question.content == TENSORS else next(plain)
+        for question in questions
+    ]
+
+
+def _answer_plain(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
     if isinstance(predictor, ImagePredictor):
         return _answer_images(predictor, questions)
     if isinstance(predictor, TextPredictor):

@@ -3,10 +3,12 @@
 A connection carries one question and one answer after the other and stays open. Each is a frame: two unsigned 32-bit
 big-endian lengths, then a JSON head of the first length, then a body of the second.
 
-Question head: ``{"content": "raw" | "json" | "sample" | "ping", "top_k": n | null}``. The body is what the client sent:
-the bytes of an image or a text in UTF-8 for raw, ``{"row"}``, ``{"rows"}``, ``{"text"}``, ``{"texts"}`` or ``{"image":
-base64}`` for json, nothing for the other two.
-Answer head: ``{"status": HTTP status, "seconds": time the prediction took}``; the body is the JSON for the client.
+Question head: ``{"content": "raw" | "json" | "tensors" | "sample" | "ping", "top_k": n | null}``. The body is what the
+client sent: the bytes of an image or a text in UTF-8 for raw, ``{"row"}``, ``{"rows"}``, ``{"text"}``, ``{"texts"}`` or
+``{"image": base64}`` for json, a request of the Open Inference Protocol for tensors, nothing for the other two. With
+tensors the head has ``"options": {"json_bytes", "model_name", "model_version"}`` as well.
+Answer head: ``{"status": HTTP status, "seconds": time the prediction took}``; the body is the JSON for the client. With
+tensors ``"json_bytes"`` says how much of the body is JSON, null for all.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ import asyncio
 import json
 import socket
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 LENGTHS = struct.Struct(">II")
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 2**30
 
-RAW, JSON, SAMPLE, PING = "raw", "json", "sample", "ping"
+RAW, JSON, TENSORS, SAMPLE, PING = "raw", "json", "tensors", "sample", "ping"
 
 
 class BrokenConnection(ConnectionError):
@@ -52,9 +54,17 @@ class Question:
     content: str
     body: bytes = field(default=b"", repr=False)
     top_k: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     def frame(self) -> Frame:
-        return Frame({"content": self.content, "top_k": self.top_k}, self.body)
+        head = {"content": self.content, "top_k": self.top_k}
+        return Frame(head | {"options": self.options} if self.options else head, self.body)
+
+    def to_version(self, number: int) -> Question:
+        """An answer in tensors says which version gave it."""
+        if self.content != TENSORS:
+            return self
+        return replace(self, options=self.options | {"model_version": str(number)})
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Frame | None:

@@ -83,7 +83,8 @@ class Server:
                 self._in_hand -= 1
 
     async def _ask(self, frame: Frame) -> Frame:
-        question = Question(frame.head.get("content", ""), frame.body, frame.head.get("top_k"))
+        head = frame.head
+        question = Question(head.get("content", ""), frame.body, head.get("top_k"), head.get("options") or {})
         waiting = _Waiting(question, asyncio.get_running_loop().create_future())
         try:
             self._waiting.put_nowait(waiting)
