@@ -20,20 +20,20 @@ from apps.deployments.traffic import Share
 KEPT_CHANGES = 100
 
 
-class VersionInput(serializers.Serializer):
+class ServedVersionInput(serializers.Serializer):
     """A version of the deployment's model, by its number."""
 
     version = serializers.IntegerField(min_value=1)
 
 
-class TrialInput(VersionInput):
+class TrialInput(ServedVersionInput):
     """`weight` in percent."""
 
     weight = serializers.IntegerField(required=False, default=10)
     replicas = serializers.IntegerField(required=False, default=1)
 
 
-class ShareInput(VersionInput):
+class ShareInput(ServedVersionInput):
     weight = serializers.IntegerField()
     replicas = serializers.IntegerField(required=False, default=1)
 
@@ -140,7 +140,7 @@ class TrialView(RolloutView):
         rollouts.try_version(deployment=deployment, user=request.user, version=version, **trial)
         return Response(represent(request, pk))
 
-    @extend_schema(request=VersionInput, responses=DeploymentSerializer)
+    @extend_schema(request=ServedVersionInput, responses=DeploymentSerializer)
     def delete(self, request: Request, pk: int) -> Response:
         """Stop the trial of `?version=`; its traffic goes back to the stable version."""
         require_write(request)
@@ -154,9 +154,9 @@ class TrialView(RolloutView):
 
 
 class PromoteView(RolloutView):
-    input_class = VersionInput
+    input_class = ServedVersionInput
 
-    @extend_schema(request=VersionInput, responses=DeploymentSerializer)
+    @extend_schema(request=ServedVersionInput, responses=DeploymentSerializer)
     def post(self, request: Request, pk: int) -> Response:
         """All traffic to a version, which is ready before what served so far stops."""
         deployment, values = self._start(request, pk)

@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from apps.accounts.models import AuditEvent
 from apps.core.errors import Conflict
-from apps.deployments.counting import Source, Tally
+from apps.deployments.counting import Source, Tally, figures_since
 from apps.deployments.endpoints import endpoint_of
 from apps.deployments.models import Canary, Deployment, Replica, TrafficChange
 from apps.deployments.placing import reconcile
@@ -233,6 +233,17 @@ def test_figures_of_a_trial_before_do_not_count_against_the_next(owner, trial, n
     try_version(deployment=trial, user=owner.user, version=newer, weight=20)
     count(trial, newer, answers=49, errors=1)
     assert Canary.objects.get().weight == 20
+
+
+def test_a_trial_that_was_changed_while_it_was_judged_goes_on(owner, trial, newer, monkeypatch):
+    def change_and_read(sources):
+        found = figures_since(list(sources))
+        try_version(deployment=trial, user=owner.user, version=newer, weight=30)
+        return found
+
+    monkeypatch.setattr("apps.deployments.rollouts.figures_since", change_and_read)
+    count(trial, newer, answers=60, errors=60)
+    assert Canary.objects.get().weight == 30
 
 
 def test_limits_can_be_set(owner, trial, newer):

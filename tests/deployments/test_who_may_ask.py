@@ -101,6 +101,14 @@ def test_after_a_quiet_time_the_whole_limit_is_there(limit, now):
         assert limiter.take("key", limit, now=start) > 0
 
 
+def test_a_minute_that_was_used_up_counts_for_the_next_one_too():
+    limiter = RateLimiter()
+    assert [limiter.take("key", 10, now=59.0) for _number in range(10)] == [0] * 10
+    assert limiter.take("key", 10, now=61.0) == 5  # at 66 s nine of ten lie within the last minute
+    assert limiter.take("key", 10, now=66.0) == 0
+    assert limiter.take("key", 10, now=66.0) > 0
+
+
 def test_one_key_takes_nothing_from_another():
     limiter = RateLimiter()
     assert limiter.take("one", 1, now=0) == limiter.take("other", 1, now=0) == 0
