@@ -102,7 +102,7 @@ class Person:
         self.see("6-compress-recipes")
         self.page.locator("#summary").get_by_role("button", name="Compress").click()
         self.await_status("succeeded", TRAINING_SECONDS)
-        expect(self.page.get_by_text("Latency", exact=False).first).to_be_visible()
+        expect(self.page.get_by_text("The files are").first).to_be_visible()
         self.see("6-compressed")
         self.follow("Open the model")
 

@@ -54,7 +54,7 @@ def _train_digits(folder: Path) -> None:
     meta = json.loads((folder / "model/meta.json").read_text())
     archive = zipfile.ZipFile(folder / "data.zip")
     images = load_shape(folder / "model").encode([archive.read(row["member"]) for row in rows])
-    network = MLPClassifier((96, 96), max_iter=60, random_state=0)
+    network = MLPClassifier((512, 512), max_iter=30, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it need not converge to be worth compressing
         network.fit(images.reshape(len(images), -1) / 255.0, [meta["classes"].index(row["label"]) for row in rows])

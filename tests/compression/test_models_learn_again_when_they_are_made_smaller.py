@@ -23,6 +23,7 @@ from workers.training.subjects import load_classifier
 pytestmark = pytest.mark.xdist_group("compression")  # what the module's fixtures train is trained once
 
 SPLITS = ("train", "train", "train", "train", "val", "test")
+KEPT = ("within", "no_gain")  # how fast it is depends on what else the machine does
 INT8 = {"method": "quantise"}
 RECIPES = [
     [{"method": "prune_channels", "amount": 0.4, "epochs": 2}, INT8],
@@ -82,8 +83,8 @@ def made(digits, tmp_path_factory) -> Path:
 
 def test_every_recipe_gives_a_smaller_model_that_still_knows_digits(made):
     original, *others = candidates(made)
-    assert [event["verdict"] for event in others] == ["within"] * len(RECIPES)
     for event in others:
+        assert event["verdict"] in KEPT, event["reason"]
         figures = event["figures"]
         assert figures["size_ratio"] > 1.2, event["name"]
         assert figures["metrics"]["accuracy"] > original["figures"]["metrics"]["accuracy"] - 0.35, event["name"]
@@ -127,7 +128,7 @@ def test_two_processes_tune_one_model(digits, tmp_path):
     names, recipes = ("data.zip", "index.jsonl"), [RECIPES[0]]
     work = compress(digits, digits / "model", tmp_path, names, "image_classification", recipes, plan=plan)
     _original, pruned = candidates(work)
-    assert pruned["verdict"] == "within", pruned["reason"]
+    assert pruned["verdict"] in KEPT, pruned["reason"]
     assert pruned["figures"]["metrics"]["accuracy"] > 0.6
 
 
@@ -140,6 +141,6 @@ def test_models_of_texts_are_made_smaller_too(network, tmp_path):
         data, model, tmp_path / "work", ("data.csv", "index.json"), "text_classification", recipes, target="topic"
     )
     for event in candidates(work)[1:]:
-        assert event["verdict"] in ("within", "no_gain"), event["reason"]
+        assert event["verdict"] in KEPT, event["reason"]
         assert event["figures"]["size_ratio"] > 1.5, event["name"]
         load_predictor(work / event["folder"], 1).predict_texts(["where is my parcel"])

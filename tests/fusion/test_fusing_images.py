@@ -198,10 +198,11 @@ def test_an_ensemble_can_be_compressed(ensemble, place, tmp_path):
         recipes.resolve("image_classification", {"recipes": [[{"method": "quantise"}]], "limit_points": 20.0}),
     )
     compress(spec, EventWriter(tmp_path / "events.jsonl"), Stop())
-    result = json.loads((tmp_path / "output/result.json").read_text())
-    assert result["ratios"]["size"] > 2
-    assert result["after"]["metrics"]["accuracy"] > fused["fused"]["test"]["accuracy"] - 0.1
-    small = load_predictor(tmp_path / "output/model", 1)
+    told = [event for event, _ in read_events(tmp_path / "events.jsonl") if event["type"] == "candidate"]
+    figures = told[1]["figures"]
+    assert figures["size_ratio"] > 2
+    assert figures["metrics"]["accuracy"] > fused["fused"]["test"]["accuracy"] - 0.1
+    small = load_predictor(tmp_path / told[1]["folder"], 1)
     sums = small.run(small.encode([small.sample])).sum(axis=1)
     assert sums == pytest.approx(1, abs=1e-5), "each member's probabilities stay exact"
 

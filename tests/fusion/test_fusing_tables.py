@@ -19,6 +19,7 @@ from workers.contract import (
     EventWriter,
     ProgramFailure,
     TrainSpec,
+    read_events,
 )
 from workers.fusion.tables import check_parity, load_data, write_files
 from workers.fusion.work import Work
@@ -188,8 +189,9 @@ def test_an_ensemble_can_be_compressed(table, tmp_path):
     settings = recipes.resolve(task, {"recipes": [[{"method": "quantise"}]], "limit_points": 20.0})
     spec = CompressSpec(str(tmp_path), task, str(folder), str(data / "data.csv"), str(data / "index.json"), settings)
     compress(spec, EventWriter(tmp_path / "events.jsonl"), Stop())
-    assert json.loads((tmp_path / "output/result.json").read_text())["ratios"]["size"] > 1.5
-    gap = np.abs(answers(tmp_path / "output/model", data) - answers(folder, data)).mean()
+    told = [event for event, _ in read_events(tmp_path / "events.jsonl") if event["type"] == "candidate"]
+    assert told[1]["figures"]["size_ratio"] > 1.5
+    gap = np.abs(answers(tmp_path / told[1]["folder"], data) - answers(folder, data)).mean()
     assert gap < 0.05
 
 

@@ -4,13 +4,26 @@ weights at the end and the answers are those of one process with the same seed, 
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from _pytest.mark import ParameterSet
 
-from tests.parallel.cases import EQUAL, PAIRS, alone, curve, kept, make_model, problem
+from tests.parallel.cases import EQUAL, PAIRS, ROUNDING, alone, curve, kept, make_model, problem
 from tests.parallel.conftest import Gang
+
+
+class Closeness(NamedTuple):
+    """How far losses and weights may lie apart, relative to themselves."""
+
+    curve: float
+    weights: float
+
+
+EXACT = Closeness(1e-5, 1e-5)
+# Where numbers are rounded to steps while the model learns, the last bit of a sum decides between two steps.
+ROUNDED = Closeness(5e-3, 5e-2)
 
 
 def in_gang(*values: object) -> ParameterSet:
@@ -40,11 +53,12 @@ def test_losses_and_weights_are_those_of_one_process(
 ) -> None:
     work = gang_of(size).folder / name
     expected_curve, expected_weights = one_process(name)
-    assert curve(work) == pytest.approx(expected_curve, rel=1e-5, abs=1e-6)
+    closeness = ROUNDED if EQUAL[name].step == ROUNDING else EXACT
+    assert curve(work) == pytest.approx(expected_curve, rel=closeness.curve, abs=closeness.curve / 10)
     weights, _ = kept(work)
     assert weights.keys() == expected_weights.keys()
     for key, value in expected_weights.items():
-        torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=2e-6)
+        torch.testing.assert_close(weights[key], value, rtol=closeness.weights, atol=closeness.weights / 5)
 
 
 @pytest.mark.parametrize(("name", "size"), RUNS)

@@ -117,8 +117,7 @@ def _plain(number: float) -> str:
 FIELDS: tuple[Field, ...] = (
     Field(
         "model", "Model",
-        "The network to train; auto picks one that fits the data and the preset. vit_tiny, a transformer, needs some "
-        "thousand images.",
+        "The network to train; auto picks one that fits, and vit_tiny, a transformer, needs some thousand images.",
         "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small", "vit_tiny"), tasks=IMAGES,
     ),
     Field(
