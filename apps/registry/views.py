@@ -88,6 +88,7 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "parts": parts_of(found),
         "compressing": found.jobs_based_on_it.filter(kind="compress", finished_at=None).first(),
         "deployments": list(found.deployments.all()),
+        "trials": found.canaries.filter(weight__gt=0).select_related("deployment"),
         "may_be_tried_in": _deployments_of_others(found),
         "job": _job_of(found),
         "compared": compare_measured(*_before_and_after(found)),

@@ -200,6 +200,8 @@ def test_a_canary_with_errors_loses_its_traffic_and_the_page_says_why(owner, tri
     count(trial, newer, answers=1)
     assert active(trial) == {1: 100}
     assert traffic(owner, trial)[1][:3] == (2, 0, 0.0)
+    record = owner.api.get(f"/api/v1/deployments/{trial.pk}/").json()
+    assert record["traffic"][1]["replicas"] == 0
     reason = "20 of its 50 answers were server errors (40.0 %); of the stable version's 0.0 %."
     assert trial.traffic_changes.first().reason == reason
     assert AuditEvent.objects.get(action="deployment.stopped").details["reason"] == reason
@@ -282,6 +284,18 @@ def test_the_page_offers_what_can_be_done_and_says_what_is_so(owner, deployment,
     assert "Rolled back" in owner.page.get(detail).content.decode()
 
 
+def test_a_version_that_cannot_start_is_told_and_started_again_on_a_click(owner, deployment, newer):
+    try_version(deployment=deployment, user=owner.user, version=newer)
+    failed = {"status": Replica.Status.FAILED, "strikes": 3, "reason": "Its files are damaged."}
+    deployment.replicas.filter(version=newer).update(**failed)
+    page = owner.page.get(reverse("deployments:detail", args=[deployment.pk])).content.decode()
+    for text in ("Version 2 failed three times in a row", "Its files are damaged.", "Try again"):
+        assert text in page
+    owner.page.post(reverse("deployments:retry", args=[deployment.pk]))
+    assert deployment.replicas.filter(version=newer).last().status == Replica.Status.PENDING
+    assert active(deployment) == {1: 100}
+
+
 def test_the_figures_are_asked_for_again_and_again(owner, deployment):
     htmx = {"HX-Request": "true", "HX-Target": "traffic"}
     partial = owner.page.get(reverse("deployments:detail", args=[deployment.pk]), headers=htmx)
@@ -306,6 +320,7 @@ def test_the_page_of_a_version_offers_to_try_it_where_another_one_serves(owner, 
     owner.page.post(reverse("deployments:try", args=[deployment.pk]), {"version": newer.pk})
     assert Canary.objects.get().weight == 10
     assert "Try on 10 % of the traffic" not in page()
+    assert "On trial in" in page()
     own = owner.page.get(reverse("registry:version", args=[version.model_id, version.number]))
     assert "Try on 10 %" not in own.content.decode()
 

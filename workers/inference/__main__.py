@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from functools import partial
@@ -19,8 +20,8 @@ def warm_up(predictor: Predictor) -> None:
     """Predict the model's own sample once. Raises ProgramFailure when it cannot."""
     reply = answer(predictor, [Question(SAMPLE)])[0]
     if reply.status != 200:
-        text = reply.body.decode(errors="replace")
-        message = f"The model could not answer its own sample: {text}"
+        why = json.loads(reply.body)["error"]["message"]
+        message = f"The model could not answer its own sample: {why}"
         raise ProgramFailure("cannot_predict", message, hint="Train the model again.", blame="machine")
 
 
