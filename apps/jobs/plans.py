@@ -21,7 +21,7 @@ from apps.resources.models import Device, LayerProfile, Pool
 from apps.resources.nodes import open_nodes
 from apps.resources.profiles import Sort, profile_of, rows_of, sort_of, step_seconds, want_profile
 from apps.resources.wanted import Wanted
-from workers.contract import IMAGE_CLASSIFICATION
+from workers.contract import SPREADABLE
 from workers.parallel import facts
 from workers.parallel.candidates import Candidate, Verdict
 from workers.parallel.plan import SINGLE, STRATEGIES, ParallelPlan
@@ -30,7 +30,6 @@ from workers.parallel.shapes import Shape, shape_of
 
 AUTO = "auto"
 CHOICES = (AUTO, *STRATEGIES)
-SPREADABLE = (IMAGE_CLASSIFICATION,)
 MOST_SPREAD = 64
 KINDS = (Device.Kind.CUDA, Device.Kind.MPS, Device.Kind.CPU)
 UNKNOWN_MEMORY = 16 * 10**9

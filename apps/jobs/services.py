@@ -18,7 +18,7 @@ from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, given_seconds, program_of
 from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.models import Job, JobEvent
-from apps.jobs.plans import AUTO, MOST_SPREAD, SPREADABLE, check_strategy, describe, plan_training
+from apps.jobs.plans import AUTO, MOST_SPREAD, check_strategy, describe, plan_training
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
 from apps.resources.budgets import check_may_start
@@ -34,6 +34,7 @@ from workers.contract import (
     IMAGE_CLASSIFICATION,
     KIND_IMAGES,
     KIND_TABLE,
+    SPREADABLE,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,

@@ -14,6 +14,7 @@ from workers.contract import (
     EVENTS_FILE,
     EXIT_FENCED,
     EXIT_STOPPED,
+    SPREADABLE,
     EventWriter,
     ProgramFailure,
     TrainSpec,
@@ -22,7 +23,6 @@ from workers.contract import (
 )
 from workers.fence import Fenced
 from workers.parallel.launch import NodeOfGang, command
-from workers.training.__main__ import SHARED_TASKS
 from workers.training.hyperparameters import fields_for, resolve
 from workers.training.stopping import Stopped
 
@@ -85,7 +85,7 @@ def tune(work: Work, folder: Path, tuning: Mapping[str, Any], hyperparameters: d
         target=work.spec.target,
         device=work.spec.device,
         threads=work.spec.threads,
-        plan=work.spec.plan if work.spec.task in SHARED_TASKS else {},
+        plan=work.spec.plan if work.spec.task in SPREADABLE else {},
         checkpoint_seconds=CHECKPOINT_SECONDS,
         cache_dir=cache_of(work),
         tuning=dict(tuning),

@@ -17,6 +17,7 @@ from workers.contract import (
     EXIT_FENCED,
     EXIT_STOPPED,
     IMAGE_CLASSIFICATION,
+    SPREADABLE,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
@@ -38,8 +39,6 @@ MODULES = {
     TABULAR_REGRESSION: "workers.training.tables",
     TEXT_CLASSIFICATION: "workers.training.texts",
 }
-# What several processes can train together.
-SHARED_TASKS = (IMAGE_CLASSIFICATION,)
 Trainer = Callable[[TrainSpec, EventWriter, Stop], dict[str, Any]]
 
 
@@ -79,7 +78,7 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
         hyperparameters = resolve(spec.task, overrides=spec.hyperparameters)
     except HyperparameterError as error:
         raise ProgramFailure(error.code, error.message, blame="settings", field=error.field) from error
-    if spec.plan.get("world_size", 1) > 1 and spec.task not in SHARED_TASKS:
+    if spec.plan.get("world_size", 1) > 1 and spec.task not in SPREADABLE:
         message = "This kind of model is trained by one process."
         raise ProgramFailure("unsupported_strategy", message, hint="Train it on one device.", blame="settings")
     # OpenMP reads these when torch or scikit-learn is loaded, and never again. Threads that wait asleep and not
