@@ -70,6 +70,18 @@
     if (event.detail.successful) isOffline = false;
   });
   document.addEventListener("htmx:afterSwap", showToasts);
+
+  // A button that is replaced while it is pressed loses its click: what would replace it then is left out.
+  let pressed = null;
+  document.addEventListener("pointerdown", (event) => { pressed = event.target.closest("button, a"); }, true);
+  for (const end of ["pointerup", "pointercancel"]) {
+    document.addEventListener(end, () => setTimeout(() => { pressed = null; }), true);
+  }
+  const keepPressed = (event) => {
+    if (pressed && event.detail.target.contains(pressed)) event.detail.shouldSwap = false;
+  };
+  document.addEventListener("htmx:beforeSwap", keepPressed);
+  document.addEventListener("htmx:oobBeforeSwap", keepPressed);
   document.addEventListener("DOMContentLoaded", () => {
     showToasts();
     // Loading the page again must show the secret no more, and must not make a second one.

@@ -154,6 +154,24 @@ def test_a_table_from_upload_to_demo(person, live_stack, tmp_path):
     person.see("8-table-answer")
 
 
+def test_a_click_is_not_lost_when_the_page_changes_under_it(person, live_stack, tmp_path):
+    """Leaving the name refreshes the forecast, and the button that is pressed with it."""
+    person.sign_in(live_stack)
+    person.upload(write_iris(tmp_path / "iris.csv"), f"Slow clicks at {person.width}")
+    person.follow("Train on this")
+    person.page.get_by_label("Model name").fill(f"slow-{person.width}")
+    button = person.page.get_by_role("button", name="Train model").locator("visible=true").first
+    button.scroll_into_view_if_needed()
+    box = button.bounding_box()
+    person.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    with person.page.expect_response(lambda response: "/jobs/new/" in response.url) as answered:
+        person.page.mouse.down()
+    answered.value.finished()
+    person.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    person.page.mouse.up()
+    expect(person.page).to_have_url(re.compile(r"/jobs/\d+/"))
+
+
 def test_chinese_texts_from_upload_to_an_answer_while_writing(person, live_stack, tmp_path):
     lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in chinese()]
     (tmp_path / "messages.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
