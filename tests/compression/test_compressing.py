@@ -281,6 +281,19 @@ def test_what_a_model_does_not_allow_is_said_and_the_rest_is_made(digits, tmp_pa
     assert rounded["verdict"] == "within"
 
 
+def test_one_row_to_calibrate_with_is_enough_to_try_and_judged_like_all(digits, tmp_path):
+    rows = [json.loads(line) for line in (digits / "index.jsonl").read_text().splitlines()]
+    first = next(row for row in rows if row["split"] == "train")
+    kept = [first, *(row for row in rows if row["split"] != "train")]
+    (tmp_path / "index.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    recipes = [INT8, [{"method": "quantise", "ranges": "entropy", "equalise": True, "correct_bias": True}]]
+    changes = {"index_path": str(tmp_path / "index.jsonl"), "asked": {"recipes": recipes}}
+    assert run(spec_for(digits, tmp_path / "work", **changes)) == 0
+    for event in candidates(tmp_path / "work")[1:]:
+        assert event["verdict"] in ("within", "over", "no_gain"), event["reason"]
+        assert event["figures"]["size_ratio"] > 2
+
+
 def test_a_graph_without_weights_has_nothing_to_compress(digits, tmp_path):
     model = image_model(tmp_path / "model", classes=("0", "1"))
     nodes = [
