@@ -18,7 +18,8 @@ from workers.images import decode
 from workers.inference.parity import answer_to_sample, difference_from_record
 from workers.inference.predictor import load_predictor
 from workers.training.batches import Draws
-from workers.training.image_data import AUGMENTATIONS, ImageRow, choose_size, sort_classes, split_rows
+from workers.training.classifiers import sort_classes
+from workers.training.image_data import AUGMENTATIONS, ImageRow, choose_size, split_rows
 from workers.training.image_models import ImageClassifier, ImageProbabilities
 from workers.training.images import train
 from workers.training.stopping import Stop

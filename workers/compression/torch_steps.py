@@ -26,9 +26,10 @@ from workers.compression.work import Tick, Work
 from workers.contract import OUTPUT_FOLDER, TrainSpec
 from workers.inference.predictor import ONNX_FILE, read_meta
 from workers.parallel.processes import Processes
+from workers.training.classifiers import Data
 from workers.training.hyperparameters import choose_batch_size
 from workers.training.loop import prepare_torch
-from workers.training.subjects import Data, load_classifier, subject_of
+from workers.training.subjects import load_classifier, subject_of
 from workers.training.teaching import Teaching
 from workers.training.tuning import look_at, save_classifier
 

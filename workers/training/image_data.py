@@ -23,10 +23,10 @@ from workers.contract import SPLITS, ProgramFailure
 from workers.images import decode, is_grey
 from workers.training.architectures import choose_side, sides_of
 from workers.training.batches import Draws
+from workers.training.classifiers import carve_validation
 
 CHUNK = 256
 DECODER = Path(decoder.__file__)  # what another version of it has decoded is not used
-VALIDATION_SHARE = 0.1
 # Random numbers that the changes to one image take at most.
 DRAWS = 11
 
@@ -58,12 +58,6 @@ def image_origins(rows: Sequence[ImageRow]) -> np.ndarray:
     return np.array([row.source.rpartition(f"{row.label}/")[0] for row in rows])
 
 
-def sort_classes(labels: Sequence[str]) -> list[str]:
-    """The different labels in the order people expect: 2 before 10 where all are numbers."""
-    names = set(labels)
-    return sorted(names, key=int if all(name.isdecimal() for name in names) else str)
-
-
 def choose_size(rows: Sequence[ImageRow], largest: int) -> int:
     """The side of the squares to train on (see `choose_side`), at most `largest` pixels."""
     return choose_side(*sides_of([(row.width, row.height) for row in rows]), largest)
@@ -77,15 +71,8 @@ def split_rows(rows: Sequence[ImageRow], labels: np.ndarray, seed: int) -> dict[
         message = "No image of the data set is for training."
         raise ProgramFailure("no_training_images", message, hint="Add a train split.")
     if not len(splits["val"]):
-        shuffled = np.random.default_rng(seed).permutation(splits["train"])
-        taken = [part[: max(1, round(len(part) * VALIDATION_SHARE))] for part in _by_class(shuffled, labels)]
-        splits["val"] = np.sort(np.concatenate(taken))
-        splits["train"] = np.setdiff1d(splits["train"], splits["val"])
+        splits["train"], splits["val"] = carve_validation(splits["train"], labels, seed)
     return splits
-
-
-def _by_class(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-    return [part for label in np.unique(labels) if len(part := rows[labels[rows] == label]) > 1]
 
 
 class ImageSource:

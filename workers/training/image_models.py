@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from workers.contract import ENSEMBLE
 from workers.training.architectures import VIT_TINY
 from workers.training.convolutions import ConvNorm
+from workers.training.temperature import divide_head
 from workers.training.transformers import PatchEmbedding, TransformerBlock
 
 
@@ -65,12 +66,9 @@ class LayeredClassifier(nn.Module):
             images = layer(images)
         return images
 
-    @torch.no_grad()
     def divide_logits(self, temperature: float) -> None:
         """Make the model's certainty fit its accuracy: all logits are divided by `temperature` from now on."""
-        last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
-        last.weight /= temperature
-        last.bias /= temperature
+        divide_head(self.head, temperature)
 
 
 class ImageClassifier(LayeredClassifier):

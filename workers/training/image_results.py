@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-import platform
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnx
-import onnxruntime
-import torch
 from PIL import Image
 
 from workers.contract import TrainSpec
 from workers.images import RESIZE
 from workers.training.image_data import ImageRow, ImageSource
-from workers.training.results import surest_mistakes
+from workers.training.results import library_versions, surest_mistakes
 
 MISTAKES = 24
 SHOWN_SIDE = 256
@@ -55,8 +51,7 @@ def describe_model(
         "sample": "sample.png",
         "metrics": metrics,
         "hyperparameters": spec.hyperparameters,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__,
-                     "onnxruntime": onnxruntime.__version__},
+        "versions": library_versions(),
     }  # fmt: skip
 
 

@@ -10,21 +10,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
+from workers.contract import OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
 from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
-from workers.parallel.plan import ParallelPlan, PlanError
 from workers.parallel.processes import Processes, joined, own_device
-from workers.parallel.strategies import make_strategy
+from workers.parallel.strategies import make_strategy, read_plan
 from workers.parallel.strategies.base import Strategy
 from workers.training.architectures import LARGEST_SIDES, arguments_of, choose_architecture
-from workers.training.batches import Batches
-from workers.training.checkpoints import CheckpointStore
+from workers.training.classifiers import (
+    LOADING,
+    TRAINING,
+    fit_classifier,
+    judged_probabilities,
+    save_weights,
+    sort_classes,
+)
 from workers.training.export import export_onnx
-from workers.training.hyperparameters import choose_batch_size
 from workers.training.image_data import (
     AUGMENTATIONS,
     ImageRow,
@@ -34,20 +37,17 @@ from workers.training.image_data import (
     choose_size,
     image_origins,
     read_index,
-    sort_classes,
     split_rows,
 )
 from workers.training.image_models import ImageProbabilities, LayeredClassifier, build_classifier
 from workers.training.image_results import describe_model, write_mistakes, write_sample
-from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
-from workers.training.losses import balanced_class_weights, make_loss
+from workers.training.loop import Evaluation, FitResult, prepare_torch
 from workers.training.metrics import accuracy, log_loss
 from workers.training.results import describe_result, write_json
 from workers.training.stopping import Stop
 from workers.training.teaching import Guide
 from workers.training.temperature import best_temperature
 
-LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
 EVALUATION_PIXELS = 2**20
 PARITY_SAMPLES = 64
 
@@ -82,20 +82,9 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
         return {}
     events.progress(TRAINING[1], "Measuring")
     events.log(f"Logits divided by {calibrate(model, data, spec.device):.3g} to fit certainty to accuracy.")
-    probabilities = {
-        split: predict(model, data, split, spec.device).softmax(dim=1).numpy() for split in ("val", "test")
-        if len(data.splits[split])
-    }  # fmt: skip
+    probabilities = judged_probabilities(data, lambda split: predict(model, data, split, spec.device))
     events.progress(0.96, "Exporting")
     return write_output(spec, data, model.cpu(), (architecture, arguments), fitted, probabilities)
-
-
-def read_plan(values: dict[str, Any]) -> ParallelPlan:
-    """Raises ProgramFailure (wrong_plan)."""
-    try:
-        return ParallelPlan.from_dict(values)
-    except PlanError as error:
-        raise ProgramFailure("wrong_plan", error.message, hint="Make the plan again.", blame="settings") from error
 
 
 def load_data(
@@ -149,27 +138,18 @@ def fit_model(
     guide: Guide = lambda loss, weights: loss,
 ) -> FitResult:  # fmt: skip
     """`guide` changes what is learned from the labels alone."""
-    settings, rows = spec.hyperparameters, data.splits["train"]
-    targets = torch.from_numpy(data.labels[rows])
-    weights = None
-    if settings["class_weights"] == "balanced":
-        weights = balanced_class_weights(targets, len(data.classes)).to(spec.device)
-    return fit(
+    return fit_classifier(
         model,
-        Batches([data.store], targets, choose_batch_size(settings["batch_size"], len(rows)), settings["seed"],
-                AUGMENTATIONS[settings["augmentation"]], rows, image_origins(data.rows)[rows]),
+        data,
         partial(evaluate, data=data, device=spec.device),
-        guide(make_loss(settings, weights), weights),
-        hyperparameters=settings,
-        events=events,
-        stop=stop,
-        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
-        resume=spec.resume,
-        extends_step=spec.extends_step,
-        device=spec.device,
-        span=TRAINING,
-        strategy=strategy,
-    )  # fmt: skip
+        spec,
+        events,
+        stop,
+        strategy,
+        guide,
+        transform=AUGMENTATIONS[spec.hyperparameters["augmentation"]],
+        groups=image_origins(data.rows)[data.splits["train"]],
+    )
 
 
 def evaluate(model: nn.Module, data: ImageData, device: str) -> Evaluation:
@@ -206,7 +186,7 @@ def calibrate(model: LayeredClassifier, data: ImageData, device: str) -> float:
 def write_files(model: nn.Module, data: ImageData, folder: Path) -> None:
     """The weights, the graph (checked to answer alike) and a sample; `model` is on the CPU."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    save_weights(model, folder)
     shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
     samples = torch.from_numpy(data.store[shown[:PARITY_SAMPLES]])
     export_onnx(ImageProbabilities(model), {"image": samples}, "probabilities", folder / "model.onnx")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import onnx
+import onnxruntime
+import torch
 from torch import nn
 
 from workers.training.loop import FitResult
@@ -53,6 +57,12 @@ def surest_mistakes(data: Classified, probabilities: dict[str, np.ndarray], most
     wrong = np.flatnonzero(predicted != data.labels[rows])
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     return [(int(rows[place]), int(predicted[place]), float(confidence[place])) for place in worst]
+
+
+def library_versions() -> dict[str, str]:
+    """What a network was trained and exported with."""
+    versions = {module.__name__: module.__version__ for module in (torch, onnx, onnxruntime)}
+    return {"python": platform.python_version(), **versions}
 
 
 def judged_split(probabilities: dict[str, np.ndarray]) -> str:

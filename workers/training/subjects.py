@@ -17,23 +17,15 @@ from workers.compression.structure import restructure
 from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION, EventWriter, ProgramFailure, TrainSpec
 from workers.parallel.processes import Processes
 from workers.parallel.strategies.base import Strategy
+from workers.training.classifiers import WEIGHTS_FILE, Data
 from workers.training.loop import FitResult
 from workers.training.stopping import Stop
 from workers.training.teaching import Guide
 
-WEIGHTS_FILE = "model.safetensors"
 MODULES = {
     IMAGE_CLASSIFICATION: "workers.training.image_subject",
     TEXT_CLASSIFICATION: "workers.training.text_subject",
 }
-
-
-class Data(Protocol):
-    """A data set version: the numbers of its rows by split, and the class number of each row."""
-
-    classes: list[str]
-    labels: np.ndarray
-    splits: dict[str, np.ndarray]
 
 
 class Subject(Protocol):

@@ -14,9 +14,9 @@ import numpy as np
 from workers.contract import SPLITS, EventWriter, ProgramFailure, TrainSpec
 from workers.tabular import is_missing
 from workers.texts import TextEncoder, normalise, pad, words_of
+from workers.training.classifiers import carve_validation, sort_classes
 from workers.training.text_networks import READS_BAGS, READS_ORDER
 
-VALIDATION_SHARE = 0.1
 MAX_CLASSES = 1000
 CHUNK = 2_000
 # What fewer training texts have says more of these texts than of their class.
@@ -102,7 +102,7 @@ def name_classes(names: set[str], target: str) -> list[str]:
     if len(names) > MAX_CLASSES:
         message = f"{target!r} has {len(names):,} different values; at most {MAX_CLASSES:,} classes are told apart."
         raise ProgramFailure("too_many_classes", message, hint="Choose another target.", field="target")
-    return sorted(names, key=int if all(name.isdecimal() for name in names) else str)
+    return sort_classes(names)
 
 
 def settle_splits(split: np.ndarray, names: Sequence[str], seed: int) -> dict[str, np.ndarray]:
@@ -111,13 +111,7 @@ def settle_splits(split: np.ndarray, names: Sequence[str], seed: int) -> dict[st
     if not len(splits["train"]):
         raise ProgramFailure("no_training_texts", "No text of the data set is for training.", hint="Add a train split.")
     if not len(splits["val"]):
-        shuffled = np.random.default_rng(seed).permutation(splits["train"])
-        of_class: dict[str, list[int]] = {}
-        for number in shuffled:
-            of_class.setdefault(names[number], []).append(number)
-        taken = [rows[: max(1, round(len(rows) * VALIDATION_SHARE))] for rows in of_class.values() if len(rows) > 1]
-        splits["val"] = np.sort(np.concatenate([*taken, shuffled[:0]]))
-        splits["train"] = np.setdiff1d(splits["train"], splits["val"])
+        splits["train"], splits["val"] = carve_validation(splits["train"], names, seed)
     if not len(splits["val"]):
         message = "Every class has a single text; none is left to judge by."
         raise ProgramFailure("too_few_texts", message, hint="Add texts, two of each class at least.")

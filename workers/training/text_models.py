@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from workers.texts import PADDING
+from workers.training.temperature import divide_head
 
 SPREAD = 0.1  # standard deviation of embeddings before training
 LEAST = 1e-6
@@ -38,12 +39,9 @@ class TextClassifier(nn.Module):
         """Take over how much each id counts [buckets]; those that count nothing are as if they were not there."""
         self.weights.copy_(weights)
 
-    @torch.no_grad()
     def divide_logits(self, temperature: float) -> None:
         """Make the model's certainty fit its accuracy: all logits are divided by `temperature` from now on."""
-        last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
-        last.weight /= temperature
-        last.bias /= temperature
+        divide_head(self.head, temperature)
 
 
 def make_embedding(buckets: int, width: int) -> nn.Embedding:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from typing import Any, Protocol
 
 import numpy as np
-import onnx
-import onnxruntime
-import torch
 
 from workers.contract import TrainSpec
 from workers.texts import TextEncoder
-from workers.training.results import surest_mistakes
+from workers.training.results import library_versions, surest_mistakes
 
 MISTAKES = 24
 SHOWN_CHARACTERS = 600
@@ -47,8 +43,7 @@ def describe_model(spec: TrainSpec, data: Data, arguments: dict[str, Any], metri
         "sample": "sample.json",
         "metrics": metrics,
         "hyperparameters": spec.hyperparameters,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__,
-                     "onnxruntime": onnxruntime.__version__},
+        "versions": library_versions(),
     }  # fmt: skip
 
 

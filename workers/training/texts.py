@@ -11,19 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, TrainSpec
+from workers.contract import OUTPUT_FOLDER, EventWriter, TrainSpec
 from workers.parallel.processes import own_device
 from workers.parallel.strategies.base import Strategy
 from workers.texts import TextEncoder
-from workers.training.batches import Batches
-from workers.training.checkpoints import CheckpointStore
+from workers.training.classifiers import LOADING, TRAINING, fit_classifier, judged_probabilities, save_weights
 from workers.training.export import export_onnx
-from workers.training.hyperparameters import choose_batch_size
-from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
-from workers.training.losses import balanced_class_weights, make_loss
+from workers.training.loop import Evaluation, FitResult, prepare_torch
 from workers.training.metrics import accuracy, log_loss
 from workers.training.results import describe_result, write_json
 from workers.training.stopping import Stop
@@ -34,7 +30,6 @@ from workers.training.text_models import TextProbabilities, build_text_classifie
 from workers.training.text_networks import choose_network, network_arguments
 from workers.training.text_results import describe_model, list_mistakes
 
-LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)
 EVALUATED_IDS = 2**17  # at once
 PARITY_SAMPLES = 64
 
@@ -65,10 +60,7 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     fitted = fit_model(model, data, spec, events, stop, Strategy())
     events.progress(TRAINING[1], "Measuring")
     events.log(f"Logits divided by {calibrate(model, data, spec.device):.3g} to fit certainty to accuracy.")
-    probabilities = {
-        split: predict(model, data, split, spec.device).softmax(dim=1).numpy() for split in ("val", "test")
-        if len(data.splits[split])
-    }  # fmt: skip
+    probabilities = judged_probabilities(data, lambda split: predict(model, data, split, spec.device))
     events.progress(0.96, "Exporting")
     return write_output(spec, data, model.cpu(), arguments, fitted, probabilities)
 
@@ -106,27 +98,8 @@ def fit_model(
     guide: Guide = lambda loss, weights: loss,
 ) -> FitResult:  # fmt: skip
     """`guide` changes what is learned from the labels alone."""
-    settings, rows = spec.hyperparameters, data.splits["train"]
-    targets = torch.from_numpy(data.labels[rows])
-    weights = None
-    if settings["class_weights"] == "balanced":
-        weights = balanced_class_weights(targets, len(data.classes)).to(spec.device)
-    return fit(
-        model,
-        Batches([data.store], targets, choose_batch_size(settings["batch_size"], len(rows)), settings["seed"],
-                rows=rows),
-        partial(evaluate, data=data, device=spec.device),
-        guide(make_loss(settings, weights), weights),
-        hyperparameters=settings,
-        events=events,
-        stop=stop,
-        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
-        resume=spec.resume,
-        extends_step=spec.extends_step,
-        device=spec.device,
-        span=TRAINING,
-        strategy=strategy,
-    )  # fmt: skip
+    judge = partial(evaluate, data=data, device=spec.device)
+    return fit_classifier(model, data, judge, spec, events, stop, strategy, guide)
 
 
 def evaluate(model: nn.Module, data: TextData, device: str) -> Evaluation:
@@ -173,7 +146,7 @@ def calibrate(model: nn.Module, data: TextData, device: str) -> float:
 def write_files(model: nn.Module, data: TextData, folder: Path) -> None:
     """The weights, the graph (checked to answer alike) and a sample; `model` is on the CPU."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    save_weights(model, folder)
     shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
     samples = torch.from_numpy(data.store[shown[:PARITY_SAMPLES]])
     export_onnx(TextProbabilities(model), {"ids": samples}, "probabilities", folder / "model.onnx", ("ids",))

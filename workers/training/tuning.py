@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from workers.compression import methods
 from workers.contract import OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
 from workers.inference.predictor import META_FILE, read_meta
 from workers.parallel.processes import joined, own_device
-from workers.parallel.strategies import make_strategy
+from workers.parallel.strategies import make_strategy, read_plan
+from workers.training.classifiers import Data, save_weights
 from workers.training.hyperparameters import choose_batch_size
-from workers.training.images import read_plan
 from workers.training.loop import prepare_torch
 from workers.training.stopping import Stop
-from workers.training.subjects import WEIGHTS_FILE, Data, Subject, load_classifier, subject_of
+from workers.training.subjects import Subject, load_classifier, subject_of
 from workers.training.teaching import Taught, Teaching, teaching_loss
 
 SEEN_BATCHES, SEEN_ROWS = 8, 64
@@ -95,7 +94,7 @@ def save_classifier(model: nn.Module, meta: Mapping[str, Any], folder: Path) -> 
     temporary = folder.with_name(f".{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary / WEIGHTS_FILE)
+    save_weights(model, temporary)
     (temporary / META_FILE).write_text(json.dumps(meta))
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from typing import Any
 
 from workers.contract import ProgramFailure
-from workers.parallel.plan import DDP, FSDP, LOCAL_SGD, PIPELINE, SINGLE, ParallelPlan
+from workers.parallel.plan import DDP, FSDP, LOCAL_SGD, PIPELINE, SINGLE, ParallelPlan, PlanError
 from workers.parallel.processes import Processes
 from workers.parallel.strategies.base import Strategy
 
@@ -17,6 +19,14 @@ STRATEGIES = {
     PIPELINE: ("pipeline", "Pipeline"),
     LOCAL_SGD: ("local_sgd", "LocalSgd"),
 }
+
+
+def read_plan(values: Mapping[str, Any]) -> ParallelPlan:
+    """Raises ProgramFailure (wrong_plan)."""
+    try:
+        return ParallelPlan.from_dict(values)
+    except PlanError as error:
+        raise ProgramFailure("wrong_plan", error.message, hint="Make the plan again.", blame="settings") from error
 
 
 def make_strategy(plan: ParallelPlan, processes: Processes) -> Strategy:

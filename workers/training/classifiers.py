@@ -1,0 +1,100 @@
+"""What trainings of one network share, whatever it is that they classify: classes, splits, the loop, the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from workers.contract import CHECKPOINT_FOLDER, EventWriter, TrainSpec
+from workers.parallel.strategies.base import Strategy
+from workers.training.batches import Batches, Transform
+from workers.training.checkpoints import CheckpointStore
+from workers.training.hyperparameters import choose_batch_size
+from workers.training.loop import Evaluation, FitResult, fit
+from workers.training.losses import balanced_class_weights, make_loss
+from workers.training.stopping import Stop
+from workers.training.teaching import Guide
+
+LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)  # parts of the progress
+WEIGHTS_FILE = "model.safetensors"
+VALIDATION_SHARE = 0.1
+
+
+class Data(Protocol):
+    """A data set version as a network sees it: `store` gives its inputs by row number, `labels` are class numbers [N],
+    and `splits` row numbers."""
+
+    classes: list[str]
+    labels: np.ndarray
+    splits: dict[str, np.ndarray]
+    store: Any
+
+
+def sort_classes(labels: Iterable[str]) -> list[str]:
+    """The different labels in the order people expect: 2 before 10 where all are numbers."""
+    names = set(labels)
+    return sorted(names, key=int if all(name.isdecimal() for name in names) else str)
+
+
+def carve_validation(rows: np.ndarray, labels: Sequence[Any] | np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A tenth of each class's `rows` for validation, of classes that have more than one, and what is left to train on:
+    (train, val), ascending. `labels` are those of all rows."""
+    shuffled, names = np.random.default_rng(seed).permutation(rows), np.asarray(labels)
+    of_class = [shuffled[names[shuffled] == name] for name in np.unique(names)]
+    taken = [part[: max(1, round(len(part) * VALIDATION_SHARE))] for part in of_class if len(part) > 1]
+    validation = np.sort(np.concatenate([*taken, shuffled[:0]]))
+    return np.setdiff1d(rows, validation), validation
+
+
+def fit_classifier(
+    model: nn.Module,
+    data: Data,
+    evaluate: Callable[[nn.Module], Evaluation],
+    spec: TrainSpec,
+    events: EventWriter,
+    stop: Stop,
+    strategy: Strategy,
+    guide: Guide,
+    *,
+    transform: Transform | None = None,
+    groups: np.ndarray | None = None,
+) -> FitResult:
+    """Train `model` on the training rows as `spec` says. `guide` changes what is learned from the labels alone;
+    `transform` and `groups`, of those rows, are as in `Batches`."""
+    settings, rows = spec.hyperparameters, data.splits["train"]
+    targets = torch.from_numpy(data.labels[rows])
+    weights = None
+    if settings["class_weights"] == "balanced":
+        weights = balanced_class_weights(targets, len(data.classes)).to(spec.device)
+    size = choose_batch_size(settings["batch_size"], len(rows))
+    return fit(
+        model,
+        Batches([data.store], targets, size, settings["seed"], transform, rows, groups),
+        evaluate,
+        guide(make_loss(settings, weights), weights),
+        hyperparameters=settings,
+        events=events,
+        stop=stop,
+        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
+        resume=spec.resume,
+        extends_step=spec.extends_step,
+        device=spec.device,
+        span=TRAINING,
+        strategy=strategy,
+    )
+
+
+def judged_probabilities(data: Data, predict: Callable[[str], Tensor]) -> dict[str, np.ndarray]:
+    """Probabilities [n, K] for the splits that judge, of those that have rows; `predict` gives a split's logits."""
+    judging = [split for split in ("val", "test") if len(data.splits[split])]
+    return {split: predict(split).softmax(dim=1).numpy() for split in judging}
+
+
+def save_weights(model: nn.Module, folder: Path) -> None:
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS_FILE)
