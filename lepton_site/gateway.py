@@ -34,6 +34,7 @@ from apps.deployments.rollouts import stop_bad_canaries
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
 from lepton_site import open_inference
 from lepton_site.messages import (
+    MAX_NAME_LENGTH,
     Answer,
     App,
     ClientGone,
@@ -58,7 +59,6 @@ CACHE_SECONDS = 0.8
 MAX_BUFFERED_BYTES = 512 * 2**20
 DATABASE_THREADS = 4
 MAX_SECRET_LENGTH = 200
-MAX_NAME_LENGTH = 200
 VERSION_HEADER = "Lepton-Version"
 
 

@@ -12,6 +12,7 @@ from apps.core.errors import DomainError, TooLarge
 
 BODY_SECONDS = 30.0
 FORM_OVERHEAD_BYTES = 2**20
+MAX_NAME_LENGTH = 200  # of a deployment in an address
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

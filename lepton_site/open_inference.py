@@ -11,7 +11,7 @@ from typing import Any
 from apps.core.errors import DomainError, NotFound
 from apps.core.version import VERSION
 from apps.deployments.endpoints import Endpoint
-from lepton_site.messages import Answer
+from lepton_site.messages import MAX_NAME_LENGTH, Answer
 from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
 from workers.inference.framing import TENSORS, Frame, Question
 
@@ -22,7 +22,6 @@ VERBS = {"": MODEL, "ready": MODEL_READY, "infer": INFER}
 SERVER_PATHS = {"/v2": ABOUT, "/v2/health/live": LIVE, "/v2/health/ready": READY}
 HEADER_LENGTH = "inference-header-content-length"
 DATATYPES = {"numeric": "FP64", "boolean": "BOOL"}
-MAX_NAME_LENGTH = 200
 MAX_VERSION_DIGITS = 9
 
 

@@ -1,6 +1,5 @@
 """REST endpoints of jobs."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from apps.jobs.candidates import keep_candidate
 from apps.jobs.compressing import submit_compression
 from apps.jobs.continuing import clone_job, extend_training, terms_of
 from apps.jobs.models import Candidate, Job, JobLog, Metric
+from apps.jobs.numbers import finite
 from apps.jobs.pausing import pause_job, resume_job
 from apps.jobs.plans import check_strategy, describe, plan_training
 from apps.jobs.serializers import (
@@ -74,7 +74,7 @@ class MetricSerializer(serializers.ModelSerializer):
 
     def get_value(self, metric: Metric) -> float | None:
         """Null where training diverged: JSON has no NaN."""
-        return metric.value if math.isfinite(metric.value) else None
+        return finite(metric.value)
 
     class Meta:
         model = Metric

@@ -3,7 +3,6 @@
 Every write is guarded by the attempt number. Only the database's clock is compared with the database's clock.
 """
 
-import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +21,7 @@ from apps.jobs.features import features_of, program_of
 from apps.jobs.lineage import lineage_of
 from apps.jobs.members import close_members, end_member, lock_attempt, make_members
 from apps.jobs.models import Checkpoint, Job, JobEvent, JobLog, Member, Metric
+from apps.jobs.numbers import finite
 from apps.jobs.services import move_job
 from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
@@ -105,7 +105,7 @@ def record_events(*, job_id: int, attempt: int, events: list[dict], read_bytes: 
         if any(event.get("step") for event in events if event["type"] in ("progress", "metric")):
             Job.objects.filter(pk=job_id, first_step_at=None).update(first_step_at=Now())
         if progress:
-            job.progress = {key: _finite(value) for key, value in progress[-1].items() if key != "type"}
+            job.progress = {key: finite(value) for key, value in progress[-1].items() if key != "type"}
             job.save(update_fields=["progress"])
     return True
 
@@ -124,11 +124,6 @@ def bytes_read(*, job_id: int, attempt: int) -> int:
     """How much of what the program said is written down."""
     rows = Member.objects.filter(job=job_id, attempt=attempt, rank=0)
     return rows.values_list("read_bytes", flat=True).first() or 0
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinity have no form in JSON."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _metric(job: Job, event: dict) -> Metric:
@@ -168,7 +163,7 @@ def record_checkpoint(
                 "step": event["step"],
                 "epoch": event["epoch"],
                 "score": event.get("score"),
-                "metrics": {name: _finite(value) for name, value in event.get("metrics", {}).items()},
+                "metrics": {name: finite(value) for name, value in event.get("metrics", {}).items()},
                 "is_kept": event.get("is_kept", False),
                 "missing": ranks,
             },

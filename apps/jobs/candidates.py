@@ -1,7 +1,6 @@
 """What becomes of the candidates of a compression: they are written down as they are told of, and kept as versions."""
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from apps.core.storage import Blob, open_blob
 from apps.jobs.lineage import lineage_of
 from apps.jobs.members import lock_attempt
 from apps.jobs.models import Candidate, Job
+from apps.jobs.numbers import finite
 from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
 from apps.resources.storage_use import check_storage
@@ -25,7 +25,7 @@ META_FILE = "meta.json"
 def record_candidate(*, job_id: int, attempt: int, event: Mapping[str, Any], files: dict[str, Blob] | None) -> bool:
     """Write down a candidate that the program told of. `files` lie in storage; None leaves those of an earlier attempt,
     which a program that resumed has not made again. False when the attempt was given up."""
-    told = _without_nan(event)
+    told = finite(event)
     with transaction.atomic():
         job = lock_attempt(job_id=job_id, attempt=attempt)
         if job is None:
@@ -43,15 +43,6 @@ def record_candidate(*, job_id: int, attempt: int, event: Mapping[str, Any], fil
             row.files = stored
         row.save()
     return True
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN and infinity, which PostgreSQL's JSON refuses, become null."""
-    if isinstance(value, Mapping):
-        return {name: _without_nan(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def find_candidate(job: Job, number: int) -> Candidate:

@@ -17,7 +17,7 @@ from apps.resources.models import Pool
 from apps.resources.nodes import default_pool
 from apps.resources.scheduling import Demand
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted
-from workers.compression.recipes import resolve
+from workers.compression.recipes import method_of, resolve
 from workers.training.hyperparameters import HyperparameterError
 
 
@@ -53,7 +53,7 @@ def compression_fields(team: Team, base_version: ModelVersion, settings: Mapping
         "task": base_version.model.task,
         "target": base_version.lineage.get("target", ""),
         "model_name": base_version.model.name,
-        "method": Job.RECIPE if resolved["recipes"] else Job.SEARCH,
+        "method": method_of(resolved),
         "hyperparameters": resolved,
     }
 

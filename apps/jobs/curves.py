@@ -1,12 +1,12 @@
 """The points of a job's curves as the page draws them, and the words it writes beside them. Pure."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from apps.jobs.models import Metric
+from apps.jobs.numbers import finite
 from apps.registry.figures import KNOWN, PERCENT
 
 POINTS_PER_ANSWER = 4000
@@ -20,10 +20,7 @@ def increment(metrics: Iterable[Metric], *, is_resting: bool) -> dict[str, Any]:
     `metrics` holds up to POINTS_PER_ANSWER + 1 rows in the order of their ids: one too many says that there are more.
     """
     rows = list(metrics)
-    points = [
-        [row.pk, row.name, row.split, row.step, row.epoch, row.value if math.isfinite(row.value) else None]
-        for row in rows[:POINTS_PER_ANSWER]
-    ]
+    points = [[row.pk, row.name, row.split, row.step, row.epoch, finite(row.value)] for row in rows[:POINTS_PER_ANSWER]]
     return {"points": points, "has_more": len(rows) > POINTS_PER_ANSWER, "is_resting": is_resting}
 
 

@@ -20,7 +20,7 @@ class Job(models.Model):
     usual; `prediction` what was expected of that plan when it was made, and why not of another (apps/jobs/plans.py).
     `parts` are the model versions that a fusion is made of, in the order they were given: [{"id", "name"}]. Like a
     lineage it names what was there; a version that was deleted since leaves its name. `hyperparameters` of a
-    compression are its settings (workers/compression/recipes.py), and its `method` is SEARCH or RECIPE.
+    compression are its settings (workers/compression/recipes.py), and its `method` is SEARCH or RECIPE of there.
     """
 
     class Kind(models.TextChoices):
@@ -42,7 +42,6 @@ class Job(models.Model):
     ACTIVE = (Status.STARTING, Status.RUNNING)
     RESTING = (Status.PAUSED, *ENDED)  # they hold nothing, and wait for no hardware
     PAUSABLE = (Kind.TRAIN, Kind.COMPRESS)  # they write checkpoints to go on from
-    SEARCH, RECIPE = "search", "recipe"
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="jobs")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from apps.core.errors import Unprocessable
 from apps.jobs.models import Job
+from apps.jobs.numbers import finite
 from apps.jobs.plan_words import refusal_words
 from apps.resources.links import links_between, want_links
 from apps.resources.models import Device, LayerProfile, Pool
@@ -247,8 +248,8 @@ def describe(planned: Planned) -> dict[str, Any]:
         "plan": chosen.plan.as_dict() if chosen else {},
         "world_size": chosen.plan.world_size if chosen else 0,
         "batch_size": planned.batch_size,
-        "step_seconds": _finite(chosen.step_seconds) if chosen else None,
-        "single_seconds": _finite(proposal.single_seconds),
+        "step_seconds": finite(chosen.step_seconds) if chosen else None,
+        "single_seconds": finite(proposal.single_seconds),
         "speedup": proposal.speedup(chosen) if chosen else None,
         "communication_seconds": chosen.communication_seconds if chosen else 0.0,
         "bubble": chosen.bubble if chosen else 0.0,
@@ -274,7 +275,7 @@ def describe(planned: Planned) -> dict[str, Any]:
 def _alternative(proposal: Proposal, item: Candidate) -> dict[str, Any]:
     return {
         "strategy": item.strategy,
-        "step_seconds": _finite(item.step_seconds),
+        "step_seconds": finite(item.step_seconds),
         "speedup": proposal.speedup(item),
         "memory_bytes": item.memory_bytes or None,
         "verdict": _verdict(item.verdict or Verdict("possible")),
@@ -283,10 +284,6 @@ def _alternative(proposal: Proposal, item: Candidate) -> dict[str, Any]:
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {"code": verdict.code, "numbers": dict(verdict.numbers)}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def plan_of_grant(job: Job, devices: Sequence[Device]) -> ParallelPlan:

@@ -13,10 +13,11 @@ from workers.compression.history import keep, restore
 from workers.compression.judging import Candidate, best_of, describe, front_of
 from workers.compression.making import Maker
 from workers.compression.measuring import Gauge
+from workers.compression.recipes import method_of
 from workers.compression.samples import load_samples
 from workers.compression.search import Recipe, Search
 from workers.compression.work import Work
-from workers.contract import IMPROVED, NOT_IMPROVED, CompressSpec, EventWriter, ProgramFailure
+from workers.contract import CANDIDATE_FOLDER, IMPROVED, NOT_IMPROVED, CompressSpec, EventWriter, ProgramFailure
 from workers.fence import Fenced
 from workers.inference.parity import record_answer
 from workers.inference.predictor import META_FILE, load_predictor, read_meta
@@ -71,7 +72,7 @@ def explore(work: Work, tried: list[Candidate]) -> tuple[list[Candidate], str]:
 
 def try_recipe(work: Work, maker: Maker, gauge: Gauge, recipe: Recipe, number: int) -> Candidate:
     """Raises ProgramFailure only where no recipe could help, and Stopped."""
-    folder = work.output / "candidates" / str(number)
+    folder = Path(work.spec.work_dir, CANDIDATE_FOLDER, str(number))
     blank = Candidate(number, recipe, {}, work.settings["limit_points"])
     begin, end = _span(work, number)
     middle, message = begin + MEASURING * (end - begin), f"Candidate {number}: {blank.name}"
@@ -122,7 +123,7 @@ def finish_meta(folder: Path, candidate: Candidate, work: Work) -> None:
     figures = candidate.figures
     meta["metrics"] = {figures["split"]: figures["metrics"]}
     meta["compression"] = {
-        "method": "recipe" if work.settings["recipes"] else "search",
+        "method": method_of(work.settings),
         "name": candidate.name,
         "recipe": [dict(step) for step in candidate.recipe],
         "ratios": ratios_of(figures),
@@ -152,7 +153,7 @@ def conclude(work: Work, candidates: Sequence[Candidate]) -> dict[str, Any]:
         for name, value in values.items():
             work.events.metric(f"final_{name}", value, split=split, step=0, epoch=0)
     return {
-        "method": "recipe" if work.settings["recipes"] else "search",
+        "method": method_of(work.settings),
         "recipe": best.name if best else "",
         "chosen": best.number if best else None,
         "front": front_of(candidates),

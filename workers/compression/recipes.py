@@ -145,6 +145,8 @@ SETTINGS: tuple[Field, ...] = (
     Field("seed", "Seed", "Fixes all random choices.", "int", 0, minimum=0, maximum=2**31 - 1, advanced=True),
 )  # fmt: skip
 
+SEARCH, RECIPE = "search", "recipe"
+
 Step = Mapping[str, Any]
 
 
@@ -218,6 +220,11 @@ def _check_step(task: str, step: Mapping[str, Any], place: str) -> dict[str, Val
         except HyperparameterError as error:
             raise HyperparameterError(f"{place}.{name}", error.code, error.message) from error
     return checked
+
+
+def method_of(settings: Mapping[str, Any]) -> str:
+    """How candidates come about: recipes that were given, or a search for some."""
+    return RECIPE if settings["recipes"] else SEARCH
 
 
 def is_torch_step(step: Step) -> bool:

@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from workers.compression import methods
 from workers.compression.recipes import DISTIL, PRUNE_WEIGHTS, RESHAPING
 from workers.compression.structure import structure_of
-from workers.compression.tuning import cache_of, settings_for, tune
+from workers.compression.tuning import Relay, cache_of, settings_for, tune
 from workers.compression.work import Tick, Work
 from workers.contract import OUTPUT_FOLDER, TrainSpec
 from workers.inference.predictor import ONNX_FILE, read_meta
@@ -54,7 +54,11 @@ class Studio:
             device=work.spec.device, threads=work.spec.threads, cache_dir=cache_of(work),
         )  # fmt: skip
         self.spec = spec
-        return self.subject.load_data(spec, work.meta, _Silent(work), work.stop, Processes())
+
+        def stopping(_share: float) -> None:  # that images are read again is no progress
+            work.stop.check()
+
+        return self.subject.load_data(spec, work.meta, Relay(work.events, stopping), work.stop, Processes())
 
     def seconds_per_epoch(self) -> float:
         """Of fine-tuning the original itself, estimated from a few steps; a smaller student takes less."""
@@ -166,16 +170,3 @@ def _owner(model: nn.Module, name: str) -> nn.Module:
 
 def _part(tick: Tick, number: int, count: int) -> Callable[[float], None]:
     return lambda share: tick((number + share) / count)
-
-
-class _Silent:
-    """Reading images again is no progress of a compression."""
-
-    def __init__(self, work: Work) -> None:
-        self.work = work
-
-    def progress(self, fraction: float, message: str = "", **facts: Any) -> None:
-        self.work.stop.check()
-
-    def log(self, message: str, level: str = "info", code: str = "") -> None:
-        """What it says was said when the original was trained."""
