@@ -5,16 +5,18 @@ The program is the one that serves it here: `workers.inference.predict` and what
 
 import zipfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.contract import IMAGE_CLASSIFICATION
+from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
 
 FILE_MODE = 0o644 << 16
 PROGRAM = "predict.py"
+Moment = tuple[int, int, int, int, int, int]
 SHARED_CODE = (
     "workers/__init__.py",
     "workers/arrays.py",
@@ -25,9 +27,32 @@ SHARED_CODE = (
     "workers/inference/packing.py",
     "workers/inference/parity.py",
 )
-IMAGE_CODE = ("workers/images.py", "workers/inference/image_predictor.py")
-TABLE_CODE = ("workers/tabular.py", "workers/trees.py", "workers/inference/table_predictor.py")
-Moment = tuple[int, int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What models of one kind of data need to be asked: code, packages, and the name of a file to ask about."""
+
+    code: tuple[str, ...]
+    packages: str
+    asked: str
+
+
+TABLES = Kind(
+    ("workers/tabular.py", "workers/trees.py", "workers/inference/table_predictor.py"), "numpy onnxruntime", "rows.csv"
+)
+KINDS = {
+    IMAGE_CLASSIFICATION: Kind(
+        ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
+    ),
+    TEXT_CLASSIFICATION: Kind(
+        ("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"
+    ),
+}
+
+
+def kind_of(task: str) -> Kind:
+    return KINDS.get(task, TABLES)
 
 
 class _Pipe:
@@ -80,7 +105,7 @@ def _blocks(source: BinaryIO) -> Iterator[bytes]:
 
 def texts_of(title: str, task: str, meta: dict, metrics: dict) -> dict[str, str]:
     """What goes into the ZIP beside a model's own files, by name."""
-    code = SHARED_CODE + (IMAGE_CODE if task == IMAGE_CLASSIFICATION else TABLE_CODE)
+    code = SHARED_CODE + kind_of(task).code
     texts = {"README.md": readme(title, task, meta, metrics), PROGRAM: _source("workers/inference/predict.py")}
     return texts | {name: _source(name) for name in code}
 
@@ -91,15 +116,14 @@ def _source(name: str) -> str:
 
 def readme(title: str, task: str, meta: dict, metrics: dict) -> str:
     """How to ask the model, what it takes, and how good it is."""
-    is_image = task == IMAGE_CLASSIFICATION
-    packages, asked = ("numpy pillow onnxruntime", "picture.jpg") if is_image else ("numpy onnxruntime", "rows.csv")
+    kind = kind_of(task)
     lines = [
         f"# {title}",
         "",
         "A model made with Lepton, with the program that asks it. It needs Python 3.11 or newer, and no site.",
         "",
-        f"    python -m pip install {packages}",
-        f"    python {PROGRAM} {asked}",
+        f"    python -m pip install {kind.packages}",
+        f"    python {PROGRAM} {kind.asked}",
         f"    python {PROGRAM} --check",
         "",
         "The first asks the model and prints JSON; the second compares its answer to the sample with the recorded one.",
@@ -107,18 +131,20 @@ def readme(title: str, task: str, meta: dict, metrics: dict) -> str:
         "",
         "## What it takes",
         "",
-        *_input_lines(meta, is_image),
+        *_input_lines(meta, task),
         "",
     ]
     return "\n".join([*lines, *_quality_lines(metrics)])
 
 
-def _input_lines(meta: dict, is_image: bool) -> list[str]:
+def _input_lines(meta: dict, task: str) -> list[str]:
     asked = meta.get("input") or {}
-    if is_image:
+    if task == IMAGE_CLASSIFICATION:
         colour = "grey" if asked.get("channels") == 1 else "colour"
         size = f"{asked.get('width')} x {asked.get('height')} pixels, {colour}"
         lines = [f"A picture of any size (PNG, JPEG, WebP, BMP, GIF, TIFF), which is scaled to {size}."]
+    elif task == TEXT_CLASSIFICATION:
+        lines = [f"Texts, one on each line of a .txt file, or a CSV file with the column `{asked.get('column')}`."]
     else:
         lines = ["A CSV file with a header and these columns; others are ignored, empty cells are missing values.", ""]
         lines += [f"- `{column['name']}`: {column['type']}" for column in asked.get("columns") or []]

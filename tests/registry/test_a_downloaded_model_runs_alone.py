@@ -13,6 +13,7 @@ import pytest
 from apps.core.storage import put_file
 from apps.registry.services import register_version
 from tests.inference.models import image_model, png, table_model
+from tests.texts.making import english, train_here, write_texts
 from workers.inference.packing import pack
 from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
@@ -73,6 +74,15 @@ def rows(member, tmp_path) -> Path:
     return download(member, folder, "tabular_classification")
 
 
+@pytest.fixture
+def texts(member, tmp_path) -> Path:
+    """A model that the training program has made."""
+    data = write_texts(tmp_path / "data", english())
+    folder = tmp_path / "texts"
+    (train_here(tmp_path / "work", data, model="hashed_ngrams") / "model").rename(folder)
+    return download(member, folder, "text_classification")
+
+
 def test_pictures_are_answered_as_on_the_site(pictures, tmp_path):
     (tmp_path / "dark.png").write_bytes(png(10))
     done = ask(pictures, str(tmp_path / "dark.png"), str(pictures / "sample.png"), "--top-k", "2")
@@ -90,7 +100,22 @@ def test_rows_of_a_table_need_no_pillow(rows, tmp_path):
     assert [(item["row"], item["class"]) for item in told] == [(1, "old"), (2, "young")]
 
 
-@pytest.mark.parametrize("kind", ["pictures", "rows"])
+def test_texts_are_answered_line_by_line_or_from_their_column(texts, tmp_path):
+    (tmp_path / "asked.txt").write_text("where is my sofa\n\nwhere is my lamp\n")
+    (tmp_path / "asked.csv").write_text("more,text\nx,where is my sofa\ny,where is my lamp\n")
+    lines, rows = (ask(texts, str(tmp_path / name), missing=("PIL",)) for name in ("asked.txt", "asked.csv"))
+    assert lines.returncode == 0, lines.stderr
+    told = [json.loads(line) for line in lines.stdout.splitlines()]
+    assert [item["row"] for item in told] == [1, 2] and all(item["class"] for item in told)
+    assert rows.stdout == lines.stdout
+    (tmp_path / "other.csv").write_text("more\nx\n")
+    done = ask(texts, str(tmp_path / "other.csv"))
+    assert done.returncode == 2 and "lacks the column 'text'" in done.stderr
+    readme = (texts / "README.md").read_text()
+    assert "python predict.py texts.txt" in readme and "column `text`" in readme
+
+
+@pytest.mark.parametrize("kind", ["pictures", "rows", "texts"])
 def test_the_check_passes_for_the_files_that_were_sent(kind, request):
     done = ask(request.getfixturevalue(kind), "--check")
     assert done.returncode == 0 and "as it did when it was made" in done.stdout

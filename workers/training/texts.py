@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from workers.contract import OUTPUT_FOLDER, EventWriter, TrainSpec
+from workers.inference.parity import record_answer
+from workers.inference.predictor import load_predictor
 from workers.parallel.processes import own_device
 from workers.parallel.strategies.base import Strategy
 from workers.texts import TextEncoder
@@ -164,5 +166,6 @@ def write_output(
     result = describe_result(data, model, fitted, probabilities, (folder / "model.onnx").stat().st_size)
     result |= {"architecture": data.architecture, "mistakes": list_mistakes(data, probabilities)}
     write_json(describe_model(spec, data, arguments, result["metrics"]), folder / "meta.json")
+    record_answer(load_predictor(folder, spec.threads), folder)
     write_json(result, output / "result.json")
     return {"metrics": result["metrics"], "seconds": result["seconds"], "parameters": result["parameters"]}
