@@ -206,12 +206,16 @@ def read_spec(kind: type, path: str | Path) -> Any:
 class ProgramFailure(Exception):
     """A failure the user can do something about: what was wrong, where, and what to do.
 
-    `code` is stable; `blame` is one of data, settings, machine; `hint` is the suggested fix.
+    `code` is stable; `blame` is one of data, settings, machine; `hint` is the suggested fix; `evidence` is what the
+    machine said.
     """
 
-    def __init__(self, code: str, message: str, *, hint: str = "", blame: str = "data", field: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, *, hint: str = "", blame: str = "data", field: str = "", evidence: str = ""
+    ) -> None:
         super().__init__(message)
         self.code, self.message, self.hint, self.blame, self.field = code, message, hint, blame, field
+        self.evidence = evidence
 
 
 def is_disk_full(error: OSError) -> bool:
@@ -272,7 +276,7 @@ class EventWriter:
         """The program's last word when it succeeded: a small summary, the whole stands in ``output/result.json``."""
         self._write("result", summary=summary)
 
-    def failure(self, failure: ProgramFailure, evidence: str = "") -> None:
+    def failure(self, failure: ProgramFailure) -> None:
         self._write(
             "failure",
             code=failure.code,
@@ -280,7 +284,7 @@ class EventWriter:
             hint=failure.hint,
             blame=failure.blame,
             field=failure.field,
-            evidence=evidence,
+            evidence=failure.evidence,
         )
 
 

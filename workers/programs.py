@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,9 @@ def run_program(
     except (OSError, ValueError) as error:
         print(f"usage: python -m {name} spec.json ({error})", file=sys.stderr)
         return EXIT_USAGE
-    stop, events = Stop().listen(), EventWriter(Path(spec.work_dir) / EVENTS_FILE)
+    # Of several processes, which torchrun numbers, the first speaks for all.
+    is_first = os.environ.get("RANK", "0") == "0"
+    stop, events = Stop().listen(), EventWriter(Path(spec.work_dir) / EVENTS_FILE if is_first else Path(os.devnull))
     events.progress(0.0, "Starting")
     try:
         events.result(work(spec, events, stop))

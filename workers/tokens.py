@@ -9,9 +9,13 @@ from functools import cache
 from django.conf import settings
 
 
-@cache
 def site_prefix() -> str:
-    return hashlib.sha256(str(settings.LEPTON_HOME).encode()).hexdigest()[:12]
+    return _prefix_of(str(settings.LEPTON_HOME))
+
+
+@cache
+def _prefix_of(home: str) -> str:
+    return hashlib.sha256(home.encode()).hexdigest()[:12]
 
 
 def runner_prefix(node_name: str) -> str:

@@ -8,14 +8,9 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from workers.contract import (
-    EVENTS_FILE,
-    EXIT_FAILED,
-    EXIT_FENCED,
-    EXIT_STOPPED,
     IMAGE_CLASSIFICATION,
     SPREADABLE,
     TABULAR_CLASSIFICATION,
@@ -24,14 +19,12 @@ from workers.contract import (
     EventWriter,
     ProgramFailure,
     TrainSpec,
-    read_spec,
 )
-from workers.fence import Fenced
+from workers.programs import run_program
 from workers.training.hyperparameters import HyperparameterError, resolve
 from workers.training.memory import is_out_of_memory
-from workers.training.stopping import Stop, Stopped
+from workers.training.stopping import Stop
 
-EXIT_USAGE = 2
 # Names and not modules: a task loads only what it needs, and the first event does not wait for torch.
 MODULES = {
     IMAGE_CLASSIFICATION: "workers.training.images",
@@ -44,32 +37,17 @@ Trainer = Callable[[TrainSpec, EventWriter, Stop], dict[str, Any]]
 
 def main(arguments: list[str]) -> int:
     """Train as the spec at ``arguments[0]`` says and return the exit code."""
+    return run_program("workers.training", TrainSpec, arguments, run_within_memory)
+
+
+def run_within_memory(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
+    """As `run`; memory that runs out is a failure that says what to do."""
     try:
-        (path,) = arguments
-        spec = read_spec(TrainSpec, path)
-    except (OSError, ValueError) as error:
-        print(f"usage: python -m workers.training spec.json ({error})", file=sys.stderr)
-        return EXIT_USAGE
-    # Of several processes, which torchrun numbers, the first speaks for all.
-    is_first = os.environ.get("RANK", "0") == "0"
-    stop, events = Stop().listen(), EventWriter(Path(spec.work_dir) / EVENTS_FILE if is_first else Path(os.devnull))
-    events.progress(0.0, "Starting")
-    try:
-        events.result(run(spec, events, stop))
-    except Stopped:
-        events.log("Stopped as asked.")
-        return EXIT_STOPPED
-    except Fenced:
-        return EXIT_FENCED
-    except ProgramFailure as failure:
-        events.failure(failure)
-        return EXIT_FAILED
+        return run(spec, events, stop)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        events.failure(_out_of_memory(spec), evidence="".join(traceback.format_exception_only(error)).strip())
-        return EXIT_FAILED
-    return 0
+        raise _out_of_memory(spec, "".join(traceback.format_exception_only(error)).strip()) from error
 
 
 def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
@@ -92,13 +70,13 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     return train(replace(spec, hyperparameters=hyperparameters), events, stop)
 
 
-def _out_of_memory(spec: TrainSpec) -> ProgramFailure:
-    message, smaller = "The machine ran out of memory.", spec.hyperparameters.get("batch_size", 0) // 2
-    if not smaller:
-        hint = "Choose a smaller model or smaller inputs, or a machine with more memory."
-        return ProgramFailure("out_of_memory", message, hint=hint, blame="machine")
-    hint = f"Set batch_size to {smaller}."
-    return ProgramFailure("out_of_memory", message, hint=hint, blame="settings", field="batch_size")
+def _out_of_memory(spec: TrainSpec, evidence: str) -> ProgramFailure:
+    blame, field, smaller = "machine", "", spec.hyperparameters.get("batch_size", 0) // 2
+    hint = "Choose a smaller model or smaller inputs, or a machine with more memory."
+    if smaller:
+        blame, field, hint = "settings", "batch_size", f"Set batch_size to {smaller}."
+    message = "The machine ran out of memory."
+    return ProgramFailure("out_of_memory", message, hint=hint, blame=blame, field=field, evidence=evidence)
 
 
 if __name__ == "__main__":
