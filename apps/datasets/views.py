@@ -128,12 +128,6 @@ def discard_unfinished(request: HttpRequest) -> HttpResponse:
     return redirect("datasets:upload")
 
 
-@require_POST
-def make_example(request: HttpRequest) -> HttpResponse:
-    require_write(request)
-    return redirect(_address(services.create_example(team=request.team, user=request.user)))
-
-
 @require_GET
 def show_dataset(request: HttpRequest, pk: int) -> HttpResponse:
     dataset = get_object_or_404(Dataset.objects.select_related("created_by"), pk=pk, team=request.team)

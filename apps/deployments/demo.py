@@ -20,6 +20,7 @@ from apps.deployments.admission import check_address, to_networks
 from apps.deployments.endpoints import ask_endpoint, endpoint_of
 from apps.deployments.forms import RowForm, plain_number
 from apps.deployments.models import Deployment
+from apps.deployments.pages import CHAT, reply_to
 from apps.deployments.placing import with_replicas
 from apps.deployments.services import state_of
 from apps.registry.models import ModelVersion
@@ -48,18 +49,18 @@ SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "
 def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
     deployment = find_demo(request, team, name)
     check_address(to_networks(deployment.allowed_networks), request.META.get("REMOTE_ADDR", ""))
-    kind = input_kind(deployment.version)
+    kind = deployment.page or input_kind(deployment.version)
     context = {
         "deployment": deployment,
         "kind": kind,
-        "invitation": INVITATIONS[deployment.version.model.task],
+        "invitation": "" if kind == CHAT else INVITATIONS[deployment.version.model.task],
         "form_template": f"deployments/demo_{kind}.html",
         "state": state_of(deployment),
     }
     context |= PREPARE[kind](request, deployment)
     if request.method == "GET":
         return render(request, "deployments/demo.html", context)
-    limit_rate(request, TEXT_RATE if kind == TEXT else RATE)
+    limit_rate(request, TEXT_RATE if kind in (TEXT, CHAT) else RATE)
     try:
         _check_egress(deployment)
         context |= PREDICT[kind](request, deployment)
@@ -71,9 +72,11 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
 
 def _answer(request: HttpRequest, context: dict[str, Any], status: int) -> HttpResponse:
     """The result alone for htmx, a refusal in the same place; the page for everyone else."""
-    template = "deployments/_result.html" if request.htmx else "deployments/demo.html"
-    response = render(request, template, context, status=status)
-    response["HX-Retarget"], response["HX-Reswap"] = "#result", "outerHTML"
+    is_chat = context["kind"] == CHAT
+    partial = "deployments/_chat_turn.html" if is_chat else "deployments/_result.html"
+    response = render(request, partial if request.htmx else "deployments/demo.html", context, status=status)
+    where, how = ("#chat-log", "beforeend show:bottom") if is_chat else ("#result", "outerHTML")
+    response["HX-Retarget"], response["HX-Reswap"] = where, how
     return response
 
 
@@ -208,10 +211,26 @@ def sample_texts(version: ModelVersion) -> list[str]:
     return version.meta.get("input", {}).get("examples", [])
 
 
+# Chats
+
+
+def _prepare_chat(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """What opens the talk: a greeting, and things to ask, which only the team sees."""
+    examples = sample_texts(deployment.version) if _is_member(request, deployment) else []
+    return {"greeting": deployment.page_settings.get("greeting") or _("Hello. What can I do for you?"),
+            "examples": examples[:3]}  # fmt: skip
+
+
+def _predict_chat(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    text = request.POST.get("text", "").strip()
+    found = _outcome(deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
+    return found | {"said": text, "reply": reply_to(deployment.page_settings, found["outcome"])}
+
+
 # All
 
-PREPARE = {IMAGE: _prepare_image, TABLE: _prepare_row, TEXT: _prepare_text}
-PREDICT = {IMAGE: _predict_image, TABLE: _predict_row, TEXT: _predict_text}
+PREPARE = {IMAGE: _prepare_image, TABLE: _prepare_row, TEXT: _prepare_text, CHAT: _prepare_chat}
+PREDICT = {IMAGE: _predict_image, TABLE: _predict_row, TEXT: _predict_text, CHAT: _predict_chat}
 
 
 def sample_input(version: ModelVersion) -> Any:
