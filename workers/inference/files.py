@@ -56,15 +56,16 @@ def graph_path(model_dir: Path) -> Path:
     return packed if packed.exists() else model_dir / ONNX_FILE
 
 
-def open_session(model_dir: Path, threads: int) -> onnxruntime.InferenceSession:
-    """The model's graph, ready to answer. Raises ProgramFailure damaged_model, also where there is none."""
+def open_session(model_dir: Path, threads: int, name: str = "") -> onnxruntime.InferenceSession:
+    """The model's graph, or the one called `name`, ready to answer. Raises ProgramFailure damaged_model, also where
+    there is none."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # A thread that spins while it waits takes the core from everybody else on a shared machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    path = graph_path(model_dir)
+    path = model_dir / name if name else graph_path(model_dir)
     try:
         graph = unpack(path.read_bytes()) if path.name == PACKED_FILE else str(path)
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

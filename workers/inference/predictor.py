@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
+from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION, TRANSLATION
 from workers.inference.files import (
     META_FILE,
     NETWORK_PREFIX,
@@ -26,15 +26,20 @@ from workers.inference.files import (
 from workers.inference.image_predictor import ImagePredictor
 from workers.inference.table_predictor import TablePredictor
 from workers.inference.text_predictor import TextPredictor
+from workers.inference.translation_predictor import TranslationPredictor
 
 __all__ = [
     "META_FILE", "NETWORK_PREFIX", "ONNX_FILE", "PACKED_FILE", "TREES", "TREES_FILE", "ImagePredictor", "Predictor",
-    "TablePredictor", "TextPredictor", "graph_path", "load_predictor", "load_trees", "read_meta", "shares_of",
-    "tree_groups",
+    "TablePredictor", "TextPredictor", "TranslationPredictor", "graph_path", "load_predictor", "load_trees",
+    "read_meta", "shares_of", "tree_groups",
 ]  # fmt: skip
 
-Predictor = ImagePredictor | TablePredictor | TextPredictor
-PREDICTORS = {IMAGE_CLASSIFICATION: ImagePredictor, TEXT_CLASSIFICATION: TextPredictor}
+Predictor = ImagePredictor | TablePredictor | TextPredictor | TranslationPredictor
+PREDICTORS = {
+    IMAGE_CLASSIFICATION: ImagePredictor,
+    TEXT_CLASSIFICATION: TextPredictor,
+    TRANSLATION: TranslationPredictor,
+}
 
 
 def load_predictor(model_dir: Path, threads: int) -> Predictor:

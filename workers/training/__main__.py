@@ -16,6 +16,7 @@ from workers.contract import (
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
+    TRANSLATION,
     EventWriter,
     ProgramFailure,
     TrainSpec,
@@ -31,6 +32,7 @@ MODULES = {
     TABULAR_CLASSIFICATION: "workers.training.tables",
     TABULAR_REGRESSION: "workers.training.tables",
     TEXT_CLASSIFICATION: "workers.training.texts",
+    TRANSLATION: "workers.training.translation",
 }
 Trainer = Callable[[TrainSpec, EventWriter, Stop], dict[str, Any]]
 
