@@ -24,9 +24,10 @@ from workers.compression.measuring import serving_bytes
 from workers.compression.program import compress
 from workers.compression.recipes import resolve
 from workers.compression.samples import Samples, load_samples
-from workers.compression.work import Work, graph_feed
+from workers.compression.work import Work
 from workers.contract import IMAGE_CLASSIFICATION, CompressSpec, DataFile, EventWriter, PrepareSpec, TrainSpec
-from workers.inference.predictor import Predictor, load_predictor, read_meta
+from workers.inference.files import read_meta
+from workers.inference.predictor import Predictor, load_predictor
 from workers.preprocessing.__main__ import prepare
 from workers.training.__main__ import run as train
 from workers.training.hyperparameters import resolve as resolve_training
@@ -154,7 +155,7 @@ def _lepton(folder: Path) -> Contestant:
 
 
 def _measure(contestants: list[Contestant], original: Predictor, samples: Samples) -> list[Result]:
-    feeds = [graph_feed(original, item) for item in samples.inputs]
+    feeds = [original.feed([item]) for item in samples.inputs]
     accuracies = []
     for contestant in contestants:
         answers = [contestant.answer(feed)[0].argmax() for feed in feeds]

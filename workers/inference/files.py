@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,21 @@ def open_session(model_dir: Path, threads: int, name: str = "") -> onnxruntime.I
 def damaged(what: str) -> ProgramFailure:
     message = f"The model's files are damaged or not complete ({what})."
     return ProgramFailure("damaged_model", message, hint="Train or compress the model again.", blame="machine")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header. Raises OSError, UnicodeDecodeError, csv.Error."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def read_column(path: Path, column: str) -> list[str]:
+    """The lines of a text file that are not empty, or a column of a CSV file. Raises as `read_rows`, and ProgramFailure
+    (missing_column)."""
+    if path.suffix.lower() != ".csv":
+        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    rows = read_rows(path)
+    if rows and column not in rows[0]:
+        hint = "Add it, or write one text on each line of a .txt file."
+        raise ProgramFailure("missing_column", f"{path.name} lacks the column {column!r}.", hint=hint)
+    return [row[column] for row in rows]

@@ -31,8 +31,8 @@ CODES = (
 NAMES = (
     "arabic bengali bulgarian burmese catalan chinese croatian czech danish dutch english esperanto estonian finnish "
     "french german greek hebrew hindi hungarian icelandic indonesian italian japanese kazakh khmer korean latin "
-    "latvian lithuanian malay mandarin mongolian norwegian persian polish portuguese romanian russian serbian slovak slovenian "
-    "spanish swahili swedish tamil thai tibetan turkish ukrainian urdu uyghur vietnamese welsh"
+    "latvian lithuanian malay mandarin mongolian norwegian persian polish portuguese romanian russian serbian slovak "
+    "slovenian spanish swahili swedish tamil thai tibetan turkish ukrainian urdu uyghur vietnamese welsh"
 )
 LANGUAGES = frozenset(CODES.split()) | frozenset(NAMES.split())
 NAMED_AFTER_LANGUAGE = re.compile(r"(?:text|sentence|translation)?[-_ ]?([a-z]+)(?:[-_ ][a-z]{2,4})?")

@@ -11,22 +11,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from workers.contract import (
-    IMAGE_CLASSIFICATION,
-    NETWORK_TASKS,
-    TABULAR_CLASSIFICATION,
-    TABULAR_REGRESSION,
-    TASKS,
-    TEXT_CLASSIFICATION,
-    TRANSLATION,
-)
+from workers.contract import IMAGE_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION, TRANSLATION
+from workers.domains import CLASSIFICATION, NETWORKS, TABLE, TASKS, names
 
 IMAGES = (IMAGE_CLASSIFICATION,)
-TABLES = (TABULAR_CLASSIFICATION, TABULAR_REGRESSION)
+TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
 PAIRS = (TRANSLATION,)
 OTHERS_THAN_PAIRS = tuple(task for task in TASKS if task not in PAIRS)
-CLASSIFICATION = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TEXT_CLASSIFICATION)
 
 Value = float | int | str | bool
 
@@ -57,7 +49,7 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = tuple(TASKS)
     advanced: bool = False
 
     def check(self, value: Any) -> Value:
@@ -357,7 +349,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "checkpoint_every", "Keep checkpoints",
         "Keep a checkpoint after every so many epochs (50 at most) beside the newest and the best; 0 keeps only those.",
-        "int", 0, minimum=0, maximum=10_000, tasks=NETWORK_TASKS, advanced=True,
+        "int", 0, minimum=0, maximum=10_000, tasks=NETWORKS, advanced=True,
     ),
     Field(
         "seed", "Seed",

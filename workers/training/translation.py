@@ -19,7 +19,7 @@ from workers.inference.beams import Search, search
 from workers.inference.decoding import CachedDecoding
 from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
-from workers.inference.translation_predictor import READER_FILE, WRITER_FILE, TranslationPredictor, room
+from workers.inference.translation_predictor import READER_FILE, WRITER_FILE, room
 from workers.parallel.processes import own_device
 from workers.parallel.strategies.base import Strategy
 from workers.subwords import BEGIN, PADDING, Subwords
@@ -282,7 +282,6 @@ def write_output(
     meta = describe_model(spec, data, arguments, pieces_files(data.is_shared))
     write_json(meta, folder / "meta.json")
     predictor = load_predictor(folder, spec.threads)
-    assert isinstance(predictor, TranslationPredictor)
     tokens = {
         split: token_figures(model, data, split, spec.hyperparameters["batch_tokens"], "cpu")
         for split in ("val", "test")

@@ -12,6 +12,7 @@ from torch import nn
 
 from workers.contract import TrainSpec
 from workers.inference.translation_predictor import TranslationPredictor
+from workers.inference.translations import Asked, Translation
 from workers.training.loop import FitResult
 from workers.training.pair_data import Pairs
 from workers.training.results import library_versions
@@ -20,6 +21,7 @@ from workers.training.translation_figures import Judge, remembered, sentence_chr
 from workers.training.translation_networks import name_of
 
 JUDGED = {"test": 2_000, "val": 500}
+TRANSLATED_AT_ONCE = 128
 SAMPLES, SAMPLE_CHARACTERS = 24, 400
 EXAMPLES, EXAMPLE_CHARACTERS = 6, 160
 
@@ -83,9 +85,12 @@ def judge_model(
     metrics, found = {}, {}
     for place, split in enumerate(tokens):
         rows = judged_rows(data, split)
-        told = lambda share, place=place: progress((place + share) / len(tokens))  # noqa: E731
-        found[split] = predictor.translate([data.pairs.sources[row] for row in rows], progress=told)
-        figures = judge.figures([text for text, _score in found[split]], [data.pairs.targets[row] for row in rows])
+        found[split] = []
+        for start in range(0, len(rows), TRANSLATED_AT_ONCE):
+            progress((place + start / len(rows)) / len(tokens))
+            part = rows[start : start + TRANSLATED_AT_ONCE]
+            found[split] += predictor.predict([Asked(data.pairs.sources[row]) for row in part])
+        figures = judge.figures([item.text for item in found[split]], [data.pairs.targets[row] for row in rows])
         loss, accuracy = tokens[split]
         metrics[split] = figures | {"loss": loss, "token_accuracy": accuracy}
     split = "test" if "test" in tokens else "val"
@@ -107,16 +112,16 @@ def baselines(data: Data, rows: np.ndarray, judge: Judge) -> dict[str, dict[str,
     return {"copy": judge.figures(asked, references), "memory": judge.figures(known, references)}
 
 
-def samples(data: Data, rows: np.ndarray, found: list[tuple[str, float]]) -> list[dict[str, Any]]:
+def samples(data: Data, rows: np.ndarray, found: list[Translation]) -> list[dict[str, Any]]:
     """From all over the held-out pairs: the source, its reference, what the model said, and how alike these are."""
     places = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).astype(int)
     chosen = []
     for place in places:
-        said, score = found[place]
+        said = found[place]
         source, reference = data.pairs.sources[rows[place]], data.pairs.targets[rows[place]]
-        texts = {"source": source, "reference": reference, "machine": said}
+        texts = {"source": source, "reference": reference, "machine": said.text}
         shown = {name: shorten(text, SAMPLE_CHARACTERS) for name, text in texts.items()}
-        chosen.append(shown | {"score": round(score, 4), "chrf": round(sentence_chrf(said, reference), 1)})
+        chosen.append(shown | {"score": round(said.score, 4), "chrf": round(sentence_chrf(said.text, reference), 1)})
     return chosen
 
 
