@@ -136,11 +136,6 @@ FIELDS: tuple[Field, ...] = (
         "column", "", tasks=PAIRS,
     ),
     Field(
-        "target_column", "Column to translate into",
-        "The column that holds the translations; automatic takes the one that the check of the data has found.",
-        "column", "", tasks=PAIRS,
-    ),
-    Field(
         "model", "Model",
         "The size of the transformer; auto takes the one that learns enough from so many pairs in minutes.",
         "choice", "auto", choices=("auto", "transformer_tiny", "transformer_small", "transformer_base"), tasks=PAIRS,

@@ -53,23 +53,24 @@ def read_pairs(spec: TrainSpec, events: EventWriter) -> Pairs:
 
 def choose_columns(index: Mapping[str, Any], spec: TrainSpec) -> tuple[str, str]:
     """The columns to translate from and into. Raises ProgramFailure (no_pair, unknown_column)."""
-    names, found = [column["name"] for column in index["columns"]], index.get("pair") or {}
-    chosen = []
-    for side in ("source", "target"):
-        field = f"{side}_column"
-        name = spec.hyperparameters[field] or found.get(side, "")
-        if not name:
-            message = f"It is not known which column to translate {'from' if side == 'source' else 'into'}."
-            hint = f"Choose one of {', '.join(names)[:200]}."
-            raise ProgramFailure("no_pair", message, hint=hint, blame="settings", field=field)
+    names = [column["name"] for column in index["columns"]]
+    target = spec.target or index["target"]
+    source = spec.hyperparameters["source_column"] or other_side(index.get("pair"), target)
+    if not source or source == target:
+        message = f"It is not known which column is translated into {target!r}."
+        hint = f"Choose one of {', '.join(name for name in names if name != target)[:200]}."
+        raise ProgramFailure("no_pair", message, hint=hint, blame="settings", field="source_column")
+    for name, field in ((source, "source_column"), (target, "target")):
         if name not in names:
-            hint = f"It has {', '.join(names)[:200]}."
-            raise ProgramFailure("unknown_column", f"The table has no column {name!r}.", hint=hint, field=field)
-        chosen.append(name)
-    if chosen[0] == chosen[1]:
-        message = f"The column {chosen[0]!r} cannot be translated into itself."
-        raise ProgramFailure("no_pair", message, hint="Choose two columns.", blame="settings", field="target_column")
-    return chosen[0], chosen[1]
+            message = f"The table has no column {name!r}."
+            raise ProgramFailure("unknown_column", message, hint=f"It has {', '.join(names)[:200]}.", field=field)
+    return source, target
+
+
+def other_side(pair: Mapping[str, str] | None, target: str) -> str:
+    """The column that goes with `target`, of the two that were found; "" where it is none of them."""
+    pair = pair or {}
+    return {pair.get("target"): pair.get("source"), pair.get("source"): pair.get("target")}.get(target) or ""
 
 
 def settle_splits(
