@@ -68,8 +68,8 @@ def length_penalty(length: int, alpha: float) -> float:
 
 def search(decoding: Decoding, limits: Sequence[int], settings: Search) -> list[Found]:
     """The best that is found for each sentence, whose outputs have at most so many tokens. `decoding` has one row for
-    each sentence, with nothing written yet. A search ends when as many outputs have ended as there are beams, or when
-    none that goes on could become better than the best that has ended."""
+    each sentence, with nothing written yet. A search ends when as many outputs have ended as there are beams, and all of
+    these are better than what goes on is so far."""
     sentences = [_Sentence(number, limit) for number, limit in enumerate(limits)]
     found: list[Found | None] = [None] * len(sentences)
     tokens = np.full(len(sentences), BEGIN, dtype=np.int64)
@@ -123,13 +123,14 @@ def _end(sentence: _Sentence, row: tuple[int, ...], total: float, settings: Sear
 
 
 def _is_over(sentence: _Sentence, settings: Search) -> bool:
-    if len(sentence.ended) >= settings.beams or len(sentence.rows[0]) >= sentence.limit:
+    """Also where as many have ended as there are beams, and none that goes on is better than these as it stands."""
+    written = len(sentence.rows[0])
+    if written >= sentence.limit:
         return True
-    if not sentence.ended:
+    if len(sentence.ended) < settings.beams:
         return False
-    # Log-probabilities only fall, and the penalty of the longest output divides them by most.
-    attainable = sentence.sums[0] / length_penalty(sentence.limit + 1, settings.penalty)
-    return max(value for value, _found in sentence.ended) >= attainable
+    values = sorted((value for value, _found in sentence.ended), reverse=True)
+    return values[settings.beams - 1] >= sentence.sums[0] / length_penalty(written, settings.penalty)
 
 
 def _best(sentence: _Sentence, settings: Search) -> Found:
