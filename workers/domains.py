@@ -19,6 +19,7 @@ from workers.contract import (
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
+    TRANSLATION,
 )
 
 IMAGE, TABLE, TEXT = "image", "table", "text"  # what a model is asked with
@@ -32,8 +33,9 @@ class Task:
     ``train(spec, events, stop)``, `predictor` a class as ``module:name`` (workers.inference.predictor.Predictor),
     `questions` a module that reads what clients send to it (workers.inference.questions), `samples` a function as
     ``module:name`` that gives a compression its data, "" where models cannot be compressed. `subject` is a module
-    (workers.training.subjects.Subject) for models that are one torch network and can go on learning. Several processes
-    train one model together where it `spreads`. `fusions` are the methods by which several models become one.
+    (workers.training.subjects.Subject) for models that are one torch network and can go on learning when they were made
+    smaller; one that can go on for more epochs alone `is_network`. Several processes train one model together where it
+    `spreads`. `fusions` are the methods by which several models become one.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Task:
     questions: str
     samples: str = ""
     subject: str = ""
+    is_network: bool = False
     spreads: bool = False
     fusions: tuple[str, ...] = ()
     is_classification: bool = True
@@ -91,6 +94,16 @@ TASKS = {
             samples="workers.compression.samples:load_texts",
             subject="workers.training.text_subject",
         ),
+        Task(
+            TRANSLATION,
+            data=KIND_TABLE,
+            asks=TEXT,
+            trainer="workers.training.translation",
+            predictor="workers.inference.translation_predictor:TranslationPredictor",
+            questions="workers.inference.questions.translations",
+            is_network=True,
+            is_classification=False,
+        ),
     )
 }
 
@@ -108,5 +121,7 @@ def names(**wanted: Any) -> tuple[str, ...]:
 
 
 CLASSIFICATION = names(is_classification=True)
-NETWORKS = tuple(task.name for task in TASKS.values() if task.subject)  # one network each, which can go on learning
+NETWORKS = tuple(
+    task.name for task in TASKS.values() if task.subject or task.is_network
+)  # one network each, which can go on learning
 SPREADABLE = names(spreads=True)

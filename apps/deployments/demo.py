@@ -25,7 +25,13 @@ from apps.deployments.placing import with_replicas
 from apps.deployments.services import state_of
 from apps.registry.models import ModelVersion
 from apps.resources.metering import METER, PREDICTION, check_egress
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION
+from workers.contract import (
+    IMAGE_CLASSIFICATION,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+    TRANSLATION,
+)
 from workers.domains import IMAGE, TABLE, TASKS, TEXT
 from workers.inference.framing import JSON, RAW, SAMPLE, Frame, Question
 
@@ -34,9 +40,11 @@ RATE = 30
 INVITATIONS = {
     IMAGE_CLASSIFICATION: gettext_lazy("Give it an image, and it says what it shows."),
     TEXT_CLASSIFICATION: gettext_lazy("Write something, and it says what it is about."),
+    TRANSLATION: gettext_lazy("Write something, and it says it in the other language."),
     TABULAR_CLASSIFICATION: gettext_lazy("Fill in a row, and it says which class it is."),
     TABULAR_REGRESSION: gettext_lazy("Fill in a row, and it estimates the value."),
 }
+FORMS = {TRANSLATION: "deployments/demo_translation.html"}  # of tasks that have one of their own
 TEXT_RATE = 120  # a text is asked about again whenever its writer rests
 RATE_SECONDS = 60
 FORM_OVERHEAD_BYTES = 64 * 1024
@@ -54,7 +62,8 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
         "deployment": deployment,
         "kind": kind,
         "invitation": "" if kind == CHAT else INVITATIONS[deployment.version.model.task],
-        "form_template": f"deployments/demo_{kind}.html",
+        "form_template": FORMS.get(deployment.version.model.task, f"deployments/demo_{kind}.html"),
+        "is_translation": deployment.version.model.task == TRANSLATION,
         "state": state_of(deployment),
     }
     context |= PREPARE[kind](request, deployment)

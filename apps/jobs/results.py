@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from apps.registry.figures import Figure, figures, plain
 
 SHADES = 10
@@ -13,6 +15,11 @@ MOST_CONFUSED = 5
 MAX_IMPORTANCES = 12
 LEAST_IMPORTANCE = 0.005
 MAX_MISTAKEN_ROWS = 12
+WITHOUT_A_MODEL = {
+    "model": _("This model"),
+    "memory": _("The translation of the most similar training text"),
+    "copy": _("The text itself, untranslated"),
+}
 FACTS = (
     "architecture",
     "parameters",
@@ -83,6 +90,28 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What translates, and its figures as they are shown."""
+
+    name: str
+    bleu: str
+    chrf: str
+    is_model: bool
+
+
+@dataclass(frozen=True)
+class Translated:
+    """How good translations are beside ways to do without a model, on `pairs` of the `of` held-out pairs. `samples` are
+    {"source", "reference", "machine", "score", "chrf"}, and `signatures` what others need to measure alike."""
+
+    rows: list[Compared]
+    pairs: int
+    of: int
+    signatures: Mapping[str, str]
+    samples: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Results:
     """`judged_on` is the split that `confusion` counts: test, or val where there is no test split."""
 
@@ -94,6 +123,7 @@ class Results:
     mistakes: list[Mistake]
     importance: list[Share]
     leaderboard: Sequence[Mapping[str, Any]]
+    translation: Translated | None = None
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
@@ -109,7 +139,24 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         mistakes=_mistakes(result.get("mistakes", []), outputs, columns),
         importance=_shares(result.get("importance", [])),
         leaderboard=result.get("leaderboard", []),
+        translation=_translated(result),
     )
+
+
+def _translated(result: Mapping[str, Any]) -> Translated | None:
+    if not result.get("samples"):
+        return None
+    judged = result["judged"]
+    ours = {name: result["metrics"][judged["split"]][name] for name in ("bleu", "chrf")}
+    rows = [("model", ours), *((name, result["baselines"][name]) for name in ("memory", "copy"))]
+    return Translated(
+        rows=[Compared(str(WITHOUT_A_MODEL[name]), plain(values["bleu"]), plain(values["chrf"]), name == "model")
+              for name, values in rows],
+        pairs=judged["pairs"],
+        of=judged["of"],
+        signatures=result["signatures"],
+        samples=result["samples"],
+    )  # fmt: skip
 
 
 def _confusion(result: Mapping[str, Any]) -> Confusion | None:

@@ -23,6 +23,7 @@ STATUS_OF_CODE = {
     "invalid_request": 400,
     "image_too_large": 413,
     "too_many_rows": 413,
+    "text_too_long": 413,
     "too_many_texts": 413,
     "wrong_content_type": 415,
 }
