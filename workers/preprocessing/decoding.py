@@ -61,9 +61,7 @@ class Kind:
 
     @property
     def crashed(self) -> Decoded | Heard:
-        return self.answer(
-            code="decoder_crashed", reason=f"the {self.noun} made its decoder crash or run out of time"
-        )
+        return self.answer(code="decoder_crashed", reason=f"the {self.noun} made its decoder crash or run out of time")
 
 
 IMAGES = Kind("decoder.py", Decoded, "image")

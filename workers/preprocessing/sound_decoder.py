@@ -1,6 +1,6 @@
 """The child that decodes recordings made by strangers; it is asked and answers as decoder.py beside it.
 
-Modes: ``check`` gives what is known of a recording (`Heard` in decoding.py), ``picture`` a small spectrogram as PNG, and
+Modes: ``check`` gives what is known of a recording (`Heard` in decoding.py), ``picture`` a spectrogram as PNG, and
 ``excerpt`` its loudest seconds as WAV that every browser plays.
 """
 

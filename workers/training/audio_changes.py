@@ -45,9 +45,7 @@ class AudioAugmentation:
         frames, bands = sounds.shape[1:]
         times = _centres(frames, sounds) * torch.exp(speed * self.speed)[:, None] + 2 * self.shift * shift[:, None]
         places = _centres(bands, sounds) + 2 * self.pitch * pitch[:, None]
-        grid = torch.stack(
-            [places[:, None, :].expand(-1, frames, -1), times[:, :, None].expand(-1, -1, bands)], dim=-1
-        )
+        grid = torch.stack([places[:, None, :].expand(-1, frames, -1), times[:, :, None].expand(-1, -1, bands)], dim=-1)
         return F.grid_sample(sounds[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
 
     def _level(self, sounds: Tensor, drawn: Tensor, floor: Tensor) -> Tensor:
