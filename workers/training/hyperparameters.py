@@ -11,19 +11,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from workers.contract import (
-    IMAGE_CLASSIFICATION,
-    NETWORK_TASKS,
-    TABULAR_CLASSIFICATION,
-    TABULAR_REGRESSION,
-    TASKS,
-    TEXT_CLASSIFICATION,
-)
+from workers.contract import AUDIO_CLASSIFICATION, IMAGE_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION
+from workers.domains import CLASSIFICATION, NETWORKS, TABLE, TASKS, names
 
 IMAGES = (IMAGE_CLASSIFICATION,)
-TABLES = (TABULAR_CLASSIFICATION, TABULAR_REGRESSION)
+RECORDINGS = (AUDIO_CLASSIFICATION,)
+TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
-CLASSIFICATION = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TEXT_CLASSIFICATION)
 
 Value = float | int | str | bool
 
@@ -54,7 +48,7 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = tuple(TASKS)
     advanced: bool = False
 
     def check(self, value: Any) -> Value:
@@ -119,6 +113,11 @@ FIELDS: tuple[Field, ...] = (
         "model", "Model",
         "The network to train; auto picks one that fits, and vit_tiny, a transformer, needs some thousand images.",
         "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small", "vit_tiny"), tasks=IMAGES,
+    ),
+    Field(
+        "model", "Model",
+        "The network to train; auto is resnet_tiny, and resnet_small may be better where there are many recordings.",
+        "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small"), tasks=RECORDINGS,
     ),
     Field(
         "model", "Model",
@@ -204,7 +203,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS), advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *RECORDINGS), advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -240,6 +239,21 @@ FIELDS: tuple[Field, ...] = (
         "augmentation", "Augmentation",
         "Random changes to training images; strong also mirrors and erases parts.",
         "choice", "light", choices=("none", "light", "strong"), tasks=IMAGES,
+    ),
+    Field(
+        "augmentation", "Augmentation",
+        "Random changes to training recordings: time, speed, pitch, loudness, noise, and parts that are hidden.",
+        "choice", "light", choices=("none", "light", "strong"), tasks=RECORDINGS,
+    ),
+    Field(
+        "clip_seconds", "Seconds heard",
+        "How long the model listens, to the loudest part of a longer recording; 0 chooses it from the data.",
+        "float", 0.0, minimum=0.0, maximum=30.0, tasks=RECORDINGS,
+    ),
+    Field(
+        "sample_rate", "Sampling rate",
+        "Samples a second; half of it is the highest pitch that the model hears. auto chooses it from the data.",
+        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=RECORDINGS, advanced=True,
     ),
     Field(
         "image_size", "Image size",
@@ -309,7 +323,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "checkpoint_every", "Keep checkpoints",
         "Keep a checkpoint after every so many epochs (50 at most) beside the newest and the best; 0 keeps only those.",
-        "int", 0, minimum=0, maximum=10_000, tasks=NETWORK_TASKS, advanced=True,
+        "int", 0, minimum=0, maximum=10_000, tasks=NETWORKS, advanced=True,
     ),
     Field(
         "seed", "Seed",
@@ -329,14 +343,21 @@ class Preset:
     images: Mapping[str, Value] = field(default_factory=dict)
     tables: Mapping[str, Value] = field(default_factory=dict)
     texts: Mapping[str, Value] = field(default_factory=dict)
+    recordings: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
+        if task in RECORDINGS:
+            return self.recordings
         return self.images if task in IMAGES else self.texts if task in TEXTS else self.tables
 
 
 # What keeps models of texts, which have many weights for each text, from knowing these by heart.
 LEARNING_TEXTS = {
     "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "label_smoothing": 0.1, "ema_decay": 0.99,
+}  # fmt: skip
+
+LEARNING_RECORDINGS = {
+    "batch_size": 0, "learning_rate": 0.01, "label_smoothing": 0.05, "ema_decay": 0.99, "class_weights": "balanced",
 }  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
@@ -348,12 +369,14 @@ PRESETS: dict[str, Preset] = {
             tables={"model": "gradient_boosting", "folds": 1, "trees": 100, "tree_learning_rate": 0.15, "epochs": 10,
                     "early_stopping_patience": 5},
             texts=LEARNING_TEXTS | {"model": "hashed_ngrams", "epochs": 8},
+            recordings=LEARNING_RECORDINGS | {"epochs": 25},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
                     "ema_decay": 0.99},
             tables={"early_stopping_patience": 10},
             texts=LEARNING_TEXTS | {"epochs": 15},
+            recordings=LEARNING_RECORDINGS | {"epochs": 40},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -362,6 +385,7 @@ PRESETS: dict[str, Preset] = {
             tables={"model": "blend", "folds": 8, "trees": 1000, "tree_learning_rate": 0.04, "epochs": 60,
                     "early_stopping_patience": 15},
             texts=LEARNING_TEXTS | {"model": "blend", "epochs": 30, "embedding_size": 96, "learning_rate": 0.004},
+            recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
         ),
     )
 }  # fmt: skip
