@@ -42,7 +42,7 @@ def _spectrograms(predictor: AudioPredictor, tensor: Tensor) -> np.ndarray:
         got = f"{tensor.datatype} {list(tensor.array.shape)}"
         raise bad(f'The input "{tensor.name}" is {got}; this model takes {wanted}.')
     count, samples = tensor.array.shape
-    if not 1 <= count <= MAX_RECORDINGS or not 1 <= samples or count * samples > MAX_SAMPLES:
+    if not 1 <= count <= MAX_RECORDINGS or not samples >= 1 or count * samples > MAX_SAMPLES:
         raise bad(f"Between 1 and {MAX_RECORDINGS} recordings with together {MAX_SAMPLES:,} samples are answered.")
     if not np.isfinite(tensor.array).all():
         raise ProgramFailure("invalid_request", "Some samples are not finite numbers.", field=tensor.name)
