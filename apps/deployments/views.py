@@ -30,6 +30,7 @@ from apps.deployments.serving import measure, served_versions
 from apps.registry.figures import TASK_LABELS
 from apps.registry.models import ModelVersion
 from apps.resources.metering import metered
+from workers.domains import AUDIO, IMAGE
 
 SHOWN_REPLICAS = 8
 SHOWN_CHANGES = 8

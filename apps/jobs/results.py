@@ -63,7 +63,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """`picture` and `sound` are names among the job's outputs, "" for a row of a table or a text; `by` says how wrong it was."""
+    """`picture` and `sound` are names among the job's outputs, "" where there is none; `by` says how wrong it was."""
 
     said: str
     truth: str
@@ -98,8 +98,8 @@ class Results:
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
-    """`result` is what a training wrote. Pictures and recordings that are not among `outputs` are left out; `columns` is the order in
-    which a table's rows are shown."""
+    """`result` is what a training wrote. Pictures and recordings that are not among `outputs` are left out; `columns`
+    is the order in which a table's rows are shown."""
     metrics = result.get("metrics", {})
     return Results(
         test=figures(metrics.get("test")),

@@ -18,8 +18,8 @@ AUDIO_ENDINGS = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aif
 JSON_ENDINGS = {".jsonl", ".ndjson"}
 TABLE_ENDINGS = {".csv", ".tsv", ".tab"} | JSON_ENDINGS
 WHAT_TO_UPLOAD = (
-    "Upload a ZIP with one folder of images (PNG, JPEG, WEBP, BMP, GIF or TIFF) or of recordings (WAV, FLAC, MP3 or OGG) "
-    "per class, or tables or texts as CSV, TSV or JSON Lines."
+    "Upload a ZIP with one folder of images (PNG, JPEG, WEBP, BMP, GIF or TIFF) or of recordings (WAV, FLAC, MP3 or "
+    "OGG) per class, or tables or texts as CSV, TSV or JSON Lines."
 )
 
 

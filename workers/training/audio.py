@@ -100,8 +100,8 @@ def load_data(spec: TrainSpec, events: EventWriter, stop: Stop, rate: int = 0, l
     store = build_store(folder, source, rows, rate, length, partial(_report_loading, events, stop))
     splits = split_rows(rows, labels, settings["seed"])
     events.log(
-        f"{len(rows):,} recordings of {len(classes):,} classes, heard for {length / rate:g} seconds at {rate:,} samples "
-        f"a second: spectrograms of {store.shape[1]:,} x {store.shape[2]}."
+        f"{len(rows):,} recordings of {len(classes):,} classes, heard for {length / rate:g} seconds at {rate:,} "
+        f"samples a second: spectrograms of {store.shape[1]:,} x {store.shape[2]}."
     )
     return AudioData(source, rows, classes, labels, splits, store, rate, length)
 
