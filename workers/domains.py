@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.contract import (
+    AUDIO_CLASSIFICATION,
     ENSEMBLE,
     FUSION_METHODS,
     IMAGE_CLASSIFICATION,
+    KIND_AUDIO,
     KIND_IMAGES,
     KIND_TABLE,
     TABULAR_CLASSIFICATION,
@@ -22,7 +24,7 @@ from workers.contract import (
     TRANSLATION,
 )
 
-IMAGE, TABLE, TEXT = "image", "table", "text"  # what a model is asked with
+AUDIO, IMAGE, TABLE, TEXT = "audio", "image", "table", "text"  # what a model is asked with
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,16 @@ TASKS = {
             questions="workers.inference.questions.translations",
             is_network=True,
             is_classification=False,
+        ),
+        Task(
+            AUDIO_CLASSIFICATION,
+            data=KIND_AUDIO,
+            asks=AUDIO,
+            trainer="workers.training.audio",
+            predictor="workers.inference.audio_predictor:AudioPredictor",
+            questions="workers.inference.questions.audio",
+            samples="workers.compression.samples:load_images",
+            subject="workers.training.audio_subject",
         ),
     )
 }

@@ -12,5 +12,6 @@ urlpatterns = [
     path("data/<int:pk>/delete/", views.delete_dataset, name="delete"),
     path("data/<int:pk>/versions/<int:number>/accept/", views.accept_version, name="accept"),
     path("data/<int:pk>/versions/<int:number>/thumbs/<slug:sha256>/", views.thumbnail, name="thumbnail"),
+    path("data/<int:pk>/versions/<int:number>/sounds/<slug:sha256>/", views.sound, name="sound"),
     path("data/<int:pk>/versions/<int:number>/download/<str:name>/", views.download, name="download"),
 ]

@@ -26,19 +26,21 @@ from apps.deployments.services import state_of
 from apps.registry.models import ModelVersion
 from apps.resources.metering import METER, PREDICTION, check_egress
 from workers.contract import (
+    AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
 )
-from workers.domains import IMAGE, TABLE, TASKS, TEXT
+from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT
 from workers.inference.framing import JSON, RAW, SAMPLE, Frame, Question
 
 TOP_K = 5
 RATE = 30
 INVITATIONS = {
     IMAGE_CLASSIFICATION: gettext_lazy("Give it an image, and it says what it shows."),
+    AUDIO_CLASSIFICATION: gettext_lazy("Let it hear something, and it says what it is."),
     TEXT_CLASSIFICATION: gettext_lazy("Write something, and it says what it is about."),
     TRANSLATION: gettext_lazy("Write something, and it says it in the other language."),
     TABULAR_CLASSIFICATION: gettext_lazy("Fill in a row, and it says which class it is."),
@@ -49,7 +51,15 @@ TEXT_RATE = 120  # a text is asked about again whenever its writer rests
 RATE_SECONDS = 60
 FORM_OVERHEAD_BYTES = 64 * 1024
 PREVIEW_BYTES = 4 * 2**20
-SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
+EXAMPLE_PREFIX = "example-"
+PICTURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
+SOUNDS = {
+    b"RIFF": "audio/wav",
+    b"fLaC": "audio/flac",
+    b"OggS": "audio/ogg",
+    b"ID3": "audio/mpeg",
+    b"\xff": "audio/mpeg",
+}
 
 
 @login_not_required
@@ -134,34 +144,76 @@ def limit_rate(request: HttpRequest, most: int) -> None:
         raise TooManyRequests(message, retry_after_seconds=RATE_SECONDS)
 
 
-# Pictures
+# Pictures and recordings
 
 
 def _prepare_image(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     """The sample picture, shown on its button."""
+    return _sample(deployment, PICTURES)
+
+
+def _prepare_audio(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """Examples come out of the team's data, so only the team hears them."""
+    examples = sample_recordings(deployment.version) if _is_member(request, deployment) else []
+    return _sample(deployment, SOUNDS) | {"examples": examples}
+
+
+def _sample(deployment: Deployment, kinds: dict[bytes, str]) -> dict[str, Any]:
     artifact = deployment.version.artifacts.filter(name=deployment.version.meta.get("sample")).first()
     if artifact is None or artifact.size_bytes > PREVIEW_BYTES:
         return {}
     with open_blob(artifact.sha256) as file:
-        return {"sample_uri": data_uri(file.read())}
+        return {"sample_uri": data_uri(file.read(), kinds)}
 
 
 def _predict_image(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    return _predict_file(request, deployment, PICTURES, _("Choose an image first."))
+
+
+def _predict_audio(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    if "example" in request.POST:
+        return _predict_example(request, deployment)
+    return _predict_file(request, deployment, SOUNDS, _("Record something, or choose a file first."))
+
+
+def _predict_file(
+    request: HttpRequest, deployment: Deployment, kinds: dict[bytes, str], missing: str
+) -> dict[str, Any]:  # fmt: skip
+    """`missing` says what to do where no file was sent."""
     limit = settings.LEPTON_MAX_PREDICT_BYTES
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit + FORM_OVERHEAD_BYTES:
-        raise TooLarge(_("The image is larger than %(n)d MB. Choose a smaller one.") % {"n": limit // 10**6})
+        raise TooLarge(_("The file is larger than %(n)d MB. Choose a smaller one.") % {"n": limit // 10**6})
     if "sample" in request.POST:
         return _outcome(deployment, Question(SAMPLE, top_k=TOP_K)) | {"is_sample": True}
     file = request.FILES.get("file")
     if file is None:
-        raise Unprocessable(_("Choose an image first."), code="missing_file", field="file")
+        raise Unprocessable(missing, code="missing_file", field="file")
     body = file.read()
-    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body)}
+    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, kinds)}
 
 
-def data_uri(body: bytes) -> str:
-    """The picture for the page that is shown without JavaScript; empty where browsers do not show its kind."""
-    kind = next((kind for head, kind in SIGNATURES.items() if body.startswith(head)), "")
+def _predict_example(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """One of the held-out recordings that the model came with."""
+    name = request.POST["example"]
+    known = sample_recordings(deployment.version) if _is_member(request, deployment) else []
+    example = next((item for item in known if item["file"] == name), None)
+    if example is None:
+        raise Unprocessable(_("There is no such example."), code="unknown_example", field="example")
+    with open_blob(example["sha256"]) as file:
+        body = file.read()
+    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, SOUNDS), "example": example}
+
+
+def sample_recordings(version: ModelVersion) -> list[dict[str, str]]:
+    """{"file", "label", "sha256"} of the examples that the version has; what is made of a model may lack them."""
+    stored = dict(version.artifacts.filter(name__startswith=EXAMPLE_PREFIX).values_list("name", "sha256"))
+    listed = version.meta.get("input", {}).get("examples", [])
+    return [{**item, "sha256": stored[item["file"]]} for item in listed if item["file"] in stored]
+
+
+def data_uri(body: bytes, kinds: dict[bytes, str]) -> str:
+    """A picture or a sound for a page, by its first bytes; empty where browsers do not show its kind."""
+    kind = next((kind for head, kind in kinds.items() if body.startswith(head)), "")
     if not kind or len(body) > PREVIEW_BYTES:
         return ""
     return f"data:{kind};base64,{base64.b64encode(body).decode()}"
@@ -238,14 +290,26 @@ def _predict_chat(request: HttpRequest, deployment: Deployment) -> dict[str, Any
 
 # All
 
-PREPARE = {IMAGE: _prepare_image, TABLE: _prepare_row, TEXT: _prepare_text, CHAT: _prepare_chat}
-PREDICT = {IMAGE: _predict_image, TABLE: _predict_row, TEXT: _predict_text, CHAT: _predict_chat}
+PREPARE = {
+    AUDIO: _prepare_audio,
+    IMAGE: _prepare_image,
+    TABLE: _prepare_row,
+    TEXT: _prepare_text,
+    CHAT: _prepare_chat,
+}
+PREDICT = {
+    AUDIO: _predict_audio,
+    IMAGE: _predict_image,
+    TABLE: _predict_row,
+    TEXT: _predict_text,
+    CHAT: _predict_chat,
+}
 
 
 def sample_input(version: ModelVersion) -> Any:
-    """What the snippets send: a row, a text, or the name of the file with the sample picture."""
+    """What the snippets send: a row, a text, or the name of the file with the sample picture or recording."""
     match input_kind(version):
-        case "image":
+        case "audio" | "image":
             return str(version.meta.get("sample") or "")
         case "text":
             return next(iter(sample_texts(version)), "")

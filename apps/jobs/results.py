@@ -70,7 +70,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """`picture` is a name among the job's outputs, "" for a row of a table or a text; `by` says how wrong it was."""
+    """`picture` and `sound` are names among the job's outputs, "" where there is none; `by` says how wrong it was."""
 
     said: str
     truth: str
@@ -78,6 +78,7 @@ class Mistake:
     picture: str = ""
     row: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
+    sound: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,8 @@ class Results:
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
-    """`result` is what a training wrote. Pictures that are not among `outputs` are left out; `columns` is the order in
-    which a table's rows are shown."""
+    """`result` is what a training wrote. Pictures and recordings that are not among `outputs` are left out; `columns`
+    is the order in which a table's rows are shown."""
     metrics = result.get("metrics", {})
     return Results(
         test=figures(metrics.get("test")),
@@ -169,9 +170,10 @@ def _confusion(result: Mapping[str, Any]) -> Confusion | None:
 
 def _mistakes(found: Sequence[Mapping[str, Any]], outputs: Mapping[str, Any], columns: Sequence[str]) -> list[Mistake]:
     pictures = [_mistake(item, {}) for item in found if item.get("image") in outputs]
+    sounds = [_mistake(item, {}) for item in found if item.get("audio") in outputs]
     rows = [_mistake(item, _in_order(item["row"], columns)) for item in found if "row" in item]
     texts = [_mistake(item, {}) for item in found if "text" in item]
-    return pictures or texts[:MAX_MISTAKEN_ROWS] or rows[:MAX_MISTAKEN_ROWS]
+    return pictures or sounds or texts[:MAX_MISTAKEN_ROWS] or rows[:MAX_MISTAKEN_ROWS]
 
 
 def _in_order(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
@@ -185,7 +187,8 @@ def _mistake(item: Mapping[str, Any], row: Mapping[str, Any]) -> Mistake:
         off = f"{'+' if item['error'] > 0 else '−'}{plain(abs(item['error']))}"
         return Mistake(plain(item["predicted"]), plain(item["true"]), off, row=row)
     by = f"{item['probability'] * 100:.0f} %"
-    return Mistake(str(item["predicted"]), str(item["true"]), by, item.get("image", ""), row, item.get("text", ""))
+    shown = {"picture": item.get("image", ""), "text": item.get("text", ""), "sound": item.get("audio", "")}
+    return Mistake(str(item["predicted"]), str(item["true"]), by, row=row, **shown)
 
 
 def _shares(importance: Sequence[Mapping[str, Any]]) -> list[Share]:

@@ -13,7 +13,7 @@ from django.conf import settings
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
 from workers.contract import TRANSLATION
-from workers.domains import IMAGE, TABLE, TASKS, TEXT
+from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT
 
 FILE_MODE = 0o644 << 16
 PROGRAM = "predict.py"
@@ -50,6 +50,11 @@ KINDS = {
     ),
     IMAGE: Kind(
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
+    ),
+    AUDIO: Kind(
+        ("workers/audio.py", "workers/inference/audio_predictor.py"),
+        "numpy scipy soundfile onnxruntime",
+        "recording.wav",
     ),
     TEXT: Kind(("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"),
     TRANSLATION: Kind(
@@ -160,6 +165,9 @@ def _input_lines(meta: dict, task: str) -> list[str]:
         colour = "grey" if asked.get("channels") == 1 else "colour"
         size = f"{asked.get('width')} x {asked.get('height')} pixels, {colour}"
         lines = [f"A picture of any size (PNG, JPEG, WebP, BMP, GIF, TIFF), which is scaled to {size}."]
+    elif kind == AUDIO:
+        seconds = asked["length"] / asked["rate"]
+        lines = [f"A recording (WAV, FLAC, MP3, OGG, AIFF), of whose loudest {seconds:g} seconds it hears."]
     elif kind == TEXT:
         lines = [f"Texts, one on each line of a .txt file, or a CSV file with the column `{asked.get('column')}`."]
     else:

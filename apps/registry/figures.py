@@ -7,6 +7,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from workers.contract import (
+    AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
@@ -37,6 +38,7 @@ TASK_LABELS = {
     TABULAR_REGRESSION: _("Table regression"),
     TEXT_CLASSIFICATION: _("Text classification"),
     TRANSLATION: _("Translation"),
+    AUDIO_CLASSIFICATION: _("Audio classification"),
 }
 FILE_PURPOSES = {
     "model.safetensors": _("weights"),
@@ -51,6 +53,7 @@ FILE_PURPOSES = {
     "meta.json": _("input, classes and settings"),
     "heldout.safetensors": _("answers to rows it was not trained on, by which fusions are judged"),
     "sample.png": _("an input to try it with"),
+    "sample.wav": _("an input to try it with"),
     "sample.json": _("an input to try it with"),
 }
 DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}

@@ -11,10 +11,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION, TRANSLATION
+from workers.contract import (
+    AUDIO_CLASSIFICATION,
+    IMAGE_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+    TRANSLATION,
+)
 from workers.domains import CLASSIFICATION, NETWORKS, TABLE, TASKS, names
 
 IMAGES = (IMAGE_CLASSIFICATION,)
+RECORDINGS = (AUDIO_CLASSIFICATION,)
 TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
 PAIRS = (TRANSLATION,)
@@ -117,6 +124,11 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "model", "Model",
+        "The network to train; auto is resnet_tiny, and resnet_small may be better where there are many recordings.",
+        "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small"), tasks=RECORDINGS,
+    ),
+    Field(
+        "model", "Model",
         "The kind of model; auto trains what does best on the validation rows.",
         "choice", "auto", choices=("auto", "gradient_boosting", "linear", "mlp", "blend"), tasks=TABLES,
     ),
@@ -214,7 +226,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS), advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS, *RECORDINGS), advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -250,6 +262,21 @@ FIELDS: tuple[Field, ...] = (
         "augmentation", "Augmentation",
         "Random changes to training images; strong also mirrors and erases parts.",
         "choice", "light", choices=("none", "light", "strong"), tasks=IMAGES,
+    ),
+    Field(
+        "augmentation", "Augmentation",
+        "Random changes to training recordings: time, speed, pitch, loudness, noise, and parts that are hidden.",
+        "choice", "light", choices=("none", "light", "strong"), tasks=RECORDINGS,
+    ),
+    Field(
+        "clip_seconds", "Seconds heard",
+        "How long the model listens, to the loudest part of a longer recording; 0 chooses it from the data.",
+        "float", 0.0, minimum=0.0, maximum=30.0, tasks=RECORDINGS,
+    ),
+    Field(
+        "sample_rate", "Sampling rate",
+        "Samples a second; half of it is the highest pitch that the model hears. auto chooses it from the data.",
+        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=RECORDINGS, advanced=True,
     ),
     Field(
         "image_size", "Image size",
@@ -365,9 +392,10 @@ class Preset:
     tables: Mapping[str, Value] = field(default_factory=dict)
     texts: Mapping[str, Value] = field(default_factory=dict)
     pairs: Mapping[str, Value] = field(default_factory=dict)
+    recordings: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
-        kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs}
+        kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings}
         return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
@@ -377,6 +405,10 @@ LEARNING_TEXTS = {
 }  # fmt: skip
 LEARNING_PAIRS = {
     "learning_rate": 0.002, "warmup_ratio": 0.1, "dropout": 0.2, "label_smoothing": 0.1, "ema_decay": 0.995,
+}  # fmt: skip
+
+LEARNING_RECORDINGS = {
+    "batch_size": 0, "learning_rate": 0.01, "label_smoothing": 0.05, "ema_decay": 0.99, "class_weights": "balanced",
 }  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
@@ -389,6 +421,7 @@ PRESETS: dict[str, Preset] = {
                     "early_stopping_patience": 5},
             texts=LEARNING_TEXTS | {"model": "hashed_ngrams", "epochs": 8},
             pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
+            recordings=LEARNING_RECORDINGS | {"epochs": 25},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
@@ -396,6 +429,7 @@ PRESETS: dict[str, Preset] = {
             tables={"early_stopping_patience": 10},
             texts=LEARNING_TEXTS | {"epochs": 15},
             pairs=LEARNING_PAIRS | {"epochs": 15},
+            recordings=LEARNING_RECORDINGS | {"epochs": 40},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -405,6 +439,7 @@ PRESETS: dict[str, Preset] = {
                     "early_stopping_patience": 15},
             texts=LEARNING_TEXTS | {"model": "blend", "epochs": 30, "embedding_size": 96, "learning_rate": 0.004},
             pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
+            recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
         ),
     )
 }  # fmt: skip
