@@ -1,7 +1,7 @@
 """How a deployment's demo page looks where it is not the usual one for the task.
 
 ``chat``, for texts sorted into classes: a talk, in which each class has an answer, and a message of which the model is
-less sure than `unsure_below` gets the answer `unknown`.
+less sure than `unsure_below` gets the answer `unknown`. Every page may have a `notice`, which stands above everything.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ CHAT_SETTINGS = ("answers", "greeting", "unknown", "unsure_below")
 
 def check_page(task: str, page: str, settings: Mapping[str, Any]) -> None:
     """Raises Unprocessable with `field` page or page_settings."""
-    if not page:
-        return
-    if PAGES.get(page) != task:
+    if page and PAGES.get(page) != task:
         known = ", ".join(name for name, wanted in PAGES.items() if wanted == task) or _("none")
         message = _('There is no page "%(page)s" for this task. There are: %(known)s.')
         raise _bad(message % {"page": page, "known": known}, "unknown_page", "page")
-    if unknown := set(settings) - set(CHAT_SETTINGS):
-        message = _('A chat has no setting "%(name)s". It has: %(known)s.')
-        raise _bad(message % {"name": min(unknown), "known": ", ".join(CHAT_SETTINGS)})
+    known = ("notice", *CHAT_SETTINGS) if page == CHAT else ("notice",)
+    if unknown := set(settings) - set(known):
+        message = _('This page has no setting "%(name)s". It has: %(known)s.')
+        raise _bad(message % {"name": min(unknown), "known": ", ".join(known)})
     answers, unsure = settings.get("answers", {}), settings.get("unsure_below", UNSURE_BELOW)
-    texts = [settings.get("greeting", ""), settings.get("unknown", ""), *_values(answers)]
+    texts = [settings.get("notice", ""), settings.get("greeting", ""), settings.get("unknown", ""), *_values(answers)]
     if not all(isinstance(text, str) and len(text) <= MAX_ANSWER_LENGTH for text in texts):
         raise _bad(_("Each answer is a text of at most %(n)d letters.") % {"n": MAX_ANSWER_LENGTH})
     if isinstance(unsure, bool) or not isinstance(unsure, int | float) or not 0 <= unsure <= 1:

@@ -91,8 +91,8 @@ def change_deployment(
     """
     row = locked(deployment)
     if page is not None or page_settings is not None:
-        wanted = row.page if page is None else page
-        check_page(row.version.model.task, wanted, row.page_settings if page_settings is None else page_settings)
+        page_settings = row.page_settings if page_settings is None else page_settings
+        check_page(row.version.model.task, row.page if page is None else page, page_settings)
     asked = {
         "page": page,
         "page_settings": page_settings,

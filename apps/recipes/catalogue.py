@@ -16,11 +16,11 @@ from typing import Any
 from django.conf import settings
 
 from apps.core.errors import NotFound, Unprocessable
+from apps.deployments.pages import check_page
 from workers.domains import TASKS
 from workers.training.hyperparameters import HyperparameterError, resolve
 
 RECIPE_FILE = "recipe.toml"
-PAGES = ("", "chat")
 EXAMPLE = re.compile(r"[a-z_]+\.(zip|csv|jsonl)")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -49,6 +49,11 @@ class Recipe:
     settings: Mapping[str, Any] = field(default_factory=dict)
     page: str = ""
     page_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def all_page_settings(self) -> dict[str, Any]:
+        """With the notice, which then stands on the demo page too."""
+        return {**self.page_settings, **({"notice": self.notice} if self.notice else {})}
 
 
 def all_recipes() -> list[Recipe]:
@@ -120,9 +125,8 @@ def _check(recipe: Recipe) -> None:
         raise ValueError(f"{recipe.example!r} is no example; one is named like digits.zip")
     if recipe.file and (Path(recipe.file).name != recipe.file or not (recipe.folder / recipe.file).is_file()):
         raise ValueError(f"its folder has no file {recipe.file!r}")
-    if recipe.page not in PAGES:
-        raise ValueError(f"there is no page {recipe.page!r}; choose {' or '.join(filter(None, PAGES))}, or none")
     try:
         resolve(recipe.task, recipe.preset, recipe.settings)
-    except HyperparameterError as error:
-        raise ValueError(error.message.rstrip(".")) from error
+        check_page(recipe.task, recipe.page, recipe.all_page_settings)
+    except (HyperparameterError, Unprocessable) as error:
+        raise ValueError(str(error.message).rstrip(".")) from error

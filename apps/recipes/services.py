@@ -161,7 +161,7 @@ def _deploy(run: RecipeRun, recipe: Recipe) -> Deployment:
     if found := earlier.exclude(pk=run.pk).order_by("-pk").first():
         return change_deployment(deployment=found.deployment, user=run.created_by, version=version)
     return deploy_version(
-        team=run.team, user=run.created_by, version=version, page=recipe.page, page_settings=dict(recipe.page_settings)
+        team=run.team, user=run.created_by, version=version, page=recipe.page, page_settings=recipe.all_page_settings
     )
 
 

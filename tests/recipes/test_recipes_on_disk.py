@@ -73,7 +73,7 @@ def test_the_sites_own_counts_before_one_that_came_along(own):
         ('file = "messages.csv"', 'file = "../secret.csv"', "has no file"),
         ('file = "messages.csv"', 'file = "other.csv"', "has no file"),
         ('file = "messages.csv"', 'example = "/etc/passwd"', "is no example"),
-        ('kind = "chat"', 'kind = "radio"', "no page 'radio'"),
+        ('kind = "chat"', 'kind = "radio"', 'no page "radio"'),
         ('preset = "balanced"', 'preset = "balanced"\nsettings = {epochs = -1}', "epochs"),
         ('preset = "balanced"', "preset = balanced", "recipe.toml|Invalid value"),
         ('title = "Smart customer service"\n', "", "it lacks 'title'"),
