@@ -34,6 +34,7 @@ IMAGE_CLASSIFICATION = "image_classification"
 TABULAR_CLASSIFICATION = "tabular_classification"
 TABULAR_REGRESSION = "tabular_regression"
 TEXT_CLASSIFICATION = "text_classification"
+RECOMMENDATION = "recommendation"
 
 KIND_IMAGES = "image_folder"
 KIND_TABLE = "table"

@@ -16,12 +16,13 @@ from workers.contract import (
     IMAGE_CLASSIFICATION,
     KIND_IMAGES,
     KIND_TABLE,
+    RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
 )
 
-IMAGE, TABLE, TEXT = "image", "table", "text"  # what a model is asked with
+IMAGE, TABLE, TEXT, USER = "image", "table", "text", "user"  # what a model is asked with
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,15 @@ TASKS = {
             questions="workers.inference.questions.texts",
             samples="workers.compression.samples:load_texts",
             subject="workers.training.text_subject",
+        ),
+        Task(
+            RECOMMENDATION,
+            data=KIND_TABLE,
+            asks=USER,
+            trainer="workers.training.recommendation",
+            predictor="workers.inference.recommendation_predictor:RecommendationPredictor",
+            questions="workers.inference.questions.recommendations",
+            is_classification=False,
         ),
     )
 }

@@ -20,7 +20,9 @@ NO_COLUMN = "-"  # as a setting: the table has such a column, and it is not to b
 FEWEST_TO_SPLIT = 3  # of a user's items: one each for training, validation and test
 
 ID = r"( ?(id|key|number|no|code|uuid))?"
-PEOPLE = "user|customer|member|visitor|client|buyer|shopper|reader|listener|viewer|reviewer|account|person|player|profile"
+PEOPLE = (
+    "user|customer|member|visitor|client|buyer|shopper|reader|listener|viewer|reviewer|account|person|player|profile"
+)
 THINGS = (
     "item|product|movie|film|book|song|track|artist|album|article|recipe|restaurant|hotel|game|anime|video|show|series"
     "|course|business|podcast|app|listing|offer|content|document|page|joke|paper"
@@ -29,8 +31,8 @@ USER = re.compile(rf"({PEOPLE}){ID}")
 ITEM = re.compile(rf"({THINGS}){ID}|sku|asin|isbn|ean")
 RATING = re.compile(r"(\w+ )?ratings?|score|stars?|star rating|overall|grade|vote|preference")
 TIME = re.compile(
-    r"time ?stamp|time|date( time)?|datetime|ts|(event|rating|review|unix|unix review|created|rated|viewed|bought|listened"
-    r"|purchase|order) ?(time|date|at|timestamp)"
+    r"time ?stamp|time|date( time)?|datetime|ts|(event|rating|review|unix|unix review|created|rated|viewed|bought"
+    r"|listened|purchase|order) ?(time|date|at|timestamp)"
 )
 NAME = re.compile(rf"title|name|({THINGS}) ?(title|name|label)")
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -104,14 +106,16 @@ def _seconds(value: str, forms: Sequence[str]) -> float | None:
 def number_values(values: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """int64 [N], which of the different values each is, and those values in the order in which they come."""
     places: dict[str, int] = {}
-    numbers = np.fromiter((places.setdefault(value, len(places)) for value in values), dtype=np.int64, count=len(values))
+    numbers = np.fromiter(
+        (places.setdefault(value, len(places)) for value in values), dtype=np.int64, count=len(values)
+    )
     return numbers, list(places)
 
 
 def split_interactions(
     users: Sequence[str], items: Sequence[str], moments: np.ndarray | None, shares: Mapping[str, float], seed: int
 ) -> np.ndarray:
-    """"train" or one of `shares` (val, test: the part of each user's items) for every row, [N].
+    """ "train" or one of `shares` (val, test: the part of each user's items) for every row, [N].
 
     The last items of each user are for the test and those before them for validation, by the time of their first row;
     without `moments` [N] they are drawn at random. All rows of one user and one item are on one side. Users of fewer

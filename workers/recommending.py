@@ -12,17 +12,16 @@ Embarrassingly Shallow Autoencoders for Sparse Data, 2019), of which the largest
 
 `Ratings` is matrix factorisation with biases (Koren, Bell, Volinsky: Matrix Factorization Techniques for Recommender
 Systems, 2009): a rating is mean + b_i + b_u + x·q_i. For a user, b_u and x minimise the squared errors over the history
-plus l (n |x|² + b_u²), with n the length of the history.
+plus l n |x|² + m b_u², with n the length of the history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-Arrays = Mapping[str, np.ndarray]
+BIAS_REGULARIZATION = 5.0  # m
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,9 @@ class Popularity:
 
 @dataclass(frozen=True)
 class Factors:
-    """`items` float32 [items, f]; `unobserved` is a, `regularization` l as it is for one interaction: for a history of
-    n items l is multiplied by n + a · (number of items), which Rendle et al. (Revisiting the Performance of iALS on Item
-    Recommendation Benchmarks, 2021) found to be what makes implicit factorisation good."""
+    """`items` float32 [items, f] and `gram` YᵀY; `unobserved` is a. l is `regularization` times n + a · (number of items)
+    for a history of n, which Rendle et al. (Revisiting the Performance of iALS on Item Recommendation Benchmarks, 2021)
+    found to be what makes implicit factorisation good."""
 
     items: np.ndarray
     gram: np.ndarray
@@ -83,7 +82,6 @@ class Ratings:
     biases: np.ndarray
     items: np.ndarray
     regularization: float
-    bias_regularization: float
     lowest: float
     highest: float
 
@@ -91,7 +89,7 @@ class Ratings:
         """The rating that is expected of every item, float32 [items], for a history of item numbers and ratings."""
         width = self.items.shape[1]
         taken = np.concatenate([self.items[items].astype(np.float64), np.ones((len(items), 1))], axis=1)
-        pull = np.append(np.full(width, self.regularization * max(1, len(items))), self.bias_regularization)
+        pull = np.append(np.full(width, self.regularization * max(1, len(items))), BIAS_REGULARIZATION)
         left = values - self.mean - self.biases[items]
         solved = np.linalg.solve(taken.T @ taken + np.diag(pull), taken.T @ left)
         found = self.mean + self.biases + self.items @ solved[:width] + solved[width]

@@ -12,6 +12,7 @@ from typing import Any
 
 from workers.contract import (
     KIND_TABLE,
+    RECOMMENDATION,
     SPLITS,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
@@ -20,8 +21,17 @@ from workers.contract import (
     PrepareSpec,
     ProgramFailure,
 )
+from workers.interactions import Roles
 from workers.preprocessing.columns import MISSING_VALUES, Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
+from workers.preprocessing.interactions import (
+    Interactions,
+    describe_interactions,
+    read_interactions,
+    split_by_user,
+    suggest_roles,
+    warn_of_interactions,
+)
 from workers.preprocessing.json_lines import JsonRows, open_json_lines
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.report import BadItems, Progress, Warnings, describe, write_json
@@ -63,29 +73,53 @@ def prepare_table(
     bad, warnings = BadItems(limits.max_bad_listed), Warnings()
     parts = open_parts(sources, scratch, limits)
     header = parts[0].table.header
-    target = choose_target(header, spec.target)
+    roles = find_interactions(parts[0], spec.target, limits)
+    target = roles.rating or roles.item if roles else choose_target(header, spec.target)
     progress = Progress(events, sum(part.table.path.stat().st_size for part in parts))
     gathered = gather(parts, header.index(target), output / "data.csv", limits, bad, progress)
     if not gathered.keys:
         raise no_rows(target, bad)
     column = gathered.columns[header.index(target)]
-    task = guess_task(column)
-    check_target(column, task, is_guess=spec.target is None, limits=limits)
+    task = RECOMMENDATION if roles else guess_task(column)
+    if not roles:
+        check_target(column, task, is_guess=spec.target is None, limits=limits)
     texts = find_texts(gathered, target, task, output / "data.csv")
-    splits = split_rows(gathered, task, texts, spec, warnings)
+    taken = read_interactions(output / "data.csv", roles) if roles else None
+    if taken:
+        splits = split_taken(taken, gathered, spec, warnings)
+    else:
+        splits = split_rows(gathered, task, texts, spec, warnings)
     warn_of_columns(gathered.columns, warnings)
     task = TEXT_CLASSIFICATION if texts else task
     described = [each.describe(limits.preview_chars) for each in gathered.columns]
     index = {"rows": len(gathered.keys), "columns": described, "target": target, "task": task, "split": splits.splits}
-    write_json(output / "index.json", index | {"text_column": texts.column if texts else None})
+    index |= {"text_column": texts.column if texts else None, "split_source": splits.source}
+    write_json(output / "index.json", index | {"interactions": roles.to_dict() if roles else None})
     return build_report(gathered, splits, described, bad, warnings) | {
         "task": task,
         "target": target,
         "text": describe_texts(texts) if texts else None,
+        "interactions": describe_interactions(taken) if taken else None,
         "ignored": sources.ignored,
-        "classes": [] if task == TABULAR_REGRESSION else count_classes(gathered.targets, splits.splits),
+        "classes": []
+        if task in (TABULAR_REGRESSION, RECOMMENDATION)
+        else count_classes(gathered.targets, splits.splits),
         "data_bytes": (output / "data.csv").stat().st_size,
     }
+
+
+def find_interactions(part: Part, wanted: str | None, limits: Limits) -> Roles | None:
+    """The columns of users and items, where the table is about who took what; what is bad is said in `gather`."""
+    rows = part.rows(limits, BadItems(limits.max_bad_listed))
+    return suggest_roles(part.table.header, wanted, (row for _line, row in rows))
+
+
+def split_taken(taken: Interactions, gathered: Gathered, spec: PrepareSpec, warnings: Warnings) -> Assignment:
+    """The last items of each user are for the test. Raises ProgramFailure."""
+    splits = split_by_user(taken, gathered.given, spec.split_fractions, spec.seed)
+    warn_of_split(None, gathered.given, splits, warnings, "rows")
+    warn_of_interactions(taken, splits.splits, warnings)
+    return splits
 
 
 def find_texts(gathered: Gathered, target: str, task: str, path: Path) -> Texts | None:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION
+from workers.contract import IMAGE_CLASSIFICATION, RECOMMENDATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION
 from workers.domains import CLASSIFICATION, NETWORKS, TABLE, TASKS, names
 
 IMAGES = (IMAGE_CLASSIFICATION,)
 TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
+RECOMMENDING = (RECOMMENDATION,)
+BY_STEPS = tuple(task for task in TASKS if task not in RECOMMENDING)  # of an optimizer; the others are solved
 
 Value = float | int | str | bool
 
@@ -47,7 +49,7 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = tuple(TASKS)
+    tasks: tuple[str, ...] = BY_STEPS
     advanced: bool = False
 
     def check(self, value: Any) -> Value:
@@ -129,6 +131,42 @@ FIELDS: tuple[Field, ...] = (
         "choice", "auto", choices=("auto", "hashed_ngrams", "text_gru", "text_transformer", "blend"), tasks=TEXTS,
     ),
     Field(
+        "user_column", "Users", "The column that says who.", "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "item_column", "Items", "The column that says what they took.", "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "rating_column", "Ratings",
+        "The column of numbers that say how much they liked it; without one each row is an event.",
+        "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "time_column", "Times",
+        "The column that says when: the last items of each user are then kept for the test, else some at random.",
+        "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "name_column", "Names of items",
+        "The column with what people call an item.",
+        "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "model", "Model",
+        "The kind of model that ranks items; auto trains several and keeps what does best on the validation items.",
+        "choice", "auto", choices=("auto", "factors", "item_weights", "popularity"), tasks=RECOMMENDING,
+    ),
+    Field(
+        "factors", "Factors",
+        "How many numbers stand for a user and for an item; more can tell more apart and take longer.",
+        "int", 64, minimum=2, maximum=512, tasks=RECOMMENDING,
+    ),
+    Field(
+        "regularization", "Regularisation",
+        "How strongly factors are pulled towards zero, against overfitting; 0 tries several strengths.",
+        "float", 0.0, minimum=0.0, maximum=10.0, tasks=RECOMMENDING,
+    ),
+    Field(
         "folds", "Folds",
         "How many models are averaged, each trained without another part of the rows; "
         "1 trains one and keeps the validation rows aside.",
@@ -137,7 +175,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "epochs", "Epochs",
         "How many times training goes through all training examples.",
-        "int", 30, minimum=1, maximum=10_000,
+        "int", 30, minimum=1, maximum=10_000, tasks=tuple(TASKS),
     ),
     Field(
         "batch_size", "Batch size",
@@ -207,7 +245,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "early_stopping_patience", "Early stopping",
         "Stop after this many epochs without a better validation score; 0 never stops early.",
-        "int", 0, minimum=0, maximum=10_000,
+        "int", 0, minimum=0, maximum=10_000, tasks=tuple(TASKS),
     ),
     Field(
         "ema_decay", "Weight averaging",
@@ -307,7 +345,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "seed", "Seed",
         "Fixes all random choices, so that the same seed and data give the same model.",
-        "int", 0, minimum=0, maximum=2**31 - 1, advanced=True,
+        "int", 0, minimum=0, maximum=2**31 - 1, tasks=tuple(TASKS), advanced=True,
     ),
 )  # fmt: skip
 
@@ -322,8 +360,11 @@ class Preset:
     images: Mapping[str, Value] = field(default_factory=dict)
     tables: Mapping[str, Value] = field(default_factory=dict)
     texts: Mapping[str, Value] = field(default_factory=dict)
+    recommending: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
+        if task in RECOMMENDING:
+            return self.recommending
         return self.images if task in IMAGES else self.texts if task in TEXTS else self.tables
 
 
@@ -341,12 +382,14 @@ PRESETS: dict[str, Preset] = {
             tables={"model": "gradient_boosting", "folds": 1, "trees": 100, "tree_learning_rate": 0.15, "epochs": 10,
                     "early_stopping_patience": 5},
             texts=LEARNING_TEXTS | {"model": "hashed_ngrams", "epochs": 8},
+            recommending={"epochs": 4, "factors": 32},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
                     "ema_decay": 0.99},
             tables={"early_stopping_patience": 10},
             texts=LEARNING_TEXTS | {"epochs": 15},
+            recommending={"epochs": 12, "early_stopping_patience": 3},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -355,6 +398,7 @@ PRESETS: dict[str, Preset] = {
             tables={"model": "blend", "folds": 8, "trees": 1000, "tree_learning_rate": 0.04, "epochs": 60,
                     "early_stopping_patience": 15},
             texts=LEARNING_TEXTS | {"model": "blend", "epochs": 30, "embedding_size": 96, "learning_rate": 0.004},
+            recommending={"epochs": 25, "factors": 128, "early_stopping_patience": 5},
         ),
     )
 }  # fmt: skip

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from workers.recommending import Factors, ItemWeights, Popularity, Ratings, Scorer
+from workers.recommending import BIAS_REGULARIZATION
 from workers.training.recommendation.data import Interactions
 from workers.training.recommendation.judging import ScoreUsers
 from workers.training.recommendation.least_squares import solve_parts
@@ -20,7 +20,6 @@ Arrays = dict[str, np.ndarray]
 START_DEVIATION = 0.1
 LARGEST_CATALOGUE = 6_000  # items, above which a matrix of items by items is too large
 KEPT_WEIGHTS = 256  # of each item
-BIAS_REGULARIZATION = 5.0
 
 
 class Candidate(Protocol):
@@ -35,10 +34,6 @@ class Candidate(Protocol):
 
     def score(self, arrays: Arrays, data: Interactions, known: np.ndarray) -> ScoreUsers:
         """Scores for users who took what stands in the rows `known`."""
-        ...
-
-    def scorer(self, arrays: Arrays) -> Scorer:
-        """The same for serving."""
         ...
 
 
@@ -63,9 +58,6 @@ class PopularityCandidate:
     def score(self, arrays: Arrays, data: Interactions, known: np.ndarray) -> ScoreUsers:
         counts = torch.from_numpy(arrays["counts"])
         return lambda users: counts.repeat(len(users), 1)
-
-    def scorer(self, arrays: Arrays) -> Popularity:
-        return Popularity(arrays["counts"])
 
 
 @dataclass(frozen=True)
@@ -110,10 +102,6 @@ class FactorsCandidate:
 
         return score
 
-    def scorer(self, arrays: Arrays) -> Factors:
-        items = arrays["items"].astype(np.float64)
-        return Factors(arrays["items"], items.T @ items, self.unobserved, self.regularization)
-
 
 @dataclass(frozen=True)
 class ItemWeightsCandidate:
@@ -136,9 +124,6 @@ class ItemWeightsCandidate:
     def score(self, arrays: Arrays, data: Interactions, known: np.ndarray) -> ScoreUsers:
         taken, weights = data.preferred(known), _dense_weights(arrays)
         return lambda users: taken.take(users).dense() @ weights
-
-    def scorer(self, arrays: Arrays) -> ItemWeights:
-        return ItemWeights(arrays["starts"], arrays["places"], arrays["weights"])
 
 
 def _gram(taken: Sparse) -> Tensor:
@@ -194,7 +179,9 @@ class RatingsCandidate:
             scale = np.array([mean, lowest, highest], dtype=np.float32)
             yield {"items": items.cpu().numpy(), "biases": biases.cpu().numpy(), "scale": scale}
 
-    def _solve(self, parts: list[Part], fixed: Tensor, biases: Tensor, mean: float, count: int) -> tuple[Tensor, Tensor]:
+    def _solve(
+        self, parts: list[Part], fixed: Tensor, biases: Tensor, mean: float, count: int
+    ) -> tuple[Tensor, Tensor]:
         """The vectors and the biases of one side from those of the other."""
         with_one = torch.cat([fixed, torch.ones(len(fixed), 1, device=fixed.device)], dim=1)
 
@@ -219,12 +206,6 @@ class RatingsCandidate:
             return (vectors @ items.T + biases + own[:, None] + mean).clamp(lowest, highest)
 
         return score
-
-    def scorer(self, arrays: Arrays) -> Ratings:
-        mean, lowest, highest = arrays["scale"].tolist()
-        return Ratings(
-            mean, arrays["biases"], arrays["items"], self.regularization, BIAS_REGULARIZATION, lowest, highest
-        )
 
 
 def _moved(taken: Sparse, device: str) -> list[Part]:

@@ -24,8 +24,8 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class Interactions:
-    """`users`, `items` and `values` [N]: a rating, or how many events; row numbers by split. `names` has a name for each
-    item, "" where there is none. An entry stands in one split only."""
+    """`users`, `items` and `values` [N]: a rating, or how many events; `splits` has entry numbers, each in one split
+    only. `names` has a name for each item, "" where there is none."""
 
     roles: Roles
     feedback: str
@@ -80,7 +80,9 @@ def read_interactions(spec: TrainSpec, events: EventWriter) -> Interactions:
     moments = read_moments(columns["time"]) if roles.time else None
     split = _settle_split(index, roles, columns, moments, spec.hyperparameters["seed"], events)
     ratings = _read_ratings(columns, roles, events)
-    known = np.flatnonzero([bool(user) and bool(item) for user, item in zip(columns["user"], columns["item"], strict=True)])
+    known = np.flatnonzero(
+        [bool(user) and bool(item) for user, item in zip(columns["user"], columns["item"], strict=True)]
+    )
     if ratings is not None:
         known = known[np.isfinite(ratings[known])]
     if left_out := len(columns["user"]) - len(known):
@@ -168,10 +170,22 @@ def _settle_split(
     is_same = all(checked.get(field) == getattr(roles, field) for field in ("user", "item", "time"))
     given = np.array(index["split"], dtype="<U5")
     if is_same or index.get("split_source") == "user":
-        return given
+        return given if "val" in given else _carve_validation(given, columns, moments, seed)
     how = f"by {roles.time}" if roles.time else "at random"
     events.log(f"The last or other items of each user are kept for the test, {how}: the check split other columns.")
     return split_interactions(columns["user"], columns["item"], moments, SPLIT_SHARES, seed)
+
+
+def _carve_validation(
+    given: np.ndarray, columns: Mapping[str, list[str]], moments: np.ndarray | None, seed: int
+) -> np.ndarray:
+    """Out of the training rows, where nobody has."""
+    rows = np.flatnonzero(given == "train")
+    users, items = ([columns[field][row] for row in rows] for field in ("user", "item"))
+    when = None if moments is None else moments[rows]
+    carved = given.copy()
+    carved[rows] = split_interactions(users, items, when, {"val": SPLIT_SHARES["val"]}, seed)
+    return carved
 
 
 def _read_ratings(columns: Mapping[str, list[str]], roles: Roles, events: EventWriter) -> np.ndarray | None:

@@ -16,8 +16,8 @@ def solve_parts(
     parts: Iterable[Part], fixed: Tensor, count: int, weigh: Weights, pull: Callable[[Tensor], Tensor],
     shared: Tensor | float = 0.0,
 ) -> Tensor:  # fmt: skip
-    """float32 [count, f]: for each row the x that minimises sum of w (t - x·fixed_c)² + xᵀ(shared + diag(pull)) x over its
-    entries, and 0 for rows without any.
+    """float32 [count, f]: for each row the x that minimises the sum over its entries of w (t - x·fixed_c)², plus
+    xᵀ(shared + diag(pull)) x; 0 for rows without entries.
 
     `weigh` gives w and t [b, L] of a part, `pull` the regularisation [b, f] for rows of these lengths [b], and `shared`
     [f, f] what all rows have in common.
