@@ -24,15 +24,23 @@ from apps.deployments.placing import with_replicas
 from apps.deployments.services import state_of
 from apps.registry.models import ModelVersion
 from apps.resources.metering import METER, PREDICTION, check_egress
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION
-from workers.domains import IMAGE, TABLE, TASKS, TEXT
+from workers.contract import (
+    IMAGE_CLASSIFICATION,
+    RECOMMENDATION,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+)
+from workers.domains import IMAGE, TABLE, TASKS, TEXT, USER
 from workers.inference.framing import JSON, RAW, SAMPLE, Frame, Question
 
 TOP_K = 5
+SHOWN_ITEMS, LIST_LENGTH = 24, 10  # things to choose from, and things that are recommended
 RATE = 30
 INVITATIONS = {
     IMAGE_CLASSIFICATION: gettext_lazy("Give it an image, and it says what it shows."),
     TEXT_CLASSIFICATION: gettext_lazy("Write something, and it says what it is about."),
+    RECOMMENDATION: gettext_lazy("Say what you like, and it says what you may like as well."),
     TABULAR_CLASSIFICATION: gettext_lazy("Fill in a row, and it says which class it is."),
     TABULAR_REGRESSION: gettext_lazy("Fill in a row, and it estimates the value."),
 }
@@ -208,19 +216,42 @@ def sample_texts(version: ModelVersion) -> list[str]:
     return version.meta.get("input", {}).get("examples", [])
 
 
+# Users
+
+
+def _prepare_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """What most people know, to choose from. Users come out of the team's data, so only the team sees them."""
+    facts = deployment.version.meta.get("input", {})
+    chosen = request.POST.getlist("items")
+    liked = [{**item, "is_chosen": item["item"] in chosen} for item in facts.get("popular", [])[:SHOWN_ITEMS]]
+    examples = facts.get("examples", []) if _is_member(request, deployment) else []
+    return {"liked": liked, "examples": examples, "user": request.POST.get("user", "")}
+
+
+def _predict_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """For the things that were ticked, or for one user: whose id a stranger has to know."""
+    user, items = request.POST.get("user", "").strip(), request.POST.getlist("items")[:SHOWN_ITEMS]
+    if not user and not items:
+        raise Unprocessable(_("Choose something you like first, or name a user."), code="nothing_chosen")
+    asked = {"user": user} if user else {"items": items}
+    return _outcome(deployment, Question(JSON, json.dumps({**asked, "k": LIST_LENGTH}).encode())) | {"asked": user}
+
+
 # All
 
-PREPARE = {IMAGE: _prepare_image, TABLE: _prepare_row, TEXT: _prepare_text}
-PREDICT = {IMAGE: _predict_image, TABLE: _predict_row, TEXT: _predict_text}
+PREPARE = {IMAGE: _prepare_image, TABLE: _prepare_row, TEXT: _prepare_text, USER: _prepare_user}
+PREDICT = {IMAGE: _predict_image, TABLE: _predict_row, TEXT: _predict_text, USER: _predict_user}
 
 
 def sample_input(version: ModelVersion) -> Any:
-    """What the snippets send: a row, a text, or the name of the file with the sample picture."""
+    """What the snippets send: a row, a text, a user, or the name of the file with the sample picture."""
     match input_kind(version):
         case "image":
             return str(version.meta.get("sample") or "")
         case "text":
             return next(iter(sample_texts(version)), "")
+        case "user":
+            return next(iter(version.meta.get("input", {}).get("examples", [])), "")
         case _:
             return sample_row(version)
 

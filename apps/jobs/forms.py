@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from apps.accounts.models import Team, User
 from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import methods_for
+from apps.jobs.interactions import FIELDS, choices_for
 from apps.jobs.models import Job
 from apps.registry.figures import TASK_LABELS, headline
 from apps.registry.models import ModelVersion, RegisteredModel
@@ -22,6 +23,7 @@ from workers.contract import (
     ENSEMBLE,
     GREEDY,
     KIND_TABLE,
+    RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
@@ -42,6 +44,7 @@ TASK_CHOICES = {
     TABULAR_CLASSIFICATION: gettext_lazy("Classification (one of several classes)"),
     TABULAR_REGRESSION: gettext_lazy("Regression (a number)"),
     TEXT_CLASSIFICATION: gettext_lazy("Texts (one of several classes)"),
+    RECOMMENDATION: gettext_lazy("Recommendation (what users will like)"),
 }
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
@@ -114,6 +117,8 @@ def text_columns_of(version: DatasetVersion, target: str) -> list[tuple[str, str
 def targets_of(version: DatasetVersion) -> list[str]:
     """The columns that can be predicted, the version's own target in front."""
     suitable = [item["name"] for item in version.report.get("columns", []) if item["type"] in TARGET_TYPES]
+    if version.task == RECOMMENDATION and version.target not in suitable:
+        suitable.append(version.target)
     return sorted(suitable, key=lambda name: name != version.target)
 
 
@@ -155,7 +160,12 @@ class LaunchForm(forms.Form):
         if version.kind == KIND_TABLE:
             self._add_table_choices()
         for field in self.hyperparameters:
-            self.fields[field.name] = form_field(field, text_columns_of(version, self.target_column))
+            self.fields[field.name] = form_field(field, self._columns_for(field.name))
+
+    def _columns_for(self, field: str) -> list[tuple[str, str]]:
+        return (
+            choices_for(self.version, field) if field in FIELDS else text_columns_of(self.version, self.target_column)
+        )
 
     def _fill_in(self, values: Mapping[str, str]) -> dict[str, str]:
         name = self._proposed_name()
@@ -234,6 +244,17 @@ class LaunchForm(forms.Form):
         if "text_column" not in self.fields:
             return ""
         return self["text_column"].value() or (self.version.report.get("text") or {}).get("column", "")
+
+    @property
+    def role_fields(self) -> list[forms.BoundField]:
+        """The columns of a recommendation; none for other tasks."""
+        return [self[name] for name in FIELDS if name in self.fields]
+
+    @property
+    def item_word(self) -> str:
+        """The column of what is recommended, as far as it is known."""
+        chosen = self["item_column"].value()
+        return chosen or next((label for value, label in choices_for(self.version, "item_column") if not value), "")
 
     @property
     def usual(self) -> list[forms.BoundField]:

@@ -17,6 +17,7 @@ from apps.datasets.models import DatasetVersion
 from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, given_seconds, program_of
 from apps.jobs.fusing import check_parts, judging_data, name_of
+from apps.jobs.interactions import settle_columns, target_of
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.plans import AUTO, MOST_SPREAD, check_strategy, describe, plan_training
 from apps.registry.models import ModelVersion, RegisteredModel
@@ -30,7 +31,7 @@ from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
 from apps.resources.services import change_claim, release_allocation, request_allocation
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
-from workers.contract import KIND_TABLE, TEXT_CLASSIFICATION
+from workers.contract import KIND_TABLE, RECOMMENDATION, TEXT_CLASSIFICATION
 from workers.domains import SPREADABLE, tasks_of
 from workers.training.hyperparameters import HyperparameterError, resolve
 
@@ -142,6 +143,9 @@ def _training_fields(
         check_task(model, task)
     if task == TEXT_CLASSIFICATION:
         resolved["text_column"] = _require_text_column(version, target, resolved["text_column"])
+    elif task == RECOMMENDATION:
+        resolved |= settle_columns(version, resolved)
+        target = target_of(resolved)
     return {
         "kind": Job.Kind.TRAIN,
         "name": _("Train %(model)s") % {"model": model_name},

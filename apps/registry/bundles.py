@@ -12,7 +12,7 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.domains import IMAGE, TABLE, TASKS, TEXT
+from workers.domains import IMAGE, TABLE, TASKS, TEXT, USER
 
 FILE_MODE = 0o644 << 16
 PROGRAM = "predict.py"
@@ -49,6 +49,9 @@ KINDS = {
     ),
     IMAGE: Kind(
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
+    ),
+    USER: Kind(
+        ("workers/recommending.py", "workers/inference/recommendation_predictor.py"), "numpy onnxruntime", "users.txt"
     ),
     TEXT: Kind(("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"),
 }
@@ -149,6 +152,14 @@ def _input_lines(meta: dict, task: str) -> list[str]:
         lines = [f"A picture of any size (PNG, JPEG, WebP, BMP, GIF, TIFF), which is scaled to {size}."]
     elif kind == TEXT:
         lines = [f"Texts, one on each line of a .txt file, or a CSV file with the column `{asked.get('column')}`."]
+    elif kind == USER:
+        column = asked.get("columns_by_role", {}).get("user")
+        known = f"It knows {asked.get('users'):,} users and {asked.get('items'):,} items."
+        return [
+            f"Users, one on each line of a .txt file, or a CSV file with the column `{column}`. {known}",
+            "",
+            "It answers with the items that each will like best, without those that they have taken already.",
+        ]
     else:
         lines = ["A CSV file with a header and these columns; others are ignored, empty cells are missing values.", ""]
         lines += [f"- `{column['name']}`: {column['type']}" for column in asked.get("columns") or []]

@@ -76,7 +76,8 @@ def compare_versions(left: ModelVersion, right: ModelVersion) -> list[Difference
 def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     found = get_object_or_404(versions_of(request), model=pk, number=number)
     artifacts = list(found.artifacts.all())
-    splits = ((split, figures(found.metrics.get(split))) for split in ("test", "val", "train"))
+    baseline = found.meta.get("baseline") or {}
+    splits = ((split, figures(found.metrics.get(split), baseline.get(split))) for split in ("test", "val", "train"))
     context = {
         "version": found,
         "model": found.model,

@@ -15,8 +15,8 @@ CELLS_OF_A_PART = 2**18  # rows times the longest of them
 
 @dataclass(frozen=True)
 class Part:
-    """`rows` [b] of the matrix; `columns` int64 [b, L], `values` float32 [b, L], and `is_there` float32 [b, L], which is
-    0 where a row is shorter."""
+    """`rows` [b] of the matrix; `columns` int64 [b, L], `values` float32 [b, L]; `is_there` float32 [b, L] is 0 where a
+    row is shorter."""
 
     rows: Tensor
     columns: Tensor
