@@ -38,8 +38,8 @@ class Popularity:
 @dataclass(frozen=True)
 class Factors:
     """`items` float32 [items, f] and `gram` YᵀY; `unobserved` is a. For a history of n, l is `regularization` times
-    n + a · (number of items), which makes implicit factorisation good (Rendle et al.: Revisiting the Performance of iALS
-    on Item Recommendation Benchmarks, 2021)."""
+    n + a · (number of items), which makes implicit factorisation good (Rendle et al.: Revisiting the Performance of
+    iALS on Item Recommendation Benchmarks, 2021)."""
 
     items: np.ndarray
     gram: np.ndarray
