@@ -144,7 +144,7 @@ def test_the_figures_stand_beside_those_of_the_baseline(trained):
 
 def test_the_page_of_the_data_says_who_took_how_much(member, films):
     page = member.page.get(reverse("datasets:detail", args=[films.dataset_id])).content.decode()
-    assert "Interactions" in member.page.get("/datasets/").content.decode()
+    assert "Interactions" in member.page.get("/data/").content.decode()
     assert "Known pairs" in page and "25 rows" in page
     assert "The last items of each user are for the test" in page
 
