@@ -18,6 +18,8 @@ class Deployment(models.Model):
 
     Each API key may ask `requests_per_minute` times a minute (None: as often as it likes), and only from
     `allowed_networks`, in CIDR notation (none: from anywhere).
+
+    `page` is how the demo page looks where it is not the usual one, with `page_settings` (apps/deployments/pages.py).
     """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="deployments")
@@ -30,6 +32,8 @@ class Deployment(models.Model):
     max_latency_factor = models.FloatField(default=2.0)
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     allowed_networks = models.JSONField(default=list, blank=True)
+    page = models.CharField(max_length=20, blank=True)
+    page_settings = models.JSONField(default=dict, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -124,13 +124,19 @@ def test_what_cannot_be_answered_is_refused_in_words(things, asked, status, code
     assert (found, body["error"]["code"], body["error"]["field"]) == (status, code, field)
 
 
-def test_text_and_tensors_are_refused_in_words(things):
+def test_plain_text_is_refused_in_words(things):
     assert to_question("recommendation", "application/x-www-form-urlencoded", b'{"user": "u1"}', None).content == JSON
     (frame,) = answer(things, [Question(RAW, b"u1")])
     assert frame.status == 415 and json.loads(frame.body)["error"]["code"] == "wrong_content_type"
-    body = json.dumps({"inputs": [{"name": "user", "shape": [1], "datatype": "BYTES", "data": ["u1"]}]}).encode()
+
+
+def test_users_as_tensors_get_the_items_as_tensors(things):
+    body = json.dumps({"inputs": [{"name": "user", "shape": [2], "datatype": "BYTES", "data": ["u1", "u2"]}]}).encode()
     (frame,) = answer(things, [Question(TENSORS, body, options={"json_bytes": None})])
-    assert frame.status == 400 and "as JSON" in json.loads(frame.body)["error"]["message"]
+    items, scores = json.loads(frame.body)["outputs"]
+    assert (items["shape"], scores["shape"]) == ([2, 10], [2, 10])
+    assert items["data"] == [*items_of(things, user="u1"), *items_of(things, user="u2")]
+    assert scores["data"][0] >= scores["data"][9]
 
 
 def test_files_that_do_not_belong_together_are_a_damaged_model(things, tmp_path):

@@ -193,7 +193,9 @@ def _warn_of_pairs(found: Interactions, splits: Sequence[str], warnings: Warning
     users, items = found.numbers
     if repeated := len(users) - found.pairs:
         meaning = "of each the last rating counts" if found.roles.rating else "each counts as a further event"
-        warnings.add("repeated_pairs", f"Rows that repeat the user and the item of another: {repeated:,}; {meaning}.")
+        warnings.add(
+            "repeated_interactions", f"Rows that repeat the user and the item of another: {repeated:,}; {meaning}."
+        )
     sides: dict[tuple[int, int], str] = {}
     crossing = set()
     for row, pair in zip(found.known, zip(users.tolist(), items.tolist(), strict=True), strict=True):
@@ -201,7 +203,7 @@ def _warn_of_pairs(found: Interactions, splits: Sequence[str], warnings: Warning
             crossing.add(pair)
     if crossing:
         warnings.add(
-            "pairs_across_splits",
+            "interactions_across_splits",
             f"Users and items that stand together in more than one of train, val and test: {len(crossing):,}. "
             "They count in the first of these alone.",
         )

@@ -1,5 +1,5 @@
-"""Whom to recommend to: ``{"user": "42", "k": 10}``, ``{"items": ["a", "b"]}``, ``{"user": "42", "item": "a"}``, or
-``{"users": ["42", "43"]}`` for several."""
+"""Whom to recommend to: ``{"user": "42", "k": 10}``, ``{"items": ["a", "b"]}``, ``{"user": "42", "item": "a"}``,
+``{"users": ["42", "43"]}`` for several, or one tensor of users."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from workers.contract import ProgramFailure
 from workers.inference.framing import RAW, SAMPLE, Question
+from workers.inference.questions.columns import as_texts, only
 from workers.inference.questions.json_body import read_object
-from workers.inference.tensors import Request, bad
+from workers.inference.tensors import Request
 
 if TYPE_CHECKING:
-    from workers.inference.recommendation_predictor import RecommendationPredictor
+    from workers.inference.recommendation_predictor import RecommendationPredictor, Recommended
 
 FORM = '{"user": "..."} or {"items": ["...", "..."]}'
 MOST_USERS, MOST_LIKED, LONGEST_LIST = 1_000, 1_000, 1_000
+OF_TENSORS = 10
 KNOWN = ("user", "users", "items", "item", "k", "exclude_seen")
 
 
@@ -97,9 +99,11 @@ def _invalid(message: str, field: str) -> ProgramFailure:
     return ProgramFailure("invalid_request", message, hint=f"Send {FORM}.", field=field)
 
 
-def predict_tensors(predictor: RecommendationPredictor, request: Request) -> Any:
-    raise bad("Recommendations are asked for as JSON, not as tensors.", f"Send {FORM} to /v1/models/<name>/predict.")
+def predict_tensors(predictor: RecommendationPredictor, request: Request) -> list[Recommended]:
+    """One list of `OF_TENSORS` items for each user, shorter where there are no more."""
+    users = as_texts(only(request), MOST_USERS)
+    return predictor.predict([{"user": user, "k": OF_TENSORS} for user in users])
 
 
 def describe(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    return []
+    return [{"name": "user", "datatype": "BYTES", "shape": [-1]}]

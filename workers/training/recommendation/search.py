@@ -92,7 +92,7 @@ def run_search(study: Study) -> Chosen:
     """Raises Stopped after a checkpoint; what is finished is not trained again on resume."""
     rankers, raters = ranking_candidates(study), rating_candidates(study)
     every = [*rankers, *raters]
-    study.keeper.curve_key = next((each.name for each in reversed(every) if each.most_epochs > 1), every[0].name)
+    study.keeper.curve_key = next((each.name for each in every if each.most_epochs > 1), every[0].name)
     weights = np.array([each.most_epochs for each in every], dtype=float)
     ends = 0.05 + 0.6 * np.cumsum(weights) / weights.sum()
     starts = [0.05, *ends[:-1]]
