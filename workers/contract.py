@@ -35,6 +35,7 @@ IMAGE_CLASSIFICATION = "image_classification"
 TABULAR_CLASSIFICATION = "tabular_classification"
 TABULAR_REGRESSION = "tabular_regression"
 TEXT_CLASSIFICATION = "text_classification"
+RECOMMENDATION = "recommendation"
 TRANSLATION = "translation"
 
 KIND_AUDIO = "audio"

@@ -18,13 +18,14 @@ from workers.contract import (
     KIND_AUDIO,
     KIND_IMAGES,
     KIND_TABLE,
+    RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
 )
 
-AUDIO, IMAGE, TABLE, TEXT = "audio", "image", "table", "text"  # what a model is asked with
+AUDIO, IMAGE, TABLE, TEXT, USER = "audio", "image", "table", "text", "user"  # what a model is asked with
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,15 @@ TASKS = {
             questions="workers.inference.questions.texts",
             samples="workers.compression.samples:load_texts",
             subject="workers.training.text_subject",
+        ),
+        Task(
+            RECOMMENDATION,
+            data=KIND_TABLE,
+            asks=USER,
+            trainer="workers.training.recommendation",
+            predictor="workers.inference.recommendation_predictor:RecommendationPredictor",
+            questions="workers.inference.questions.recommendations",
+            is_classification=False,
         ),
         Task(
             TRANSLATION,

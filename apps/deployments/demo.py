@@ -28,21 +28,24 @@ from apps.resources.metering import METER, PREDICTION, check_egress
 from workers.contract import (
     AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
+    RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
 )
-from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT
+from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
 from workers.inference.framing import JSON, RAW, SAMPLE, Frame, Question
 
 TOP_K = 5
+SHOWN_ITEMS, LIST_LENGTH = 18, 10  # things to choose from, and things that are recommended
 RATE = 30
 INVITATIONS = {
     IMAGE_CLASSIFICATION: gettext_lazy("Give it an image, and it says what it shows."),
     AUDIO_CLASSIFICATION: gettext_lazy("Let it hear something, and it says what it is."),
     TEXT_CLASSIFICATION: gettext_lazy("Write something, and it says what it is about."),
     TRANSLATION: gettext_lazy("Write something, and it says it in the other language."),
+    RECOMMENDATION: gettext_lazy("Say what you like, and it says what you may like as well."),
     TABULAR_CLASSIFICATION: gettext_lazy("Fill in a row, and it says which class it is."),
     TABULAR_REGRESSION: gettext_lazy("Fill in a row, and it estimates the value."),
 }
@@ -272,6 +275,27 @@ def sample_texts(version: ModelVersion) -> list[str]:
     return version.meta.get("input", {}).get("examples", [])
 
 
+# Users
+
+
+def _prepare_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """What most people know, to choose from. Users come out of the team's data, so only the team sees them."""
+    facts = deployment.version.meta.get("input", {})
+    chosen = request.POST.getlist("items")
+    liked = [{**item, "is_chosen": item["item"] in chosen} for item in facts.get("popular", [])[:SHOWN_ITEMS]]
+    examples = facts.get("examples", []) if _is_member(request, deployment) else []
+    return {"liked": liked, "examples": examples, "user": request.POST.get("user", "")}
+
+
+def _predict_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """For the things that were ticked, or for one user: whose id a stranger has to know."""
+    user, items = request.POST.get("user", "").strip(), request.POST.getlist("items")[:SHOWN_ITEMS]
+    if not user and not items:
+        raise Unprocessable(_("Choose something you like first, or name a user."), code="nothing_chosen")
+    asked = {"user": user} if user else {"items": items}
+    return _outcome(deployment, Question(JSON, json.dumps({**asked, "k": LIST_LENGTH}).encode())) | {"asked": user}
+
+
 # Chats
 
 
@@ -295,6 +319,7 @@ PREPARE = {
     IMAGE: _prepare_image,
     TABLE: _prepare_row,
     TEXT: _prepare_text,
+    USER: _prepare_user,
     CHAT: _prepare_chat,
 }
 PREDICT = {
@@ -302,17 +327,20 @@ PREDICT = {
     IMAGE: _predict_image,
     TABLE: _predict_row,
     TEXT: _predict_text,
+    USER: _predict_user,
     CHAT: _predict_chat,
 }
 
 
 def sample_input(version: ModelVersion) -> Any:
-    """What the snippets send: a row, a text, or the name of the file with the sample picture or recording."""
+    """What the snippets send: a row, a text, a user, or the name of the file with the sample picture or recording."""
     match input_kind(version):
         case "audio" | "image":
             return str(version.meta.get("sample") or "")
         case "text":
             return next(iter(sample_texts(version)), "")
+        case "user":
+            return next(iter(version.meta.get("input", {}).get("examples", [])), "")
         case _:
             return sample_row(version)
 

@@ -36,6 +36,7 @@ FIRST_GUESSES: Mapping[str, tuple[float, ...]] = {
     "train image_classification fast": (15.0, 30.0, 45.0, 60.0, 180.0),
     "train image_classification balanced": (60.0, 120.0, 180.0, 300.0, 900.0),
     "train image_classification accurate": (300.0, 600.0, 1200.0, 1800.0, 5400.0),
+    "train recommendation": (10.0, 30.0, 60.0, 240.0, 900.0),
     "train tabular": (10.0, 20.0, 40.0, 90.0, 300.0),
     "train text_classification fast": (8.0, 15.0, 30.0, 60.0, 240.0),
     "train text_classification balanced": (10.0, 30.0, 90.0, 240.0, 600.0),

@@ -25,7 +25,9 @@ STATUS_OF_CODE = {
     "image_too_large": 413,
     "too_many_rows": 413,
     "text_too_long": 413,
+    "too_many_items": 413,
     "too_many_texts": 413,
+    "too_many_users": 413,
     "wrong_content_type": 415,
 }
 USUAL_STATUS = 422
