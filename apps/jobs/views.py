@@ -16,7 +16,7 @@ from apps.accounts.access import require_write
 from apps.core.errors import DomainError
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
-from apps.core.spreadsheets import harmless
+from workers.spreadsheets import harmless
 from apps.datasets.models import DatasetVersion
 from apps.jobs import curves, fused, results
 from apps.jobs.checkpoints import checkpoint_trouble, listed_checkpoints

@@ -28,6 +28,7 @@ class Limits:
     thumbnail_classes: int = 40
     thumbnail_pixels: int = 96
 
+    min_columns: int = 2
     max_columns: int = 2_000
     max_rows: int = 5_000_000
     max_header_chars: int = 200

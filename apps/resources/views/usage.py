@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET
 from apps.accounts.access import require_team
 from apps.accounts.models import Team
 from apps.core.errors import Unprocessable
-from apps.core.spreadsheets import harmless
+from workers.spreadsheets import harmless
 from apps.resources.accounting import device_seconds_this_month
 from apps.resources.budgets import all_budgets, budget_of
 from apps.resources.chart import Chart, stacked
