@@ -33,6 +33,8 @@ UNION SELECT m.team_id, a.sha256, a.size_bytes FROM registry_artifact a
     JOIN registry_modelversion v ON v.id = a.version_id JOIN registry_registeredmodel m ON m.id = v.model_id
 UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM jobs_job j
     CROSS JOIN jsonb_each(j.outputs) o
+UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM jobs_job j
+    CROSS JOIN jsonb_each(j.inputs) o
 UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM jobs_checkpoint c
     JOIN jobs_job j ON j.id = c.job_id CROSS JOIN jsonb_each(c.files) o
 UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM jobs_candidate c
@@ -43,8 +45,8 @@ ALL = f"SELECT team_id, sum(size_bytes)::bigint FROM ({KEPT}) kept GROUP BY team
 
 
 def storage_bytes(team: Team | int) -> int:
-    """What the team's data, models, job outputs, checkpoints and candidates take, and its uploads under way as
-    announced."""
+    """What the team's data, models, job inputs and outputs, checkpoints and candidates take, and its uploads under
+    way as announced."""
     with connection.cursor() as cursor:
         cursor.execute(ONE, [team if isinstance(team, int) else team.pk])
         return cursor.fetchone()[0]

@@ -1,7 +1,7 @@
 """What is asked about, item by item and always in the same order: the rows of a table, or the files of an archive.
 
-An item is what the model is asked (`body`) and what stands beside the answer (`cells`). One that cannot even be read has
-an error in place of a body, and is passed on like all others, so that as many rows come out as went in.
+An item is what the model is asked (`body`) and what stands beside the answer (`cells`). One that cannot even be read
+has an error in place of a body, and is passed on like all others, so that as many rows come out as went in.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from workers.contract import PredictSpec, ProgramFailure
 from workers.predicting.asking import Body
+from workers.predicting.kinds import TEXT, reads_rows, what_to_send
 from workers.preprocessing.archives import Archive
 from workers.preprocessing.csv_reader import Rows, Table, open_table
 from workers.preprocessing.json_lines import JsonRows, open_json_lines
@@ -28,13 +29,7 @@ from workers.preprocessing.sources import JSON_ENDINGS, TABLE_ENDINGS, ending_of
 from workers.tabular import is_missing
 
 LIMITS = Limits(min_columns=1, max_entry_bytes=64 * MIB)
-TEXT = "text"
 FILE, LABEL, SPLIT = "file", "label", "split"
-WHAT_TO_SEND = {
-    "table": "Send a table as CSV, TSV or JSON Lines, with the columns that the model was trained on.",
-    TEXT: "Send a table as CSV, TSV or JSON Lines, with the column that holds the texts.",
-}
-FILES_TO_SEND = "Send a ZIP of the files to predict."
 
 
 @dataclass(frozen=True)
@@ -49,8 +44,8 @@ class Item:
 
 @dataclass(frozen=True)
 class Source:
-    """`columns` are those of `cells`; ``items(start)`` gives all but the first `start`, and ``count()`` says how many there
-    are in all. `has_truth` says whether the data knows the right answers."""
+    """`columns` are those of `cells`; ``items(start)`` gives all but the first `start`, and ``count()`` says how many
+    there are in all. `has_truth` says whether the data knows the right answers."""
 
     columns: list[str]
     items: Callable[[int], Iterator[Item]]
@@ -62,14 +57,12 @@ class Source:
 def open_source(spec: PredictSpec, meta: Mapping[str, Any]) -> Iterator[Source]:
     """What `spec` names, for a model with this meta.json. Raises ProgramFailure where the file is of another kind than
     the model reads, lacks a column, or cannot be read."""
-    kind = meta["input"]["kind"]
-    reads_rows = kind in WHAT_TO_SEND
     path = Path(spec.data_path)
     is_table = ending_of(path.name if spec.index_path else spec.name) in TABLE_ENDINGS
-    if is_table != reads_rows:
-        hint = WHAT_TO_SEND.get(kind, FILES_TO_SEND)
-        raise ProgramFailure("wrong_kind", f"{spec.name} is not what this model reads.", hint=hint)
-    if reads_rows:
+    if is_table != reads_rows(meta):
+        message = f"{spec.name} is not what this model reads."
+        raise ProgramFailure("wrong_kind", message, hint=what_to_send(meta))
+    if is_table:
         yield _table_source(_frozen_rows(spec) if spec.index_path else _uploaded_rows(spec), spec.name, meta)
     elif spec.index_path:
         yield _frozen_files(spec)
@@ -94,7 +87,7 @@ def _table_source(reader: RowReader, name: str, meta: Mapping[str, Any]) -> Sour
     if column is not None and column not in reader.header:
         if len(reader.header) > 1:
             message = f"{name} lacks the column {column!r}, which holds the texts."
-            raise ProgramFailure("missing_column", message, hint=WHAT_TO_SEND[TEXT], field=column)
+            raise ProgramFailure("missing_column", message, hint=what_to_send(meta), field=column)
         column = reader.header[0]
     target = meta.get("target") or ""
     has_truth = target in reader.header and target != column

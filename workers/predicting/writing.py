@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers.predicting.kinds import CSV_FILE, JSON_FILE
 from workers.predicting.parts import Record
 from workers.spreadsheets import harmless
 
-CSV_FILE, JSON_FILE = "predictions.csv", "predictions.jsonl"
 PREVIEW_ROWS, PREVIEW_CHARACTERS, PREVIEW_COLUMNS = 10, 120, 12
 PREDICTION, PROBABILITY, PROBABILITIES, ERROR = "prediction", "probability", "probabilities", "error"
 
