@@ -69,9 +69,7 @@ def work_off(job: Job, tmp_path: Path, name: str = "work") -> Job:
     spec = artifacts.build_spec(job.members.get(attempt=job.attempt), folder, resume=False)
     predict(spec, EventWriter(folder / "events.jsonl"), Stop())
     result = json.loads((folder / OUTPUT_FOLDER / "result.json").read_text())
-    assert attempts.succeed_job(
-        job=job, attempt=job.attempt, result=result, outputs=artifacts.store_outputs(folder)
-    )
+    assert attempts.succeed_job(job=job, attempt=job.attempt, result=result, outputs=artifacts.store_outputs(folder))
     job.refresh_from_db()
     return job
 

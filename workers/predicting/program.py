@@ -25,7 +25,7 @@ from workers.training.stopping import Stop, Stopped
 
 ROWS_AT_ONCE, FILES_AT_ONCE, BYTES_AT_ONCE = 256, 64, 64 * 2**20
 TELL_SECONDS = 0.5
-ANSWERING = 0.95  # the share of the work that is not writing files
+ANSWERING = 0.6  # the share of the time that is not writing files
 
 
 def predict(spec: PredictSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
