@@ -34,10 +34,6 @@ IMAGE_CLASSIFICATION = "image_classification"
 TABULAR_CLASSIFICATION = "tabular_classification"
 TABULAR_REGRESSION = "tabular_regression"
 TEXT_CLASSIFICATION = "text_classification"
-TASKS = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION)
-NETWORK_TASKS = (IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION)  # one network each, trained by workers/training/loop.py
-
-SPREADABLE = (IMAGE_CLASSIFICATION,)  # what several processes can train together
 
 KIND_IMAGES = "image_folder"
 KIND_TABLE = "table"

@@ -11,6 +11,7 @@ from django.core.cache import cache
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from apps.core.errors import DomainError, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
@@ -23,16 +24,22 @@ from apps.deployments.placing import with_replicas
 from apps.deployments.services import state_of
 from apps.registry.models import ModelVersion
 from apps.resources.metering import METER, PREDICTION, check_egress
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
+from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION
+from workers.domains import IMAGE, TABLE, TASKS, TEXT
 from workers.inference.framing import JSON, RAW, SAMPLE, Frame, Question
 
 TOP_K = 5
 RATE = 30
+INVITATIONS = {
+    IMAGE_CLASSIFICATION: gettext_lazy("Give it an image, and it says what it shows."),
+    TEXT_CLASSIFICATION: gettext_lazy("Write something, and it says what it is about."),
+    TABULAR_CLASSIFICATION: gettext_lazy("Fill in a row, and it says which class it is."),
+    TABULAR_REGRESSION: gettext_lazy("Fill in a row, and it estimates the value."),
+}
 TEXT_RATE = 120  # a text is asked about again whenever its writer rests
 RATE_SECONDS = 60
 FORM_OVERHEAD_BYTES = 64 * 1024
 PREVIEW_BYTES = 4 * 2**20
-IMAGE, TABLE, TEXT = "image", "table", "text"
 SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 
 
@@ -42,7 +49,13 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
     deployment = find_demo(request, team, name)
     check_address(to_networks(deployment.allowed_networks), request.META.get("REMOTE_ADDR", ""))
     kind = input_kind(deployment.version)
-    context = {"deployment": deployment, "kind": kind, "state": state_of(deployment)}
+    context = {
+        "deployment": deployment,
+        "kind": kind,
+        "invitation": INVITATIONS[deployment.version.model.task],
+        "form_template": f"deployments/demo_{kind}.html",
+        "state": state_of(deployment),
+    }
     context |= PREPARE[kind](request, deployment)
     if request.method == "GET":
         return render(request, "deployments/demo.html", context)
@@ -90,7 +103,7 @@ def _is_member(request: HttpRequest, deployment: Deployment) -> bool:
 
 
 def input_kind(version: ModelVersion) -> str:
-    return {IMAGE_CLASSIFICATION: IMAGE, TEXT_CLASSIFICATION: TEXT}.get(version.model.task, TABLE)
+    return TASKS[version.model.task].asks
 
 
 def limit_rate(request: HttpRequest, most: int) -> None:

@@ -8,7 +8,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http.multipartparser import MultiPartParserError
 
 from apps.core.errors import DomainError, Unprocessable
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
+from workers.domains import TABLE, TASKS, TEXT
 from workers.inference.framing import JSON, RAW, Question
 
 MAX_TOP_K = 1000
@@ -22,10 +22,11 @@ def to_question(task: str, content_type: str, body: bytes, top_k: int | None) ->
     where the header says so or the body begins like an object, which no picture does. A text's model reads plain text
     where the header says so, or the body does not begin like an object.
     """
-    if task == TEXT_CLASSIFICATION and content_type.startswith("text/plain"):
+    kind = TASKS[task].asks
+    if kind == TEXT and content_type.startswith("text/plain"):
         return Question(RAW, body, top_k)
     is_json = content_type.startswith("application/json") or body[:1] == b"{"
-    if task not in (IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION) or is_json:
+    if kind == TABLE or is_json:
         return Question(JSON, body, top_k)
     return Question(RAW, body, top_k)
 

@@ -21,7 +21,7 @@ from apps.deployments.rollouts import locked, note_change, serve, shares_of
 from apps.deployments.traffic import WHOLE, Share, check_count
 from apps.registry.models import ModelVersion
 from apps.resources.models import Node
-from workers.contract import TASKS
+from workers.domains import TASKS
 
 
 def deploy_version(

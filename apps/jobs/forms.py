@@ -15,7 +15,6 @@ from apps.accounts.models import Team, User
 from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import methods_for
 from apps.jobs.models import Job
-from apps.jobs.services import TASKS_OF_KIND
 from apps.registry.figures import TASK_LABELS, headline
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.wanted import wanted_of, written
@@ -29,6 +28,7 @@ from workers.contract import (
     UNIFORM,
     WEIGHTED,
 )
+from workers.domains import tasks_of
 from workers.training.hyperparameters import (
     DEFAULT_PRESET,
     PRESETS,
@@ -145,7 +145,7 @@ class LaunchForm(forms.Form):
     def __init__(self, *, version: DatasetVersion, values: Mapping[str, str], is_submitted: bool = False) -> None:
         """`values` are what a person sent or a link proposes; what they leave out is filled in."""
         self.version = version
-        self.chosen_task = _one_of(values.get("task"), TASKS_OF_KIND.get(version.kind, ()), "")
+        self.chosen_task = _one_of(values.get("task"), tasks_of(version.kind), "")
         self.target_column = _one_of(values.get("target"), targets_of(version), version.target)
         self.task_name = self.chosen_task or guess_task(version, self.target_column)
         self.preset_name = _one_of(values.get("preset"), PRESETS, DEFAULT_PRESET)

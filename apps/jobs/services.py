@@ -30,21 +30,10 @@ from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
 from apps.resources.services import change_claim, release_allocation, request_allocation
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
-from workers.contract import (
-    IMAGE_CLASSIFICATION,
-    KIND_IMAGES,
-    KIND_TABLE,
-    SPREADABLE,
-    TABULAR_CLASSIFICATION,
-    TABULAR_REGRESSION,
-    TEXT_CLASSIFICATION,
-)
+from workers.contract import KIND_TABLE, TEXT_CLASSIFICATION
+from workers.domains import SPREADABLE, tasks_of
 from workers.training.hyperparameters import HyperparameterError, resolve
 
-TASKS_OF_KIND = {
-    KIND_IMAGES: (IMAGE_CLASSIFICATION,),
-    KIND_TABLE: (TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION),
-}
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
 MOST_DEVICES = {Job.Kind.PREPARE: 0}  # of the programs that use more than one only where they are spread, or less
@@ -331,7 +320,7 @@ def require_ready(version: DatasetVersion) -> None:
 
 
 def _require_task(version: DatasetVersion, task: str) -> None:
-    known = TASKS_OF_KIND.get(version.kind, ())
+    known = tasks_of(version.kind)
     if task not in known:
         raise Unprocessable(
             _('"%(task)s" cannot be trained on this data. Choose one of: %(known)s.')

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
+from workers.domains import IMAGE, TABLE, TASKS, TEXT
 
 FILE_MODE = 0o644 << 16
 PROGRAM = "predict.py"
@@ -21,11 +21,13 @@ SHARED_CODE = (
     "workers/__init__.py",
     "workers/arrays.py",
     "workers/contract.py",
+    "workers/domains.py",
     "workers/inference/__init__.py",
     "workers/inference/files.py",
     "workers/inference/outcomes.py",
     "workers/inference/packing.py",
     "workers/inference/parity.py",
+    "workers/inference/predictor.py",
 )
 
 
@@ -38,21 +40,22 @@ class Kind:
     asked: str
 
 
-TABLES = Kind(
-    ("workers/tabular.py", "workers/trees.py", "workers/inference/table_predictor.py"), "numpy onnxruntime", "rows.csv"
-)
+# By what models are asked with.
 KINDS = {
-    IMAGE_CLASSIFICATION: Kind(
+    TABLE: Kind(
+        ("workers/tabular.py", "workers/trees.py", "workers/inference/table_predictor.py"),
+        "numpy onnxruntime",
+        "rows.csv",
+    ),
+    IMAGE: Kind(
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
     ),
-    TEXT_CLASSIFICATION: Kind(
-        ("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"
-    ),
+    TEXT: Kind(("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"),
 }
 
 
 def kind_of(task: str) -> Kind:
-    return KINDS.get(task, TABLES)
+    return KINDS[TASKS[task].asks]
 
 
 class _Pipe:
@@ -139,11 +142,12 @@ def readme(title: str, task: str, meta: dict, metrics: dict) -> str:
 
 def _input_lines(meta: dict, task: str) -> list[str]:
     asked = meta.get("input") or {}
-    if task == IMAGE_CLASSIFICATION:
+    kind = TASKS[task].asks
+    if kind == IMAGE:
         colour = "grey" if asked.get("channels") == 1 else "colour"
         size = f"{asked.get('width')} x {asked.get('height')} pixels, {colour}"
         lines = [f"A picture of any size (PNG, JPEG, WebP, BMP, GIF, TIFF), which is scaled to {size}."]
-    elif task == TEXT_CLASSIFICATION:
+    elif kind == TEXT:
         lines = [f"Texts, one on each line of a .txt file, or a CSV file with the column `{asked.get('column')}`."]
     else:
         lines = ["A CSV file with a header and these columns; others are ignored, empty cells are missing values.", ""]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import sys
 import time
@@ -14,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from workers.contract import ProgramFailure
-from workers.inference.framing import PING, RAW, SAMPLE, TENSORS, Frame, Question
-from workers.inference.outcomes import class_outcome, table_outcome
-from workers.inference.predictor import ImagePredictor, Predictor, TablePredictor, TextPredictor
-from workers.inference.tensor_answers import MAX_ROWS, MAX_TEXTS, answer_tensors
-from workers.texts import read_text
+from workers.domains import IMAGE, TASKS
+from workers.inference.framing import PING, TENSORS, Frame, Question
+from workers.inference.predictor import Predictor
+from workers.inference.tensor_answers import answer_tensors
 
 STATUS_OF_CODE = {
     "empty_body": 400,
@@ -42,11 +39,9 @@ def answer(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
 
 
 def _answer_plain(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
-    if isinstance(predictor, ImagePredictor):
+    if TASKS[predictor.meta["task"]].asks == IMAGE:
         return _answer_images(predictor, questions)
-    if isinstance(predictor, TextPredictor):
-        return [_guarded(_answer_text, predictor, question) for question in questions]
-    return [_guarded(_answer_table, predictor, question) for question in questions]
+    return [_guarded(_answer_one, predictor, question) for question in questions]
 
 
 def refusal(failure: ProgramFailure, status: int | None = None) -> Frame:
@@ -76,7 +71,7 @@ def _success(payload: dict[str, Any], started: float) -> Frame:
 # Images
 
 
-def _answer_images(predictor: ImagePredictor, questions: Sequence[Question]) -> list[Frame]:
+def _answer_images(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
     """Questions that wait together run as one batch."""
     started = time.perf_counter()
     decoded = [_guarded(_decode_one, predictor, question) for question in questions]
@@ -91,130 +86,38 @@ def _answer_images(predictor: ImagePredictor, questions: Sequence[Question]) -> 
             for item, question in zip(decoded, questions, strict=True)
         ]
     return [
-        _success(class_outcome(predictor.classes, next(probabilities), question.top_k), started)
+        _success(predictor.outcome(next(probabilities), question.top_k), started)
         if isinstance(item, np.ndarray)
         else item
         for item, question in zip(decoded, questions, strict=True)
     ]
 
 
-def _decode_one(predictor: ImagePredictor, question: Question) -> Any:
+def _decode_one(predictor: Predictor, question: Question) -> Any:
     if question.content == PING:
         return Frame({"status": 200, "seconds": 0.0}, b"{}")
-    return predictor.decode(image_bytes(predictor, question))
+    (item,), _is_single = read(predictor, question)
+    return predictor.decode(item)
 
 
-def _run_one(predictor: ImagePredictor, item: tuple[np.ndarray, Question]) -> Frame:
+def _run_one(predictor: Predictor, item: tuple[np.ndarray, Question]) -> Frame:
     started = time.perf_counter()
     image, question = item
-    return _success(class_outcome(predictor.classes, predictor.run(image[None])[0], question.top_k), started)
-
-
-def image_bytes(predictor: ImagePredictor, question: Question) -> bytes:
-    """The image file in a question. Raises ProgramFailure."""
-    if question.content == SAMPLE:
-        return predictor.sample
-    if question.content == RAW:
-        return question.body
-    text = read_object(question.body, '{"image": "<base64>"}').get("image")
-    if not isinstance(text, str):
-        raise ProgramFailure(
-            "invalid_request",
-            'The JSON has no text under "image".',
-            hint='Send {"image": "<base64 of an image file>"}, or the bytes of the file as the body.',
-            field="image",
-        )
-    try:
-        return base64.b64decode(text.partition("base64,")[2] or text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ProgramFailure("invalid_base64", 'The text under "image" is not base64.', field="image") from error
-
-
-# Tables
-
-
-def _answer_table(predictor: TablePredictor, question: Question) -> Frame:
-    started = time.perf_counter()
-    if question.content == PING:
-        return Frame({"status": 200, "seconds": 0.0}, b"{}")
-    rows, is_single = table_rows(predictor, question)
-    outcomes = [table_outcome(predictor.classes, output, question.top_k) for output in predictor.predict_rows(rows)]
-    return _success(outcomes[0] if is_single else {"predictions": outcomes}, started)
-
-
-def table_rows(predictor: TablePredictor, question: Question) -> tuple[list[dict[str, Any]], bool]:
-    """The rows in a question, and whether it asks for one outcome only. Raises ProgramFailure."""
-    if question.content == SAMPLE:
-        return [predictor.sample], True
-    asked = read_object(question.body, '{"row": {...}} or {"rows": [...]}')
-    if isinstance(asked.get("row"), dict):
-        return [asked["row"]], True
-    rows = asked.get("rows")
-    if not isinstance(rows, list) or not rows:
-        message = 'The JSON has neither an object under "row" nor a list under "rows".'
-        hint = 'Send {"row": {"column": value, ...}}, or {"rows": [...]} for several.'
-        raise ProgramFailure("invalid_request", message, hint=hint, field="row")
-    if len(rows) > MAX_ROWS:
-        message = f"{len(rows):,} rows are too many for one request; at most {MAX_ROWS:,} are answered."
-        raise ProgramFailure("too_many_rows", message, hint="Send them in parts.", field="rows")
-    return rows, False
-
-
-# Texts
-
-
-def _answer_text(predictor: TextPredictor, question: Question) -> Frame:
-    started = time.perf_counter()
-    if question.content == PING:
-        return Frame({"status": 200, "seconds": 0.0}, b"{}")
-    texts, is_single = asked_texts(predictor, question)
-    found = predictor.predict_texts(texts)
-    outcomes = [class_outcome(predictor.classes, probabilities, question.top_k) for probabilities in found]
-    return _success(outcomes[0] if is_single else {"predictions": outcomes}, started)
-
-
-def asked_texts(predictor: TextPredictor, question: Question) -> tuple[list[str], bool]:
-    """The texts in a question, and whether it asks for one outcome only. Raises ProgramFailure."""
-    if question.content == SAMPLE:
-        return [predictor.sample], True
-    if question.content == RAW:
-        return [read_text(decode_text(question.body))], True
-    asked = read_object(question.body, '{"text": "..."} or {"texts": [...]}')
-    if "text" in asked:
-        return [read_text(asked["text"])], True
-    texts = asked.get("texts")
-    if not isinstance(texts, list) or not texts:
-        message = 'The JSON has neither a text under "text" nor a list under "texts".'
-        hint = 'Send {"text": "..."}, {"texts": ["...", "..."]} for several, or plain text as the body.'
-        raise ProgramFailure("invalid_request", message, hint=hint, field="text")
-    if len(texts) > MAX_TEXTS:
-        message = f"{len(texts):,} texts are too many for one request; at most {MAX_TEXTS:,} are answered."
-        raise ProgramFailure("too_many_texts", message, hint="Send them in parts.", field="texts")
-    return [read_text(text) for text in texts], False
-
-
-def decode_text(body: bytes) -> str:
-    """Raises ProgramFailure (empty_body, wrong_encoding)."""
-    if not body.strip():
-        raise ProgramFailure("empty_body", "The request has no body.", hint="Send the text, in UTF-8.")
-    try:
-        return body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"The body is not UTF-8: byte {error.start + 1} cannot be read."
-        raise ProgramFailure("wrong_encoding", message, hint="Send the text in UTF-8.") from error
+    return _success(predictor.outcome(predictor.run(image[None])[0], question.top_k), started)
 
 
 # All
 
 
-def read_object(body: bytes, form: str) -> dict[str, Any]:
-    """The JSON object in `body`. Raises ProgramFailure."""
-    if not body.strip():
-        raise ProgramFailure("empty_body", "The request has no body.", hint=f"Send {form}.")
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ProgramFailure("invalid_json", f"The body is not JSON: {error}.", hint=f"Send {form}.") from error
-    if not isinstance(value, dict):
-        raise ProgramFailure("invalid_request", "The JSON is not an object.", hint=f"Send {form}.")
-    return value
+def _answer_one(predictor: Predictor, question: Question) -> Frame:
+    started = time.perf_counter()
+    if question.content == PING:
+        return Frame({"status": 200, "seconds": 0.0}, b"{}")
+    items, is_single = read(predictor, question)
+    outcomes = [predictor.outcome(output, question.top_k) for output in predictor.predict(items)]
+    return _success(outcomes[0] if is_single else {"predictions": outcomes}, started)
+
+
+def read(predictor: Predictor, question: Question) -> tuple[Sequence[Any], bool]:
+    """The items in a question, and whether it asks for one outcome only. Raises ProgramFailure."""
+    return TASKS[predictor.meta["task"]].load("questions").read(predictor, question)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,9 @@ def open_session(model_dir: Path, threads: int) -> onnxruntime.InferenceSession:
 def damaged(what: str) -> ProgramFailure:
     message = f"The model's files are damaged or not complete ({what})."
     return ProgramFailure("damaged_model", message, hint="Train or compress the model again.", blame="machine")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header. Raises OSError, UnicodeDecodeError, csv.Error."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))

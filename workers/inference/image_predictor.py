@@ -10,6 +10,7 @@ import numpy as np
 
 from workers.images import decode
 from workers.inference.files import open_session
+from workers.inference.outcomes import class_outcome
 
 
 class ImagePredictor:
@@ -32,10 +33,19 @@ class ImagePredictor:
         """uint8 [N, H, W, C]. Raises ProgramFailure."""
         return np.stack([self.decode(body) for body in bodies])
 
+    def feed(self, items: Sequence[bytes]) -> dict[str, np.ndarray]:
+        return {self._input: self.encode(items)}
+
     def run(self, images: np.ndarray) -> np.ndarray:
         """float32 [N, classes] for uint8 [N, H, W, C]."""
         return self._session.run(None, {self._input: images})[0]
 
-    def predict_image(self, body: bytes) -> np.ndarray:
-        """float32 [classes]. Raises ProgramFailure for what is no usable picture."""
-        return self.run(self.decode(body)[None])[0]
+    def predict(self, bodies: Sequence[bytes]) -> np.ndarray:
+        """float32 [N, classes]. Raises ProgramFailure for what is no usable picture."""
+        return self.run(self.encode(bodies))
+
+    def items_in(self, path: Path) -> list[bytes]:
+        return [path.read_bytes()]
+
+    def outcome(self, output: np.ndarray, top_k: int | None = None) -> dict[str, Any]:
+        return class_outcome(self.classes, output, top_k)

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
-
 PARITY_FILE = "parity.json"
 # Of a probability, or of a value relative to itself: another processor may round otherwise, no more.
 TOLERANCE = 1e-3
@@ -22,12 +20,7 @@ def record_answer(predictor: Any, model_dir: Path) -> None:
 
 
 def answer_to_sample(predictor: Any) -> list[float]:
-    if predictor.meta["task"] == IMAGE_CLASSIFICATION:
-        output = predictor.predict_image(predictor.sample)
-    elif predictor.meta["task"] == TEXT_CLASSIFICATION:
-        output = predictor.predict_texts([predictor.sample])[0]
-    else:
-        output = predictor.predict_rows([predictor.sample])[0]
+    output = predictor.predict([predictor.sample])[0]
     return np.atleast_1d(np.asarray(output, dtype=np.float64)).tolist()
 
 

@@ -11,19 +11,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from workers.contract import (
-    IMAGE_CLASSIFICATION,
-    NETWORK_TASKS,
-    TABULAR_CLASSIFICATION,
-    TABULAR_REGRESSION,
-    TASKS,
-    TEXT_CLASSIFICATION,
-)
+from workers.contract import IMAGE_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION
+from workers.domains import CLASSIFICATION, NETWORKS, TABLE, TASKS, names
 
 IMAGES = (IMAGE_CLASSIFICATION,)
-TABLES = (TABULAR_CLASSIFICATION, TABULAR_REGRESSION)
+TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
-CLASSIFICATION = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TEXT_CLASSIFICATION)
 
 Value = float | int | str | bool
 
@@ -54,7 +47,7 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = tuple(TASKS)
     advanced: bool = False
 
     def check(self, value: Any) -> Value:
@@ -309,7 +302,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "checkpoint_every", "Keep checkpoints",
         "Keep a checkpoint after every so many epochs (50 at most) beside the newest and the best; 0 keeps only those.",
-        "int", 0, minimum=0, maximum=10_000, tasks=NETWORK_TASKS, advanced=True,
+        "int", 0, minimum=0, maximum=10_000, tasks=NETWORKS, advanced=True,
     ),
     Field(
         "seed", "Seed",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.inference.predictor import TablePredictor
+from workers.inference.table_predictor import TablePredictor
 from workers.tabular import Encoded
 from workers.training.metrics import confusion_matrix
 from workers.training.tables.search import Chosen
@@ -20,7 +20,7 @@ IMPORTANCE_CELLS = 60_000
 
 def predict_split(study: Study, predictor: TablePredictor, split: str) -> np.ndarray:
     """What serving would answer for the rows of `split`: probabilities, or values in the target's unit."""
-    return predictor.predict_rows([study.table.rows[number] for number in study.table.splits[split]])
+    return predictor.predict([study.table.rows[number] for number in study.table.splits[split]])
 
 
 def test_metrics(study: Study, predicted: np.ndarray) -> dict[str, float]:

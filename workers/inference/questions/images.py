@@ -1,0 +1,64 @@
+"""Pictures: the file itself, ``{"image": "<base64>"}``, or tensors."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workers.contract import ProgramFailure
+from workers.inference.framing import RAW, SAMPLE, Question
+from workers.inference.questions.columns import column, only
+from workers.inference.questions.json_body import read_object
+from workers.inference.tensors import BYTES, Request, Tensor, bad
+
+if TYPE_CHECKING:
+    from workers.inference.image_predictor import ImagePredictor
+
+MAX_IMAGES = 256
+
+
+def read(predictor: ImagePredictor, question: Question) -> tuple[list[bytes], bool]:
+    return [predictor.sample if question.content == SAMPLE else _image_bytes(question)], True
+
+
+def _image_bytes(question: Question) -> bytes:
+    if question.content == RAW:
+        return question.body
+    text = read_object(question.body, '{"image": "<base64>"}').get("image")
+    if not isinstance(text, str):
+        raise ProgramFailure(
+            "invalid_request",
+            'The JSON has no text under "image".',
+            hint='Send {"image": "<base64 of an image file>"}, or the bytes of the file as the body.',
+            field="image",
+        )
+    try:
+        return base64.b64decode(text.partition("base64,")[2] or text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ProgramFailure("invalid_base64", 'The text under "image" is not base64.', field="image") from error
+
+
+def predict_tensors(predictor: ImagePredictor, request: Request) -> np.ndarray:
+    """float32 [N, classes]"""
+    return predictor.run(_images(predictor, only(request)))
+
+
+def _images(predictor: ImagePredictor, tensor: Tensor) -> np.ndarray:
+    """uint8 [N, H, W, C]"""
+    if tensor.datatype == BYTES:
+        return predictor.encode(list(column(tensor, MAX_IMAGES)))
+    height, width, channels = predictor.shape
+    wanted = f"UINT8 [N, {height}, {width}, {channels}], or BYTES [N] with encoded images of any size"
+    if tensor.datatype != "UINT8" or tensor.array.shape[1:] != predictor.shape:
+        got = f"{tensor.datatype} {list(tensor.array.shape)}"
+        raise bad(f'The input "{tensor.name}" is {got}; this model takes {wanted}.')
+    if not 1 <= tensor.array.shape[0] <= MAX_IMAGES:
+        raise bad(f"{tensor.array.shape[0]:,} images were sent; between 1 and {MAX_IMAGES} are answered at once.")
+    return np.ascontiguousarray(tensor.array)
+
+
+def describe(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": "image", "datatype": "UINT8", "shape": [-1, facts["height"], facts["width"], facts["channels"]]}]
