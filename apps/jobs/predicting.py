@@ -18,6 +18,7 @@ from apps.resources.nodes import default_pool
 from apps.resources.scheduling import Demand
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted
 from workers.contract import KIND_TABLE, SPLITS
+from workers.domains import TASKS
 from workers.predicting.kinds import missing_columns, reads_rows, what_to_send
 from workers.preprocessing.sources import TABLE_ENDINGS, ending_of
 
@@ -99,7 +100,7 @@ def data_to_ask(team: Team, version: ModelVersion) -> list[DatasetVersion]:
 
 def why_not(version: ModelVersion, data: DatasetVersion) -> str:
     """Why the model cannot be asked about the data, in a sentence; "" where it can."""
-    if (data.kind == KIND_TABLE) != reads_rows(version.meta):
+    if data.kind != TASKS[version.model.task].data:
         return _("%(data)s is not what %(version)s reads.") % {"data": data, "version": version}
     if data.kind != KIND_TABLE:
         return ""
@@ -130,7 +131,7 @@ def _require_readable(version: ModelVersion, upload: Upload) -> None:
     if upload.status != Upload.Status.COMPLETE:
         message = _("%(name)s has not arrived completely. Finish the upload first.")
         raise Conflict(message % {"name": upload.name}, code="incomplete", field="upload")
-    known = TABLE_ENDINGS if reads_rows(version.meta) else {ARCHIVE_ENDING}
+    known = TABLE_ENDINGS if reads_rows(version.model.task) else {ARCHIVE_ENDING}
     if ending_of(upload.name) not in known:
         message = _("%(name)s is not what this model reads.") % {"name": upload.name}
-        raise Unprocessable(f"{message} {what_to_send(version.meta)}", code="wrong_kind", field="upload")
+        raise Unprocessable(f"{message} {what_to_send(version.model.task)}", code="wrong_kind", field="upload")

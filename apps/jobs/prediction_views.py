@@ -53,7 +53,7 @@ def predict(request: HttpRequest) -> HttpResponse:
         "form": form,
         "where": where,
         "version": version,
-        "reads_rows": reads_rows(version.meta),
+        "reads_rows": reads_rows(version.model.task),
         "prospect": look_ahead(job=draft, wanted=where.wanted, user=request.user),
         "max_bytes": max_upload_bytes(),
         "splits": split_choices(),

@@ -1,4 +1,4 @@
-"""A model version is asked about a data set or a file: on the page, by REST, and through the program to the download."""
+"""A version is asked about a data set or a file: on the page, by REST, and through the program to the download."""
 
 import csv
 import io

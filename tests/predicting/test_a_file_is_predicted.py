@@ -150,7 +150,7 @@ def test_of_a_data_set_one_split_is_asked(tmp_path, table):
 @pytest.mark.parametrize(
     ("name", "content", "code", "said"),
     [
-        ("a.csv", "name,city\nAnn,Rome\nBob,Rome\n", "missing_column", "The file lacks the column 'age'."),
+        ("a.csv", "name,city\nAnn,Rome\nBob,Rome\n", "missing_column", "a.csv lacks the column 'age'."),
         ("a.csv", "age,city\nx,Rome\ny,Rome\n", "nothing_predicted", "None of the rows could be predicted. 2 of them"),
         ("a.csv", "age,city\n", "no_rows", "has nothing to predict"),
         ("a.zip", "PK", "wrong_kind", "is not what this model reads"),

@@ -81,8 +81,6 @@ class Work:
         pace = Pace(began, self.spec.checkpoint_seconds)
         for batch in batches(self.source.items(self.parts.done)):
             records = self._answer(batch)
-            if not self.parts.done:
-                require_columns(records)
             self.parts.add(records)
             self.asked += len(batch)
             now = time.monotonic()
@@ -152,15 +150,6 @@ def to_record(item: Item, answered: dict[str, Any] | None) -> Record:
     """`answered` is None for an item that could not be read."""
     error = item.error if answered is None else answered.get(ERROR)
     return {"cells": item.cells, "answer": None if error else answered, "truth": item.truth, "error": error}
-
-
-def require_columns(records: list[Record]) -> None:
-    """A column that every row lacks is a fault of the file, which need not be read to its end to say so."""
-    errors = [record["error"] for record in records]
-    if all(error and error["code"] == "missing_column" for error in errors):
-        message = errors[0]["message"].replace("This row", "The file", 1)
-        hint = "Add it under the name that the model was trained with; its values may be empty."
-        raise ProgramFailure("missing_column", message.split(" Send every")[0], hint=hint)
 
 
 def nothing_answered(kinds: Iterable[dict[str, Any]]) -> ProgramFailure:

@@ -19,7 +19,7 @@ from typing import Any
 
 from workers.contract import PredictSpec, ProgramFailure
 from workers.predicting.asking import Body
-from workers.predicting.kinds import TEXT, reads_rows, what_to_send
+from workers.predicting.kinds import missing_columns, reads_rows, text_column, what_to_send
 from workers.preprocessing.archives import Archive
 from workers.preprocessing.csv_reader import Rows, Table, open_table
 from workers.preprocessing.json_lines import JsonRows, open_json_lines
@@ -59,9 +59,9 @@ def open_source(spec: PredictSpec, meta: Mapping[str, Any]) -> Iterator[Source]:
     the model reads, lacks a column, or cannot be read."""
     path = Path(spec.data_path)
     is_table = ending_of(path.name if spec.index_path else spec.name) in TABLE_ENDINGS
-    if is_table != reads_rows(meta):
+    if is_table != reads_rows(meta["task"]):
         message = f"{spec.name} is not what this model reads."
-        raise ProgramFailure("wrong_kind", message, hint=what_to_send(meta))
+        raise ProgramFailure("wrong_kind", message, hint=what_to_send(meta["task"]))
     if is_table:
         yield _table_source(_frozen_rows(spec) if spec.index_path else _uploaded_rows(spec), spec.name, meta)
     elif spec.index_path:
@@ -83,12 +83,11 @@ class RowReader:
 
 
 def _table_source(reader: RowReader, name: str, meta: Mapping[str, Any]) -> Source:
-    column = meta["input"].get("column") if meta["input"]["kind"] == TEXT else None
-    if column is not None and column not in reader.header:
-        if len(reader.header) > 1:
-            message = f"{name} lacks the column {column!r}, which holds the texts."
-            raise ProgramFailure("missing_column", message, hint=what_to_send(meta), field=column)
-        column = reader.header[0]
+    if missing := missing_columns(meta, reader.header):
+        named = ", ".join(map(repr, missing))
+        message = f"{name} lacks the column{'s' if len(missing) > 1 else ''} {named}."
+        raise ProgramFailure("missing_column", message, hint=what_to_send(meta["task"]), field=missing[0])
+    column = text_column(meta, reader.header)
     target = meta.get("target") or ""
     has_truth = target in reader.header and target != column
 
