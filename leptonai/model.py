@@ -35,8 +35,20 @@ class Model:
         "probability"}, with "classes" (best first) when `top_k` is given; {"value"} for a number; {"predictions":
         [...]} for a list.
         """
-        params = {"top_k": top_k} if top_k else None
-        path = f"/v1/models/{self.name}/predict"
+        return self._ask("predict", item, {"top_k": top_k} if top_k else None)
+
+    def explain(self, item: Any) -> Record:
+        """What of one item the answer comes from: the answer with "explanation", which costs many predictions.
+
+        For a picture {"method": "occlusion", "grid", "overlay"}: how much each part of it speaks for the class,
+        and that as a PNG in base64. For a row {"method": "shapley", "baseline", "output",
+        "contributions"}: what each column adds to the answer to a usual row. For a text {"method": "leave_one_out",
+        "tokens"}: what is lost when a word is left out.
+        """
+        return self._ask("explain", item)
+
+    def _ask(self, verb: str, item: Any, params: dict[str, Any] | None = None) -> Record:
+        path = f"/v1/models/{self.name}/{verb}"
         if self.input["kind"] in ("table", "text"):
             body = _body_of_texts(item) if self.input["kind"] == "text" else _body_of_rows(item)
             return self._http.request("POST", path, params=params, json=body, is_safe_to_repeat=True)

@@ -34,6 +34,7 @@ class Task:
     ``module:name`` that gives a compression its data, "" where models cannot be compressed. `subject` is a module
     (workers.training.subjects.Subject) for models that are one torch network and can go on learning. Several processes
     train one model together where it `spreads`. `fusions` are the methods by which several models become one.
+    `explainer` is a module that says why a model answered as it did (workers.inference.explaining), "" where none can.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Task:
     questions: str
     samples: str = ""
     subject: str = ""
+    explainer: str = ""
     spreads: bool = False
     fusions: tuple[str, ...] = ()
     is_classification: bool = True
@@ -62,6 +64,7 @@ _TABLES: dict[str, Any] = {
     "predictor": "workers.inference.table_predictor:TablePredictor",
     "questions": "workers.inference.questions.tables",
     "samples": "workers.compression.samples:load_rows",
+    "explainer": "workers.inference.explaining.tables",
     "fusions": (ENSEMBLE,),
 }
 TASKS = {
@@ -76,6 +79,7 @@ TASKS = {
             questions="workers.inference.questions.images",
             samples="workers.compression.samples:load_images",
             subject="workers.training.image_subject",
+            explainer="workers.inference.explaining.images",
             spreads=True,
             fusions=FUSION_METHODS,
         ),
@@ -90,6 +94,7 @@ TASKS = {
             questions="workers.inference.questions.texts",
             samples="workers.compression.samples:load_texts",
             subject="workers.training.text_subject",
+            explainer="workers.inference.explaining.texts",
         ),
     )
 }

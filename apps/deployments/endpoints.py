@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.core.errors import NotFound, Unavailable
@@ -19,15 +19,18 @@ from workers.inference.framing import Frame, Question
 
 @dataclass(frozen=True)
 class Route:
-    """One version of a deployment: the sockets of its ready replicas, the newest first, and who is counted."""
+    """One version of a deployment: the sockets of its ready replicas, the newest first, and who is counted, unless
+    not `is_counted`."""
 
     number: int
     sockets: tuple[str, ...]
     source: Source
+    is_counted: bool = True
 
     def count(self, started: float, status: int) -> None:
         """Count an answer that was asked for at `started` (perf_counter)."""
-        TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500)
+        if self.is_counted:
+            TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Endpoint:
         """The stable version."""
         input_, classes = self.facts_of(None)
         return {"name": self.name, "task": self.task, "input": input_, "classes": classes}
+
+    def uncounted(self) -> "Endpoint":
+        """For what says nothing of how fast the versions predict, such as explanations."""
+        routes = tuple((replace(route, is_counted=False), weight) for route, weight in self.routes)
+        return replace(self, routes=routes)
 
     def facts_of(self, version: int | None) -> tuple[dict[str, Any], list[str]]:
         """Input and classes of a version, the stable one without a number. Raises NotFound."""
