@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -29,6 +30,7 @@ from apps.deployments.counting import TALLY
 from apps.deployments.endpoints import Endpoint, resolve_endpoint
 from apps.deployments.expiring import ExpiringCache
 from apps.deployments.limiting import RateLimiter
+from apps.deployments.request_log import REQUEST_LOG
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
 from apps.deployments.rollouts import stop_bad_canaries
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
@@ -50,7 +52,7 @@ from lepton_site.messages import (
     send_answer,
     too_large,
 )
-from workers.inference.framing import Frame, Question
+from workers.inference.framing import TENSORS, Frame, Question
 
 logger = logging.getLogger("lepton.gateway")
 
@@ -131,7 +133,7 @@ class Gateway:
             await self._flush()
 
     async def _flush(self) -> None:
-        for write in (METER.flush, _judge_what_was_answered):
+        for write in (METER.flush, REQUEST_LOG.flush, _judge_what_was_answered):
             try:
                 await self._in_thread(write)()
             except Exception:
@@ -212,6 +214,16 @@ class Gateway:
                     raise
                 continue
             route.count(started, frame.status)
+            REQUEST_LOG.note(
+                endpoint.log,
+                endpoint.deployment_id,
+                question,
+                at=datetime.now(UTC),
+                version=route.number,
+                status=frame.status,
+                seconds=time.perf_counter() - started,
+                answer=b"" if question.content == TENSORS else frame.body,
+            )
             timing = f"predict;dur={frame.head['seconds'] * 1000:.2f}"
             return frame, {"Server-Timing": timing, VERSION_HEADER: str(route.number)}
         raise no_replica()

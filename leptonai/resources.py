@@ -353,6 +353,39 @@ class Deployments(Resource):
         """Requests per second, latency and errors of each version in the last minutes."""
         return self._http.request("GET", f"{self.path}{self._id(reference)}/figures/")
 
+    def load_test(
+        self, reference: int | str | Mapping, *, seconds: int = 10, clients: int = 4, timeout: float | None = None
+    ) -> Record:
+        """Ask the model's own sample over and over from so many clients, and wait for what came of it: `figures` has
+        per_second, p50_seconds, p95_seconds, p99_seconds, answers and errors. At most 60 seconds and 32 clients. Raises
+        Failed, and ConflictError while another one runs."""
+        test = self._do(reference, "load-tests/", json={"seconds": seconds, "clients": clients})
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while test["status"] in ("queued", "running"):
+            if deadline is not None and time.monotonic() > deadline:
+                raise WaitTimeout(f"The load test has not ended within {timeout:g} seconds.")
+            time.sleep(POLL_SECONDS)
+            test = next(each for each in self.load_tests(reference) if each["id"] == test["id"])
+        if test["status"] == "failed":
+            raise Failed(test["reason"], code="load_test_failed")
+        return test
+
+    def load_tests(self, reference: int | str | Mapping) -> list[Record]:
+        """The load tests so far, newest first."""
+        return _all_pages(self._http, f"{self.path}{self._id(reference)}/load-tests/")
+
+    def log_requests(
+        self, reference: int | str | Mapping, percent: float, *, days: int = 7, inputs: bool = False
+    ) -> Record:
+        """Write `percent` of the requests by key down (0: none) and keep them for `days`, with what was sent where
+        `inputs`."""
+        body = {"percent": percent, "days": days, "inputs": inputs}
+        return self._http.request("PUT", f"{self.path}{self._id(reference)}/requests/", json=body)
+
+    def requests(self, reference: int | str | Mapping) -> list[Record]:
+        """What was written down, newest first: at, version, verb, status, seconds, input_bytes, input, answer."""
+        return _all_pages(self._http, f"{self.path}{self._id(reference)}/requests/")
+
     def _do(self, reference: int | str | Mapping, verb: str, **options: Any) -> Record:
         return self._http.request("POST", f"{self.path}{self._id(reference)}/{verb}", **options)
 

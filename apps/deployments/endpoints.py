@@ -11,6 +11,7 @@ from apps.deployments.admission import Network, to_networks
 from apps.deployments.connections import NOT_READY, ask_any, no_replica
 from apps.deployments.counting import TALLY, Source
 from apps.deployments.models import Deployment, Replica
+from apps.deployments.request_log import LogRule
 from apps.deployments.rollouts import newest_change_id, shares_of
 from apps.deployments.services import find_endpoint
 from apps.deployments.traffic import active_weights, in_order
@@ -37,7 +38,8 @@ class Route:
 class Endpoint:
     """`routes` are (version, percent of the traffic that it gets now); those without a ready replica are not there.
 
-    `facts` are the input and the classes of each version that is served, by its number, the stable one first.
+    `log` says which requests are written down. `facts` are the input and the classes of each version that is served,
+    by its number, the stable one first.
     """
 
     deployment_id: int
@@ -46,6 +48,7 @@ class Endpoint:
     requests_per_minute: int | None
     networks: tuple[Network, ...]
     facts: dict[int, tuple[dict[str, Any], list[str]]]
+    log: LogRule
     routes: tuple[tuple[Route, float], ...]
 
     def describe(self) -> dict[str, Any]:
@@ -98,6 +101,7 @@ def endpoint_of(deployment: Deployment) -> Endpoint:
         task=deployment.version.model.task,
         requests_per_minute=deployment.requests_per_minute,
         networks=to_networks(deployment.allowed_networks),
+        log=LogRule(deployment.logged_percent, deployment.logs_inputs),
         facts={
             version.number: (version.meta.get("input", {}), version.meta.get("classes") or [])
             for version in (deployment.version, *canaries)
