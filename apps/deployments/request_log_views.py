@@ -24,7 +24,7 @@ from apps.deployments.request_log import as_row, clear_request_log, input_text, 
 from apps.resources.metering import metered
 from workers.spreadsheets import harmless
 
-PAGE_SIZE = 50
+PAGE_SIZE = 25
 CSV, JSON_LINES = "csv", "jsonl"
 COLUMNS = ("at", "version", "verb", "status", "seconds", "input_bytes", "input", "answer")
 
