@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.contract import (
+    AUDIO_CLASSIFICATION,
     ENSEMBLE,
     FUSION_METHODS,
     IMAGE_CLASSIFICATION,
+    KIND_AUDIO,
     KIND_IMAGES,
     KIND_TABLE,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
+    TRANSLATION,
 )
 
-IMAGE, TABLE, TEXT = "image", "table", "text"  # what a model is asked with
+AUDIO, IMAGE, TABLE, TEXT = "audio", "image", "table", "text"  # what a model is asked with
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,10 @@ class Task:
     ``train(spec, events, stop)``, `predictor` a class as ``module:name`` (workers.inference.predictor.Predictor),
     `questions` a module that reads what clients send to it (workers.inference.questions), `samples` a function as
     ``module:name`` that gives a compression its data, "" where models cannot be compressed. `subject` is a module
-    (workers.training.subjects.Subject) for models that are one torch network and can go on learning. Several processes
-    train one model together where it `spreads`. `fusions` are the methods by which several models become one.
-    `explainer` is a module that says why a model answered as it did (workers.inference.explaining), "" where none can.
+    (workers.training.subjects.Subject) for models that are one torch network and can go on learning when they were made
+    smaller; one that can go on for more epochs alone `is_network`. Several processes train one model together where it
+    `spreads`. `fusions` are the methods by which several models become one. `explainer` is a module that says why a
+    model answered as it did (workers.inference.explaining), "" where none can.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Task:
     samples: str = ""
     subject: str = ""
     explainer: str = ""
+    is_network: bool = False
     spreads: bool = False
     fusions: tuple[str, ...] = ()
     is_classification: bool = True
@@ -96,6 +101,26 @@ TASKS = {
             subject="workers.training.text_subject",
             explainer="workers.inference.explaining.texts",
         ),
+        Task(
+            TRANSLATION,
+            data=KIND_TABLE,
+            asks=TEXT,
+            trainer="workers.training.translation",
+            predictor="workers.inference.translation_predictor:TranslationPredictor",
+            questions="workers.inference.questions.translations",
+            is_network=True,
+            is_classification=False,
+        ),
+        Task(
+            AUDIO_CLASSIFICATION,
+            data=KIND_AUDIO,
+            asks=AUDIO,
+            trainer="workers.training.audio",
+            predictor="workers.inference.audio_predictor:AudioPredictor",
+            questions="workers.inference.questions.audio",
+            samples="workers.compression.samples:load_images",
+            subject="workers.training.audio_subject",
+        ),
     )
 }
 
@@ -113,5 +138,7 @@ def names(**wanted: Any) -> tuple[str, ...]:
 
 
 CLASSIFICATION = names(is_classification=True)
-NETWORKS = tuple(task.name for task in TASKS.values() if task.subject)  # one network each, which can go on learning
+NETWORKS = tuple(
+    task.name for task in TASKS.values() if task.subject or task.is_network
+)  # one network each, which can go on learning
 SPREADABLE = names(spreads=True)

@@ -20,6 +20,8 @@ class Deployment(models.Model):
     `allowed_networks`, in CIDR notation (none: from anywhere).
 
     Of the requests by key `logged_percent` are written down for `logged_days`, with what was sent where `logs_inputs`.
+
+    `page` is how the demo page looks where it is not the usual one, with `page_settings` (apps/deployments/pages.py).
     """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="deployments")
@@ -35,6 +37,8 @@ class Deployment(models.Model):
     logged_percent = models.FloatField(default=0.0)
     logged_days = models.PositiveIntegerField(default=7)
     logs_inputs = models.BooleanField(default=False)
+    page = models.CharField(max_length=20, blank=True)
+    page_settings = models.JSONField(default=dict, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from apps.accounts.access import require_write
 from apps.core.errors import Unprocessable
 from apps.core.files import Streamed
-from apps.deployments.demo import data_uri
+from apps.deployments.demo import PICTURES, data_uri
 from apps.deployments.forms import RequestLogForm
 from apps.deployments.models import Deployment, LoggedRequest
 from apps.deployments.request_log import as_row, clear_request_log, input_text, set_request_log
@@ -39,7 +39,7 @@ def log(request: HttpRequest, pk: int) -> HttpResponse:
     page = Paginator(deployment.logged_requests.all(), PAGE_SIZE).get_page(request.GET.get("page"))
     for row in page:
         row.input_text = input_text(row)
-        row.picture = "" if row.input_text or row.input is None else data_uri(bytes(row.input))
+        row.picture = "" if row.input_text or row.input is None else data_uri(bytes(row.input), PICTURES)
     form = RequestLogForm(
         initial={
             "percent": deployment.logged_percent,

@@ -6,13 +6,13 @@ from typing import Any
 
 from apps.deployments.models import Deployment
 from apps.deployments.services import prediction_path
-from workers.domains import IMAGE, TASKS, TEXT
+from workers.domains import AUDIO, IMAGE, TASKS, TEXT
 
 
 def curl(deployment: Deployment, base_url: str, sample: Any) -> str:
-    """`sample` is a row, a text, or the name of a file with a picture."""
+    """`sample` is a row, a text, or the name of a file with a picture or a recording."""
     url, task = f"{base_url}{prediction_path(deployment)}", deployment.version.model.task
-    if TASKS[task].asks == IMAGE:
+    if TASKS[task].asks in (AUDIO, IMAGE):
         what = f"-H 'Content-Type: application/octet-stream' \\\n  --data-binary @{sample}"
         url += "?top_k=3"
     else:

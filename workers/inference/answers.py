@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from workers.contract import ProgramFailure
-from workers.domains import IMAGE, TASKS
+from workers.domains import AUDIO, IMAGE, TASKS
 from workers.inference.explaining import Asking
 from workers.inference.framing import PING, TENSORS, Frame, Question
 from workers.inference.predictor import Predictor
@@ -22,8 +22,10 @@ STATUS_OF_CODE = {
     "empty_body": 400,
     "invalid_json": 400,
     "invalid_request": 400,
+    "audio_too_long": 413,
     "image_too_large": 413,
     "too_many_rows": 413,
+    "text_too_long": 413,
     "too_many_texts": 413,
     "wrong_content_type": 415,
 }
@@ -40,8 +42,8 @@ def answer(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
 
 
 def _answer_plain(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
-    if TASKS[predictor.meta["task"]].asks == IMAGE:
-        return _answer_images(predictor, questions)
+    if TASKS[predictor.meta["task"]].asks in (AUDIO, IMAGE):
+        return _answer_files(predictor, questions)
     return [_guarded(_answer_one, predictor, question) for question in questions]
 
 
@@ -90,10 +92,10 @@ def _success(payload: dict[str, Any], started: float) -> Frame:
     return Frame({"status": 200, "seconds": time.perf_counter() - started}, json.dumps(payload).encode())
 
 
-# Images
+# Images and recordings
 
 
-def _answer_images(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
+def _answer_files(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
     """Questions that wait together run as one batch."""
     started = time.perf_counter()
     decoded = [_guarded(_decode_one, predictor, question) for question in questions]

@@ -2,7 +2,8 @@
 
 Images: one input, UINT8 [N, H, W, C] in the model's own size, or BYTES [N] with encoded images of any size. Tables: one
 input per column, [N] or [N, 1]; NaN and an empty text are unknown. Texts: one input, BYTES [N]. Classes come as
-"probabilities" FP32 [N, classes] and "class" BYTES [N], a regression as "value" FP64 [N].
+"probabilities" FP32 [N, classes] and "class" BYTES [N], a regression as "value" FP64 [N], translations as
+"translation" BYTES [N] and "score" FP32 [N].
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 
 import numpy as np
 
+from workers.contract import TRANSLATION
 from workers.domains import TASKS
 from workers.inference.framing import Frame, Question
 from workers.inference.predictor import Predictor
@@ -30,6 +32,9 @@ def answer_tensors(predictor: Predictor, question: Question) -> Frame:
 
 def _predict(predictor: Predictor, request: Request) -> list[Tensor]:
     found = TASKS[predictor.meta["task"]].load("questions").predict_tensors(predictor, request)
+    if predictor.meta["task"] == TRANSLATION:
+        said = [translation.text for translation in found]
+        return [texts("translation", said), numbers("score", "FP32", np.array([float(item) for item in found]))]
     if not predictor.classes:
         return [numbers("value", "FP64", found)]
     best = np.argmax(found, axis=1)
