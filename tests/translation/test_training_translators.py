@@ -138,7 +138,10 @@ def test_a_training_can_go_on_for_more_epochs(pairs, tmp_path):
     work = tmp_path / "work"
     train_here(work, pairs, **SHORT)
     steps = read(work / "output" / "result.json")["steps"]
-    spec = json.loads(make_spec(work, pairs, **(SHORT | {"epochs": 3})).read_text()) | {"extends_step": steps, "resume": True}
+    spec = json.loads(make_spec(work, pairs, **(SHORT | {"epochs": 3})).read_text()) | {
+        "extends_step": steps,
+        "resume": True,
+    }
     (work / "spec.json").write_text(json.dumps(spec))
     train(read_spec(TrainSpec, work / "spec.json"), EventWriter(work / "events.jsonl"), Stop())
     assert [row["epoch"] for row in read(work / "output" / "result.json")["history"]] == [1, 2, 3]

@@ -68,8 +68,8 @@ def length_penalty(length: int, alpha: float) -> float:
 
 def search(decoding: Decoding, limits: Sequence[int], settings: Search) -> list[Found]:
     """The best that is found for each sentence, whose outputs have at most so many tokens. `decoding` has one row for
-    each sentence, with nothing written yet. A search ends when as many outputs have ended as there are beams, and all of
-    these are better than what goes on is so far."""
+    each sentence, with nothing written yet. A search ends when as many outputs have ended as there are beams, and all
+    of these are better than what goes on is so far."""
     sentences = [_Sentence(number, limit) for number, limit in enumerate(limits)]
     found: list[Found | None] = [None] * len(sentences)
     tokens = np.full(len(sentences), BEGIN, dtype=np.int64)
