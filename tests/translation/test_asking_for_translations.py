@@ -14,6 +14,8 @@ from workers.inference.answers import answer
 from workers.inference.framing import JSON, PING, RAW, SAMPLE, TENSORS, Question
 from workers.inference.questions.translations import MAX_CHARACTERS, MAX_TEXTS
 
+pytestmark = pytest.mark.xdist_group("translation")  # one training for all
+
 ENGLISH, TOY = toy()[0]
 
 

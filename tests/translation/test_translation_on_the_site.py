@@ -1,4 +1,4 @@
-"""Translation on the site: the launch form proposes both columns, the results stand side by side, the demo translates."""
+"""Translation on the site: the launch form proposes both columns, results stand side by side, the demo translates."""
 
 import json
 from collections.abc import Iterator
