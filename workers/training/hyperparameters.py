@@ -376,7 +376,7 @@ PRESETS: dict[str, Preset] = {
                     "ema_decay": 0.99},
             tables={"early_stopping_patience": 10},
             texts=LEARNING_TEXTS | {"epochs": 15},
-            recordings=LEARNING_RECORDINGS | {"epochs": 40},
+            recordings=LEARNING_RECORDINGS | {"epochs": 60},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
