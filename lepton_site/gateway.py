@@ -23,12 +23,18 @@ from django.db import DatabaseError, connection, connections
 
 from apps.accounts.services import find_api_key, touch_api_key
 from apps.core.errors import DomainError, NotFound, TooManyRequests, Unavailable
+from apps.deployments import in_flight
 from apps.deployments.admission import Caller, check_address, check_rate
+from apps.deployments.autoscaling import wake_deployment
 from apps.deployments.connections import NOT_READY, ConnectionPool, no_replica
 from apps.deployments.counting import TALLY
-from apps.deployments.endpoints import Endpoint, resolve_endpoint
+from apps.deployments.endpoints import Endpoint, endpoint_of, resolve_endpoint
 from apps.deployments.expiring import ExpiringCache
+from apps.deployments.holding import Holder
+from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.limiting import RateLimiter
+from apps.deployments.models import Deployment
+from apps.deployments.placing import with_replicas
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
 from apps.deployments.rollouts import stop_bad_canaries
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
@@ -78,6 +84,7 @@ class Gateway:
         self._keys = ExpiringCache(self._in_thread(_caller_of), seconds=CACHE_SECONDS)
         self._endpoints = ExpiringCache(self._in_thread(_endpoint_of), seconds=CACHE_SECONDS)
         self._pool = ConnectionPool()
+        self._holder = Holder(self._in_thread(wake_deployment), self._in_thread(_endpoint_by_id))
         self._buffered_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,7 +137,7 @@ class Gateway:
             await self._flush()
 
     async def _flush(self) -> None:
-        for write in (METER.flush, _judge_what_was_answered):
+        for write in (METER.flush, _judge_what_was_answered, _tell_what_is_in_flight):
             try:
                 await self._in_thread(write)()
             except Exception:
@@ -148,7 +155,7 @@ class Gateway:
         with self._room_for(headers):
             body = await read_body(receive)
             question = await self._question(scope, endpoint, headers.get("content-type", "").lower(), body, top_k)
-            frame, told = await self._ask(team_id, name, endpoint, question)
+            frame, told = await self._ask(team_id, name, endpoint, question, receive)
             return _metered(team_id, Answer(frame.status, frame.body, told))
 
     async def _answer_open_inference(self, scope: Scope, receive: Receive) -> Answer:
@@ -165,7 +172,7 @@ class Gateway:
             return _metered(team_id, Answer(status, json.dumps(facts).encode(), {}))
         with self._room_for(headers):
             question = open_inference.to_question(endpoint, headers, await read_body(receive))
-            frame, told = await self._ask(team_id, call.name, endpoint, question, call.version)
+            frame, told = await self._ask(team_id, call.name, endpoint, question, receive, call.version)
             return _metered(team_id, open_inference.to_answer(frame, told))
 
     async def _about_server(self, what: str) -> dict[str, Any]:
@@ -189,12 +196,30 @@ class Gateway:
         return caller, endpoint
 
     async def _ask(
-        self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None = None
+        self,
+        team_id: int,
+        name: str,
+        endpoint: Endpoint,
+        question: Question,
+        receive: Receive,
+        version: int | None = None,
     ) -> tuple[Frame, dict[str, str]]:
-        """The answer, and the headers that tell of it.
+        """The answer, and the headers that tell of it. A deployment that sleeps is woken, and the request held."""
+        with IN_FLIGHT.count(endpoint.deployment_id):
+            try:
+                return await self._ask_routes(team_id, name, endpoint, question, version)
+            except Unavailable as error:
+                if error.code != NOT_READY or not endpoint.may_sleep:
+                    raise
+            self._endpoints.forget((team_id, name))
+            woken = await self._holder.until_ready(endpoint.deployment_id, _until_gone(receive))
+            return await self._ask_routes(team_id, name, woken, question, version)
 
-        Asks the version that the traffic's weights choose, another one where no replica of that one lives, and none but
-        `version` where a client names it.
+    async def _ask_routes(
+        self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None
+    ) -> tuple[Frame, dict[str, str]]:
+        """Asks the version that the traffic's weights choose, another one where no replica of that one lives, and none
+        but `version` where a client names it.
         """
         for route in endpoint.routes_in_order(self._choose, version):
             started = time.perf_counter()
@@ -209,7 +234,7 @@ class Gateway:
             route.count(started, frame.status)
             timing = f"predict;dur={frame.head['seconds'] * 1000:.2f}"
             return frame, {"Server-Timing": timing, VERSION_HEADER: str(route.number)}
-        raise no_replica()
+        raise no_replica(endpoint.trouble)
 
     async def _question(
         self, scope: Scope, endpoint: Endpoint, content_type: str, body: bytes, top_k: int | None
@@ -268,9 +293,28 @@ def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
     return endpoint
 
 
+def _endpoint_by_id(deployment_id: int) -> Endpoint:
+    """Raises NotFound for one that was deleted meanwhile."""
+    deployment = with_replicas(Deployment.objects.filter(pk=deployment_id)).first()
+    if deployment is None:
+        raise NotFound("This deployment was deleted.", code="no_such_endpoint")
+    return endpoint_of(deployment)
+
+
+def _tell_what_is_in_flight() -> None:
+    in_flight.tell(IN_FLIGHT.take())
+
+
 def _judge_what_was_answered() -> None:
     """Write the counts down, and stop the canaries that do worse."""
     stop_bad_canaries(TALLY.flush(now=time.time()))
+
+
+async def _until_gone(receive: Receive) -> ClientGone:
+    """Once the body was read: until the client closes the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    return ClientGone()
 
 
 # Reading the request

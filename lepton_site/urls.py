@@ -10,6 +10,7 @@ from apps.accounts.api import api_urlpatterns as accounts_api
 from apps.datasets.api import api_urlpatterns as datasets_api
 from apps.deployments.api import api_urlpatterns as deployments_api
 from apps.deployments.rollouts_api import api_urlpatterns as rollouts_api
+from apps.deployments.scaling_api import api_urlpatterns as scaling_api
 from apps.jobs.api import api_urlpatterns as jobs_api
 from apps.registry.api import api_urlpatterns as registry_api
 from apps.resources.api import api_urlpatterns as resources_api
@@ -32,6 +33,7 @@ urlpatterns = [
     path("api/v1/", include(registry_api)),
     path("api/v1/", include(deployments_api)),
     path("api/v1/deployments/<int:pk>/", include(rollouts_api)),
+    path("api/v1/deployments/<int:pk>/", include(scaling_api)),
     path("api/v1/", include(resources_api)),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("admin/login/", admin_sign_in),

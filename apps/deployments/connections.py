@@ -19,8 +19,9 @@ READ_AHEAD_BYTES = 2**20
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-def no_replica() -> Unavailable:
-    message = "No replica of this deployment is ready. It is starting, or it was stopped: see its page."
+def no_replica(reason: str = "") -> Unavailable:
+    """`reason` says why none will be, where that is known."""
+    message = reason or "No replica of this deployment is ready. It is starting, or it was stopped: see its page."
     return Unavailable(message, code=NOT_READY, retry_after_seconds=START_RETRY_AFTER_SECONDS)
 
 

@@ -18,6 +18,7 @@ from apps.core.storage import open_blob
 from apps.deployments.admission import check_address, to_networks
 from apps.deployments.endpoints import ask_endpoint, endpoint_of
 from apps.deployments.forms import RowForm, plain_number
+from apps.deployments.holding import hold_page
 from apps.deployments.models import Deployment
 from apps.deployments.placing import with_replicas
 from apps.deployments.services import state_of
@@ -214,7 +215,10 @@ def sample_input(version: ModelVersion) -> Any:
 
 def _outcome(deployment: Deployment, question: Question) -> dict[str, Any]:
     """Ask a replica as the gateway does. Raises DomainError with what the replica found wrong."""
-    frame = ask_endpoint(endpoint_of(deployment), question)
+    endpoint = endpoint_of(deployment)
+    if endpoint.may_sleep and not endpoint.routes:
+        endpoint = hold_page(deployment)
+    frame = ask_endpoint(endpoint, question)
     payload = json.loads(frame.body)
     if frame.status != 200:
         raise _refusal(frame, payload)

@@ -26,13 +26,14 @@ from apps.deployments.services import (
     retry_deployment,
     state_of,
 )
-from apps.deployments.serving import measure, served_versions
+from apps.deployments.serving import measure, requests_in_flight, served_versions
 from apps.registry.figures import TASK_LABELS
 from apps.registry.models import ModelVersion
 from apps.resources.metering import metered
 
 SHOWN_REPLICAS = 8
 SHOWN_CHANGES = 8
+SHOWN_EVENTS = 6
 
 
 def deployments_of(request: HttpRequest) -> QuerySet[Deployment]:
@@ -79,19 +80,24 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     state = state_of(deployment)
     if request.htmx.target == "traffic":  # its figures move for as long as somebody looks
         return render(request, "deployments/_traffic.html", traffic_context(deployment))
+    if request.htmx.target == "scaling":
+        return render(request, "deployments/_scaling.html", scaling_context(deployment))
     served = served_versions(deployment)
     return render_live(
         request,
         "deployments/detail.html",
         _detail_context(request, deployment)
         | traffic_context(deployment)
+        | scaling_context(deployment)
         | {
             "state": state,
             "wanted_count": sum(item.replicas for item in served),
             "changes": deployment.traffic_changes.select_related("made_by")[:SHOWN_CHANGES],
         },
         partials={"replicas": "deployments/_replicas.html"},
-        is_live=not state.is_settled or not all(item.state.is_settled for item in served),
+        is_live=bool(deployment.max_replicas)
+        or not state.is_settled
+        or not all(item.state.is_settled for item in served),
     )
 
 
@@ -123,6 +129,15 @@ def traffic_context(deployment: Deployment) -> dict:
         "deployment": deployment,
         "rows": [{"served": item, "figures": figures.get(item.version.pk)} for item in served],
         "version_before": version_before(deployment),
+    }
+
+
+def scaling_context(deployment: Deployment) -> dict:
+    """How the number of replicas has changed, and the load that it follows."""
+    return {
+        "deployment": deployment,
+        "in_flight": requests_in_flight(deployment) if deployment.max_replicas else None,
+        "events": deployment.scaling_events.select_related("made_by")[:SHOWN_EVENTS],
     }
 
 
