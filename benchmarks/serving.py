@@ -1,7 +1,7 @@
 """Predictions a second over HTTP, beside other serving frameworks: ``make bench-serving``.
 
 The same exported model and the same pictures for all; 1, 8 and 32 clients in a closed loop, in a process of their own;
-rounds that alternate, medians of the rounds. Lepton answers through its whole public path, with API key and rate limits.
+rounds that alternate, medians of the rounds. Lepton answers through its whole public path, with API key and rate limit.
 While one is measured, the processes of the other frameworks are stopped (SIGSTOP); Lepton's site runs all the time.
 The CPU of a request is that of all processes that serve it: of Lepton also its databases, workers and agent.
 """
@@ -23,8 +23,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.serving_peers import PEERS
 from benchmarks.serving_model import write_model, write_pictures
+from benchmarks.serving_peers import PEERS
 
 LEVELS = (1, 8, 32)
 PICTURES = 24
@@ -113,7 +113,8 @@ def start_peer(name: str, model: Path, log: Path) -> Contestant:
 def start_lepton(home: Path, model: Path) -> tuple[Contestant, str]:
     """Also the secret of an API key."""
     port = free_port()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEPTON_", "DATABASE_", "REDIS_"))}
+    foreign = ("LEPTON_", "DATABASE_", "REDIS_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environment = kept | {"LEPTON_HOME": str(home), "LEPTON_BASE_URL": f"http://127.0.0.1:{port}"}
     with open(home / "up.log", "wb") as file:
         command = [PRODUCT, "manage.py", "up", "--port", str(port)]
@@ -121,7 +122,11 @@ def start_lepton(home: Path, model: Path) -> tuple[Contestant, str]:
     contestant = Contestant(LEPTON, port, process, home=home)
     wait_until(lambda: "Lepton is ready at" in (home / "up.log").read_text(), process, home / "up.log")
     done = subprocess.run(
-        [PRODUCT, "-m", "benchmarks.serving_lepton", str(model)], cwd=ROOT, env=environment, capture_output=True, text=True
+        [PRODUCT, "-m", "benchmarks.serving_lepton", str(model)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise SystemExit(f"Lepton could not deploy the model:\n{done.stdout}{done.stderr}")
@@ -305,7 +310,8 @@ def report(
     fastapi = found[FASTAPI, most].per_second if (FASTAPI, most) in found else 0.0
     print(
         f"serving: rps_ratio_to_best_peer={_ratio(ours.per_second, best)} "
-        f"rps_ratio_to_fastapi={_ratio(ours.per_second, fastapi)} p99_ratio_to_best_peer={_ratio(ours.p99_ms, lowest_p99)} "
+        f"rps_ratio_to_fastapi={_ratio(ours.per_second, fastapi)} "
+        f"p99_ratio_to_best_peer={_ratio(ours.p99_ms, lowest_p99)} "
         f"cpu_ms_per_request={ours.cpu_ms:.2f} ratio_to_bare_model={_ratio(ours.cpu_ms, bare.cpu_ms)}"
     )
 

@@ -1,7 +1,7 @@
 """Lepton as anybody starts it, with a deployment, an API key and rate limits: what ``make bench-serving`` measures.
 
-``python -m benchmarks.serving_lepton <folder with a model>`` deploys that folder on the site of LEPTON_HOME, waits until
-it is ready, and prints the key.
+``python -m benchmarks.serving_lepton <folder with a model>`` deploys that folder on the site of LEPTON_HOME, waits
+until it is ready, and prints the key.
 """
 
 import os

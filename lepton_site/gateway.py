@@ -11,7 +11,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +37,7 @@ from apps.deployments.models import Deployment
 from apps.deployments.placing import with_replicas
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
 from apps.deployments.rollouts import stop_bad_canaries
+from apps.deployments.streaming import MEDIA_TYPE, line_of_error, lines_of, parts_of, wants_lines
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
 from lepton_site import open_inference
 from lepton_site.messages import (
@@ -48,12 +49,15 @@ from lepton_site.messages import (
     Receive,
     Scope,
     Send,
+    Stream,
     Unauthorized,
+    WhileConnected,
     headers_of,
     internal_error,
     read_body,
     refusal,
     send_answer,
+    send_stream,
     too_large,
 )
 from workers.inference.framing import Frame, Question
@@ -100,7 +104,7 @@ class Gateway:
 
     async def _reply(
         self,
-        answer_of: Callable[[Scope, Receive], Awaitable[Answer]],
+        answer_of: Callable[[Scope, Receive], Awaitable[Answer | Stream]],
         refusal_of: Callable[[DomainError], Answer],
         scope: Scope,
         receive: Receive,
@@ -109,6 +113,9 @@ class Gateway:
         """Send what `answer_of` gives, and what it raises as `refusal_of` writes it."""
         try:
             answer = await answer_of(scope, receive)
+            if isinstance(answer, Stream):
+                await send_stream(send, answer, await anext(answer.lines))
+                return
         except ClientGone:
             return
         except DomainError as error:
@@ -143,7 +150,7 @@ class Gateway:
             except Exception:
                 logger.exception("what was sent and answered is not written down yet")
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer | Stream:
         name, is_prediction = _parse_path(scope["path"])
         _check_method(scope["method"], "POST" if is_prediction else "GET")
         headers = headers_of(scope)
@@ -152,9 +159,10 @@ class Gateway:
         if not is_prediction:
             return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
         top_k = read_top_k(_query(scope).get("top_k", [None])[-1])
+        if wants_lines(headers.get("accept", "")):
+            return Stream(self._lines(scope, receive, team_id, name, endpoint, top_k), MEDIA_TYPE)
         with self._room_for(headers):
-            body = await read_body(receive)
-            question = await self._question(scope, endpoint, headers.get("content-type", "").lower(), body, top_k)
+            question = await self._question(scope, receive, endpoint, top_k)
             frame, told = await self._ask(team_id, name, endpoint, question, receive)
             return _metered(team_id, Answer(frame.status, frame.body, told))
 
@@ -204,16 +212,23 @@ class Gateway:
         receive: Receive,
         version: int | None = None,
     ) -> tuple[Frame, dict[str, str]]:
-        """The answer, and the headers that tell of it. A deployment that sleeps is woken, and the request held."""
+        """The answer, and the headers that tell of it. Raises ClientGone where nobody waits for it any more."""
         with IN_FLIGHT.count(endpoint.deployment_id):
-            try:
-                return await self._ask_routes(team_id, name, endpoint, question, version)
-            except Unavailable as error:
-                if error.code != NOT_READY or not endpoint.may_sleep:
-                    raise
-            self._endpoints.forget((team_id, name))
-            woken = await self._holder.until_ready(endpoint.deployment_id, _until_gone(receive))
-            return await self._ask_routes(team_id, name, woken, question, version)
+            async with WhileConnected(receive):
+                return await self._ask_or_hold(team_id, name, endpoint, question, version)
+
+    async def _ask_or_hold(
+        self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None
+    ) -> tuple[Frame, dict[str, str]]:
+        """A deployment that sleeps is woken, and the request held until it is ready."""
+        try:
+            return await self._ask_routes(team_id, name, endpoint, question, version)
+        except Unavailable as error:
+            if error.code != NOT_READY or not endpoint.may_sleep:
+                raise
+        self._endpoints.forget((team_id, name))
+        woken = await self._holder.until_ready(endpoint.deployment_id)
+        return await self._ask_routes(team_id, name, woken, question, version)
 
     async def _ask_routes(
         self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None
@@ -231,14 +246,35 @@ class Gateway:
                 if error.code != NOT_READY:
                     raise
                 continue
-            route.count(started, frame.status)
+            route.count(started, frame.status, frame.head.get("batch", 1))
             timing = f"predict;dur={frame.head['seconds'] * 1000:.2f}"
             return frame, {"Server-Timing": timing, VERSION_HEADER: str(route.number)}
         raise no_replica(endpoint.trouble)
 
-    async def _question(
-        self, scope: Scope, endpoint: Endpoint, content_type: str, body: bytes, top_k: int | None
-    ) -> Question:
+    async def _lines(
+        self, scope: Scope, receive: Receive, team_id: int, name: str, endpoint: Endpoint, top_k: int | None
+    ) -> AsyncGenerator[bytes, None]:
+        """One line for each item, as soon as its part is answered. An error after the first part is the last line."""
+        with self._room_for(headers_of(scope)):
+            question = await self._question(scope, receive, endpoint, top_k)
+            number = 0
+            for part in await self._in_thread(lambda: list(parts_of(question)))():
+                try:
+                    frame, _told = await self._ask(team_id, name, endpoint, part, receive)
+                    lines, count = lines_of(frame, number)
+                except DomainError as error:
+                    if not number:
+                        raise
+                    yield line_of_error(error, number)
+                    return
+                METER.add(team_id, PREDICTION, len(lines))
+                number += count
+                yield lines
+
+    async def _question(self, scope: Scope, receive: Receive, endpoint: Endpoint, top_k: int | None) -> Question:
+        """Reads the body."""
+        body = await read_body(receive)
+        content_type = headers_of(scope).get("content-type", "").lower()
         if is_multipart(content_type):
             return await self._in_thread(multipart_question)(scope, endpoint.task, body, top_k)
         return to_question(endpoint.task, content_type, body, top_k)
@@ -308,13 +344,6 @@ def _tell_what_is_in_flight() -> None:
 def _judge_what_was_answered() -> None:
     """Write the counts down, and stop the canaries that do worse."""
     stop_bad_canaries(TALLY.flush(now=time.time()))
-
-
-async def _until_gone(receive: Receive) -> ClientGone:
-    """Once the body was read: until the client closes the connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    return ClientGone()
 
 
 # Reading the request

@@ -27,9 +27,9 @@ class Route:
     sockets: tuple[str, ...]
     source: Source
 
-    def count(self, started: float, status: int) -> None:
-        """Count an answer that was asked for at `started` (perf_counter)."""
-        TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500)
+    def count(self, started: float, status: int, batch: int = 1) -> None:
+        """Count an answer that was asked for at `started` (perf_counter), and `batch` questions with it."""
+        TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500, batch=batch)
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,6 @@ def ask_endpoint(endpoint: Endpoint, question: Question) -> Frame:
                 if error.code != NOT_READY:
                     raise
                 continue
-            route.count(started, frame.status)
+            route.count(started, frame.status, frame.head.get("batch", 1))
             return frame
         raise no_replica()

@@ -7,9 +7,8 @@ been held for `HOLD_SECONDS`. Whose client has gone is dropped.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from threading import BoundedSemaphore
-from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -58,24 +57,21 @@ class Holder:
         self._held: Counter[int] = Counter()
         self._waking: dict[int, asyncio.Task[Endpoint]] = {}
 
-    async def until_ready(self, deployment_id: int, gone: Coroutine[Any, Any, Exception]) -> Endpoint:
-        """The deployment once a replica of it is ready. `gone` ends, with the error to raise, when the client leaves.
+    async def until_ready(self, deployment_id: int) -> Endpoint:
+        """The deployment once a replica of it is ready. Whose client leaves is cancelled, as any request is.
 
-        Raises TooManyRequests, Unavailable, NotFound for one that was deleted, and what `gone` ends with.
+        Raises TooManyRequests, Unavailable, and NotFound for one that was deleted.
         """
         if self._held[deployment_id] >= self._max_held:
-            gone.close()
             raise too_many_held()
         self._held[deployment_id] += 1
-        leaving = asyncio.ensure_future(gone)
         try:
             waking = self._waking.get(deployment_id) or self._start(deployment_id)
-            await asyncio.wait({waking, leaving}, timeout=self._hold_seconds, return_when=asyncio.FIRST_COMPLETED)
-            if waking.done():
-                return waking.result()
-            raise leaving.result() if leaving.done() else still_starting()
+            await asyncio.wait({waking}, timeout=self._hold_seconds)
+            if not waking.done():
+                raise still_starting()
+            return waking.result()
         finally:
-            leaving.cancel()
             self._leave(deployment_id)
 
     def _start(self, deployment_id: int) -> asyncio.Task[Endpoint]:

@@ -1,15 +1,18 @@
 """What a client sent, as a question for a replica: raw images, JSON, base64 and multipart."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
+from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.asgi import ASGIRequest
 from django.http.multipartparser import MultiPartParserError
 
-from apps.core.errors import DomainError, Unprocessable
+from apps.core.errors import DomainError, TooLarge, Unprocessable
 from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
-from workers.inference.framing import JSON, RAW, Question
+from workers.inference.framing import FILES, JSON, RAW, Question
 
 MAX_TOP_K = 1000
 FILE_FIELD = "file"
@@ -35,19 +38,34 @@ def is_multipart(content_type: str) -> bool:
 
 
 def multipart_question(scope: dict[str, Any], task: str, body: bytes, top_k: int | None) -> Question:
-    """The question in a multipart body, whose file stands in the field "file". Slow: call it in a thread.
+    """The question in a multipart body, whose file, or several pictures, stand in the field "file". Slow: call it in a
+    thread.
 
     Raises DomainError for what is no multipart body, or has no such field.
     """
     try:
-        file = ASGIRequest(scope, BytesIO(body)).FILES.get(FILE_FIELD)
+        files = ASGIRequest(scope, BytesIO(body)).FILES.getlist(FILE_FIELD)
+    except TooManyFilesSent as error:
+        most = settings.DATA_UPLOAD_MAX_NUMBER_FILES
+        message = f"One request may have {most} files. Send them in parts."
+        raise TooLarge(message, code="too_many_images", field=FILE_FIELD) from error
     except (MultiPartParserError, RequestDataTooBig, SuspiciousOperation) as error:
         raise DomainError(f"The multipart body cannot be read: {error}", code="invalid_multipart") from error
-    if file is None:
+    if not files:
         message = 'The multipart body has no file in the field "file". With curl: -F file=@picture.png'
         raise Unprocessable(message, code="missing_file", field=FILE_FIELD)
-    with file:
+    if len(files) > 1 and task == IMAGE_CLASSIFICATION:
+        return _several(files, top_k)
+    with files[-1] as file:
         return to_question(task, file.content_type or "", file.read(), top_k)
+
+
+def _several(files: Sequence[UploadedFile], top_k: int | None) -> Question:
+    bodies = []
+    for file in files:
+        with file:
+            bodies.append(file.read())
+    return Question(FILES, b"".join(bodies), top_k, {"sizes": [len(one) for one in bodies]})
 
 
 def read_top_k(text: str | None) -> int | None:

@@ -48,17 +48,8 @@ class Sleeper:
         self.looks += 1
         return self.found
 
-    def ask(self, gone: asyncio.Event | None = None) -> asyncio.Task:
-        return asyncio.ensure_future(self.holder.until_ready(1, left(gone or asyncio.Event())))
-
-
-class Gone(Exception):
-    pass
-
-
-async def left(gone: asyncio.Event) -> Exception:
-    await gone.wait()
-    return Gone()
+    def ask(self) -> asyncio.Task:
+        return asyncio.ensure_future(self.holder.until_ready(1))
 
 
 async def settle() -> None:
@@ -105,11 +96,11 @@ def test_who_has_waited_as_long_as_one_may_is_told_to_come_again():
 
 def test_a_client_that_leaves_is_dropped_and_nobody_looks_any_more():
     async def scenario() -> None:
-        sleeper, gone = Sleeper(), asyncio.Event()
-        asked = sleeper.ask(gone)
+        sleeper = Sleeper()
+        asked = sleeper.ask()
         await settle()
-        gone.set()
-        with pytest.raises(Gone):
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
             await asked
         await settle()
         assert len(asyncio.all_tasks()) == 1

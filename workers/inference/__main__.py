@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workers.contract import EVENTS_FILE, EXIT_FAILED, EventWriter, ProgramFailure, ServeSpec, read_spec
 from workers.inference.answers import answer
+from workers.inference.batching import best_size
 from workers.inference.framing import SAMPLE, Question
 from workers.inference.predictor import Predictor, load_predictor
 from workers.inference.server import Server
@@ -29,7 +30,8 @@ async def serve(spec: ServeSpec, predictor: Predictor) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    await Server(partial(answer, predictor)).serve(Path(spec.socket_path), stop)
+    predictor.at_once = best_size(predictor)
+    await Server(partial(answer, predictor), at_once=predictor.at_once).serve(Path(spec.socket_path), stop)
 
 
 def main(spec_path: str) -> int:

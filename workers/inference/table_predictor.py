@@ -22,7 +22,9 @@ Scorer = Callable[[Encoded], np.ndarray]
 
 
 class TablePredictor:
-    """Class probabilities or a value for rows of a table."""
+    """Class probabilities or a value for rows of a table. `at_once` questions run together: see batching.py."""
+
+    at_once = 1
 
     def __init__(self, model_dir: Path, meta: dict[str, Any], threads: int) -> None:
         self.meta = meta

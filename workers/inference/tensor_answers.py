@@ -39,7 +39,7 @@ def answer_tensors(predictor: Predictor, question: Question) -> Frame:
 def _predict(predictor: Predictor, request: Request) -> list[Tensor]:
     match predictor:
         case ImagePredictor():
-            found = predictor.run(_images(predictor, _only(request)))
+            found = predictor.run_many(_images(predictor, _only(request)))
         case TextPredictor():
             found = predictor.predict_texts([read_text(text) for text in _texts(_only(request), MAX_TEXTS)])
         case _:
