@@ -24,15 +24,15 @@ from pathlib import Path
 import psutil
 
 from benchmarks.serving_model import write_model, write_pictures
-from benchmarks.serving_peers import PEERS
+from benchmarks.serving_peers import FASTAPI, FASTAPI_TUNED, PEERS
 
 LEVELS = (1, 8, 32)
 PICTURES = 24
 READY_SECONDS = 120.0
 ROOT = Path(__file__).resolve().parent.parent
-PRODUCT = ROOT / ".venv" / "bin" / "python"
+PRODUCT = Path(os.environ.get("PY", ".venv/bin/python"))
 BOUNDARY = "lepton-bench"
-FASTAPI, LEPTON, BARE = "fastapi", "lepton", "bare model"
+LEPTON, BARE = "lepton", "bare model"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ def start_peer(name: str, model: Path, log: Path) -> Contestant:
         "BENCH_MODEL": str(model), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
         "BENTOML_HOME": str(log.parent / "bentoml"), "BENTOML_DO_NOT_TRACK": "True",
     }  # fmt: skip
-    command = [sys.executable, "-m", f"benchmarks.serving_peers.{name}", str(port)]
+    program, _, variant = name.partition("_")
+    command = [sys.executable, "-m", f"benchmarks.serving_peers.{program}", str(port), *filter(None, [variant])]
     with open(log, "wb") as file:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
     return Contestant(name, port, process)
@@ -117,7 +118,7 @@ def start_lepton(home: Path, model: Path) -> tuple[Contestant, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environment = kept | {"LEPTON_HOME": str(home), "LEPTON_BASE_URL": f"http://127.0.0.1:{port}"}
     with open(home / "up.log", "wb") as file:
-        command = [PRODUCT, "manage.py", "up", "--port", str(port)]
+        command = [str(PRODUCT), "manage.py", "up", "--port", str(port)]
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
     contestant = Contestant(LEPTON, port, process, home=home)
     wait_until(lambda: "Lepton is ready at" in (home / "up.log").read_text(), process, home / "up.log")
@@ -296,15 +297,15 @@ def report(
     choices: argparse.Namespace, found: dict[tuple[str, int], Figures], bare: Figures, memory: dict[str, float]
 ) -> None:
     print(f"{choices.model}, {choices.side} pixels; medians of {choices.rounds} rounds of {choices.seconds:g} s")
-    print(f"{'':<12}{'clients':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'errors':>8}{'MB':>8}")
+    print(f"{'':<14}{'clients':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'errors':>8}{'MB':>8}")
     rows = [((BARE, 1), bare), *sorted(found.items(), key=lambda item: (item[0][1], item[0][0]))]
     for (name, count), item in rows:
         print(
-            f"{name:<12}{count:>8}{item.per_second:>12.0f}{item.p50_ms:>9.2f}{item.p99_ms:>9.2f}{item.cpu_ms:>9.2f}"
+            f"{name:<14}{count:>8}{item.per_second:>12.0f}{item.p50_ms:>9.2f}{item.p99_ms:>9.2f}{item.cpu_ms:>9.2f}"
             f"{item.errors:>8}{memory.get(name, 0):>8.0f}"
         )
     ours, most = found[LEPTON, LEVELS[-1]], LEVELS[-1]
-    peers = [name for name in choices.peers if name != FASTAPI]
+    peers = [name for name in choices.peers if name not in (FASTAPI, FASTAPI_TUNED)]
     best = max((found[name, most].per_second for name in peers), default=0.0)
     lowest_p99 = min((found[name, most].p99_ms for name in peers), default=0.0)
     fastapi = found[FASTAPI, most].per_second if (FASTAPI, most) in found else 0.0

@@ -160,9 +160,9 @@ class Gateway:
             return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
         top_k = read_top_k(_query(scope).get("top_k", [None])[-1])
         if wants_lines(headers.get("accept", "")):
-            return Stream(self._lines(scope, receive, team_id, name, endpoint, top_k), MEDIA_TYPE)
+            return Stream(self._lines(scope, headers, receive, team_id, name, endpoint, top_k), MEDIA_TYPE)
         with self._room_for(headers):
-            question = await self._question(scope, receive, endpoint, top_k)
+            question = await self._question(scope, headers, receive, endpoint, top_k)
             frame, told = await self._ask(team_id, name, endpoint, question, receive)
             return _metered(team_id, Answer(frame.status, frame.body, told))
 
@@ -252,11 +252,18 @@ class Gateway:
         raise no_replica(endpoint.trouble)
 
     async def _lines(
-        self, scope: Scope, receive: Receive, team_id: int, name: str, endpoint: Endpoint, top_k: int | None
+        self,
+        scope: Scope,
+        headers: dict[str, str],
+        receive: Receive,
+        team_id: int,
+        name: str,
+        endpoint: Endpoint,
+        top_k: int | None,
     ) -> AsyncGenerator[bytes, None]:
         """One line for each item, as soon as its part is answered. An error after the first part is the last line."""
-        with self._room_for(headers_of(scope)):
-            question = await self._question(scope, receive, endpoint, top_k)
+        with self._room_for(headers):
+            question = await self._question(scope, headers, receive, endpoint, top_k)
             number = 0
             for part in await self._in_thread(lambda: list(parts_of(question)))():
                 try:
@@ -271,10 +278,12 @@ class Gateway:
                 number += count
                 yield lines
 
-    async def _question(self, scope: Scope, receive: Receive, endpoint: Endpoint, top_k: int | None) -> Question:
+    async def _question(
+        self, scope: Scope, headers: dict[str, str], receive: Receive, endpoint: Endpoint, top_k: int | None
+    ) -> Question:
         """Reads the body."""
         body = await read_body(receive)
-        content_type = headers_of(scope).get("content-type", "").lower()
+        content_type = headers.get("content-type", "").lower()
         if is_multipart(content_type):
             return await self._in_thread(multipart_question)(scope, endpoint.task, body, top_k)
         return to_question(endpoint.task, content_type, body, top_k)
@@ -375,6 +384,8 @@ def _bearer(headers: dict[str, str]) -> str:
 
 
 def _query(scope: Scope) -> dict[str, list[str]]:
+    if not scope["query_string"]:
+        return {}
     try:
         return parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=20)
     except ValueError as error:

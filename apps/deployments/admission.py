@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from apps.core.errors import Forbidden, TooManyRequests, Unprocessable
 from apps.deployments.limiting import RateLimiter
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_NETWORKS = 100
+# Translated only where they are needed: each request passes here.
+KEY_LIMIT = gettext_noop("This key may ask %(n)d times a minute.")
+DEPLOYMENT_LIMIT = gettext_noop("This deployment answers a key %(n)d times a minute.")
 
 
 @dataclass(frozen=True)
@@ -94,15 +98,15 @@ def _is_within(networks: Sequence[Network], address: str) -> bool:
 def check_rate(limiter: RateLimiter, caller: Caller, endpoint: Limited, *, now: float) -> None:
     """Let one prediction through. `now` is in seconds. Raises TooManyRequests."""
     if caller.requests_per_minute:
-        _take(limiter, caller.key_id, caller.requests_per_minute, now, _("This key may ask %(n)d times a minute."))
+        _take(limiter, caller.key_id, caller.requests_per_minute, now, KEY_LIMIT)
     if endpoint.requests_per_minute:
         key = (caller.key_id, endpoint.deployment_id)
-        _take(limiter, key, endpoint.requests_per_minute, now, _("This deployment answers a key %(n)d times a minute."))
+        _take(limiter, key, endpoint.requests_per_minute, now, DEPLOYMENT_LIMIT)
 
 
 def _take(limiter: RateLimiter, key: Hashable, limit: int, now: float, words: str) -> None:
     wait_seconds = limiter.take(key, limit, now=now)
     if wait_seconds:
         again = _("Come again in %(n)d s.") % {"n": wait_seconds}
-        message = f"{words % {'n': limit}} {again}"
+        message = f"{_(words) % {'n': limit}} {again}"
         raise TooManyRequests(message, code="rate_limited", retry_after_seconds=wait_seconds)

@@ -169,7 +169,7 @@ def _sentence(why: Why, deployment: Deployment) -> str:
         case Why.WOKEN:
             return _("%(n)s requests were in flight while it slept.")
         case Why.PANIC:
-            return _("%(n)s requests were in flight, twice what %(before)d replicas are meant for (%(target)s each).")
+            return _("%(n)s requests were in flight, at least twice what it is meant for (%(before)d × %(target)s).")
         case Why.LOAD:
             return _("%(n)s requests were in flight over 10 seconds; one replica is meant for %(target)s.")
         case Why.LATENCY:

@@ -20,7 +20,8 @@ class ScalingForm(forms.Form):
         help_text=_("0: it sleeps when nobody asks."),
     )  # fmt: skip
     target_in_flight = forms.FloatField(
-        required=False, min_value=0.1, max_value=MAX_IN_FLIGHT, label=_("Requests at once for each"),
+        required=False, min_value=0.1, max_value=MAX_IN_FLIGHT, label=_("Requests each"),
+        help_text=_("At once, for one replica."),
         widget=forms.NumberInput(attrs={"step": "any"}),
     )  # fmt: skip
     target_latency_ms = forms.IntegerField(

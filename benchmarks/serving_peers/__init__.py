@@ -1,7 +1,7 @@
 """One model served by other frameworks: ``python -m benchmarks.serving_peers.<name> <port>``, BENCH_MODEL its folder.
 
 Each gets the exported graph with one thread and the decoder that Lepton's own replica has, so that only the serving
-differs, and as many processes as its documentation gives two cores. They take the picture as most of their users send
+differs, and a worker on each of two cores. They take the picture as most of their users send
 it: FastAPI as the body, LitServe and BentoML as a form.
 """
 
@@ -12,7 +12,8 @@ from workers.inference.outcomes import class_outcome
 from workers.inference.predictor import load_predictor
 
 CORES = 2
-PEERS = ("fastapi", "litserve", "bentoml")
+FASTAPI, FASTAPI_TUNED = "fastapi", "fastapi_tuned"
+PEERS = (FASTAPI, FASTAPI_TUNED, "litserve", "bentoml")
 
 
 class Model:
