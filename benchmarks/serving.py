@@ -98,10 +98,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start_peer(name: str, model: Path, log: Path) -> Contestant:
+def start_peer(name: str, model: Path, log: Path, decoder: str) -> Contestant:
     port = free_port()
     environment = os.environ | {
-        "BENCH_MODEL": str(model), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
+        "BENCH_MODEL": str(model), "BENCH_DECODER": decoder, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
         "BENTOML_HOME": str(log.parent / "bentoml"), "BENTOML_DO_NOT_TRACK": "True",
     }  # fmt: skip
     program, _, variant = name.partition("_")
@@ -230,7 +230,9 @@ def medians(rounds: list[Figures]) -> Figures:
 
 
 @contextlib.contextmanager
-def servers(folder: Path, model: Path, pictures: list[Path], names: list[str]) -> Iterator[list[Contestant]]:
+def servers(
+    folder: Path, model: Path, pictures: list[Path], names: list[str], decoder: str
+) -> Iterator[list[Contestant]]:
     started: list[Contestant] = []
     try:
         home = folder / "lepton"
@@ -239,7 +241,7 @@ def servers(folder: Path, model: Path, pictures: list[Path], names: list[str]) -
         started.append(lepton)
         write_requests(folder / "requests" / LEPTON, pictures, lepton, secret)
         for name in names:
-            peer = start_peer(name, model, folder / f"{name}.log")
+            peer = start_peer(name, model, folder / f"{name}.log", decoder)
             started.append(peer)
             write_requests(folder / "requests" / name, pictures, peer)
             wait_until(lambda peer=peer: is_answering(peer), peer.process, folder / f"{name}.log")
@@ -272,6 +274,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
+    parser.add_argument("--decoder", default="pillow", choices=("pillow", "lepton"), help="what the peers decode with")
     choices = parser.parse_args()
     os.environ["DJANGO_SETTINGS_MODULE"] = "lepton_site.settings"
     found: dict[tuple[str, int], list[Figures]] = defaultdict(list)
@@ -280,7 +283,7 @@ def main() -> None:
         folder = Path(name).resolve()
         pictures = write_pictures(folder / "pictures", PICTURES)
         write_model(folder / "model", choices.model, choices.side, pictures[0])
-        with servers(folder, folder / "model", pictures, choices.peers) as started:
+        with servers(folder, folder / "model", pictures, choices.peers, choices.decoder) as started:
             clients = Clients()
             for _round in range(choices.rounds):
                 bare.append(measure_bare(folder / "model", pictures, choices.seconds / 2))
@@ -296,7 +299,9 @@ def main() -> None:
 def report(
     choices: argparse.Namespace, found: dict[tuple[str, int], Figures], bare: Figures, memory: dict[str, float]
 ) -> None:
-    print(f"{choices.model}, {choices.side} pixels; medians of {choices.rounds} rounds of {choices.seconds:g} s")
+    print(
+        f"{choices.model}, {choices.side} pixels; the peers decode with {choices.decoder}; medians of {choices.rounds} rounds of {choices.seconds:g} s"
+    )
     print(f"{'':<14}{'clients':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'errors':>8}{'MB':>8}")
     rows = [((BARE, 1), bare), *sorted(found.items(), key=lambda item: (item[0][1], item[0][0]))]
     for (name, count), item in rows:
