@@ -19,14 +19,16 @@ import numpy as np
 import torch
 
 from benchmarks.compression_peers import Contestant, float_model, make_peers
+from benchmarks.data_sets import DataSet, prepared_paths, read_sets
 from benchmarks.training_data import write_images
 from workers.compression.measuring import serving_bytes
 from workers.compression.program import compress
 from workers.compression.recipes import resolve
 from workers.compression.samples import Samples, load_samples
-from workers.compression.work import Work, graph_feed
-from workers.contract import IMAGE_CLASSIFICATION, CompressSpec, DataFile, EventWriter, PrepareSpec, TrainSpec
-from workers.inference.predictor import Predictor, load_predictor, read_meta
+from workers.compression.work import Work
+from workers.contract import IMAGE_CLASSIFICATION, CompressSpec, EventWriter, TrainSpec
+from workers.inference.files import read_meta
+from workers.inference.predictor import Predictor, load_predictor
 from workers.preprocessing.__main__ import prepare
 from workers.training.__main__ import run as train
 from workers.training.hyperparameters import resolve as resolve_training
@@ -34,7 +36,6 @@ from workers.training.stopping import Stop
 
 ROUNDS, SINGLES = 7, 60
 BATCH = 64
-FILES = {"image_folder": ("data.zip", "index.jsonl"), "table": ("data.csv", "index.json")}
 
 
 @dataclass(frozen=True)
@@ -57,40 +58,33 @@ def main() -> None:
     choices = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="lepton-bench-") as folder:
-        sets = _sets(choices, Path(folder))
-        lines = [_compare(entry, choices, Path(folder, entry["name"])) for entry in sets]
+        sets = _sets(choices)
+        lines = [_compare(entry, choices, Path(folder, entry.name)) for entry in sets]
     _last_line(lines)
 
 
 # The model
 
 
-def _sets(choices: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+def _sets(choices: argparse.Namespace) -> list[DataSet]:
     if not choices.sets:
-        return [{"name": "made_images", "task": IMAGE_CLASSIFICATION}]
-    listed = {entry["name"]: entry for entry in json.loads((choices.data / "sets.json").read_text())}
-    return [listed[name] for name in choices.sets]
+        return [DataSet("made_images", IMAGE_CLASSIFICATION, "accuracy", {})]
+    return read_sets(choices.data, choices.sets)
 
 
-def _prepare(entry: dict[str, Any], choices: argparse.Namespace, folder: Path, events: EventWriter) -> dict[str, str]:
-    if "train" not in entry:
+def _prepare(entry: DataSet, folder: Path, events: EventWriter) -> dict[str, str]:
+    if not entry.files:
         write_images(folder, 1600, 400)
         return {"data_path": str(folder / "data.zip"), "index_path": str(folder / "index.jsonl")}
-    files = tuple(
-        DataFile(name=Path(entry[split]).name, path=str(choices.data / entry[split]), split=split)
-        for split in ("train", "val", "test")
-        if entry.get(split)
-    )
-    report = prepare(PrepareSpec(str(folder), files, target=entry.get("target")), events)
-    data, index = FILES[report["kind"]]
-    return {"data_path": str(folder / "output" / data), "index_path": str(folder / "output" / index)}
+    prepare(entry.without_ignored(folder / "without").spec(folder), events)
+    return prepared_paths(folder)
 
 
-def _train(entry: dict[str, Any], choices: argparse.Namespace, paths: dict[str, str], folder: Path) -> Path:
-    changes = {"epochs": choices.epochs, "model": choices.model} if entry["task"] == IMAGE_CLASSIFICATION else {}
+def _train(entry: DataSet, choices: argparse.Namespace, paths: dict[str, str], folder: Path) -> Path:
+    changes = {"epochs": choices.epochs, "model": choices.model} if entry.task == IMAGE_CLASSIFICATION else {}
     spec = TrainSpec(
-        str(folder), entry["task"], hyperparameters=resolve_training(entry["task"], "balanced", changes),
-        target=entry.get("target"), threads=os.cpu_count() or 1, cache_dir=str(folder / "cache"), **paths,
+        str(folder), entry.task, hyperparameters=resolve_training(entry.task, "balanced", changes),
+        target=entry.target, threads=os.cpu_count() or 1, cache_dir=str(folder / "cache"), **paths,
     )  # fmt: skip
     train(spec, EventWriter(folder / "events.jsonl"), Stop())
     return folder / "output" / "model"
@@ -99,20 +93,20 @@ def _train(entry: dict[str, Any], choices: argparse.Namespace, paths: dict[str, 
 # The contestants
 
 
-def _compare(entry: dict[str, Any], choices: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def _compare(entry: DataSet, choices: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Train, compress, measure and print; returns the ratios of this set."""
     for name in ("data", "train", "search", "peers"):
         (folder / name).mkdir(parents=True)
     events = EventWriter(folder / "events.jsonl")
-    paths = _prepare(entry, choices, folder / "data", events)
+    paths = _prepare(entry, folder / "data", events)
     begin = time.monotonic()
     source = _train(entry, choices, paths, folder / "train")
-    print(f"\n{entry['name']}: trained in {time.monotonic() - begin:.0f} s", flush=True)
+    print(f"\n{entry.name}: trained in {time.monotonic() - begin:.0f} s", flush=True)
     settings = resolve(
-        entry["task"], {"limit_points": choices.limit, "seconds": choices.seconds, "trials": choices.trials}
+        entry.task, {"limit_points": choices.limit, "seconds": choices.seconds, "trials": choices.trials}
     )
     spec = CompressSpec(
-        str(folder / "search"), entry["task"], str(source), settings=settings, target=entry.get("target"),
+        str(folder / "search"), entry.task, str(source), settings=settings, target=entry.target,
         cache_dir=str(folder / "cache"), **paths,
     )  # fmt: skip
     begin = time.monotonic()
@@ -154,7 +148,7 @@ def _lepton(folder: Path) -> Contestant:
 
 
 def _measure(contestants: list[Contestant], original: Predictor, samples: Samples) -> list[Result]:
-    feeds = [graph_feed(original, item) for item in samples.inputs]
+    feeds = [original.feed([item]) for item in samples.inputs]
     accuracies = []
     for contestant in contestants:
         answers = [contestant.answer(feed)[0].argmax() for feed in feeds]

@@ -207,7 +207,7 @@ def measure_bare(model: Path, pictures: list[Path], seconds: float) -> Figures:
     latencies: list[float] = []
     cpu, ends_at = time.process_time(), time.perf_counter() + seconds
     while (began := time.perf_counter()) < ends_at:
-        predictor.predict_image(bodies[len(latencies) % len(bodies)])
+        predictor.predict([bodies[len(latencies) % len(bodies)]])
         latencies.append(time.perf_counter() - began)
     cpu = time.process_time() - cpu
     latencies.sort()
@@ -299,9 +299,8 @@ def main() -> None:
 def report(
     choices: argparse.Namespace, found: dict[tuple[str, int], Figures], bare: Figures, memory: dict[str, float]
 ) -> None:
-    print(
-        f"{choices.model}, {choices.side} pixels; the peers decode with {choices.decoder}; medians of {choices.rounds} rounds of {choices.seconds:g} s"
-    )
+    print(f"{choices.model}, {choices.side} pixels; the peers decode with {choices.decoder}")
+    print(f"medians of {choices.rounds} rounds of {choices.seconds:g} s")
     print(f"{'':<14}{'clients':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'errors':>8}{'MB':>8}")
     rows = [((BARE, 1), bare), *sorted(found.items(), key=lambda item: (item[0][1], item[0][0]))]
     for (name, count), item in rows:

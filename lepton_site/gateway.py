@@ -37,7 +37,7 @@ from apps.deployments.models import Deployment
 from apps.deployments.placing import with_replicas
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
 from apps.deployments.rollouts import stop_bad_canaries
-from apps.deployments.streaming import MEDIA_TYPE, line_of_error, lines_of, parts_of, wants_lines
+from apps.deployments.streaming import MEDIA_TYPE, line_of_error, lines_of, questions_of, wants_lines
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
 from lepton_site import open_inference
 from lepton_site.messages import (
@@ -265,7 +265,7 @@ class Gateway:
         with self._room_for(headers):
             question = await self._question(scope, headers, receive, endpoint, top_k)
             number = 0
-            for part in await self._in_thread(lambda: list(parts_of(question)))():
+            for part in await self._in_thread(questions_of)(question):
                 try:
                     frame, _told = await self._ask(team_id, name, endpoint, part, receive)
                     lines, count = lines_of(frame, number)

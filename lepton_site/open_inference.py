@@ -12,7 +12,8 @@ from apps.core.errors import DomainError, NotFound
 from apps.core.version import VERSION
 from apps.deployments.endpoints import Endpoint
 from lepton_site.messages import MAX_NAME_LENGTH, Answer
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
+from workers.contract import TRANSLATION
+from workers.domains import TASKS
 from workers.inference.framing import TENSORS, Frame, Question
 
 SERVER = "lepton"
@@ -21,7 +22,6 @@ MODEL, MODEL_READY, INFER = "model", "model_ready", "infer"
 VERBS = {"": MODEL, "ready": MODEL_READY, "infer": INFER}
 SERVER_PATHS = {"/v2": ABOUT, "/v2/health/live": LIVE, "/v2/health/ready": READY}
 HEADER_LENGTH = "inference-header-content-length"
-DATATYPES = {"numeric": "FP64", "boolean": "BOOL"}
 MAX_VERSION_DIGITS = 9
 
 
@@ -89,24 +89,17 @@ def about_model(endpoint: Endpoint, version: int | None) -> dict[str, Any]:
         "name": endpoint.name,
         "versions": [str(number) for number in endpoint.facts],
         "platform": SERVER,
-        "inputs": _inputs(endpoint.task, input_),
-        "outputs": _outputs(classes),
+        "inputs": TASKS[endpoint.task].load("questions").describe(input_),
+        "outputs": _outputs(endpoint.task, classes),
     }
 
 
-def _inputs(task: str, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    if task == IMAGE_CLASSIFICATION:
-        shape = [-1, facts["height"], facts["width"], facts["channels"]]
-        return [{"name": "image", "datatype": "UINT8", "shape": shape}]
-    if task == TEXT_CLASSIFICATION:
-        return [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
-    return [
-        {"name": column["name"], "datatype": DATATYPES.get(column["type"], "BYTES"), "shape": [-1]}
-        for column in facts.get("columns", [])
-    ]
-
-
-def _outputs(classes: list[str]) -> list[dict[str, Any]]:
+def _outputs(task: str, classes: list[str]) -> list[dict[str, Any]]:
+    if task == TRANSLATION:
+        return [
+            {"name": "translation", "datatype": "BYTES", "shape": [-1]},
+            {"name": "score", "datatype": "FP32", "shape": [-1]},
+        ]
     if not classes:
         return [{"name": "value", "datatype": "FP64", "shape": [-1]}]
     return [

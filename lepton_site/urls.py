@@ -12,6 +12,7 @@ from apps.deployments.api import api_urlpatterns as deployments_api
 from apps.deployments.rollouts_api import api_urlpatterns as rollouts_api
 from apps.deployments.scaling_api import api_urlpatterns as scaling_api
 from apps.jobs.api import api_urlpatterns as jobs_api
+from apps.recipes.api import api_urlpatterns as recipes_api
 from apps.registry.api import api_urlpatterns as registry_api
 from apps.resources.api import api_urlpatterns as resources_api
 
@@ -26,6 +27,7 @@ urlpatterns = [
     path("", include("apps.jobs.urls")),
     path("", include("apps.registry.urls")),
     path("", include("apps.deployments.urls")),
+    path("", include("apps.recipes.urls")),
     path("", include("apps.resources.urls")),
     path("api/v1/", include(accounts_api)),
     path("api/v1/", include(datasets_api)),
@@ -35,6 +37,7 @@ urlpatterns = [
     path("api/v1/deployments/<int:pk>/", include(rollouts_api)),
     path("api/v1/deployments/<int:pk>/", include(scaling_api)),
     path("api/v1/", include(resources_api)),
+    path("api/v1/", include(recipes_api)),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("admin/login/", admin_sign_in),
     path("admin/", admin.site.urls),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from leptonai.files import read_file
 from leptonai.images import to_bytes
 from leptonai.records import Record
 from leptonai.transport import Http
@@ -27,23 +28,29 @@ class Model:
     def input(self) -> Record:
         return self.facts["input"]
 
-    def predict(self, item: Any, *, top_k: int | None = None) -> dict:
+    def predict(self, item: Any, *, top_k: int | None = None, beam_size: int | None = None) -> dict:
         """Predict one item.
 
-        For a model of pictures `item` is a path, bytes, a PIL image or a uint8 array; for a model of tables a dict of
-        column -> value, or a list of such dicts; for a model of texts a str, or a list of them. Answers {"class",
-        "probability"}, with "classes" (best first) when `top_k` is given; {"value"} for a number; {"predictions":
-        [...]} for a list.
+        For a model of pictures `item` is a path, bytes, a PIL image or a uint8 array; for a model of recordings a path,
+        bytes or an open file; for a model of tables a dict of column -> value, or a list of such dicts; for a model of
+        texts a str, or a list of them. Answers {"class", "probability"}, with "classes" (best first) when `top_k` is
+        given; {"value"} for a number; {"translation", "score"} for a model that translates, which tries `beam_size`
+        translations side by side; {"predictions": [...]} for a list.
         """
         params = {"top_k": top_k} if top_k else None
         path = f"/v1/models/{self.name}/predict"
         if self.input["kind"] in ("table", "text"):
             body = _body_of_texts(item) if self.input["kind"] == "text" else _body_of_rows(item)
+            if beam_size is not None:
+                body["beam_size"] = beam_size
             return self._http.request("POST", path, params=params, json=body, is_safe_to_repeat=True)
         headers = {"Content-Type": "application/octet-stream"}
         return self._http.request(
-            "POST", path, params=params, content=to_bytes(item), headers=headers, is_safe_to_repeat=True
+            "POST", path, params=params, content=self._file(item), headers=headers, is_safe_to_repeat=True
         )
+
+    def _file(self, item: Any) -> bytes:
+        return read_file(item) if self.input["kind"] == "audio" else to_bytes(item)
 
     def __repr__(self) -> str:
         return f"<Model {self.name!r} for {self.task}>"

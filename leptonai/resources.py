@@ -272,15 +272,28 @@ class Deployments(Resource):
     path = "/api/v1/deployments/"
 
     def create(
-        self, model: int | str, *, version: int | None = None, name: str = "", is_public: bool = False
+        self,
+        model: int | str,
+        *,
+        version: int | None = None,
+        name: str = "",
+        is_public: bool = False,
+        page: str = "",
+        page_settings: Mapping[str, Any] | None = None,
     ) -> Record:
-        """Deploy a model (its id or name; the newest version unless given). See `wait` for when it answers."""
+        """Deploy a model (its id or name; the newest version unless given). See `wait` for when it answers.
+
+        `page` is "chat" for a demo page on which people talk to a model of texts; `page_settings` then has "answers"
+        ({class: text}), and may have "greeting", "unknown" and "unsure_below".
+        """
         fields = {"model": model, "name": name, "is_public": is_public, **({"version": version} if version else {})}
+        fields |= {"page": page, "page_settings": dict(page_settings or {})}
         return self._http.request("POST", self.path, json=fields)
 
     def update(self, reference: int | str | Mapping, **fields: Any) -> Record:
         """Change is_public, version, wanted_replicas, when a trial is stopped (min_answers, max_error_points,
-        max_latency_factor), who may ask (requests_per_minute, allowed_networks), or how it scales: see `scale`."""
+        max_latency_factor), who may ask (requests_per_minute, allowed_networks), the demo (page, page_settings), or how
+        it scales: see `scale`."""
         return self._http.request("PATCH", f"{self.path}{self._id(reference)}/", json=fields)
 
     def try_version(

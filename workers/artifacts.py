@@ -19,7 +19,9 @@ from apps.resources.models import Device, Node
 from workers.contract import (
     CANDIDATE_FOLDER,
     CHECKPOINT_FOLDER,
+    KIND_AUDIO,
     KIND_IMAGES,
+    KIND_TABLE,
     OUTPUT_FOLDER,
     CompressSpec,
     DataFile,
@@ -35,7 +37,11 @@ from workers.parallel.plan import DDP, ParallelPlan
 logger = logging.getLogger("lepton.artifacts")
 
 WHOLE_MANIFEST = "manifest.json"
-DATA_FILES = {"image_folder": ("data.zip", "index.jsonl"), "table": ("data.csv", "index.json")}
+DATA_FILES = {
+    KIND_AUDIO: ("data.zip", "index.jsonl"),
+    KIND_IMAGES: ("data.zip", "index.jsonl"),
+    KIND_TABLE: ("data.csv", "index.json"),
+}
 
 
 class StorageAway(OSError):
@@ -89,9 +95,9 @@ def _data_paths(job: Job, folder: Path) -> dict[str, str]:
 
 
 def _cache_dir(member: Member) -> str:
-    """Where decoded images of the job's data are kept; a table is read as it is."""
+    """Where decoded images or recordings of the job's data are kept; a table is read as it is."""
     version = member.job.dataset_version
-    if version.kind != KIND_IMAGES:
+    if version.kind not in (KIND_AUDIO, KIND_IMAGES):
         return ""
     data, _index = DATA_FILES[version.kind]
     return str(cache_folder(node_folder(member.node.name) / "decoded", version.outputs[data]["sha256"]))

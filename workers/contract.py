@@ -30,15 +30,14 @@ CHECKPOINT_FOLDER = "checkpoints"
 CANDIDATE_FOLDER = "output/candidates"
 MOST_KEPT_CHECKPOINTS = 50  # of those that are asked for beside the newest and the best
 
+AUDIO_CLASSIFICATION = "audio_classification"
 IMAGE_CLASSIFICATION = "image_classification"
 TABULAR_CLASSIFICATION = "tabular_classification"
 TABULAR_REGRESSION = "tabular_regression"
 TEXT_CLASSIFICATION = "text_classification"
-TASKS = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION)
-NETWORK_TASKS = (IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION)  # one network each, trained by workers/training/loop.py
+TRANSLATION = "translation"
 
-SPREADABLE = (IMAGE_CLASSIFICATION,)  # what several processes can train together
-
+KIND_AUDIO = "audio"
 KIND_IMAGES = "image_folder"
 KIND_TABLE = "table"
 
@@ -72,7 +71,7 @@ class PrepareSpec:
     """Inspect uploads and freeze them as a data set version.
 
     Writes to ``output/``: ``report.json`` (see workers/preprocessing), ``index.jsonl`` or ``index.json``, and
-    ``data.zip`` (images) or ``data.csv`` (table) with only what was found sound.
+    ``data.zip`` (images, recordings) or ``data.csv`` (table) with only what was found sound.
     """
 
     work_dir: str

@@ -128,12 +128,6 @@ def discard_unfinished(request: HttpRequest) -> HttpResponse:
     return redirect("datasets:upload")
 
 
-@require_POST
-def make_example(request: HttpRequest) -> HttpResponse:
-    require_write(request)
-    return redirect(_address(services.create_example(team=request.team, user=request.user)))
-
-
 @require_GET
 def show_dataset(request: HttpRequest, pk: int) -> HttpResponse:
     dataset = get_object_or_404(Dataset.objects.select_related("created_by"), pk=pk, team=request.team)
@@ -168,7 +162,9 @@ def _shown(version: DatasetVersion) -> dict:
         "columns": (report.get("columns") or [])[: preview.MAX_COLUMNS],
         "rows": preview.first_rows(report),
         "scripts": preview.scripts_of(report),
-        "text_column": (report.get("text") or {}).get("column"),
+        "sides": preview.sides_of(report),
+        "hours": preview.hours_of(report),
+        "text_column": (report.get("text") or {}).get("column") or report.get("pair"),
         "bad": (report.get("bad") or [])[: preview.FIRST_BAD],
         "more_bad": (report.get("bad") or [])[preview.FIRST_BAD :],
         "files": version.files.order_by("name")[: preview.FIRST_BAD],
@@ -200,10 +196,23 @@ def delete_dataset(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_GET
 def thumbnail(request: HttpRequest, pk: int, number: int, sha256: str) -> HttpResponseBase:
+    return _thumb(request, pk, number, sha256, ".png", "image/png")
+
+
+@require_GET
+def sound(request: HttpRequest, pk: int, number: int, sha256: str) -> HttpResponseBase:
+    """An excerpt of a recording, encoded anew by the check."""
+    return _thumb(request, pk, number, sha256, ".wav", "audio/wav")
+
+
+def _thumb(
+    request: HttpRequest, pk: int, number: int, sha256: str, ending: str, kind: str
+) -> HttpResponseBase:  # fmt: skip
     outputs = _find_version(request, pk, number).outputs
-    if not any(name.startswith("thumbs/") and file["sha256"] == sha256 for name, file in outputs.items()):
-        raise NotFound(_("There is no such image in this version."))
-    return metered(request, blob_response(request, sha256, f"{sha256[:12]}.png", "image/png", inline=True))
+    names = [name for name, file in outputs.items() if file["sha256"] == sha256]
+    if not any(name.startswith("thumbs/") and name.endswith(ending) for name in names):
+        raise NotFound(_("There is no such file in this version."))
+    return metered(request, blob_response(request, sha256, f"{sha256[:12]}{ending}", kind, inline=True))
 
 
 @require_GET

@@ -11,6 +11,7 @@ from django.core.cache import cache
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from apps.core.errors import DomainError, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
@@ -20,21 +21,46 @@ from apps.deployments.endpoints import ask_endpoint, endpoint_of
 from apps.deployments.forms import RowForm, plain_number
 from apps.deployments.holding import hold_page
 from apps.deployments.models import Deployment
+from apps.deployments.pages import CHAT, reply_to
 from apps.deployments.placing import with_replicas
 from apps.deployments.services import state_of
 from apps.registry.models import ModelVersion
 from apps.resources.metering import METER, PREDICTION, check_egress
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
+from workers.contract import (
+    AUDIO_CLASSIFICATION,
+    IMAGE_CLASSIFICATION,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+    TRANSLATION,
+)
+from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT
 from workers.inference.framing import JSON, RAW, SAMPLE, Frame, Question
 
 TOP_K = 5
 RATE = 30
+INVITATIONS = {
+    IMAGE_CLASSIFICATION: gettext_lazy("Give it an image, and it says what it shows."),
+    AUDIO_CLASSIFICATION: gettext_lazy("Let it hear something, and it says what it is."),
+    TEXT_CLASSIFICATION: gettext_lazy("Write something, and it says what it is about."),
+    TRANSLATION: gettext_lazy("Write something, and it says it in the other language."),
+    TABULAR_CLASSIFICATION: gettext_lazy("Fill in a row, and it says which class it is."),
+    TABULAR_REGRESSION: gettext_lazy("Fill in a row, and it estimates the value."),
+}
+FORMS = {TRANSLATION: "deployments/demo_translation.html"}  # of tasks that have one of their own
 TEXT_RATE = 120  # a text is asked about again whenever its writer rests
 RATE_SECONDS = 60
 FORM_OVERHEAD_BYTES = 64 * 1024
 PREVIEW_BYTES = 4 * 2**20
-IMAGE, TABLE, TEXT = "image", "table", "text"
-SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
+EXAMPLE_PREFIX = "example-"
+PICTURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
+SOUNDS = {
+    b"RIFF": "audio/wav",
+    b"fLaC": "audio/flac",
+    b"OggS": "audio/ogg",
+    b"ID3": "audio/mpeg",
+    b"\xff": "audio/mpeg",
+}
 
 
 @login_not_required
@@ -42,12 +68,19 @@ SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "
 def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
     deployment = find_demo(request, team, name)
     check_address(to_networks(deployment.allowed_networks), request.META.get("REMOTE_ADDR", ""))
-    kind = input_kind(deployment.version)
-    context = {"deployment": deployment, "kind": kind, "state": state_of(deployment)}
+    kind = deployment.page or input_kind(deployment.version)
+    context = {
+        "deployment": deployment,
+        "kind": kind,
+        "invitation": "" if kind == CHAT else INVITATIONS[deployment.version.model.task],
+        "form_template": FORMS.get(deployment.version.model.task, f"deployments/demo_{kind}.html"),
+        "is_translation": deployment.version.model.task == TRANSLATION,
+        "state": state_of(deployment),
+    }
     context |= PREPARE[kind](request, deployment)
     if request.method == "GET":
         return render(request, "deployments/demo.html", context)
-    limit_rate(request, TEXT_RATE if kind == TEXT else RATE)
+    limit_rate(request, TEXT_RATE if kind in (TEXT, CHAT) else RATE)
     try:
         _check_egress(deployment)
         context |= PREDICT[kind](request, deployment)
@@ -59,9 +92,11 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
 
 def _answer(request: HttpRequest, context: dict[str, Any], status: int) -> HttpResponse:
     """The result alone for htmx, a refusal in the same place; the page for everyone else."""
-    template = "deployments/_result.html" if request.htmx else "deployments/demo.html"
-    response = render(request, template, context, status=status)
-    response["HX-Retarget"], response["HX-Reswap"] = "#result", "outerHTML"
+    is_chat = context["kind"] == CHAT
+    partial = "deployments/_chat_turn.html" if is_chat else "deployments/_result.html"
+    response = render(request, partial if request.htmx else "deployments/demo.html", context, status=status)
+    where, how = ("#chat-log", "beforeend show:bottom") if is_chat else ("#result", "outerHTML")
+    response["HX-Retarget"], response["HX-Reswap"] = where, how
     return response
 
 
@@ -91,7 +126,7 @@ def _is_member(request: HttpRequest, deployment: Deployment) -> bool:
 
 
 def input_kind(version: ModelVersion) -> str:
-    return {IMAGE_CLASSIFICATION: IMAGE, TEXT_CLASSIFICATION: TEXT}.get(version.model.task, TABLE)
+    return TASKS[version.model.task].asks
 
 
 def limit_rate(request: HttpRequest, most: int) -> None:
@@ -110,34 +145,76 @@ def limit_rate(request: HttpRequest, most: int) -> None:
         raise TooManyRequests(message, retry_after_seconds=RATE_SECONDS)
 
 
-# Pictures
+# Pictures and recordings
 
 
 def _prepare_image(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     """The sample picture, shown on its button."""
+    return _sample(deployment, PICTURES)
+
+
+def _prepare_audio(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """Examples come out of the team's data, so only the team hears them."""
+    examples = sample_recordings(deployment.version) if _is_member(request, deployment) else []
+    return _sample(deployment, SOUNDS) | {"examples": examples}
+
+
+def _sample(deployment: Deployment, kinds: dict[bytes, str]) -> dict[str, Any]:
     artifact = deployment.version.artifacts.filter(name=deployment.version.meta.get("sample")).first()
     if artifact is None or artifact.size_bytes > PREVIEW_BYTES:
         return {}
     with open_blob(artifact.sha256) as file:
-        return {"sample_uri": data_uri(file.read())}
+        return {"sample_uri": data_uri(file.read(), kinds)}
 
 
 def _predict_image(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    return _predict_file(request, deployment, PICTURES, _("Choose an image first."))
+
+
+def _predict_audio(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    if "example" in request.POST:
+        return _predict_example(request, deployment)
+    return _predict_file(request, deployment, SOUNDS, _("Record something, or choose a file first."))
+
+
+def _predict_file(
+    request: HttpRequest, deployment: Deployment, kinds: dict[bytes, str], missing: str
+) -> dict[str, Any]:  # fmt: skip
+    """`missing` says what to do where no file was sent."""
     limit = settings.LEPTON_MAX_PREDICT_BYTES
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit + FORM_OVERHEAD_BYTES:
-        raise TooLarge(_("The image is larger than %(n)d MB. Choose a smaller one.") % {"n": limit // 10**6})
+        raise TooLarge(_("The file is larger than %(n)d MB. Choose a smaller one.") % {"n": limit // 10**6})
     if "sample" in request.POST:
         return _outcome(deployment, Question(SAMPLE, top_k=TOP_K)) | {"is_sample": True}
     file = request.FILES.get("file")
     if file is None:
-        raise Unprocessable(_("Choose an image first."), code="missing_file", field="file")
+        raise Unprocessable(missing, code="missing_file", field="file")
     body = file.read()
-    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body)}
+    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, kinds)}
 
 
-def data_uri(body: bytes) -> str:
-    """The picture for the page that is shown without JavaScript; empty where browsers do not show its kind."""
-    kind = next((kind for head, kind in SIGNATURES.items() if body.startswith(head)), "")
+def _predict_example(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """One of the held-out recordings that the model came with."""
+    name = request.POST["example"]
+    known = sample_recordings(deployment.version) if _is_member(request, deployment) else []
+    example = next((item for item in known if item["file"] == name), None)
+    if example is None:
+        raise Unprocessable(_("There is no such example."), code="unknown_example", field="example")
+    with open_blob(example["sha256"]) as file:
+        body = file.read()
+    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, SOUNDS), "example": example}
+
+
+def sample_recordings(version: ModelVersion) -> list[dict[str, str]]:
+    """{"file", "label", "sha256"} of the examples that the version has; what is made of a model may lack them."""
+    stored = dict(version.artifacts.filter(name__startswith=EXAMPLE_PREFIX).values_list("name", "sha256"))
+    listed = version.meta.get("input", {}).get("examples", [])
+    return [{**item, "sha256": stored[item["file"]]} for item in listed if item["file"] in stored]
+
+
+def data_uri(body: bytes, kinds: dict[bytes, str]) -> str:
+    """A picture or a sound for a page, by its first bytes; empty where browsers do not show its kind."""
+    kind = next((kind for head, kind in kinds.items() if body.startswith(head)), "")
     if not kind or len(body) > PREVIEW_BYTES:
         return ""
     return f"data:{kind};base64,{base64.b64encode(body).decode()}"
@@ -196,16 +273,44 @@ def sample_texts(version: ModelVersion) -> list[str]:
     return version.meta.get("input", {}).get("examples", [])
 
 
+# Chats
+
+
+def _prepare_chat(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """What opens the talk: a greeting, and things to ask, which only the team sees."""
+    examples = sample_texts(deployment.version) if _is_member(request, deployment) else []
+    return {"greeting": deployment.page_settings.get("greeting") or _("Hello. What can I do for you?"),
+            "examples": examples[:3]}  # fmt: skip
+
+
+def _predict_chat(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    text = request.POST.get("text", "").strip()
+    found = _outcome(deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
+    return found | {"said": text, "reply": reply_to(deployment.page_settings, found["outcome"])}
+
+
 # All
 
-PREPARE = {IMAGE: _prepare_image, TABLE: _prepare_row, TEXT: _prepare_text}
-PREDICT = {IMAGE: _predict_image, TABLE: _predict_row, TEXT: _predict_text}
+PREPARE = {
+    AUDIO: _prepare_audio,
+    IMAGE: _prepare_image,
+    TABLE: _prepare_row,
+    TEXT: _prepare_text,
+    CHAT: _prepare_chat,
+}
+PREDICT = {
+    AUDIO: _predict_audio,
+    IMAGE: _predict_image,
+    TABLE: _predict_row,
+    TEXT: _predict_text,
+    CHAT: _predict_chat,
+}
 
 
 def sample_input(version: ModelVersion) -> Any:
-    """What the snippets send: a row, a text, or the name of the file with the sample picture."""
+    """What the snippets send: a row, a text, or the name of the file with the sample picture or recording."""
     match input_kind(version):
-        case "image":
+        case "audio" | "image":
             return str(version.meta.get("sample") or "")
         case "text":
             return next(iter(sample_texts(version)), "")

@@ -21,6 +21,8 @@ class Deployment(models.Model):
 
     With `max_replicas` the number of the stable version's replicas follows the load between `min_replicas` and it, and
     `wanted_replicas` is what it has come to: see scaling.py. Without, it is what people chose.
+
+    `page` is how the demo page looks where it is not the usual one, with `page_settings` (apps/deployments/pages.py).
     """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="deployments")
@@ -38,6 +40,8 @@ class Deployment(models.Model):
     target_in_flight = models.FloatField(default=8.0)
     target_latency_ms = models.PositiveIntegerField(null=True, blank=True)
     idle_minutes = models.PositiveIntegerField(default=15)
+    page = models.CharField(max_length=20, blank=True)
+    page_settings = models.JSONField(default=dict, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -11,7 +11,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http.multipartparser import MultiPartParserError
 
 from apps.core.errors import DomainError, TooLarge, Unprocessable
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
+from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT
 from workers.inference.framing import FILES, JSON, RAW, Question
 
 MAX_TOP_K = 1000
@@ -21,14 +21,15 @@ FILE_FIELD = "file"
 def to_question(task: str, content_type: str, body: bytes, top_k: int | None) -> Question:
     """The question in a body that is not multipart.
 
-    A table's model reads JSON whatever it is called, as curl calls everything a form. A picture's model reads JSON
-    where the header says so or the body begins like an object, which no picture does. A text's model reads plain text
-    where the header says so, or the body does not begin like an object.
+    A table's model reads JSON whatever it is called, as curl calls everything a form. A model of pictures or of
+    recordings reads JSON where the header says so or the body begins like an object, which neither does. A text's model
+    reads plain text where the header says so, or the body does not begin like an object.
     """
-    if task == TEXT_CLASSIFICATION and content_type.startswith("text/plain"):
+    kind = TASKS[task].asks
+    if kind == TEXT and content_type.startswith("text/plain"):
         return Question(RAW, body, top_k)
     is_json = content_type.startswith("application/json") or body[:1] == b"{"
-    if task not in (IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION) or is_json:
+    if kind == TABLE or is_json:
         return Question(JSON, body, top_k)
     return Question(RAW, body, top_k)
 
@@ -38,7 +39,7 @@ def is_multipart(content_type: str) -> bool:
 
 
 def multipart_question(scope: dict[str, Any], task: str, body: bytes, top_k: int | None) -> Question:
-    """The question in a multipart body, whose file, or several pictures, stand in the field "file". Slow: call it in a
+    """The question in a multipart body, whose file, or several of them, stand in the field "file". Slow: call it in a
     thread.
 
     Raises DomainError for what is no multipart body, or has no such field.
@@ -48,13 +49,13 @@ def multipart_question(scope: dict[str, Any], task: str, body: bytes, top_k: int
     except TooManyFilesSent as error:
         most = settings.DATA_UPLOAD_MAX_NUMBER_FILES
         message = f"One request may have {most} files. Send them in parts."
-        raise TooLarge(message, code="too_many_images", field=FILE_FIELD) from error
+        raise TooLarge(message, code="too_many_files", field=FILE_FIELD) from error
     except (MultiPartParserError, RequestDataTooBig, SuspiciousOperation) as error:
         raise DomainError(f"The multipart body cannot be read: {error}", code="invalid_multipart") from error
     if not files:
-        message = 'The multipart body has no file in the field "file". With curl: -F file=@picture.png'
+        message = 'The multipart body has no file in the field "file". With curl: -F file=@NAME'
         raise Unprocessable(message, code="missing_file", field=FILE_FIELD)
-    if len(files) > 1 and task == IMAGE_CLASSIFICATION:
+    if len(files) > 1 and TASKS[task].asks in (AUDIO, IMAGE):
         return _several(files, top_k)
     with files[-1] as file:
         return to_question(task, file.content_type or "", file.read(), top_k)

@@ -6,17 +6,17 @@ from typing import Any
 
 from apps.deployments.models import Deployment
 from apps.deployments.services import prediction_path
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
+from workers.domains import AUDIO, IMAGE, TASKS, TEXT
 
 
 def curl(deployment: Deployment, base_url: str, sample: Any) -> str:
-    """`sample` is a row, a text, or the name of a file with a picture."""
+    """`sample` is a row, a text, or the name of a file with a picture or a recording."""
     url, task = f"{base_url}{prediction_path(deployment)}", deployment.version.model.task
-    if task == IMAGE_CLASSIFICATION:
+    if TASKS[task].asks in (AUDIO, IMAGE):
         what = f"-H 'Content-Type: application/octet-stream' \\\n  --data-binary @{sample}"
         url += "?top_k=3"
     else:
-        body = {"text" if task == TEXT_CLASSIFICATION else "row": sample}
+        body = {"text" if TASKS[task].asks == TEXT else "row": sample}
         what = f"-H 'Content-Type: application/json' \\\n  -d {shlex.quote(json.dumps(body, ensure_ascii=False))}"
     return f'curl {shlex.quote(url)} \\\n  -H "Authorization: Bearer $LEPTON_API_KEY" \\\n  {what}'
 

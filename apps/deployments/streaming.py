@@ -5,54 +5,26 @@ line, in order, with its outcome or its error.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any
 
 from apps.core.errors import DomainError
-from workers.inference.framing import FILES, JSON, Frame, Question
+from workers.inference.framing import Frame, Question
+from workers.inference.questions.several import parts_of
 
 MEDIA_TYPE = "application/x-ndjson"
-LISTS = {"images": 8, "rows": 256, "texts": 32}  # how many of each make a part
 
 
 def wants_lines(accept: str) -> bool:
     return MEDIA_TYPE in accept.lower()
 
 
-def parts_of(question: Question) -> Iterator[Question]:
-    """The question in parts, each with several items. Slow for large JSON. Raises DomainError for JSON that is none.
-
-    One item is one part; whatever is wrong with its form the replica says.
-    """
-    if question.content == FILES:
-        yield from _files(question)
-        return
-    asked = _read(question) if question.content == JSON else None
-    name = next((name for name in LISTS if isinstance(asked, dict) and isinstance(asked.get(name), list)), None)
-    if name is None or not asked[name]:
-        yield question
-        return
-    for start in range(0, len(asked[name]), LISTS[name]):
-        part = {name: asked[name][start : start + LISTS[name]]}
-        yield replace(question, body=json.dumps(part).encode(), options={"each": True})
-
-
-def _files(question: Question) -> Iterator[Question]:
-    sizes, step = question.options["sizes"], LISTS["images"]
-    ends = [0, *accumulate(sizes)]
-    for start in range(0, len(sizes), step):
-        stop = min(start + step, len(sizes))
-        body = question.body[ends[start] : ends[stop]]
-        yield replace(question, body=body, options={"sizes": sizes[start:stop], "each": True})
-
-
-def _read(question: Question) -> Any:
-    try:
-        return json.loads(question.body)
-    except (ValueError, RecursionError) as error:
-        raise DomainError(f"The body is not JSON: {error}.", code="invalid_json") from error
+def questions_of(question: Question) -> list[Question]:
+    """One for each part; of its items each gets its outcome or its error. Slow for large JSON: call it in a thread."""
+    parts = list(parts_of(question))
+    if len(parts) == 1 and parts[0] is question:
+        return parts
+    return [replace(part, options=part.options | {"each": True}) for part in parts]
 
 
 def lines_of(frame: Frame, first: int) -> tuple[bytes, int]:

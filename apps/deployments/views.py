@@ -12,7 +12,7 @@ from apps.core.errors import DomainError, NotFound, Unprocessable
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.deployments import snippets
-from apps.deployments.demo import IMAGE, input_kind, sample_input
+from apps.deployments.demo import input_kind, sample_input
 from apps.deployments.forms import ChangeForm, DeployForm, TryForm
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.placing import with_replicas
@@ -30,6 +30,7 @@ from apps.deployments.serving import measure, requests_in_flight, served_version
 from apps.registry.figures import TASK_LABELS
 from apps.registry.models import ModelVersion
 from apps.resources.metering import metered
+from workers.domains import AUDIO, IMAGE
 
 SHOWN_REPLICAS = 8
 SHOWN_CHANGES = 8
@@ -115,7 +116,7 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
         "curl": snippets.curl(deployment, base_url, sample_of_model),
         "python": snippets.python(deployment, base_url, sample_of_model),
         "sample_name": snippets.sample_name(deployment),
-        "is_image": input_kind(deployment.version) == IMAGE,
+        "is_file": input_kind(deployment.version) in (AUDIO, IMAGE),
         "form": ChangeForm(deployment=deployment),
         "try_form": TryForm(deployment=deployment),
     }

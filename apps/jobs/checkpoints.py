@@ -6,7 +6,8 @@ from typing import Protocol
 
 from apps.jobs.models import Checkpoint, Job
 from apps.registry.figures import Figure, figures
-from workers.contract import CHECKPOINT_FAILED, CHECKPOINT_WRITTEN, MOST_KEPT_CHECKPOINTS, NETWORK_TASKS
+from workers.contract import CHECKPOINT_FAILED, CHECKPOINT_WRITTEN, MOST_KEPT_CHECKPOINTS
+from workers.domains import NETWORKS
 
 UNFINISHED = 4  # parts of so many may be on their way
 FALLBACKS = 2  # the newest while a job may go on, and one should it turn out damaged
@@ -76,7 +77,7 @@ class Listed:
 
 def listed_checkpoints(job: Job) -> list[Listed]:
     """Newest first; those of a table's training say nothing to people."""
-    if job.kind != Job.Kind.TRAIN or job.task not in NETWORK_TASKS:
+    if job.kind != Job.Kind.TRAIN or job.task not in NETWORKS:
         return []
     return [Listed(row, figures(row.metrics)) for row in job.checkpoints.complete().order_by("-id")]
 

@@ -25,13 +25,13 @@ from workers.compression.recipes import (
     MOST_RECIPES,
     SETTINGS,
     SIZE,
-    TUNABLE,
     Method,
     check_recipe,
     methods_for,
     name_of,
 )
 from workers.contract import TABULAR_REGRESSION
+from workers.domains import NETWORKS
 from workers.training.hyperparameters import Field, HyperparameterError
 
 PLACE = re.compile(r"recipes\.(\d{1,4})\.(\d{1,4})\.(\w{1,40})")
@@ -64,7 +64,7 @@ class StepForm(forms.Form):
 
     def __init__(self, method: Method, values: Mapping[str, Any], task: str, place: str) -> None:
         self.method = method
-        self.known = [item for item in method.fields if item.name != "epochs" or task in TUNABLE]
+        self.known = [item for item in method.fields if item.name != "epochs" or task in NETWORKS]
         usual = {item.name: shown(item.default) for item in self.known}
         super().__init__({f"{place}.{name}": values.get(name, usual[name]) for name in usual}, prefix=place)
         for item in self.known:

@@ -18,6 +18,7 @@ from apps.resources.nodes import default_pool
 from apps.resources.scheduling import Demand
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted
 from workers.compression.recipes import method_of, resolve
+from workers.domains import TASKS
 from workers.training.hyperparameters import HyperparameterError
 
 
@@ -62,6 +63,8 @@ def require_compressible(team: Team, version: ModelVersion) -> DatasetVersion:
     """The data that judges what is made of `version`. Raises Conflict where it cannot be compressed."""
     if "compression" in version.meta:
         raise Conflict(_("This version is compressed already. Start from its parent."), code="already_compressed")
+    if not TASKS[version.model.task].samples:
+        raise Conflict(_("Models of this task cannot be made smaller yet."), code="cannot_compress")
     known = DatasetVersion.objects.filter(dataset__team=team, pk=version.lineage.get("dataset_version_id"))
     data = known.select_related("dataset").first()
     if data is None:

@@ -29,7 +29,7 @@ from apps.resources.nodes import default_pool
 from apps.resources.refusals import may_prioritise
 from apps.resources.scheduling import Priority
 from apps.resources.wanted import Wanted, wanted_of
-from workers.contract import NETWORK_TASKS
+from workers.domains import NETWORKS
 from workers.training.hyperparameters import HyperparameterError, preset_values, resolve
 
 USUAL_EPOCHS = 5
@@ -49,7 +49,7 @@ def terms_of(job: Job, user: User | None) -> Wanted:
 
 def checkpoints_to_extend(job: Job) -> list[Checkpoint]:
     """Those that a training may go on from, newest first; none of a job that is no training which has ended."""
-    if job.kind != Job.Kind.TRAIN or job.task not in NETWORK_TASKS or not job.is_ended:
+    if job.kind != Job.Kind.TRAIN or job.task not in NETWORKS or not job.is_ended:
         return []
     return list(job.checkpoints.complete().filter(step__gt=0).order_by("-id"))
 
@@ -96,7 +96,7 @@ def _require_extendable(job: Job) -> None:
         raise Conflict(_("Only a training can be trained further."), code="cannot_extend")
     if not job.is_ended:
         raise Conflict(_("This training has not ended. Wait for its end, or cancel it first."), code="not_ended")
-    if job.task not in NETWORK_TASKS:
+    if job.task not in NETWORKS:
         raise Conflict(
             _(
                 "A table's model cannot be trained further: it is chosen among many that are finished. "

@@ -15,7 +15,7 @@ from apps.accounts.models import Team, User
 from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import methods_for
 from apps.jobs.models import Job
-from apps.jobs.services import TASKS_OF_KIND
+from apps.jobs.text_columns import found_text_column
 from apps.registry.figures import TASK_LABELS, headline
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.wanted import wanted_of, written
@@ -26,9 +26,11 @@ from workers.contract import (
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
+    TRANSLATION,
     UNIFORM,
     WEIGHTED,
 )
+from workers.domains import tasks_of
 from workers.training.hyperparameters import (
     DEFAULT_PRESET,
     PRESETS,
@@ -42,6 +44,11 @@ TASK_CHOICES = {
     TABULAR_CLASSIFICATION: gettext_lazy("Classification (one of several classes)"),
     TABULAR_REGRESSION: gettext_lazy("Regression (a number)"),
     TEXT_CLASSIFICATION: gettext_lazy("Texts (one of several classes)"),
+    TRANSLATION: gettext_lazy("Translation (another text)"),
+}
+TARGET_HELP = {
+    TEXT_CLASSIFICATION: gettext_lazy("The column the model learns to predict from the texts."),
+    TRANSLATION: gettext_lazy("The column with the translations, which the model learns to write."),
 }
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
@@ -96,6 +103,8 @@ def guess_task(version: DatasetVersion, target: str) -> str:
     if version.kind != KIND_TABLE or target == version.target:
         return version.task
     column = next((item for item in version.report.get("columns", []) if item["name"] == target), {})
+    if version.task == TRANSLATION and column.get("type") not in TARGET_TYPES:
+        return TRANSLATION
     is_number = column.get("type") == "numeric" and column.get("unique", 0) > MANY_VALUES
     if is_number:
         return TABULAR_REGRESSION
@@ -104,7 +113,7 @@ def guess_task(version: DatasetVersion, target: str) -> str:
 
 def text_columns_of(version: DatasetVersion, target: str) -> list[tuple[str, str]]:
     """The columns that may hold the texts, the one that the check of the data has found in front."""
-    found = (version.report.get("text") or {}).get("column", "")
+    found = found_text_column(version, target)
     columns = [item["name"] for item in version.report.get("columns", []) if item["type"] not in NO_TEXTS]
     choices = [(name, name) for name in columns if name not in (target, found)]
     automatic = _("Automatic: %(column)s") % {"column": found} if found and found != target else _("Choose a column")
@@ -113,7 +122,12 @@ def text_columns_of(version: DatasetVersion, target: str) -> list[tuple[str, str
 
 def targets_of(version: DatasetVersion) -> list[str]:
     """The columns that can be predicted, the version's own target in front."""
-    suitable = [item["name"] for item in version.report.get("columns", []) if item["type"] in TARGET_TYPES]
+    is_pair = version.task == TRANSLATION
+    suitable = [
+        item["name"]
+        for item in version.report.get("columns", [])
+        if item["type"] in TARGET_TYPES or (is_pair and item["type"] not in NO_TEXTS)
+    ]
     return sorted(suitable, key=lambda name: name != version.target)
 
 
@@ -145,7 +159,7 @@ class LaunchForm(forms.Form):
     def __init__(self, *, version: DatasetVersion, values: Mapping[str, str], is_submitted: bool = False) -> None:
         """`values` are what a person sent or a link proposes; what they leave out is filled in."""
         self.version = version
-        self.chosen_task = _one_of(values.get("task"), TASKS_OF_KIND.get(version.kind, ()), "")
+        self.chosen_task = _one_of(values.get("task"), tasks_of(version.kind), "")
         self.target_column = _one_of(values.get("target"), targets_of(version), version.target)
         self.task_name = self.chosen_task or guess_task(version, self.target_column)
         self.preset_name = _one_of(values.get("preset"), PRESETS, DEFAULT_PRESET)
@@ -194,11 +208,7 @@ class LaunchForm(forms.Form):
         self.fields["target"] = forms.ChoiceField(
             label=_("Target"),
             choices=[(name, name) for name in targets_of(self.version)],
-            help_text=(
-                _("The column the model learns to predict from the texts.")
-                if self.task_name == TEXT_CLASSIFICATION
-                else _("The column the model learns to predict from all others.")
-            ),
+            help_text=TARGET_HELP.get(self.task_name, _("The column the model learns to predict from all others.")),
         )
         self.fields["task"] = forms.ChoiceField(
             label=_("Task"),
@@ -231,9 +241,14 @@ class LaunchForm(forms.Form):
     @property
     def text_column_name(self) -> str:
         """The column whose texts are read, as far as it is known; "" for other tasks."""
-        if "text_column" not in self.fields:
+        if self.text_choice is None:
             return ""
-        return self["text_column"].value() or (self.version.report.get("text") or {}).get("column", "")
+        return self.text_choice.value() or found_text_column(self.version, self.target_column)
+
+    @property
+    def text_choice(self) -> forms.BoundField | None:
+        """The choice of that column; None for other tasks."""
+        return next((self[field.name] for field in self.hyperparameters if field.type == "column"), None)
 
     @property
     def usual(self) -> list[forms.BoundField]:

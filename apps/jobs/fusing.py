@@ -10,14 +10,8 @@ from apps.core.errors import Conflict, NotFound, Unprocessable
 from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job
 from apps.registry.models import ModelVersion
-from workers.contract import (
-    ENSEMBLE,
-    FREE_ARGUMENTS,
-    FUSION_METHODS,
-    HELDOUT_FILE,
-    IMAGE_CLASSIFICATION,
-    TEXT_CLASSIFICATION,
-)
+from workers.contract import ENSEMBLE, FREE_ARGUMENTS, FUSION_METHODS, HELDOUT_FILE, IMAGE_CLASSIFICATION
+from workers.domains import TASKS
 
 MOST_VERSIONS = 10
 SHAPE = ("height", "width", "channels")
@@ -25,10 +19,11 @@ MAX_NAME = 40
 
 
 def methods_for(task: str) -> tuple[str, ...]:
-    """Weights are averaged of image models only. Raises Unprocessable for models that cannot be fused."""
-    if task == TEXT_CLASSIFICATION:
-        raise _refusal("cannot_fuse", _("Models of texts cannot be fused. Train a blend instead, which is two in one."))
-    return FUSION_METHODS if task == IMAGE_CLASSIFICATION else (ENSEMBLE,)
+    """Raises Unprocessable for models that cannot be fused."""
+    methods = TASKS[task].fusions
+    if not methods:
+        raise _refusal("cannot_fuse", _("Models of this task cannot be fused. Choose models of images or of tables."))
+    return methods
 
 
 def check_parts(versions: Sequence[ModelVersion], method: str) -> None:

@@ -22,7 +22,7 @@ from apps.resources.models import Device, LayerProfile, Pool
 from apps.resources.nodes import open_nodes
 from apps.resources.profiles import Sort, profile_of, rows_of, sort_of, step_seconds, want_profile
 from apps.resources.wanted import Wanted
-from workers.contract import SPREADABLE
+from workers.domains import SPREADABLE
 from workers.parallel import facts
 from workers.parallel.candidates import Candidate, Verdict
 from workers.parallel.plan import SINGLE, STRATEGIES, ParallelPlan

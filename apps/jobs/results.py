@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from apps.registry.figures import Figure, figures, plain
 
 SHADES = 10
@@ -13,6 +15,11 @@ MOST_CONFUSED = 5
 MAX_IMPORTANCES = 12
 LEAST_IMPORTANCE = 0.005
 MAX_MISTAKEN_ROWS = 12
+WITHOUT_A_MODEL = {
+    "model": _("This model"),
+    "memory": _("The translation of the most similar training text"),
+    "copy": _("The text itself, untranslated"),
+}
 FACTS = (
     "architecture",
     "parameters",
@@ -63,7 +70,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """`picture` is a name among the job's outputs, "" for a row of a table or a text; `by` says how wrong it was."""
+    """`picture` and `sound` are names among the job's outputs, "" where there is none; `by` says how wrong it was."""
 
     said: str
     truth: str
@@ -71,6 +78,7 @@ class Mistake:
     picture: str = ""
     row: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
+    sound: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,28 @@ class Share:
     name: str
     text: str
     fraction: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What translates, and its figures as they are shown."""
+
+    name: str
+    bleu: str
+    chrf: str
+    is_model: bool
+
+
+@dataclass(frozen=True)
+class Translated:
+    """How good translations are beside ways to do without a model, on `pairs` of the `of` held-out pairs. `samples` are
+    {"source", "reference", "machine", "score", "chrf"}, and `signatures` what others need to measure alike."""
+
+    rows: list[Compared]
+    pairs: int
+    of: int
+    signatures: Mapping[str, str]
+    samples: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -94,11 +124,12 @@ class Results:
     mistakes: list[Mistake]
     importance: list[Share]
     leaderboard: Sequence[Mapping[str, Any]]
+    translation: Translated | None = None
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
-    """`result` is what a training wrote. Pictures that are not among `outputs` are left out; `columns` is the order in
-    which a table's rows are shown."""
+    """`result` is what a training wrote. Pictures and recordings that are not among `outputs` are left out; `columns`
+    is the order in which a table's rows are shown."""
     metrics = result.get("metrics", {})
     return Results(
         test=figures(metrics.get("test")),
@@ -109,7 +140,24 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         mistakes=_mistakes(result.get("mistakes", []), outputs, columns),
         importance=_shares(result.get("importance", [])),
         leaderboard=result.get("leaderboard", []),
+        translation=_translated(result),
     )
+
+
+def _translated(result: Mapping[str, Any]) -> Translated | None:
+    if not result.get("samples"):
+        return None
+    judged = result["judged"]
+    ours = {name: result["metrics"][judged["split"]][name] for name in ("bleu", "chrf")}
+    rows = [("model", ours), *((name, result["baselines"][name]) for name in ("memory", "copy"))]
+    return Translated(
+        rows=[Compared(str(WITHOUT_A_MODEL[name]), plain(values["bleu"]), plain(values["chrf"]), name == "model")
+              for name, values in rows],
+        pairs=judged["pairs"],
+        of=judged["of"],
+        signatures=result["signatures"],
+        samples=result["samples"],
+    )  # fmt: skip
 
 
 def _confusion(result: Mapping[str, Any]) -> Confusion | None:
@@ -122,9 +170,10 @@ def _confusion(result: Mapping[str, Any]) -> Confusion | None:
 
 def _mistakes(found: Sequence[Mapping[str, Any]], outputs: Mapping[str, Any], columns: Sequence[str]) -> list[Mistake]:
     pictures = [_mistake(item, {}) for item in found if item.get("image") in outputs]
+    sounds = [_mistake(item, {}) for item in found if item.get("audio") in outputs]
     rows = [_mistake(item, _in_order(item["row"], columns)) for item in found if "row" in item]
     texts = [_mistake(item, {}) for item in found if "text" in item]
-    return pictures or texts[:MAX_MISTAKEN_ROWS] or rows[:MAX_MISTAKEN_ROWS]
+    return pictures or sounds or texts[:MAX_MISTAKEN_ROWS] or rows[:MAX_MISTAKEN_ROWS]
 
 
 def _in_order(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
@@ -138,7 +187,8 @@ def _mistake(item: Mapping[str, Any], row: Mapping[str, Any]) -> Mistake:
         off = f"{'+' if item['error'] > 0 else '−'}{plain(abs(item['error']))}"
         return Mistake(plain(item["predicted"]), plain(item["true"]), off, row=row)
     by = f"{item['probability'] * 100:.0f} %"
-    return Mistake(str(item["predicted"]), str(item["true"]), by, item.get("image", ""), row, item.get("text", ""))
+    shown = {"picture": item.get("image", ""), "text": item.get("text", ""), "sound": item.get("audio", "")}
+    return Mistake(str(item["predicted"]), str(item["true"]), by, row=row, **shown)
 
 
 def _shares(importance: Sequence[Mapping[str, Any]]) -> list[Share]:

@@ -354,12 +354,12 @@ def metrics(request: HttpRequest, pk: int) -> JsonResponse:
 
 @require_GET
 def output(request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
-    """A picture that the job's program made, such as a mistake; only what the job says it left."""
+    """A picture or a sound that the job's program made, such as a mistake; only what the job says it left."""
     job = get_object_or_404(Job, pk=pk, team=request.team)
     if name not in job.outputs:
         raise Http404
-    is_picture = name.endswith(".png")
-    file = blob_response(request, job.outputs[name]["sha256"], name.rsplit("/", 1)[-1], inline=is_picture)
+    kind = {".png": "image/png", ".wav": "audio/wav"}.get(name[-4:], "")
+    file = blob_response(request, job.outputs[name]["sha256"], name.rsplit("/", 1)[-1], kind, inline=bool(kind))
     return metered(request, file)
 
 

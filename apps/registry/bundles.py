@@ -12,7 +12,8 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
+from workers.contract import TRANSLATION
+from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT
 
 FILE_MODE = 0o644 << 16
 PROGRAM = "predict.py"
@@ -21,11 +22,13 @@ SHARED_CODE = (
     "workers/__init__.py",
     "workers/arrays.py",
     "workers/contract.py",
+    "workers/domains.py",
     "workers/inference/__init__.py",
     "workers/inference/files.py",
     "workers/inference/outcomes.py",
     "workers/inference/packing.py",
     "workers/inference/parity.py",
+    "workers/inference/predictor.py",
 )
 
 
@@ -38,21 +41,39 @@ class Kind:
     asked: str
 
 
-TABLES = Kind(
-    ("workers/tabular.py", "workers/trees.py", "workers/inference/table_predictor.py"), "numpy onnxruntime", "rows.csv"
-)
+# By task, or by what models are asked with.
 KINDS = {
-    IMAGE_CLASSIFICATION: Kind(
+    TABLE: Kind(
+        ("workers/tabular.py", "workers/trees.py", "workers/inference/table_predictor.py"),
+        "numpy onnxruntime",
+        "rows.csv",
+    ),
+    IMAGE: Kind(
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
     ),
-    TEXT_CLASSIFICATION: Kind(
-        ("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"
+    AUDIO: Kind(
+        ("workers/audio.py", "workers/inference/audio_predictor.py"),
+        "numpy scipy soundfile onnxruntime",
+        "recording.wav",
+    ),
+    TEXT: Kind(("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"),
+    TRANSLATION: Kind(
+        (
+            "workers/texts.py",
+            "workers/subwords.py",
+            "workers/inference/beams.py",
+            "workers/inference/decoding.py",
+            "workers/inference/translations.py",
+            "workers/inference/translation_predictor.py",
+        ),
+        "numpy onnxruntime tokenizers",
+        "texts.txt",
     ),
 }
 
 
 def kind_of(task: str) -> Kind:
-    return KINDS.get(task, TABLES)
+    return KINDS.get(task) or KINDS[TASKS[task].asks]
 
 
 class _Pipe:
@@ -139,17 +160,26 @@ def readme(title: str, task: str, meta: dict, metrics: dict) -> str:
 
 def _input_lines(meta: dict, task: str) -> list[str]:
     asked = meta.get("input") or {}
-    if task == IMAGE_CLASSIFICATION:
+    kind = TASKS[task].asks
+    if kind == IMAGE:
         colour = "grey" if asked.get("channels") == 1 else "colour"
         size = f"{asked.get('width')} x {asked.get('height')} pixels, {colour}"
         lines = [f"A picture of any size (PNG, JPEG, WebP, BMP, GIF, TIFF), which is scaled to {size}."]
-    elif task == TEXT_CLASSIFICATION:
+    elif kind == AUDIO:
+        seconds = asked["length"] / asked["rate"]
+        lines = [f"A recording (WAV, FLAC, MP3, OGG, AIFF), of whose loudest {seconds:g} seconds it hears."]
+    elif kind == TEXT:
         lines = [f"Texts, one on each line of a .txt file, or a CSV file with the column `{asked.get('column')}`."]
     else:
         lines = ["A CSV file with a header and these columns; others are ignored, empty cells are missing values.", ""]
         lines += [f"- `{column['name']}`: {column['type']}" for column in asked.get("columns") or []]
     classes = meta.get("classes")
-    answer = f"one of {len(classes)} classes: {', '.join(classes)}" if classes else f"a value: {meta.get('target', '')}"
+    if task == TRANSLATION:
+        answer = f"a translation of each, as those in the column `{meta.get('target')}`, and how sure it is"
+    elif classes:
+        answer = f"one of {len(classes)} classes: {', '.join(classes)}"
+    else:
+        answer = f"a value: {meta.get('target', '')}"
     return [*lines, "", f"It answers with {answer}."]
 
 

@@ -6,13 +6,23 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION
+from workers.contract import (
+    AUDIO_CLASSIFICATION,
+    IMAGE_CLASSIFICATION,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+    TRANSLATION,
+)
 
 PERCENT, PLAIN = "percent", "plain"
 
 # name: (label, how it is written, whether higher is better)
 KNOWN = {
     "accuracy": (_("Accuracy"), PERCENT, True),
+    "bleu": (_("BLEU"), PLAIN, True),
+    "chrf": (_("chrF"), PLAIN, True),
+    "token_accuracy": (_("Next pieces right"), PERCENT, True),
     "macro_f1": (_("Macro F1"), PERCENT, True),
     "auc": (_("Area under ROC"), PLAIN, True),
     "r2": (_("R²"), PLAIN, True),
@@ -27,19 +37,27 @@ TASK_LABELS = {
     TABULAR_CLASSIFICATION: _("Table classification"),
     TABULAR_REGRESSION: _("Table regression"),
     TEXT_CLASSIFICATION: _("Text classification"),
+    TRANSLATION: _("Translation"),
+    AUDIO_CLASSIFICATION: _("Audio classification"),
 }
 FILE_PURPOSES = {
     "model.safetensors": _("weights"),
     "model.onnx": _("graph with weights, for ONNX Runtime"),
     "model.onnx.packed": _("graph with weights, packed; predict.py in the ZIP reads it"),
+    "reader.onnx": _("graph that reads a text, for ONNX Runtime"),
+    "writer.onnx": _("graph that writes the next piece of a translation, for ONNX Runtime"),
+    "pieces.json": _("pieces of words of both languages"),
+    "source_pieces.json": _("pieces of words of what is translated"),
+    "target_pieces.json": _("pieces of words of the translations"),
     "parity.json": _("the answer to the sample, to check a copy by"),
     "meta.json": _("input, classes and settings"),
     "heldout.safetensors": _("answers to rows it was not trained on, by which fusions are judged"),
     "sample.png": _("an input to try it with"),
+    "sample.wav": _("an input to try it with"),
     "sample.json": _("an input to try it with"),
 }
 DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}
-HEADLINES = ("accuracy", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
+HEADLINES = ("accuracy", "bleu", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
 
 
 @dataclass(frozen=True)

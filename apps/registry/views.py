@@ -12,8 +12,9 @@ from apps.registry.bundles import texts_of, zip_files
 from apps.registry.costs import compare_measured
 from apps.registry.figures import DOWNLOADS, Difference, compare, figures, headline, share_text
 from apps.registry.models import ModelVersion, RegisteredModel
+from apps.registry.operating import counts_of, read_operating
 from apps.resources.metering import metered
-from workers.contract import TEXT_CLASSIFICATION
+from workers.domains import TASKS
 
 
 def versions_of(request: HttpRequest) -> QuerySet[ModelVersion]:
@@ -45,7 +46,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "model": model,
         "versions": versions,
         "newest": versions[0] if versions else None,
-        "may_fuse": request.membership.may_write and model.task != TEXT_CLASSIFICATION,
+        "may_fuse": request.membership.may_write and TASKS[model.task].fusions,
     }
     return render(request, "registry/detail.html", context | _comparison(request, versions))
 
@@ -76,6 +77,8 @@ def compare_versions(left: ModelVersion, right: ModelVersion) -> list[Difference
 def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     found = get_object_or_404(versions_of(request), model=pk, number=number)
     artifacts = list(found.artifacts.all())
+    job = _job_of(found)
+    operating = read_operating(job.result if job and job.kind == "train" else {})
     splits = ((split, figures(found.metrics.get(split))) for split in ("test", "val", "train"))
     context = {
         "version": found,
@@ -87,10 +90,13 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "smaller": found.children.exclude(lineage__method="").select_related("model").order_by("-number").first(),
         "parts": parts_of(found),
         "compressing": found.jobs_based_on_it.filter(kind="compress", finished_at=None).first(),
+        "may_compress": bool(TASKS[found.model.task].samples),
         "deployments": list(found.deployments.all()),
         "trials": found.canaries.filter(weight__gt=0).select_related("deployment"),
         "may_be_tried_in": _deployments_of_others(found),
-        "job": _job_of(found),
+        "job": job,
+        "operating": operating,
+        "operating_counts": counts_of(operating),
         "compared": compare_measured(*_before_and_after(found)),
     }
     return render(request, "registry/version.html", context)

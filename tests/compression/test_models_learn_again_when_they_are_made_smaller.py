@@ -16,7 +16,8 @@ from tests.texts.making import english, train_here, write_texts
 from workers.compression.recipes import resolve
 from workers.contract import CompressSpec, TrainSpec, read_events, write_spec
 from workers.examples import digit_images
-from workers.inference.predictor import load_predictor, read_meta
+from workers.inference.files import read_meta
+from workers.inference.predictor import load_predictor
 from workers.parallel.plan import DDP, ParallelPlan
 from workers.training.subjects import load_classifier
 
@@ -143,4 +144,4 @@ def test_models_of_texts_are_made_smaller_too(network, tmp_path):
     for event in candidates(work)[1:]:
         assert event["verdict"] in KEPT, event["reason"]
         assert event["figures"]["size_ratio"] > 1.5, event["name"]
-        load_predictor(work / event["folder"], 1).predict_texts(["where is my parcel"])
+        load_predictor(work / event["folder"], 1).predict(["where is my parcel"])

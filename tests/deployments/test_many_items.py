@@ -79,18 +79,22 @@ def test_several_pictures_get_an_answer_each(site, owner, shades, options):
 def test_one_bad_picture_of_several_is_named(site, owner, shades, options):
     response = site("POST", SHADES, owner.secret, **options)
     error = response.json()["error"]
-    assert (response.status_code, error["code"], error["field"]) == (422, "undecodable_image", "images[1]")
-    assert error["message"].startswith("Image 2: ")
+    assert (response.status_code, error["code"], error["field"]) == (422, "undecodable_image", "file[1]")
+    assert error["message"].startswith("File 2: ")
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"files": files(*[b"x"] * 101)}, {"json": {"images": ["eA=="] * 257}}],
+    ("options", "code"),
+    [
+        ({"files": files(*[b"x"] * 101)}, "too_many_files"),
+        ({"json": {"images": ["eA=="] * 257}}, "too_many_images"),
+    ],
     ids=["multipart", "base64"],
 )
-def test_too_many_pictures_are_refused(site, owner, shades, options):
+def test_too_many_pictures_are_refused(site, owner, shades, options, code):
     response = site("POST", SHADES, owner.secret, **options)
-    assert (response.status_code, response.json()["error"]["code"]) == (413, "too_many_images")
+    assert (response.status_code, response.json()["error"]["code"]) == (413, code)
 
 
 def test_pictures_are_answered_line_by_line_in_their_order(site, owner, shades):

@@ -23,7 +23,8 @@ from workers.contract import (
 )
 from workers.fusion.tables import check_parity, load_data, write_files
 from workers.fusion.work import Work
-from workers.inference.predictor import load_predictor, read_meta
+from workers.inference.files import read_meta
+from workers.inference.predictor import load_predictor
 from workers.training.hyperparameters import resolve
 from workers.training.stopping import Stop
 from workers.training.tables import train
@@ -92,7 +93,7 @@ def table(request, tmp_path_factory) -> tuple[Path, str, dict[str, Path]]:
 def answers(folder: Path, data: Path) -> np.ndarray:
     with open(data / "data.csv", newline="") as file:
         rows = [{name: row[name] for name in "abc"} for row in csv.DictReader(file)]
-    return load_predictor(folder, 1).predict_rows(rows)
+    return load_predictor(folder, 1).predict(rows)
 
 
 def fused_files(table: tuple, names: list[str], work: Path, *more: Path) -> Path:

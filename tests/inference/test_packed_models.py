@@ -16,7 +16,8 @@ from tests.inference.models import image_model, png
 from workers.compression.measuring import serving_bytes
 from workers.contract import ProgramFailure
 from workers.inference import packing
-from workers.inference.predictor import load_predictor, read_meta
+from workers.inference.files import read_meta
+from workers.inference.predictor import load_predictor
 
 DTYPES = (np.float32, np.float16, np.float64, np.int8, np.uint8, np.int32, np.int64, np.bool_)
 
@@ -216,11 +217,11 @@ def test_each_kind_of_weights_gets_its_coding(values, coding):
 
 def test_a_packed_model_is_served_like_any_other(tmp_path):
     folder = image_model(tmp_path / "model")
-    answers = load_predictor(folder, 1).predict_image(png(200))
+    answers = load_predictor(folder, 1).predict([png(200)])[0]
     before = serving_bytes(folder, read_meta(folder))
     assert packing.pack(folder / "model.onnx", folder / "model.onnx.packed")
     (folder / "model.onnx").unlink()
-    assert np.array_equal(load_predictor(folder, 1).predict_image(png(200)), answers)
+    assert np.array_equal(load_predictor(folder, 1).predict([png(200)])[0], answers)
     assert serving_bytes(folder, read_meta(folder)) < before
 
 

@@ -97,7 +97,7 @@ def test_rows_of_a_table_need_no_pillow(rows, tmp_path):
     done = ask(rows, str(tmp_path / "rows.csv"), missing=("PIL",))
     assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(item["row"], item["class"]) for item in told] == [(1, "old"), (2, "young")]
+    assert [(item["item"], item["class"]) for item in told] == [(1, "old"), (2, "young")]
 
 
 def test_texts_are_answered_line_by_line_or_from_their_column(texts, tmp_path):
@@ -106,8 +106,8 @@ def test_texts_are_answered_line_by_line_or_from_their_column(texts, tmp_path):
     lines, rows = (ask(texts, str(tmp_path / name), missing=("PIL",)) for name in ("asked.txt", "asked.csv"))
     assert lines.returncode == 0, lines.stderr
     told = [json.loads(line) for line in lines.stdout.splitlines()]
-    assert [item["row"] for item in told] == [1, 2] and all(item["class"] for item in told)
-    assert rows.stdout == lines.stdout
+    assert [item["item"] for item in told] == [1, 2] and all(item["class"] for item in told)
+    assert rows.stdout == lines.stdout.replace("asked.txt", "asked.csv")
     (tmp_path / "other.csv").write_text("more\nx\n")
     done = ask(texts, str(tmp_path / "other.csv"))
     assert done.returncode == 2 and "lacks the column 'text'" in done.stderr

@@ -89,7 +89,7 @@ def test_the_automatic_choice_is_accurate_and_says_how_it_chose(cancer):
 def test_the_test_metrics_are_those_of_the_model_that_serving_loads(cancer):
     prepared, spec, result = cancer
     predictor, rows = predictor_of(spec), prepared.rows_of("test")
-    guesses = [predictor.classes[number] for number in predictor.predict_rows(rows).argmax(axis=1)]
+    guesses = [predictor.classes[number] for number in predictor.predict(rows).argmax(axis=1)]
     right = np.mean([guess == row["target"] for guess, row in zip(guesses, rows, strict=True)])
     assert right == pytest.approx(result["metrics"]["test"]["accuracy"])
     assert sum(map(sum, result["confusion"])) == len(rows)
@@ -120,8 +120,8 @@ def test_the_meta_tells_a_form_what_to_ask_and_the_sample_can_be_answered(leaver
     assert meta["format"] == 1 and meta["runtime"] == "trees" and meta["classes"] == ["leaves", "stays"]
     assert [column["name"] for column in meta["input"]["columns"]] == ["age", "city", "pays", "joined"]
     assert "target" not in predictor.sample
-    assert predictor.predict_rows([predictor.sample]).sum() == pytest.approx(1)
-    assert predictor.predict_rows([predictor.sample | {"city": "a city never seen"}]).shape == (1, 2)
+    assert predictor.predict([predictor.sample]).sum() == pytest.approx(1)
+    assert predictor.predict([predictor.sample | {"city": "a city never seen"}]).shape == (1, 2)
 
 
 def test_the_answer_to_the_sample_is_recorded(leavers):
@@ -133,7 +133,7 @@ def test_serving_a_table_needs_neither_torch_nor_sklearn(leavers):
     _, spec, _ = leavers
     code = (
         "import sys; from pathlib import Path; from workers.inference.predictor import load_predictor\n"
-        "predictor = load_predictor(Path(sys.argv[1]), 1); predictor.predict_rows([predictor.sample])\n"
+        "predictor = load_predictor(Path(sys.argv[1]), 1); predictor.predict([predictor.sample])\n"
         "print(sorted({'torch', 'sklearn', 'scipy'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code, str(model_of(spec))]
@@ -157,7 +157,7 @@ def test_regression_is_measured_and_answered_in_the_targets_unit(tmp_path):
     spec = make_spec(prepared, tmp_path / "work", TABULAR_REGRESSION, trees=40, folds=2)
     result = train(spec)
     truth = np.array([float(row["target"]) for row in prepared.rows_of("test")])
-    values = predictor_of(spec).predict_rows(prepared.rows_of("test"))
+    values = predictor_of(spec).predict(prepared.rows_of("test"))
     assert result["metrics"]["test"]["r2"] > 0.3
     assert result["metrics"]["test"]["mae"] == pytest.approx(np.abs(values - truth).mean())
     assert result["metrics"]["test"]["rmse"] == pytest.approx(np.sqrt(np.mean((values - truth) ** 2)))
@@ -171,7 +171,7 @@ def test_an_mlp_becomes_a_graph_that_answers_with_probabilities(tmp_path, rows):
     prepared = prepare(tmp_path, rows(), CUSTOMER_TYPES)
     spec = make_spec(prepared, tmp_path / "work", model="mlp", epochs=25, folds=1, batch_size=16, hidden_size=32)
     result = train(spec)
-    probabilities = predictor_of(spec).predict_rows(prepared.rows_of("test"))
+    probabilities = predictor_of(spec).predict(prepared.rows_of("test"))
     assert meta_of(spec)["runtime"] == "onnx"
     assert result["metrics"]["test"]["accuracy"] > (0.9 if rows is iris else 0.7)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
@@ -181,7 +181,7 @@ def test_an_mlp_regression_answers_in_the_targets_unit(tmp_path):
     prepared = prepare(tmp_path, diabetes())
     spec = make_spec(prepared, tmp_path / "work", TABULAR_REGRESSION, model="mlp", epochs=8, folds=2, batch_size=32)
     assert train(spec)["metrics"]["test"]["r2"] > 0.2
-    assert 100 < predictor_of(spec).predict_rows(prepared.rows_of("test")).mean() < 200
+    assert 100 < predictor_of(spec).predict(prepared.rows_of("test")).mean() < 200
 
 
 def slopes_and_corners(count: int = 400) -> list[dict[str, str]]:

@@ -10,9 +10,11 @@ from tests.texts.making import english, train_here, write_texts
 from workers.compression.measuring import measure_quality
 from workers.compression.samples import load_samples
 from workers.contract import CompressSpec
-from workers.inference.answers import MAX_TEXTS, answer
+from workers.inference.answers import answer
 from workers.inference.framing import JSON, PING, RAW, SAMPLE, Question
-from workers.inference.predictor import TextPredictor, load_predictor
+from workers.inference.predictor import load_predictor
+from workers.inference.questions.texts import MAX_TEXTS
+from workers.inference.text_predictor import TextPredictor
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 import pytest
 
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION, TASKS
+from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
+from workers.domains import TASKS
 from workers.training.hyperparameters import PRESETS, HyperparameterError, fields_for, resolve
 
 

@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workers import trees
-from workers.compression.recipes import QUANTISE, SHARE, TUNABLE, is_torch_step
+from workers.compression.recipes import QUANTISE, SHARE, is_torch_step
 from workers.compression.work import Tick, Work
 from workers.contract import ProgramFailure
-from workers.inference.files import PACKED_FILE
+from workers.domains import NETWORKS
+from workers.inference.files import (
+    META_FILE,
+    ONNX_FILE,
+    PACKED_FILE,
+    TREES_FILE,
+    load_trees,
+    read_meta,
+    shares_of,
+    tree_groups,
+)
 from workers.inference.packing import pack
-from workers.inference.predictor import META_FILE, ONNX_FILE, TREES_FILE, load_trees, read_meta, shares_of, tree_groups
 
 if TYPE_CHECKING:
     from workers.compression.torch_steps import Studio
@@ -34,7 +43,7 @@ class Maker:
     @property
     def is_tunable(self) -> bool:
         """Whether there is a torch model that can go on learning."""
-        return self.work.spec.task in TUNABLE and (self.work.source / WEIGHTS_FILE).exists()
+        return self.work.spec.task in NETWORKS and (self.work.source / WEIGHTS_FILE).exists()
 
     @property
     def studio(self) -> Studio:

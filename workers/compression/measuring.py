@@ -17,16 +17,8 @@ from workers.arrays import read_arrays
 from workers.compression.judging import headline, lost_points
 from workers.compression.samples import Samples
 from workers.compression.work import Tick, Work
-from workers.inference.predictor import (
-    NETWORK_PREFIX,
-    TREES_FILE,
-    Predictor,
-    graph_path,
-    load_predictor,
-    read_meta,
-    shares_of,
-    tree_groups,
-)
+from workers.inference.files import NETWORK_PREFIX, TREES_FILE, graph_path, read_meta, shares_of, tree_groups
+from workers.inference.predictor import Predictor, load_predictor
 from workers.training.intervals import confidence_interval
 from workers.training.metrics import classification_metrics, regression_metrics
 

@@ -19,8 +19,9 @@ from workers.compression.search import Recipe, Search
 from workers.compression.work import Work
 from workers.contract import CANDIDATE_FOLDER, IMPROVED, NOT_IMPROVED, CompressSpec, EventWriter, ProgramFailure
 from workers.fence import Fenced
+from workers.inference.files import META_FILE, read_meta
 from workers.inference.parity import record_answer
-from workers.inference.predictor import META_FILE, load_predictor, read_meta
+from workers.inference.predictor import load_predictor
 from workers.training.memory import is_out_of_memory
 from workers.training.stopping import Stop, Stopped
 

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers.contract import IMAGE_CLASSIFICATION, TASKS, TEXT_CLASSIFICATION
+from workers.domains import NETWORKS, TASKS
 from workers.training.hyperparameters import Field, HyperparameterError, Value
 
-TUNABLE = (IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION)  # tasks whose models the training program can go on training
 MOST_STEPS, MOST_RECIPES = 8, 24
 
 DISTIL, PRUNE_CHANNELS, LOW_RANK = "distil", "prune_channels", "low_rank"
@@ -40,7 +39,7 @@ class Method:
     help: str
     stage: int
     fields: tuple[Field, ...]
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = tuple(TASKS)
 
 
 def _epochs(default: int) -> Field:
@@ -62,7 +61,7 @@ METHODS: dict[str, Method] = {
                       "float", 0.5, minimum=0.05, maximum=1.0),
                 _epochs(15),
             ),
-            TUNABLE,
+            NETWORKS,
         ),
         Method(
             PRUNE_CHANNELS, "Remove channels",
@@ -72,7 +71,7 @@ METHODS: dict[str, Method] = {
                       "float", 0.5, minimum=0.01, maximum=0.95),
                 _epochs(8),
             ),
-            TUNABLE,
+            NETWORKS,
         ),
         Method(
             LOW_RANK, "Low rank",
@@ -82,7 +81,7 @@ METHODS: dict[str, Method] = {
                       "float", 0.9, minimum=0.1, maximum=0.9999),
                 _epochs(5),
             ),
-            TUNABLE,
+            NETWORKS,
         ),
         Method(
             PRUNE_WEIGHTS, "Remove weights",
@@ -95,7 +94,7 @@ METHODS: dict[str, Method] = {
                       "choice", ANY, choices=PATTERNS),
                 _epochs(8),
             ),
-            TUNABLE,
+            NETWORKS,
         ),
         Method(
             QUANTISE, "Quantise",
@@ -208,7 +207,7 @@ def _check_step(task: str, step: Mapping[str, Any], place: str) -> dict[str, Val
     if method is None:
         sentence = f"There is no method {step.get('method')!r} for {task}; choose one of {', '.join(known)}."
         raise HyperparameterError(f"{place}.method", "unknown_method", sentence)
-    fields = {item.name: item for item in method.fields if item.name != "epochs" or task in TUNABLE}
+    fields = {item.name: item for item in method.fields if item.name != "epochs" or task in NETWORKS}
     if unknown := set(step) - {*fields, "method"}:
         name = str(min(unknown))
         sentence = f"{method.name} has no setting {name!r}; it has {', '.join(fields) or 'none'}."

@@ -12,13 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from workers.contract import (
-    IMAGE_CLASSIFICATION,
-    TABULAR_REGRESSION,
-    TEXT_CLASSIFICATION,
-    CompressSpec,
-    ProgramFailure,
-)
+from workers.contract import TABULAR_REGRESSION, CompressSpec, ProgramFailure
+from workers.domains import TASKS
 from workers.tabular import is_missing
 
 
@@ -56,9 +51,7 @@ def load_samples(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]
     Raises ProgramFailure (unreadable_data, nothing_to_measure).
     """
     try:
-        found = {IMAGE_CLASSIFICATION: _load_images, TEXT_CLASSIFICATION: _load_texts}.get(spec.task, _load_rows)(
-            spec, meta
-        )
+        found = TASKS[spec.task].load("samples")(spec, meta)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         message = f"The data set cannot be read: {error!r}."
         raise ProgramFailure("unreadable_data", message, hint="Prepare the data set again.") from error
@@ -68,7 +61,7 @@ def load_samples(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]
     return found
 
 
-def _load_images(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]:
+def load_images(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]:
     classes = {name: number for number, name in enumerate(meta["classes"])}
     archive = zipfile.ZipFile(spec.data_path)
     lines = Path(spec.index_path).read_text(encoding="utf-8").splitlines()
@@ -82,7 +75,7 @@ def _load_images(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]
     return found
 
 
-def _load_rows(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]:
+def load_rows(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]:
     target = spec.target or meta["target"]
     classes = {name: number for number, name in enumerate(meta.get("classes", []))}
     splits = json.loads(Path(spec.index_path).read_text())["split"]
@@ -100,11 +93,11 @@ def _load_rows(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]:
     return {split: Samples(inputs, np.array(targets, dtype=dtype)) for split, (inputs, targets) in found.items()}
 
 
-def _load_texts(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]:
+def load_texts(spec: CompressSpec, meta: dict[str, Any]) -> dict[str, Samples]:
     """Rows, of which the model sees one column; those without a text are left out, as in training."""
     column = meta["input"]["column"]
     found = {}
-    for split, rows in _load_rows(spec, meta).items():
+    for split, rows in load_rows(spec, meta).items():
         kept = [number for number, row in enumerate(rows.inputs) if not is_missing(row[column])]
         if kept:
             found[split] = Samples([rows.inputs[number][column] for number in kept], rows.targets[kept])

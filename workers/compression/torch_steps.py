@@ -24,7 +24,7 @@ from workers.compression.structure import structure_of
 from workers.compression.tuning import Relay, cache_of, settings_for, tune
 from workers.compression.work import Tick, Work
 from workers.contract import OUTPUT_FOLDER, TrainSpec
-from workers.inference.predictor import ONNX_FILE, read_meta
+from workers.inference.files import ONNX_FILE, read_meta
 from workers.parallel.processes import Processes
 from workers.training.classifiers import Data
 from workers.training.hyperparameters import choose_batch_size

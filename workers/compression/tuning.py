@@ -14,13 +14,13 @@ from workers.contract import (
     EVENTS_FILE,
     EXIT_FENCED,
     EXIT_STOPPED,
-    SPREADABLE,
     EventWriter,
     ProgramFailure,
     TrainSpec,
     read_events,
     write_spec,
 )
+from workers.domains import SPREADABLE
 from workers.fence import Fenced
 from workers.parallel.launch import NodeOfGang, command
 from workers.training.hyperparameters import fields_for, resolve

@@ -12,7 +12,7 @@ import numpy as np
 
 from workers.compression.samples import Samples
 from workers.contract import OUTPUT_FOLDER, CompressSpec, EventWriter
-from workers.inference.predictor import ImagePredictor, Predictor, TextPredictor
+from workers.inference.predictor import Predictor
 from workers.training.stopping import Stop
 
 CALIBRATION_SAMPLES = 200
@@ -76,14 +76,4 @@ class Work:
         """Inputs of the graph for up to 200 training samples, spread over the split."""
         train = self.samples["train"]
         positions = np.linspace(0, len(train) - 1, min(CALIBRATION_SAMPLES, len(train))).astype(int)
-        return [graph_feed(self.original, item) for item in train.take(positions).inputs]
-
-
-def graph_feed(predictor: Predictor, item: Any) -> dict[str, np.ndarray]:
-    """What the graph is given for one item."""
-    encoded = predictor.encode([item])
-    if isinstance(predictor, ImagePredictor):
-        return {"image": encoded}
-    if isinstance(predictor, TextPredictor):
-        return {"ids": encoded}
-    return {"numeric": encoded.numeric, "categorical": encoded.categorical}
+        return [self.original.feed([item]) for item in train.take(positions).inputs]

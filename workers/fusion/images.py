@@ -24,7 +24,8 @@ from workers.fusion.mixing import (
     weights_of,
 )
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
-from workers.inference.predictor import ImagePredictor, load_predictor
+from workers.inference.image_predictor import ImagePredictor
+from workers.inference.predictor import load_predictor
 from workers.training.image_data import ImageSource, build_store, read_index, split_rows
 from workers.training.image_models import ImageEnsemble, build_classifier
 from workers.training.images import ImageData, calibrate, evaluation_parts, predict, write_files

@@ -26,8 +26,9 @@ from workers.contract import (
 )
 from workers.fusion.verdict import Measured, best_of, describe, is_better
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
+from workers.inference.files import read_meta
 from workers.inference.parity import record_answer
-from workers.inference.predictor import load_predictor, read_meta
+from workers.inference.predictor import load_predictor
 from workers.training.intervals import confidence_interval
 from workers.training.metrics import classification_metrics, regression_metrics
 from workers.training.stopping import Stop

@@ -20,16 +20,8 @@ from workers.compression.samples import Samples
 from workers.contract import ENSEMBLE, ProgramFailure, TrainSpec
 from workers.fusion.mixing import equal_weights
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
-from workers.inference.predictor import (
-    NETWORK_PREFIX,
-    ONNX_FILE,
-    TREES,
-    TREES_FILE,
-    load_predictor,
-    load_trees,
-    shares_of,
-    tree_groups,
-)
+from workers.inference.files import NETWORK_PREFIX, ONNX_FILE, TREES, TREES_FILE, load_trees, shares_of, tree_groups
+from workers.inference.predictor import load_predictor
 from workers.training.tables.data import Table, load_table
 from workers.training.tables.heldout import read_heldout, write_heldout
 from workers.trees import Arrays
@@ -57,7 +49,7 @@ def fuse(work: Work) -> Fused:
         work.report(0.5, "Asking the models")
         asked = [table.rows[number] for number in test]
         everyone = [*work.predictors, fused]
-        answers["test"] = Answers(original_targets(table, test), [model.predict_rows(asked) for model in everyone])
+        answers["test"] = Answers(original_targets(table, test), [model.predict(asked) for model in everyone])
     shown = (test if len(test) else rows)[:SPEED_ROWS]
     samples = Samples([table.rows[number] for number in shown], original_targets(table, shown))
     return Fused(meta, equal_weights(len(work.metas)), answers, samples)
@@ -181,8 +173,8 @@ def mix_graphs(graphs: list[tuple[float, onnx.ModelProto]]) -> onnx.ModelProto:
 def check_parity(work: Work, fused: Any, table: Table) -> None:
     """Raises ProgramFailure export_differs if the files answer unlike the mean of the models."""
     rows = [table.rows[number] for number in table.development[:PARITY_ROWS]]
-    expected = np.mean([predictor.predict_rows(rows) for predictor in work.predictors], axis=0)
-    gap = np.abs(fused.predict_rows(rows) - expected).max()
+    expected = np.mean([predictor.predict(rows) for predictor in work.predictors], axis=0)
+    gap = np.abs(fused.predict(rows) - expected).max()
     if not gap <= PARITY_TOLERANCE * max(1.0, np.abs(expected).max()):
         message = f"The fused model's predictions differ from the mean of the models' by {gap:.3g}."
         raise ProgramFailure("export_differs", message, hint="Fuse again; if it stays, report it.", blame="machine")

@@ -11,7 +11,8 @@ import numpy as np
 
 from workers.compression.samples import Samples
 from workers.contract import OUTPUT_FOLDER, EventWriter, FuseSpec, ProgramFailure
-from workers.inference.predictor import META_FILE, Predictor
+from workers.inference.files import META_FILE
+from workers.inference.predictor import Predictor
 from workers.training.stopping import Stop
 
 OLD_MODEL_HINT = "Choose other versions, or train it again."

@@ -30,8 +30,8 @@ async def serve(spec: ServeSpec, predictor: Predictor) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    predictor.at_once = best_size(predictor)
-    await Server(partial(answer, predictor), at_once=predictor.at_once).serve(Path(spec.socket_path), stop)
+    at_once = best_size(predictor)
+    await Server(partial(answer, predictor, at_once=at_once), at_once=at_once).serve(Path(spec.socket_path), stop)
 
 
 def main(spec_path: str) -> int:

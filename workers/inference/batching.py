@@ -8,13 +8,14 @@ batch, so that an answer would depend on who else asks at the same time. So each
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from workers.inference.predictor import ImagePredictor, Predictor, TablePredictor
+from workers.domains import TASKS
+from workers.inference.predictor import Predictor
 
 SIZES = (1, 2, 4, 8, 16)
 REPEATS = 5
@@ -36,11 +37,11 @@ class Trial:
 
 def best_size(predictor: Predictor, clock: Callable[[], float] = time.perf_counter) -> int:
     """How many items to ask at once. 1 for models whose items differ in length."""
-    match predictor:
-        case ImagePredictor():
-            return choose(try_sizes(predictor.run_together, _pictures(predictor), clock))
-        case TablePredictor():
-            return choose(try_sizes(predictor.predict_rows, _rows(predictor), clock))
+    match TASKS[predictor.meta["task"]].asks:
+        case "audio" | "image":
+            return choose(try_sizes(lambda arrays: predictor.run(np.stack(arrays)), _arrays(predictor), clock))
+        case "table":
+            return choose(try_sizes(predictor.predict, _rows(predictor.sample), clock))
         case _:
             return 1
 
@@ -76,16 +77,13 @@ def try_sizes(run: Run, items: Sequence[Any], clock: Callable[[], float] = time.
     return trials
 
 
-def _pictures(predictor: ImagePredictor) -> list[np.ndarray]:
-    """The sample, and noise: uint8 [H, W, C] each."""
-    draw = np.random.default_rng(0)
-    noise = draw.integers(0, 256, (SIZES[-1] - 1, *predictor.shape), dtype=np.uint8)
-    return [predictor.decode(predictor.sample), *noise]
+def _arrays(predictor: Predictor) -> list[np.ndarray]:
+    """The sample as the graph sees it, and noise: uint8 each."""
+    sample, draw = predictor.decode(predictor.sample), np.random.default_rng(0)
+    return [sample, *draw.integers(0, 256, (SIZES[-1] - 1, *sample.shape), dtype=np.uint8)]
 
 
-def _rows(predictor: TablePredictor) -> list[dict[str, Any]]:
+def _rows(sample: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The sample, and the same with one column unknown in turn."""
-    names = list(predictor.sample)
-    return [predictor.sample] + [
-        predictor.sample | {names[number % len(names)]: None} for number in range(SIZES[-1] - 1)
-    ]
+    names = list(sample)
+    return [dict(sample), *({**sample, names[number % len(names)]: None} for number in range(SIZES[-1] - 1))]

@@ -10,12 +10,11 @@ import numpy as np
 
 from workers.images import decode
 from workers.inference.files import open_session
+from workers.inference.outcomes import class_outcome
 
 
 class ImagePredictor:
-    """Class probabilities of a picture. `at_once` pictures are asked of the graph together: see batching.py."""
-
-    at_once = 1
+    """Class probabilities of a picture."""
 
     def __init__(self, model_dir: Path, meta: dict[str, Any], threads: int) -> None:
         self.meta = meta
@@ -34,20 +33,19 @@ class ImagePredictor:
         """uint8 [N, H, W, C]. Raises ProgramFailure."""
         return np.stack([self.decode(body) for body in bodies])
 
+    def feed(self, items: Sequence[bytes]) -> dict[str, np.ndarray]:
+        return {self._input: self.encode(items)}
+
     def run(self, images: np.ndarray) -> np.ndarray:
         """float32 [N, classes] for uint8 [N, H, W, C]."""
         return self._session.run(None, {self._input: images})[0]
 
-    def run_together(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """float32 [N, classes] for N pictures, uint8 [H, W, C] each, in one call."""
-        return self.run(images[0][None] if len(images) == 1 else np.stack(images))
+    def predict(self, bodies: Sequence[bytes]) -> np.ndarray:
+        """float32 [N, classes]. Raises ProgramFailure for what is no usable picture."""
+        return self.run(self.encode(bodies))
 
-    def run_many(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """The same, `at_once` at a time."""
-        steps = range(0, len(images), self.at_once)
-        found = [self.run_together(images[start : start + self.at_once]) for start in steps]
-        return found[0] if len(found) == 1 else np.concatenate(found)
+    def items_in(self, path: Path) -> list[bytes]:
+        return [path.read_bytes()]
 
-    def predict_image(self, body: bytes) -> np.ndarray:
-        """float32 [classes]. Raises ProgramFailure for what is no usable picture."""
-        return self.run(self.decode(body)[None])[0]
+    def outcome(self, output: np.ndarray, top_k: int | None = None) -> dict[str, Any]:
+        return class_outcome(self.classes, output, top_k)

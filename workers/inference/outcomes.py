@@ -1,4 +1,4 @@
-"""What a model says, in words: a class and its probability, or a value."""
+"""What a classifier says, in words."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from typing import Any
 import numpy as np
 
 PROBABILITY_DIGITS = 6
-
-
-def table_outcome(classes: Sequence[str], output: Any, top_k: int | None) -> dict[str, Any]:
-    """`output` is the probabilities of `classes`, or the value where there are none."""
-    return class_outcome(classes, output, top_k) if classes else {"value": float(output)}
 
 
 def class_outcome(classes: Sequence[str], probabilities: np.ndarray, top_k: int | None) -> dict[str, Any]:

@@ -8,26 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
-
 PARITY_FILE = "parity.json"
 # Of a probability, or of a value relative to itself: another processor may round otherwise, no more.
 TOLERANCE = 1e-3
 
 
 def record_answer(predictor: Any, model_dir: Path) -> None:
-    """Write ``parity.json``: {"sample", "answer", "tolerance"}; an answer is all probabilities, or one value."""
+    """Write ``parity.json``: {"sample", "answer", "tolerance"}; an answer is all probabilities, or one value, or the
+    score of a translation."""
     answer = {"sample": predictor.meta["sample"], "answer": answer_to_sample(predictor), "tolerance": TOLERANCE}
     (model_dir / PARITY_FILE).write_text(json.dumps(answer, indent=1))
 
 
 def answer_to_sample(predictor: Any) -> list[float]:
-    if predictor.meta["task"] == IMAGE_CLASSIFICATION:
-        output = predictor.predict_image(predictor.sample)
-    elif predictor.meta["task"] == TEXT_CLASSIFICATION:
-        output = predictor.predict_texts([predictor.sample])[0]
-    else:
-        output = predictor.predict_rows([predictor.sample])[0]
+    output = predictor.predict([predictor.sample])[0]
     return np.atleast_1d(np.asarray(output, dtype=np.float64)).tolist()
 
 

@@ -1,47 +1,52 @@
-"""A model folder as something that predicts. numpy, Pillow and ONNX Runtime only, so that it is ready in a second.
-
-Images: ``predict_image(body)`` is decode and run. Texts: ``predict_texts(texts)``, and tables: ``predict_rows(rows)``,
-are encode and run.
-"""
+"""A model folder as something that predicts: with numpy and ONNX Runtime (and Pillow for pictures, SciPy and soundfile
+for recordings) only, so that it is
+ready in a second, and so that a copy of this code can leave with a model."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
-from workers.inference.files import (
-    META_FILE,
-    NETWORK_PREFIX,
-    ONNX_FILE,
-    PACKED_FILE,
-    TREES,
-    TREES_FILE,
-    damaged,
-    graph_path,
-    load_trees,
-    read_meta,
-    shares_of,
-    tree_groups,
-)
-from workers.inference.image_predictor import ImagePredictor
-from workers.inference.table_predictor import TablePredictor
-from workers.inference.text_predictor import TextPredictor
+import numpy as np
 
-__all__ = [
-    "META_FILE", "NETWORK_PREFIX", "ONNX_FILE", "PACKED_FILE", "TREES", "TREES_FILE", "ImagePredictor", "Predictor",
-    "TablePredictor", "TextPredictor", "graph_path", "load_predictor", "load_trees", "read_meta", "shares_of",
-    "tree_groups",
-]  # fmt: skip
+from workers.domains import TASKS
+from workers.inference.files import damaged, read_meta
 
-Predictor = ImagePredictor | TablePredictor | TextPredictor
-PREDICTORS = {IMAGE_CLASSIFICATION: ImagePredictor, TEXT_CLASSIFICATION: TextPredictor}
+
+class Predictor(Protocol):
+    """A model of one task: ``predict(items)`` is ``run(encode(items))``, and `outcome` puts one output into words."""
+
+    meta: dict[str, Any]
+    classes: list[str]  # none for a number
+    sample: Any  # an item to try it with
+
+    def __init__(self, model_dir: Path, meta: dict[str, Any], threads: int) -> None:
+        """Raises OSError, KeyError, TypeError or ValueError for files that are not a model's."""
+
+    def encode(self, items: Sequence[Any]) -> Any:
+        """What `run` takes. Raises ProgramFailure for an item that cannot be used."""
+
+    def feed(self, items: Sequence[Any]) -> dict[str, np.ndarray]:
+        """The same, by the names of the graph's inputs."""
+
+    def run(self, encoded: Any) -> Any:
+        """One output per item, in order."""
+
+    def predict(self, items: Sequence[Any]) -> Any:
+        """One output per item, in order. Raises ProgramFailure for an item that cannot be used."""
+
+    def items_in(self, path: Path) -> list[Any]:
+        """The items in a file on this machine. Raises OSError, UnicodeDecodeError, csv.Error, ProgramFailure."""
+
+    def outcome(self, output: Any, top_k: int | None = None) -> dict[str, Any]:
+        """The answer to a client; with `top_k` so many of the best classes."""
 
 
 def load_predictor(model_dir: Path, threads: int) -> Predictor:
     """Raises ProgramFailure damaged_model when a file is missing or cannot be read."""
     meta = read_meta(model_dir)
-    kind = PREDICTORS.get(meta.get("task"), TablePredictor)
     try:
-        return kind(model_dir, meta, threads)
+        return TASKS[meta["task"]].load("predictor")(model_dir, meta, threads)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise damaged(f"{type(error).__name__}: {error}") from error

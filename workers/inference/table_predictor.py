@@ -15,16 +15,15 @@ import numpy as np
 
 from workers import trees
 from workers.contract import TABULAR_CLASSIFICATION
-from workers.inference.files import TREES, TREES_FILE, load_trees, open_session, shares_of
+from workers.inference.files import TREES, TREES_FILE, load_trees, open_session, read_rows, shares_of
+from workers.inference.outcomes import class_outcome
 from workers.tabular import Encoded, Row, TableEncoder
 
 Scorer = Callable[[Encoded], np.ndarray]
 
 
 class TablePredictor:
-    """Class probabilities or a value for rows of a table. `at_once` questions run together: see batching.py."""
-
-    at_once = 1
+    """Class probabilities or a value for rows of a table."""
 
     def __init__(self, model_dir: Path, meta: dict[str, Any], threads: int) -> None:
         self.meta = meta
@@ -37,13 +36,24 @@ class TablePredictor:
         """Raises ProgramFailure."""
         return self.encoder.encode(rows)
 
+    def feed(self, rows: Sequence[Row]) -> dict[str, np.ndarray]:
+        encoded = self.encode(rows)
+        return {"numeric": encoded.numeric, "categorical": encoded.categorical}
+
     def run(self, encoded: Encoded) -> np.ndarray:
         """float64 [N, classes], or [N] for a regression."""
         return sum(share * score(encoded) for score, share in self._scorers)
 
-    def predict_rows(self, rows: Sequence[Row]) -> np.ndarray:
+    def predict(self, rows: Sequence[Row]) -> np.ndarray:
         """float64 [N, classes], or [N] for a regression. Raises ProgramFailure missing_column, wrong_type, ..."""
         return self.run(self.encode(rows))
+
+    def items_in(self, path: Path) -> list[Row]:
+        """The rows of a CSV file with a header."""
+        return read_rows(path)
+
+    def outcome(self, output: Any, top_k: int | None = None) -> dict[str, Any]:
+        return class_outcome(self.classes, output, top_k) if self.classes else {"value": float(output)}
 
 
 def _scorers(model_dir: Path, meta: dict[str, Any], threads: int) -> list[tuple[Scorer, float]]:

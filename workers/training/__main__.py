@@ -10,28 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from workers.contract import (
-    IMAGE_CLASSIFICATION,
-    SPREADABLE,
-    TABULAR_CLASSIFICATION,
-    TABULAR_REGRESSION,
-    TEXT_CLASSIFICATION,
-    EventWriter,
-    ProgramFailure,
-    TrainSpec,
-)
+from workers.contract import EventWriter, ProgramFailure, TrainSpec
+from workers.domains import SPREADABLE, TASKS
 from workers.programs import run_program
 from workers.training.hyperparameters import HyperparameterError, resolve
 from workers.training.memory import is_out_of_memory
 from workers.training.stopping import Stop
 
-# Names and not modules: a task loads only what it needs, and the first event does not wait for torch.
-MODULES = {
-    IMAGE_CLASSIFICATION: "workers.training.images",
-    TABULAR_CLASSIFICATION: "workers.training.tables",
-    TABULAR_REGRESSION: "workers.training.tables",
-    TEXT_CLASSIFICATION: "workers.training.texts",
-}
 Trainer = Callable[[TrainSpec, EventWriter, Stop], dict[str, Any]]
 
 
@@ -66,7 +51,7 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     if spec.tuning:
         train: Trainer = importlib.import_module("workers.training.tuning").tune
     else:
-        train = importlib.import_module(MODULES[spec.task]).train
+        train = TASKS[spec.task].load("trainer").train
     return train(replace(spec, hyperparameters=hyperparameters), events, stop)
 
 

@@ -12,18 +12,20 @@ from decimal import Decimal
 from typing import Any
 
 from workers.contract import (
+    AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
-    NETWORK_TASKS,
-    TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
-    TASKS,
     TEXT_CLASSIFICATION,
+    TRANSLATION,
 )
+from workers.domains import CLASSIFICATION, NETWORKS, TABLE, TASKS, names
 
 IMAGES = (IMAGE_CLASSIFICATION,)
-TABLES = (TABULAR_CLASSIFICATION, TABULAR_REGRESSION)
+RECORDINGS = (AUDIO_CLASSIFICATION,)
+TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
-CLASSIFICATION = (IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TEXT_CLASSIFICATION)
+PAIRS = (TRANSLATION,)
+OTHERS_THAN_PAIRS = tuple(task for task in TASKS if task not in PAIRS)
 
 Value = float | int | str | bool
 
@@ -54,7 +56,7 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = tuple(TASKS)
     advanced: bool = False
 
     def check(self, value: Any) -> Value:
@@ -122,6 +124,11 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "model", "Model",
+        "The network to train; auto is resnet_tiny, and resnet_small may be better where there are many recordings.",
+        "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small"), tasks=RECORDINGS,
+    ),
+    Field(
+        "model", "Model",
         "The kind of model; auto trains what does best on the validation rows.",
         "choice", "auto", choices=("auto", "gradient_boosting", "linear", "mlp", "blend"), tasks=TABLES,
     ),
@@ -134,6 +141,16 @@ FIELDS: tuple[Field, ...] = (
         "model", "Model",
         "The network to train; auto is blend, or hashed_ngrams where that would take long.",
         "choice", "auto", choices=("auto", "hashed_ngrams", "text_gru", "text_transformer", "blend"), tasks=TEXTS,
+    ),
+    Field(
+        "source_column", "Column to translate from",
+        "The column that holds the texts; automatic takes the one that the check of the data has found.",
+        "column", "", tasks=PAIRS,
+    ),
+    Field(
+        "model", "Model",
+        "The size of the transformer; auto takes the one that learns enough from so many pairs in minutes.",
+        "choice", "auto", choices=("auto", "transformer_tiny", "transformer_small", "transformer_base"), tasks=PAIRS,
     ),
     Field(
         "folds", "Folds",
@@ -149,7 +166,12 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "batch_size", "Batch size",
         "How many examples each optimiser step looks at; 0 chooses it from how many there are.",
-        "int", 64, minimum=0, maximum=65_536,
+        "int", 64, minimum=0, maximum=65_536, tasks=OTHERS_THAN_PAIRS,
+    ),
+    Field(
+        "batch_tokens", "Tokens in a batch",
+        "How many pieces of words each optimiser step reads at most, and writes at most.",
+        "int", 2048, minimum=16, maximum=1_000_000, tasks=PAIRS,
     ),
     Field(
         "learning_rate", "Learning rate",
@@ -204,7 +226,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS), advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS, *RECORDINGS), advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -224,7 +246,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "label_smoothing", "Label smoothing",
         "The share of certainty taken from each label, against overconfidence.",
-        "float", 0.0, minimum=0.0, maximum=0.5, tasks=CLASSIFICATION, advanced=True,
+        "float", 0.0, minimum=0.0, maximum=0.5, tasks=(*CLASSIFICATION, *PAIRS), advanced=True,
     ),
     Field(
         "class_weights", "Class weights",
@@ -240,6 +262,21 @@ FIELDS: tuple[Field, ...] = (
         "augmentation", "Augmentation",
         "Random changes to training images; strong also mirrors and erases parts.",
         "choice", "light", choices=("none", "light", "strong"), tasks=IMAGES,
+    ),
+    Field(
+        "augmentation", "Augmentation",
+        "Random changes to training recordings: time, speed, pitch, loudness, noise, and parts that are hidden.",
+        "choice", "light", choices=("none", "light", "strong"), tasks=RECORDINGS,
+    ),
+    Field(
+        "clip_seconds", "Seconds heard",
+        "How long the model listens, to the loudest part of a longer recording; 0 chooses it from the data.",
+        "float", 0.0, minimum=0.0, maximum=30.0, tasks=RECORDINGS,
+    ),
+    Field(
+        "sample_rate", "Sampling rate",
+        "Samples a second; half of it is the highest pitch that the model hears. auto chooses it from the data.",
+        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=RECORDINGS, advanced=True,
     ),
     Field(
         "image_size", "Image size",
@@ -270,6 +307,31 @@ FIELDS: tuple[Field, ...] = (
         "word_dropout", "Word dropout",
         "The share of words that text_gru and text_transformer do not see in each step, against overfitting.",
         "float", 0.1, minimum=0.0, maximum=0.9, tasks=TEXTS, advanced=True,
+    ),
+    Field(
+        "pieces", "Pieces of words",
+        "How many different pieces each language's words are cut into; 0 chooses it from how much text there is.",
+        "int", 0, minimum=0, maximum=64_000, tasks=PAIRS,
+    ),
+    Field(
+        "shared_pieces", "One table of pieces",
+        "Whether both languages share their pieces, as is good where they write names alike; auto asks their scripts.",
+        "choice", "auto", choices=("auto", "yes", "no"), tasks=PAIRS, advanced=True,
+    ),
+    Field(
+        "max_tokens", "Longest sentence",
+        "How many pieces a sentence may have on either side; longer pairs are left out of training.",
+        "int", 128, minimum=8, maximum=1024, tasks=PAIRS,
+    ),
+    Field(
+        "beam_size", "Beams",
+        "How many translations are tried side by side when the model is asked; 1 is fastest.",
+        "int", 4, minimum=1, maximum=10, tasks=PAIRS,
+    ),
+    Field(
+        "length_penalty", "Length penalty",
+        "How much longer translations are favoured: 0 not at all, 1 by their mean.",
+        "float", 0.6, minimum=0.0, maximum=2.0, tasks=PAIRS, advanced=True,
     ),
     Field(
         "hidden_size", "Hidden size",
@@ -309,7 +371,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "checkpoint_every", "Keep checkpoints",
         "Keep a checkpoint after every so many epochs (50 at most) beside the newest and the best; 0 keeps only those.",
-        "int", 0, minimum=0, maximum=10_000, tasks=NETWORK_TASKS, advanced=True,
+        "int", 0, minimum=0, maximum=10_000, tasks=NETWORKS, advanced=True,
     ),
     Field(
         "seed", "Seed",
@@ -329,14 +391,24 @@ class Preset:
     images: Mapping[str, Value] = field(default_factory=dict)
     tables: Mapping[str, Value] = field(default_factory=dict)
     texts: Mapping[str, Value] = field(default_factory=dict)
+    pairs: Mapping[str, Value] = field(default_factory=dict)
+    recordings: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
-        return self.images if task in IMAGES else self.texts if task in TEXTS else self.tables
+        kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings}
+        return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
 # What keeps models of texts, which have many weights for each text, from knowing these by heart.
 LEARNING_TEXTS = {
     "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "label_smoothing": 0.1, "ema_decay": 0.99,
+}  # fmt: skip
+LEARNING_PAIRS = {
+    "learning_rate": 0.002, "warmup_ratio": 0.1, "dropout": 0.2, "label_smoothing": 0.1, "ema_decay": 0.995,
+}  # fmt: skip
+
+LEARNING_RECORDINGS = {
+    "batch_size": 0, "learning_rate": 0.01, "label_smoothing": 0.05, "ema_decay": 0.99, "class_weights": "balanced",
 }  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
@@ -348,12 +420,16 @@ PRESETS: dict[str, Preset] = {
             tables={"model": "gradient_boosting", "folds": 1, "trees": 100, "tree_learning_rate": 0.15, "epochs": 10,
                     "early_stopping_patience": 5},
             texts=LEARNING_TEXTS | {"model": "hashed_ngrams", "epochs": 8},
+            pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
+            recordings=LEARNING_RECORDINGS | {"epochs": 25},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
                     "ema_decay": 0.99},
             tables={"early_stopping_patience": 10},
             texts=LEARNING_TEXTS | {"epochs": 15},
+            pairs=LEARNING_PAIRS | {"epochs": 15},
+            recordings=LEARNING_RECORDINGS | {"epochs": 40},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -362,6 +438,8 @@ PRESETS: dict[str, Preset] = {
             tables={"model": "blend", "folds": 8, "trees": 1000, "tree_learning_rate": 0.04, "epochs": 60,
                     "early_stopping_patience": 15},
             texts=LEARNING_TEXTS | {"model": "blend", "epochs": 30, "embedding_size": 96, "learning_rate": 0.004},
+            pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
+            recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
         ),
     )
 }  # fmt: skip

@@ -15,6 +15,7 @@ from torch import nn
 
 from workers.training.loop import FitResult
 from workers.training.metrics import classification_metrics, confusion_matrix
+from workers.training.operating import operating_points
 
 
 class Classified(Protocol):
@@ -36,6 +37,7 @@ def describe_result(
                     for name in probabilities},
         "confusion": {"split": split, "labels": data.classes,
                       "matrix": confusion_matrix(labels, predicted, len(data.classes)).tolist()},
+        "operating": operating_points(data.classes, labels, probabilities[split]),
         "history": fitted.history,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,

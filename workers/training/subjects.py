@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,18 +13,14 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from workers.compression.structure import restructure
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION, EventWriter, ProgramFailure, TrainSpec
+from workers.contract import EventWriter, ProgramFailure, TrainSpec
+from workers.domains import TASKS
 from workers.parallel.processes import Processes
 from workers.parallel.strategies.base import Strategy
 from workers.training.classifiers import WEIGHTS_FILE, Data
 from workers.training.loop import FitResult
 from workers.training.stopping import Stop
 from workers.training.teaching import Guide
-
-MODULES = {
-    IMAGE_CLASSIFICATION: "workers.training.image_subject",
-    TEXT_CLASSIFICATION: "workers.training.text_subject",
-}
 
 
 class Subject(Protocol):
@@ -60,7 +55,7 @@ class Subject(Protocol):
 
 
 def subject_of(task: str) -> Subject:
-    return importlib.import_module(MODULES[task])
+    return TASKS[task].load("subject")
 
 
 def load_state(folder: Path) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from workers.compression import methods
 from workers.contract import OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
-from workers.inference.predictor import META_FILE, read_meta
+from workers.inference.files import META_FILE, read_meta
 from workers.parallel.processes import joined, own_device
 from workers.parallel.strategies import make_strategy, read_plan
 from workers.training.classifiers import Data, save_weights

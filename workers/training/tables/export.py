@@ -11,7 +11,8 @@ import onnx
 from safetensors.numpy import save_file
 
 from workers.contract import TABULAR_CLASSIFICATION, TABULAR_REGRESSION, ProgramFailure
-from workers.inference.predictor import TablePredictor, load_predictor
+from workers.inference.predictor import load_predictor
+from workers.inference.table_predictor import TablePredictor
 from workers.tabular import Row
 from workers.training.tables.linear import average_linear, export_linear
 from workers.training.tables.search import Chosen, Judged

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("deployments", "0003_limits"),
+        ("deployments", "0004_pages"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

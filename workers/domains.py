@@ -1,0 +1,139 @@
+"""What a model can learn to do, and which module does its part of it: the one place that knows all tasks.
+
+Modules and classes stand here as names, and are imported where they are needed: the site loads no torch, and a
+downloaded model of tables asks for no Pillow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from workers.contract import (
+    AUDIO_CLASSIFICATION,
+    ENSEMBLE,
+    FUSION_METHODS,
+    IMAGE_CLASSIFICATION,
+    KIND_AUDIO,
+    KIND_IMAGES,
+    KIND_TABLE,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+    TRANSLATION,
+)
+
+AUDIO, IMAGE, TABLE, TEXT = "audio", "image", "table", "text"  # what a model is asked with
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    `data` is the kind of data set it learns from, `asks` what its models are asked with. `trainer` is a module with
+    ``train(spec, events, stop)``, `predictor` a class as ``module:name`` (workers.inference.predictor.Predictor),
+    `questions` a module that reads what clients send to it (workers.inference.questions), `samples` a function as
+    ``module:name`` that gives a compression its data, "" where models cannot be compressed. `subject` is a module
+    (workers.training.subjects.Subject) for models that are one torch network and can go on learning when they were made
+    smaller; one that can go on for more epochs alone `is_network`. Several processes train one model together where it
+    `spreads`. `fusions` are the methods by which several models become one.
+    """
+
+    name: str
+    data: str
+    asks: str
+    trainer: str
+    predictor: str
+    questions: str
+    samples: str = ""
+    subject: str = ""
+    is_network: bool = False
+    spreads: bool = False
+    fusions: tuple[str, ...] = ()
+    is_classification: bool = True
+
+    def load(self, part: str) -> Any:
+        """The module or the class that one of the fields above names."""
+        module, _, name = getattr(self, part).partition(":")
+        found = importlib.import_module(module)
+        return getattr(found, name) if name else found
+
+
+_TABLES: dict[str, Any] = {
+    "data": KIND_TABLE,
+    "asks": TABLE,
+    "trainer": "workers.training.tables",
+    "predictor": "workers.inference.table_predictor:TablePredictor",
+    "questions": "workers.inference.questions.tables",
+    "samples": "workers.compression.samples:load_rows",
+    "fusions": (ENSEMBLE,),
+}
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            IMAGE_CLASSIFICATION,
+            data=KIND_IMAGES,
+            asks=IMAGE,
+            trainer="workers.training.images",
+            predictor="workers.inference.image_predictor:ImagePredictor",
+            questions="workers.inference.questions.images",
+            samples="workers.compression.samples:load_images",
+            subject="workers.training.image_subject",
+            spreads=True,
+            fusions=FUSION_METHODS,
+        ),
+        Task(TABULAR_CLASSIFICATION, **_TABLES),
+        Task(TABULAR_REGRESSION, **_TABLES, is_classification=False),
+        Task(
+            TEXT_CLASSIFICATION,
+            data=KIND_TABLE,
+            asks=TEXT,
+            trainer="workers.training.texts",
+            predictor="workers.inference.text_predictor:TextPredictor",
+            questions="workers.inference.questions.texts",
+            samples="workers.compression.samples:load_texts",
+            subject="workers.training.text_subject",
+        ),
+        Task(
+            TRANSLATION,
+            data=KIND_TABLE,
+            asks=TEXT,
+            trainer="workers.training.translation",
+            predictor="workers.inference.translation_predictor:TranslationPredictor",
+            questions="workers.inference.questions.translations",
+            is_network=True,
+            is_classification=False,
+        ),
+        Task(
+            AUDIO_CLASSIFICATION,
+            data=KIND_AUDIO,
+            asks=AUDIO,
+            trainer="workers.training.audio",
+            predictor="workers.inference.audio_predictor:AudioPredictor",
+            questions="workers.inference.questions.audio",
+            samples="workers.compression.samples:load_images",
+            subject="workers.training.audio_subject",
+        ),
+    )
+}
+
+
+def tasks_of(kind: str) -> tuple[str, ...]:
+    """The tasks that a data set of this kind can be used for, the usual one first."""
+    return tuple(task.name for task in TASKS.values() if task.data == kind)
+
+
+def names(**wanted: Any) -> tuple[str, ...]:
+    """The tasks whose fields have these values: ``names(asks=TABLE)``."""
+    return tuple(
+        task.name for task in TASKS.values() if all(getattr(task, field) == value for field, value in wanted.items())
+    )
+
+
+CLASSIFICATION = names(is_classification=True)
+NETWORKS = tuple(
+    task.name for task in TASKS.values() if task.subject or task.is_network
+)  # one network each, which can go on learning
+SPREADABLE = names(spreads=True)
