@@ -84,7 +84,6 @@ def test_one_bad_picture_of_several_is_named(site, owner, shades, options):
 
 
 @pytest.mark.parametrize(
-    "options",
     ("options", "code"),
     [
         ({"files": files(*[b"x"] * 101)}, "too_many_files"),
