@@ -34,10 +34,10 @@ class Model:
         """Predict one item.
 
         For a model of pictures `item` is a path, bytes, a PIL image or a uint8 array; for a model of recordings a path,
-        bytes or an open file; of either also a list of these; for a model of tables a dict of column -> value, or a list
-        of such dicts; for a model of texts a str, or a list of them. Answers {"class", "probability"}, with "classes"
-        (best first) when `top_k` is given; {"value"} for a number; {"translation", "score"} for a model that translates,
-        which tries `beam_size` translations side by side; {"predictions": [...]} for a list.
+        bytes or an open file; of either also a list of these; for a model of tables a dict of column -> value, or a
+        list of such dicts; for a model of texts a str, or a list of them. Answers {"class", "probability"}, with
+        "classes" (best first) when `top_k` is given; {"value"} for a number; {"translation", "score"} for a model that
+        translates, which tries `beam_size` translations side by side; {"predictions": [...]} for a list.
         """
         params = {"top_k": top_k} if top_k else None
         path = f"/v1/models/{self.name}/predict"
