@@ -17,6 +17,8 @@ MAX_NETWORKS = 100
 KEY_LIMIT = gettext_noop("This key may ask %(n)d times a minute.")
 DEPLOYMENT_LIMIT = gettext_noop("This deployment answers a key %(n)d times a minute.")
 
+EXPLANATION_WEIGHT = 10  # predictions that one explanation counts as
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -95,17 +97,17 @@ def _is_within(networks: Sequence[Network], address: str) -> bool:
     return any(found in network for network in networks)
 
 
-def check_rate(limiter: RateLimiter, caller: Caller, endpoint: Limited, *, now: float) -> None:
-    """Let one prediction through. `now` is in seconds. Raises TooManyRequests."""
-    if caller.requests_per_minute:
-        _take(limiter, caller.key_id, caller.requests_per_minute, now, KEY_LIMIT)
-    if endpoint.requests_per_minute:
+def check_rate(limiter: RateLimiter, caller: Caller, endpoint: Limited, *, now: float, weight: int = 1) -> None:
+    """Let one request through that counts as `weight` predictions. `now` is in seconds. Raises TooManyRequests."""
+    if limit := caller.requests_per_minute:
+        _take(limiter, caller.key_id, limit, now, weight, KEY_LIMIT)
+    if limit := endpoint.requests_per_minute:
         key = (caller.key_id, endpoint.deployment_id)
-        _take(limiter, key, endpoint.requests_per_minute, now, DEPLOYMENT_LIMIT)
+        _take(limiter, key, limit, now, weight, DEPLOYMENT_LIMIT)
 
 
-def _take(limiter: RateLimiter, key: Hashable, limit: int, now: float, words: str) -> None:
-    wait_seconds = limiter.take(key, limit, now=now)
+def _take(limiter: RateLimiter, key: Hashable, limit: int, now: float, weight: int, words: str) -> None:
+    wait_seconds = limiter.take(key, limit, now=now, weight=weight)
     if wait_seconds:
         again = _("Come again in %(n)d s.") % {"n": wait_seconds}
         message = f"{_(words) % {'n': limit}} {again}"

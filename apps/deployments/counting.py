@@ -47,6 +47,13 @@ class Count:
     batched: int = 0
     buckets: Counter[int] = field(default_factory=Counter)
 
+    def note(self, seconds: float, *, is_error: bool, batch: int = 1) -> None:
+        """Count one answer."""
+        self.answers += 1
+        self.errors += is_error
+        self.batched += batch
+        self.buckets[bucket_of(seconds)] += 1
+
     def add(self, other: "Count") -> None:
         self.answers += other.answers
         self.errors += other.errors
@@ -99,13 +106,8 @@ class Tally:
         self._lock = threading.Lock()
 
     def add(self, source: Source, seconds: float, *, is_error: bool, batch: int = 1) -> None:
-        bucket = bucket_of(seconds)
         with self._lock:
-            count = self._counts[source]
-            count.answers += 1
-            count.errors += is_error
-            count.batched += batch
-            count.buckets[bucket] += 1
+            self._counts[source].note(seconds, is_error=is_error, batch=batch)
 
     def take(self) -> dict[Source, Count]:
         with self._lock:

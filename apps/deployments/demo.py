@@ -16,8 +16,9 @@ from django.views.decorators.http import require_http_methods
 
 from apps.core.errors import DomainError, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
 from apps.core.storage import open_blob
-from apps.deployments.admission import check_address, to_networks
+from apps.deployments.admission import EXPLANATION_WEIGHT, check_address, to_networks
 from apps.deployments.endpoints import ask_endpoint, endpoint_of
+from apps.deployments.explained import read_explanation
 from apps.deployments.forms import RowForm, plain_number
 from apps.deployments.holding import hold_page
 from apps.deployments.models import Deployment
@@ -29,21 +30,24 @@ from apps.resources.metering import METER, PREDICTION, check_egress
 from workers.contract import (
     AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
+    RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
 )
-from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT
+from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
 from workers.inference.framing import JSON, RAW, SAMPLE, Frame, Question
 
 TOP_K = 5
+SHOWN_ITEMS, LIST_LENGTH = 18, 10  # things to choose from, and things that are recommended
 RATE = 30
 INVITATIONS = {
     IMAGE_CLASSIFICATION: gettext_lazy("Give it an image, and it says what it shows."),
     AUDIO_CLASSIFICATION: gettext_lazy("Let it hear something, and it says what it is."),
     TEXT_CLASSIFICATION: gettext_lazy("Write something, and it says what it is about."),
     TRANSLATION: gettext_lazy("Write something, and it says it in the other language."),
+    RECOMMENDATION: gettext_lazy("Say what you like, and it says what you may like as well."),
     TABULAR_CLASSIFICATION: gettext_lazy("Fill in a row, and it says which class it is."),
     TABULAR_REGRESSION: gettext_lazy("Fill in a row, and it estimates the value."),
 }
@@ -76,11 +80,13 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
         "form_template": FORMS.get(deployment.version.model.task, f"deployments/demo_{kind}.html"),
         "is_translation": deployment.version.model.task == TRANSLATION,
         "state": state_of(deployment),
+        "may_explain": bool(TASKS[deployment.version.model.task].explainer),
     }
     context |= PREPARE[kind](request, deployment)
     if request.method == "GET":
         return render(request, "deployments/demo.html", context)
-    limit_rate(request, TEXT_RATE if kind in (TEXT, CHAT) else RATE)
+    weight = EXPLANATION_WEIGHT if is_explanation(request) else 1
+    limit_rate(request, TEXT_RATE if kind in (TEXT, CHAT) else RATE, weight)
     try:
         _check_egress(deployment)
         context |= PREDICT[kind](request, deployment)
@@ -129,15 +135,21 @@ def input_kind(version: ModelVersion) -> str:
     return TASKS[version.model.task].asks
 
 
-def limit_rate(request: HttpRequest, most: int) -> None:
-    """At most so many predictions a minute from one address that is not signed in. Raises TooManyRequests."""
+def is_explanation(request: HttpRequest) -> bool:
+    """Whether the page asks for more than the answer."""
+    return "explain" in request.POST
+
+
+def limit_rate(request: HttpRequest, most: int, weight: int = 1) -> None:
+    """At most so many predictions a minute from one address that is not signed in; this counts as `weight` of them.
+    Raises TooManyRequests."""
     if request.user.is_authenticated:
         return
     minute = int(time.time() // RATE_SECONDS)
     counter = f"demo:{request.META.get('REMOTE_ADDR', '')}:{minute}"
     cache.add(counter, 0, RATE_SECONDS)
     try:
-        count = cache.incr(counter)
+        count = cache.incr(counter, weight)
     except ValueError:  # it expired between the two calls
         return
     if count > most:
@@ -184,13 +196,13 @@ def _predict_file(
     limit = settings.LEPTON_MAX_PREDICT_BYTES
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit + FORM_OVERHEAD_BYTES:
         raise TooLarge(_("The file is larger than %(n)d MB. Choose a smaller one.") % {"n": limit // 10**6})
-    if "sample" in request.POST:
-        return _outcome(deployment, Question(SAMPLE, top_k=TOP_K)) | {"is_sample": True}
+    if "sample" in request.POST or request.POST.get("explain") == "sample":
+        return _outcome(request, deployment, Question(SAMPLE, top_k=TOP_K)) | {"is_sample": True}
     file = request.FILES.get("file")
     if file is None:
         raise Unprocessable(missing, code="missing_file", field="file")
     body = file.read()
-    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, kinds)}
+    return _outcome(request, deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, kinds)}
 
 
 def _predict_example(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
@@ -202,7 +214,10 @@ def _predict_example(request: HttpRequest, deployment: Deployment) -> dict[str, 
         raise Unprocessable(_("There is no such example."), code="unknown_example", field="example")
     with open_blob(example["sha256"]) as file:
         body = file.read()
-    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, SOUNDS), "example": example}
+    return _outcome(request, deployment, Question(RAW, body, TOP_K)) | {
+        "preview": data_uri(body, SOUNDS),
+        "example": example,
+    }
 
 
 def sample_recordings(version: ModelVersion) -> list[dict[str, str]]:
@@ -234,13 +249,13 @@ def _predict_row(request: HttpRequest, deployment: Deployment) -> dict[str, Any]
     if "sample" in request.POST:
         row = sample_row(deployment.version)
         form = RowForm(columns=columns, initial=RowForm.example(columns, row))
-        return _outcome(deployment, Question(SAMPLE, top_k=TOP_K)) | {"form": form, "is_sample": True}
+        return _outcome(request, deployment, Question(SAMPLE, top_k=TOP_K)) | {"form": form, "is_sample": True}
     form = RowForm(request.POST, columns=columns)
     if not form.is_valid():
         name, errors = next(iter(form.errors.items()))
         raise Unprocessable(f"{form.fields[name].label}: {errors[0]}", code="wrong_type")
     question = Question(JSON, json.dumps({"row": form.row()}).encode(), TOP_K)
-    return _outcome(deployment, question) | {"form": form}
+    return _outcome(request, deployment, question) | {"form": form}
 
 
 def input_columns(version: ModelVersion) -> list[dict[str, Any]]:
@@ -265,12 +280,33 @@ def _predict_text(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     text = request.POST.get("text", "")
     if request.htmx and not text.strip():
         return {}  # it was deleted again
-    return _outcome(deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
+    return _outcome(request, deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
 
 
 def sample_texts(version: ModelVersion) -> list[str]:
     """Held-out texts that the model came with."""
     return version.meta.get("input", {}).get("examples", [])
+
+
+# Users
+
+
+def _prepare_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """What most people know, to choose from. Users come out of the team's data, so only the team sees them."""
+    facts = deployment.version.meta.get("input", {})
+    chosen = request.POST.getlist("items")
+    liked = [{**item, "is_chosen": item["item"] in chosen} for item in facts.get("popular", [])[:SHOWN_ITEMS]]
+    examples = facts.get("examples", []) if _is_member(request, deployment) else []
+    return {"liked": liked, "examples": examples, "user": request.POST.get("user", "")}
+
+
+def _predict_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """For the things that were ticked, or for one user: whose id a stranger has to know."""
+    user, items = request.POST.get("user", "").strip(), request.POST.getlist("items")[:SHOWN_ITEMS]
+    if not user and not items:
+        raise Unprocessable(_("Choose something you like first, or name a user."), code="nothing_chosen")
+    asked = {"user": user} if user else {"items": items}
+    return _outcome(deployment, Question(JSON, json.dumps({**asked, "k": LIST_LENGTH}).encode())) | {"asked": user}
 
 
 # Chats
@@ -285,7 +321,7 @@ def _prepare_chat(request: HttpRequest, deployment: Deployment) -> dict[str, Any
 
 def _predict_chat(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     text = request.POST.get("text", "").strip()
-    found = _outcome(deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
+    found = _outcome(request, deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
     return found | {"said": text, "reply": reply_to(deployment.page_settings, found["outcome"])}
 
 
@@ -296,6 +332,7 @@ PREPARE = {
     IMAGE: _prepare_image,
     TABLE: _prepare_row,
     TEXT: _prepare_text,
+    USER: _prepare_user,
     CHAT: _prepare_chat,
 }
 PREDICT = {
@@ -303,32 +340,39 @@ PREDICT = {
     IMAGE: _predict_image,
     TABLE: _predict_row,
     TEXT: _predict_text,
+    USER: _predict_user,
     CHAT: _predict_chat,
 }
 
 
 def sample_input(version: ModelVersion) -> Any:
-    """What the snippets send: a row, a text, or the name of the file with the sample picture or recording."""
+    """What the snippets send: a row, a text, a user, or the name of the file with the sample picture or recording."""
     match input_kind(version):
         case "audio" | "image":
             return str(version.meta.get("sample") or "")
         case "text":
             return next(iter(sample_texts(version)), "")
+        case "user":
+            return next(iter(version.meta.get("input", {}).get("examples", [])), "")
         case _:
             return sample_row(version)
 
 
-def _outcome(deployment: Deployment, question: Question) -> dict[str, Any]:
+def _outcome(request: HttpRequest, deployment: Deployment, question: Question) -> dict[str, Any]:
     """Ask a replica as the gateway does. Raises DomainError with what the replica found wrong."""
     endpoint = endpoint_of(deployment)
     if endpoint.may_sleep and not endpoint.routes:
         endpoint = hold_page(deployment)
+    if is_explanation(request):
+        endpoint, question = endpoint.uncounted(), question.explained()
     frame = ask_endpoint(endpoint, question)
     payload = json.loads(frame.body)
     if frame.status != 200:
         raise _refusal(frame, payload)
+    explanation = payload.get("explanation")
     return {
         "outcome": payload,
+        "explained": explanation and read_explanation(explanation, has_classes="class" in payload),
         "value": plain_number(payload["value"]) if "value" in payload else "",
         "milliseconds": frame.head["seconds"] * 1000,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from apps.registry.figures import Figure, figures, plain
+from apps.registry.figures import Figure, figure, figures, plain
 
 SHADES = 10
 MAX_CLASSES_AS_TABLE = 40
@@ -29,6 +29,7 @@ FACTS = (
     "model_bytes",
     "validation",
     "dropped_columns",
+    "calibration",
 )
 
 
@@ -91,6 +92,15 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A model that was tried, and what it reached on the validation data."""
+
+    name: str
+    family: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
 class Compared:
     """What translates, and its figures as they are shown."""
 
@@ -123,23 +133,23 @@ class Results:
     confusion: Confusion | None
     mistakes: list[Mistake]
     importance: list[Share]
-    leaderboard: Sequence[Mapping[str, Any]]
+    leaderboard: list[Tried]
     translation: Translated | None = None
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
     """`result` is what a training wrote. Pictures and recordings that are not among `outputs` are left out; `columns`
     is the order in which a table's rows are shown."""
-    metrics = result.get("metrics", {})
+    metrics, baseline = result.get("metrics", {}), result.get("baseline", {})
     return Results(
-        test=figures(metrics.get("test")),
-        validation=figures(metrics.get("val")),
+        test=figures(metrics.get("test"), baseline.get("test")),
+        validation=figures(metrics.get("val"), baseline.get("val")),
         judged_on="test" if metrics.get("test") else "val",
         facts={name: result[name] for name in FACTS if result.get(name) not in (None, "", [], {})},
         confusion=_confusion(result),
         mistakes=_mistakes(result.get("mistakes", []), outputs, columns),
         importance=_shares(result.get("importance", [])),
-        leaderboard=result.get("leaderboard", []),
+        leaderboard=[_tried(item) for item in result.get("leaderboard", [])],
         translation=_translated(result),
     )
 
@@ -158,6 +168,12 @@ def _translated(result: Mapping[str, Any]) -> Translated | None:
         signatures=result["signatures"],
         samples=result["samples"],
     )  # fmt: skip
+
+
+def _tried(item: Mapping[str, Any]) -> Tried:
+    """Table trainings compare losses, others name what they compare."""
+    found = figure(item["metric"], item["value"]) if "metric" in item else figure("loss", item["val_loss"])
+    return Tried(item["name"], item["family"], found)
 
 
 def _confusion(result: Mapping[str, Any]) -> Confusion | None:

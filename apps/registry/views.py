@@ -79,7 +79,8 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     artifacts = list(found.artifacts.all())
     job = _job_of(found)
     operating = read_operating(job.result if job and job.kind == "train" else {})
-    splits = ((split, figures(found.metrics.get(split))) for split in ("test", "val", "train"))
+    baseline = found.meta.get("baseline") or {}
+    splits = ((split, figures(found.metrics.get(split), baseline.get(split))) for split in ("test", "val", "train"))
     context = {
         "version": found,
         "model": found.model,

@@ -15,6 +15,7 @@ import numpy as np
 
 from workers.contract import ProgramFailure
 from workers.domains import AUDIO, IMAGE, TASKS
+from workers.inference.explaining import Asking
 from workers.inference.framing import PING, TENSORS, Frame, Question
 from workers.inference.predictor import Predictor
 from workers.inference.questions.several import parts_of
@@ -30,7 +31,9 @@ STATUS_OF_CODE = {
     "too_many_recordings": 413,
     "too_many_rows": 413,
     "text_too_long": 413,
+    "too_many_items": 413,
     "too_many_texts": 413,
+    "too_many_users": 413,
     "wrong_content_type": 415,
 }
 USUAL_STATUS = 422
@@ -72,6 +75,27 @@ def _each(predictor: Predictor, question: Question, found: Frame) -> Frame:
     payloads = [json.loads(frame.body) for frame in frames]
     outcomes = [outcome for payload in payloads for outcome in payload.get("predictions", [payload])]
     return _success({"predictions": outcomes}, started)
+
+
+def explain(predictor: Predictor, question: Question) -> Frame:
+    """The answer to one item, with "explanation": what of the item it comes from (workers.inference.explaining)."""
+    return _guarded(_explain, predictor, question)
+
+
+def _explain(predictor: Predictor, question: Question) -> Frame:
+    started = time.perf_counter()
+    task = TASKS[predictor.meta["task"]]
+    if not task.explainer:
+        message = "Models of this kind cannot be explained yet."
+        raise ProgramFailure("cannot_explain", message, blame="settings")
+    items, _is_single = read(predictor, question)
+    if len(items) != 1:
+        message = f"{len(items):,} items were sent; one is explained at a time."
+        raise ProgramFailure("one_at_a_time", message, hint="Send one item.")
+    (output,) = predictor.predict(items)
+    place = int(np.argmax(output)) if predictor.classes else None
+    explanation = task.load("explainer").explain(predictor, items[0], Asking(predictor.predict, place))
+    return _success({**predictor.outcome(output, question.top_k), "explanation": explanation}, started)
 
 
 def refusal(failure: ProgramFailure, status: int | None = None) -> Frame:

@@ -8,7 +8,8 @@ what the client sent: the bytes of an image or a text in UTF-8 for raw, several 
 ``{"row"}``, ``{"rows"}``, ``{"text"}``, ``{"texts"}``, ``{"image": base64}`` or ``{"images"}`` for json, a request of
 the Open Inference Protocol for tensors, nothing for the other two. The head may have ``"options"``: with files
 ``"sizes"`` in bytes, with tensors ``"json_bytes"``, ``"model_name"`` and ``"model_version"``; with ``"each"`` an item
-that cannot be answered gets its error and the others their answers.
+that cannot be answered gets its error and the others their answers; with ``"explain"`` the answer says where it comes
+from, and a replica works on that beside its predictions.
 Answer head: ``{"status": HTTP status, "seconds": time the prediction took, "batch": how many questions were answered
 together}``; the body is the JSON for the client. With tensors ``"json_bytes"`` says how much of the body is JSON, null
 for all.
@@ -63,6 +64,15 @@ class Question:
     def frame(self) -> Frame:
         head = {"content": self.content, "top_k": self.top_k}
         return Frame(head | {"options": self.options} if self.options else head, self.body)
+
+    @property
+    def is_explanation(self) -> bool:
+        """Whether the answer is to be explained."""
+        return bool(self.options.get("explain"))
+
+    def explained(self) -> Question:
+        """The same question, with its answer explained."""
+        return replace(self, options=self.options | {"explain": True})
 
     def to_version(self, number: int) -> Question:
         """An answer in tensors says which version gave it."""

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from workers.contract import ProgramFailure
+from workers.inference.aside import Aside
 from workers.inference.framing import READ_AHEAD_BYTES, BrokenConnection, Frame, Question, read_frame
 
 MAX_WAITING = 256
@@ -40,8 +41,9 @@ class Server:
     any more is not computed.
     """
 
-    def __init__(self, answer: Answer, *, at_once: int = 1) -> None:
+    def __init__(self, answer: Answer, explain: Callable[[Question], Frame] | None = None, *, at_once: int = 1) -> None:
         self._answer, self._at_once = answer, at_once
+        self._aside = Aside(explain) if explain else None
         self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._connections: set[asyncio.Task[None]] = set()
         self._in_hand = 0
@@ -61,6 +63,8 @@ class Server:
             self._waiting.put(None)
             for task in self._connections:
                 task.cancel()
+            if self._aside:
+                self._aside.stop()
 
     async def _drain(self) -> None:
         deadline = self._loop.time() + STOP_SECONDS
@@ -88,11 +92,13 @@ class Server:
                 self._in_hand -= 1
 
     async def _ask(self, frame: Frame, is_wanted: Callable[[], bool]) -> Frame:
+        head = frame.head
+        question = Question(head.get("content", ""), frame.body, head.get("top_k"), head.get("options") or {})
+        if question.is_explanation and self._aside:
+            return await self._aside.ask(question)
         if self._in_hand > MAX_WAITING:
             error = b'{"error": {"code": "overloaded", "message": "Too many predictions wait. Try again in a second."}}'
             return Frame({"status": 503, "seconds": 0.0}, error)
-        head = frame.head
-        question = Question(head.get("content", ""), frame.body, head.get("top_k"), head.get("options") or {})
         waiting = _Waiting(question, self._loop.create_future(), is_wanted)
         self._waiting.put(waiting)
         return await waiting.reply

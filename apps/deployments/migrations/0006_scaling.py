@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("deployments", "0004_pages"),
+        ("deployments", "0005_load_tests_and_request_log"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
