@@ -12,6 +12,7 @@ from apps.core.errors import DomainError, NotFound
 from apps.core.version import VERSION
 from apps.deployments.endpoints import Endpoint
 from lepton_site.messages import MAX_NAME_LENGTH, Answer
+from workers.contract import RECOMMENDATION, TRANSLATION
 from workers.domains import TASKS
 from workers.inference.framing import TENSORS, Frame, Question
 
@@ -89,11 +90,21 @@ def about_model(endpoint: Endpoint, version: int | None) -> dict[str, Any]:
         "versions": [str(number) for number in endpoint.facts],
         "platform": SERVER,
         "inputs": TASKS[endpoint.task].load("questions").describe(input_),
-        "outputs": _outputs(classes),
+        "outputs": _outputs(endpoint.task, classes),
     }
 
 
-def _outputs(classes: list[str]) -> list[dict[str, Any]]:
+def _outputs(task: str, classes: list[str]) -> list[dict[str, Any]]:
+    if task == TRANSLATION:
+        return [
+            {"name": "translation", "datatype": "BYTES", "shape": [-1]},
+            {"name": "score", "datatype": "FP32", "shape": [-1]},
+        ]
+    if task == RECOMMENDATION:
+        return [
+            {"name": "item", "datatype": "BYTES", "shape": [-1, -1]},
+            {"name": "score", "datatype": "FP32", "shape": [-1, -1]},
+        ]
     if not classes:
         return [{"name": "value", "datatype": "FP64", "shape": [-1]}]
     return [

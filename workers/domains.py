@@ -18,12 +18,14 @@ from workers.contract import (
     KIND_AUDIO,
     KIND_IMAGES,
     KIND_TABLE,
+    RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
+    TRANSLATION,
 )
 
-AUDIO, IMAGE, TABLE, TEXT = "audio", "image", "table", "text"  # what a model is asked with
+AUDIO, IMAGE, TABLE, TEXT, USER = "audio", "image", "table", "text", "user"  # what a model is asked with
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,10 @@ class Task:
     ``train(spec, events, stop)``, `predictor` a class as ``module:name`` (workers.inference.predictor.Predictor),
     `questions` a module that reads what clients send to it (workers.inference.questions), `samples` a function as
     ``module:name`` that gives a compression its data, "" where models cannot be compressed. `subject` is a module
-    (workers.training.subjects.Subject) for models that are one torch network and can go on learning. Several processes
-    train one model together where it `spreads`. `fusions` are the methods by which several models become one.
+    (workers.training.subjects.Subject) for models that are one torch network and can go on learning when they were made
+    smaller; one that can go on for more epochs alone `is_network`. Several processes train one model together where it
+    `spreads`. `fusions` are the methods by which several models become one. `explainer` is a module that says why a
+    model answered as it did (workers.inference.explaining), "" where none can.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Task:
     questions: str
     samples: str = ""
     subject: str = ""
+    explainer: str = ""
+    is_network: bool = False
     spreads: bool = False
     fusions: tuple[str, ...] = ()
     is_classification: bool = True
@@ -64,6 +70,7 @@ _TABLES: dict[str, Any] = {
     "predictor": "workers.inference.table_predictor:TablePredictor",
     "questions": "workers.inference.questions.tables",
     "samples": "workers.compression.samples:load_rows",
+    "explainer": "workers.inference.explaining.tables",
     "fusions": (ENSEMBLE,),
 }
 TASKS = {
@@ -78,6 +85,7 @@ TASKS = {
             questions="workers.inference.questions.images",
             samples="workers.compression.samples:load_images",
             subject="workers.training.image_subject",
+            explainer="workers.inference.explaining.images",
             spreads=True,
             fusions=FUSION_METHODS,
         ),
@@ -92,6 +100,26 @@ TASKS = {
             questions="workers.inference.questions.texts",
             samples="workers.compression.samples:load_texts",
             subject="workers.training.text_subject",
+            explainer="workers.inference.explaining.texts",
+        ),
+        Task(
+            RECOMMENDATION,
+            data=KIND_TABLE,
+            asks=USER,
+            trainer="workers.training.recommendation",
+            predictor="workers.inference.recommendation_predictor:RecommendationPredictor",
+            questions="workers.inference.questions.recommendations",
+            is_classification=False,
+        ),
+        Task(
+            TRANSLATION,
+            data=KIND_TABLE,
+            asks=TEXT,
+            trainer="workers.training.translation",
+            predictor="workers.inference.translation_predictor:TranslationPredictor",
+            questions="workers.inference.questions.translations",
+            is_network=True,
+            is_classification=False,
         ),
         Task(
             AUDIO_CLASSIFICATION,
@@ -120,5 +148,7 @@ def names(**wanted: Any) -> tuple[str, ...]:
 
 
 CLASSIFICATION = names(is_classification=True)
-NETWORKS = tuple(task.name for task in TASKS.values() if task.subject)  # one network each, which can go on learning
+NETWORKS = tuple(
+    task.name for task in TASKS.values() if task.subject or task.is_network
+)  # one network each, which can go on learning
 SPREADABLE = names(spreads=True)

@@ -63,6 +63,13 @@ curl {base_url}/v1/models/text_classification/predict \\
   -d '{{"text": "my card was stolen"}}'
 """
 
+USER_SNIPPET = """\
+curl {base_url}/v1/models/recommendation/predict \\
+  -H "Authorization: Bearer lp_..." \\
+  -H "Content-Type: application/json" \\
+  -d '{{"user": "42", "k": 10}}'
+"""
+
 AUDIO_SNIPPET = """\
 curl {base_url}/v1/models/audio_classification/predict \\
   -H "Authorization: Bearer lp_..." \\
@@ -86,6 +93,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "row": ROW_SNIPPET,
         "text": TEXT_SNIPPET,
         "audio": AUDIO_SNIPPET,
+        "user": USER_SNIPPET,
         "environment": ENVIRONMENT_SNIPPET,
     }
     context = {name: text.format(base_url=base_url).rstrip() for name, text in snippets.items()}

@@ -104,7 +104,18 @@ def first_rows(report: dict[str, Any]) -> list[list[Any]]:
 
 def scripts_of(report: dict[str, Any]) -> str:
     """What the texts are written in: "Latin", or "Han 71 %, Latin 29 %"."""
-    shares = (report.get("text") or {}).get("scripts") or []
+    return _written_in(report.get("text") or {})
+
+
+def sides_of(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Both sides of a table of translations: `label`, `column`, `median_characters` and `scripts`; none of others."""
+    pair = report.get("pair") or {}
+    labels = {"source": _("Translated from"), "target": _("Translated into")}
+    return [pair[side] | {"label": label, "scripts": _written_in(pair[side])} for side, label in labels.items() if pair]
+
+
+def _written_in(texts: dict[str, Any]) -> str:
+    shares = texts.get("scripts") or []
     if len(shares) == 1:
         return shares[0][0]
     return ", ".join(f"{name} {share * 100:.0f} %" for name, share in shares[:MAX_SCRIPTS])

@@ -14,7 +14,9 @@ from django.utils.translation import gettext_lazy
 from apps.accounts.models import Team, User
 from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import methods_for
+from apps.jobs.interactions import FIELDS, choices_for, found_roles
 from apps.jobs.models import Job
+from apps.jobs.text_columns import found_text_column
 from apps.registry.figures import TASK_LABELS, headline
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.wanted import wanted_of, written
@@ -22,9 +24,11 @@ from workers.contract import (
     ENSEMBLE,
     GREEDY,
     KIND_TABLE,
+    RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
+    TRANSLATION,
     UNIFORM,
     WEIGHTED,
 )
@@ -42,6 +46,12 @@ TASK_CHOICES = {
     TABULAR_CLASSIFICATION: gettext_lazy("Classification (one of several classes)"),
     TABULAR_REGRESSION: gettext_lazy("Regression (a number)"),
     TEXT_CLASSIFICATION: gettext_lazy("Texts (one of several classes)"),
+    RECOMMENDATION: gettext_lazy("Recommendation (what users like)"),
+    TRANSLATION: gettext_lazy("Translation (another text)"),
+}
+TARGET_HELP = {
+    TEXT_CLASSIFICATION: gettext_lazy("The column the model learns to predict from the texts."),
+    TRANSLATION: gettext_lazy("The column with the translations, which the model learns to write."),
 }
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
@@ -96,6 +106,8 @@ def guess_task(version: DatasetVersion, target: str) -> str:
     if version.kind != KIND_TABLE or target == version.target:
         return version.task
     column = next((item for item in version.report.get("columns", []) if item["name"] == target), {})
+    if version.task == TRANSLATION and column.get("type") not in TARGET_TYPES:
+        return TRANSLATION
     is_number = column.get("type") == "numeric" and column.get("unique", 0) > MANY_VALUES
     if is_number:
         return TABULAR_REGRESSION
@@ -104,7 +116,7 @@ def guess_task(version: DatasetVersion, target: str) -> str:
 
 def text_columns_of(version: DatasetVersion, target: str) -> list[tuple[str, str]]:
     """The columns that may hold the texts, the one that the check of the data has found in front."""
-    found = (version.report.get("text") or {}).get("column", "")
+    found = found_text_column(version, target)
     columns = [item["name"] for item in version.report.get("columns", []) if item["type"] not in NO_TEXTS]
     choices = [(name, name) for name in columns if name not in (target, found)]
     automatic = _("Automatic: %(column)s") % {"column": found} if found and found != target else _("Choose a column")
@@ -113,7 +125,14 @@ def text_columns_of(version: DatasetVersion, target: str) -> list[tuple[str, str
 
 def targets_of(version: DatasetVersion) -> list[str]:
     """The columns that can be predicted, the version's own target in front."""
-    suitable = [item["name"] for item in version.report.get("columns", []) if item["type"] in TARGET_TYPES]
+    is_pair = version.task == TRANSLATION
+    suitable = [
+        item["name"]
+        for item in version.report.get("columns", [])
+        if item["type"] in TARGET_TYPES or (is_pair and item["type"] not in NO_TEXTS)
+    ]
+    if version.task == RECOMMENDATION and version.target not in suitable:
+        suitable.append(version.target)
     return sorted(suitable, key=lambda name: name != version.target)
 
 
@@ -155,7 +174,12 @@ class LaunchForm(forms.Form):
         if version.kind == KIND_TABLE:
             self._add_table_choices()
         for field in self.hyperparameters:
-            self.fields[field.name] = form_field(field, text_columns_of(version, self.target_column))
+            self.fields[field.name] = form_field(field, self._columns_for(field.name))
+
+    def _columns_for(self, field: str) -> list[tuple[str, str]]:
+        return (
+            choices_for(self.version, field) if field in FIELDS else text_columns_of(self.version, self.target_column)
+        )
 
     def _fill_in(self, values: Mapping[str, str]) -> dict[str, str]:
         name = self._proposed_name()
@@ -194,11 +218,7 @@ class LaunchForm(forms.Form):
         self.fields["target"] = forms.ChoiceField(
             label=_("Target"),
             choices=[(name, name) for name in targets_of(self.version)],
-            help_text=(
-                _("The column the model learns to predict from the texts.")
-                if self.task_name == TEXT_CLASSIFICATION
-                else _("The column the model learns to predict from all others.")
-            ),
+            help_text=TARGET_HELP.get(self.task_name, _("The column the model learns to predict from all others.")),
         )
         self.fields["task"] = forms.ChoiceField(
             label=_("Task"),
@@ -231,9 +251,26 @@ class LaunchForm(forms.Form):
     @property
     def text_column_name(self) -> str:
         """The column whose texts are read, as far as it is known; "" for other tasks."""
-        if "text_column" not in self.fields:
+        if self.text_choice is None:
             return ""
-        return self["text_column"].value() or (self.version.report.get("text") or {}).get("column", "")
+        return self.text_choice.value() or found_text_column(self.version, self.target_column)
+
+    @property
+    def text_choice(self) -> forms.BoundField | None:
+        """The choice of that column; None for other tasks."""
+        columns = (field.name for field in self.hyperparameters if field.type == "column")
+        return next((self[name] for name in columns if name not in FIELDS), None)
+
+    @property
+    def role_fields(self) -> list[forms.BoundField]:
+        """The columns of a recommendation; none for other tasks."""
+        return [self[name] for name in FIELDS if name in self.fields]
+
+    @property
+    def item_word(self) -> str:
+        """The column of what is recommended, as far as it is known."""
+        roles = found_roles(self.version)
+        return self["item_column"].value() or (roles.item if roles else "")
 
     @property
     def usual(self) -> list[forms.BoundField]:

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apps.registry.figures import Figure, figures, plain
+from django.utils.translation import gettext_lazy as _
+
+from apps.registry.figures import Figure, figure, figures, plain
 
 SHADES = 10
 MAX_CLASSES_AS_TABLE = 40
@@ -13,6 +15,11 @@ MOST_CONFUSED = 5
 MAX_IMPORTANCES = 12
 LEAST_IMPORTANCE = 0.005
 MAX_MISTAKEN_ROWS = 12
+WITHOUT_A_MODEL = {
+    "model": _("This model"),
+    "memory": _("The translation of the most similar training text"),
+    "copy": _("The text itself, untranslated"),
+}
 FACTS = (
     "architecture",
     "parameters",
@@ -22,6 +29,7 @@ FACTS = (
     "model_bytes",
     "validation",
     "dropped_columns",
+    "calibration",
 )
 
 
@@ -84,6 +92,37 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A model that was tried, and what it reached on the validation data."""
+
+    name: str
+    family: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What translates, and its figures as they are shown."""
+
+    name: str
+    bleu: str
+    chrf: str
+    is_model: bool
+
+
+@dataclass(frozen=True)
+class Translated:
+    """How good translations are beside ways to do without a model, on `pairs` of the `of` held-out pairs. `samples` are
+    {"source", "reference", "machine", "score", "chrf"}, and `signatures` what others need to measure alike."""
+
+    rows: list[Compared]
+    pairs: int
+    of: int
+    signatures: Mapping[str, str]
+    samples: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Results:
     """`judged_on` is the split that `confusion` counts: test, or val where there is no test split."""
 
@@ -94,23 +133,47 @@ class Results:
     confusion: Confusion | None
     mistakes: list[Mistake]
     importance: list[Share]
-    leaderboard: Sequence[Mapping[str, Any]]
+    leaderboard: list[Tried]
+    translation: Translated | None = None
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
     """`result` is what a training wrote. Pictures and recordings that are not among `outputs` are left out; `columns`
     is the order in which a table's rows are shown."""
-    metrics = result.get("metrics", {})
+    metrics, baseline = result.get("metrics", {}), result.get("baseline", {})
     return Results(
-        test=figures(metrics.get("test")),
-        validation=figures(metrics.get("val")),
+        test=figures(metrics.get("test"), baseline.get("test")),
+        validation=figures(metrics.get("val"), baseline.get("val")),
         judged_on="test" if metrics.get("test") else "val",
         facts={name: result[name] for name in FACTS if result.get(name) not in (None, "", [], {})},
         confusion=_confusion(result),
         mistakes=_mistakes(result.get("mistakes", []), outputs, columns),
         importance=_shares(result.get("importance", [])),
-        leaderboard=result.get("leaderboard", []),
+        leaderboard=[_tried(item) for item in result.get("leaderboard", [])],
+        translation=_translated(result),
     )
+
+
+def _translated(result: Mapping[str, Any]) -> Translated | None:
+    if not result.get("samples"):
+        return None
+    judged = result["judged"]
+    ours = {name: result["metrics"][judged["split"]][name] for name in ("bleu", "chrf")}
+    rows = [("model", ours), *((name, result["baselines"][name]) for name in ("memory", "copy"))]
+    return Translated(
+        rows=[Compared(str(WITHOUT_A_MODEL[name]), plain(values["bleu"]), plain(values["chrf"]), name == "model")
+              for name, values in rows],
+        pairs=judged["pairs"],
+        of=judged["of"],
+        signatures=result["signatures"],
+        samples=result["samples"],
+    )  # fmt: skip
+
+
+def _tried(item: Mapping[str, Any]) -> Tried:
+    """Table trainings compare losses, others name what they compare."""
+    found = figure(item["metric"], item["value"]) if "metric" in item else figure("loss", item["val_loss"])
+    return Tried(item["name"], item["family"], found)
 
 
 def _confusion(result: Mapping[str, Any]) -> Confusion | None:

@@ -17,8 +17,10 @@ from apps.datasets.models import DatasetVersion
 from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, given_seconds, program_of
 from apps.jobs.fusing import check_parts, judging_data, name_of
+from apps.jobs.interactions import settle_columns, target_of
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.plans import AUTO, MOST_SPREAD, check_strategy, describe, plan_training
+from apps.jobs.text_columns import require_column, require_text_column
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
 from apps.resources.budgets import check_may_start
@@ -30,13 +32,13 @@ from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
 from apps.resources.services import change_claim, release_allocation, request_allocation
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
-from workers.contract import KIND_TABLE, TEXT_CLASSIFICATION
+from workers.contract import KIND_TABLE, RECOMMENDATION
 from workers.domains import SPREADABLE, tasks_of
-from workers.training.hyperparameters import HyperparameterError, resolve
+from workers.training.hyperparameters import HyperparameterError, fields_for, resolve
 
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
-MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # unless spread
+MOST_DEVICES = {Job.Kind.PREPARE: 0}  # of the programs that use more than one only where they are spread, or less
 SPREADING = (Job.Kind.TRAIN, Job.Kind.COMPRESS)  # programs that know several processes, for the tasks of SPREADABLE
 S = Job.Status
 MAY_BECOME = {
@@ -140,8 +142,13 @@ def _training_fields(
     model_name = (model_name or version.dataset.name).strip()[:80]
     if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
         check_task(model, task)
-    if task == TEXT_CLASSIFICATION:
-        resolved["text_column"] = _require_text_column(version, target, resolved["text_column"])
+    if task == RECOMMENDATION:
+        resolved |= settle_columns(version, resolved)
+        target = target_of(resolved)
+    else:
+        for field in fields_for(task):
+            if field.type == "column":
+                resolved[field.name] = require_text_column(version, target, resolved[field.name], field=field.name)
     return {
         "kind": Job.Kind.TRAIN,
         "name": _("Train %(model)s") % {"model": model_name},
@@ -226,7 +233,7 @@ def plan_job(job: Job, wanted: Wanted, strategy: str) -> Wanted:
 
 def most_devices(job: Job) -> int:
     """How many devices its program can use."""
-    return MOST_SPREAD if job.kind in SPREADING and job.task in SPREADABLE else MOST_DEVICES[job.kind]
+    return MOST_SPREAD if job.kind in SPREADING and job.task in SPREADABLE else MOST_DEVICES.get(job.kind, 1)
 
 
 def expected_duration(job: Job, wanted: Wanted) -> Expectation:
@@ -333,32 +340,7 @@ def _require_task(version: DatasetVersion, task: str) -> None:
 def _require_target(version: DatasetVersion, target: str) -> str:
     if version.kind != KIND_TABLE:
         return ""
-    return _require_column(version, target or version.target, field="target")
-
-
-def _require_column(version: DatasetVersion, name: str, *, field: str) -> str:
-    columns = [column["name"] for column in version.report.get("columns", [])]
-    if name not in columns:
-        raise Unprocessable(
-            _('There is no column "%(name)s" in %(version)s. Its columns are: %(columns)s.')
-            % {"name": name, "version": version, "columns": ", ".join(columns[:20])},
-            code=f"unknown_{field}",
-            field=field,
-        )
-    return name
-
-
-def _require_text_column(version: DatasetVersion, target: str, column: str) -> str:
-    """The column that was asked for, else the one that the check of the data has found. Raises Unprocessable."""
-    column = column or (version.report.get("text") or {}).get("column", "")
-    if not column or column == target:
-        raise Unprocessable(
-            _("Choose which column of %(version)s holds the texts; it must be another one than the target.")
-            % {"version": version},
-            code="no_text_column",
-            field="text_column",
-        )
-    return _require_column(version, column, field="text_column")
+    return require_column(version, target or version.target, field="target")
 
 
 @transaction.atomic

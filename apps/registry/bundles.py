@@ -12,7 +12,8 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT
+from workers.contract import TRANSLATION
+from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
 
 FILE_MODE = 0o644 << 16
 PROGRAM = "predict.py"
@@ -40,7 +41,7 @@ class Kind:
     asked: str
 
 
-# By what models are asked with.
+# By task, or by what models are asked with.
 KINDS = {
     TABLE: Kind(
         ("workers/tabular.py", "workers/trees.py", "workers/inference/table_predictor.py"),
@@ -50,17 +51,32 @@ KINDS = {
     IMAGE: Kind(
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
     ),
+    USER: Kind(
+        ("workers/recommending.py", "workers/inference/recommendation_predictor.py"), "numpy onnxruntime", "users.txt"
+    ),
     AUDIO: Kind(
         ("workers/audio.py", "workers/inference/audio_predictor.py"),
         "numpy soundfile onnxruntime",
         "recording.wav",
     ),
     TEXT: Kind(("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"),
+    TRANSLATION: Kind(
+        (
+            "workers/texts.py",
+            "workers/subwords.py",
+            "workers/inference/beams.py",
+            "workers/inference/decoding.py",
+            "workers/inference/translations.py",
+            "workers/inference/translation_predictor.py",
+        ),
+        "numpy onnxruntime tokenizers",
+        "texts.txt",
+    ),
 }
 
 
 def kind_of(task: str) -> Kind:
-    return KINDS[TASKS[task].asks]
+    return KINDS.get(task) or KINDS[TASKS[task].asks]
 
 
 class _Pipe:
@@ -157,11 +173,24 @@ def _input_lines(meta: dict, task: str) -> list[str]:
         lines = [f"A recording (WAV, FLAC, MP3, OGG, AIFF), of whose loudest {seconds:g} seconds it hears."]
     elif kind == TEXT:
         lines = [f"Texts, one on each line of a .txt file, or a CSV file with the column `{asked.get('column')}`."]
+    elif kind == USER:
+        column = asked.get("columns_by_role", {}).get("user")
+        known = f"It knows {asked.get('users'):,} users and {asked.get('items'):,} items."
+        return [
+            f"Users, one on each line of a .txt file, or a CSV file with the column `{column}`. {known}",
+            "",
+            "It answers with the items that each will like best, without those that they have taken already.",
+        ]
     else:
         lines = ["A CSV file with a header and these columns; others are ignored, empty cells are missing values.", ""]
         lines += [f"- `{column['name']}`: {column['type']}" for column in asked.get("columns") or []]
     classes = meta.get("classes")
-    answer = f"one of {len(classes)} classes: {', '.join(classes)}" if classes else f"a value: {meta.get('target', '')}"
+    if task == TRANSLATION:
+        answer = f"a translation of each, as those in the column `{meta.get('target')}`, and how sure it is"
+    elif classes:
+        answer = f"one of {len(classes)} classes: {', '.join(classes)}"
+    else:
+        answer = f"a value: {meta.get('target', '')}"
     return [*lines, "", f"It answers with {answer}."]
 
 

@@ -30,16 +30,21 @@ FIRST_GUESSES: Mapping[str, tuple[float, ...]] = {
     "compress audio_classification": (30.0, 60.0, 120.0, 300.0, 900.0),
     "compress audio_classification search": (120.0, 300.0, 600.0, 1200.0, 3600.0),
     "fuse": (10.0, 20.0, 30.0, 60.0, 180.0),
+    "predict": (3.0, 5.0, 10.0, 30.0, 300.0),
     "train audio_classification fast": (20.0, 30.0, 60.0, 120.0, 300.0),
     "train audio_classification balanced": (30.0, 60.0, 120.0, 300.0, 900.0),
     "train audio_classification accurate": (300.0, 600.0, 1200.0, 1800.0, 5400.0),
     "train image_classification fast": (15.0, 30.0, 45.0, 60.0, 180.0),
     "train image_classification balanced": (60.0, 120.0, 180.0, 300.0, 900.0),
     "train image_classification accurate": (300.0, 600.0, 1200.0, 1800.0, 5400.0),
+    "train recommendation": (10.0, 30.0, 60.0, 240.0, 900.0),
     "train tabular": (10.0, 20.0, 40.0, 90.0, 300.0),
     "train text_classification fast": (8.0, 15.0, 30.0, 60.0, 240.0),
     "train text_classification balanced": (10.0, 30.0, 90.0, 240.0, 600.0),
     "train text_classification accurate": (30.0, 90.0, 300.0, 900.0, 1800.0),
+    "train translation fast": (15.0, 60.0, 150.0, 600.0, 1800.0),
+    "train translation balanced": (30.0, 150.0, 480.0, 1800.0, 5400.0),
+    "train translation accurate": (120.0, 900.0, 3600.0, 10800.0, 36000.0),
 }
 GUESS_WEIGHT = 20  # each guess counts as so many pieces of work
 

@@ -15,12 +15,13 @@ from tests.texts.making import chinese, english, make_spec, read, train_here, wr
 from tests.training.images import events_of, start, wait_for
 from workers.contract import EXIT_STOPPED, EventWriter, ProgramFailure, TrainSpec, read_spec
 from workers.texts import TextEncoder
+from workers.training.batches import parts_by_length
 from workers.training.hyperparameters import resolve
 from workers.training.stopping import Stop
 from workers.training.text_data import Ragged, choose_encoder, settle_splits, weights_of
 from workers.training.text_models import build_text_classifier
 from workers.training.text_networks import TEXT_NETWORKS
-from workers.training.texts import evaluation_parts, train
+from workers.training.texts import EVALUATED_IDS, train
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,7 @@ def test_what_many_texts_have_counts_less_and_what_one_alone_has_nothing() -> No
 
 def test_short_texts_are_judged_with_short_ones_and_each_once() -> None:
     lengths = np.array([5, 200_000, 1, 7, 90_000, 60_000])
-    parts = list(evaluation_parts(lengths))
+    parts = list(parts_by_length(lengths, EVALUATED_IDS))
     assert sorted(np.concatenate(parts).tolist()) == list(range(6))
     assert [sorted(part.tolist()) for part in parts[:1]] == [[0, 2, 3]]
     assert all(len(part) == 1 or len(part) * lengths[part].max() <= 2**17 for part in parts)

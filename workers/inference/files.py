@@ -57,15 +57,16 @@ def graph_path(model_dir: Path) -> Path:
     return packed if packed.exists() else model_dir / ONNX_FILE
 
 
-def open_session(model_dir: Path, threads: int) -> onnxruntime.InferenceSession:
-    """The model's graph, ready to answer. Raises ProgramFailure damaged_model, also where there is none."""
+def open_session(model_dir: Path, threads: int, name: str = "") -> onnxruntime.InferenceSession:
+    """The model's graph, or the one called `name`, ready to answer. Raises ProgramFailure damaged_model, also where
+    there is none."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # A thread that spins while it waits takes the core from everybody else on a shared machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    path = graph_path(model_dir)
+    path = model_dir / name if name else graph_path(model_dir)
     try:
         graph = unpack(path.read_bytes()) if path.name == PACKED_FILE else str(path)
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -82,3 +83,15 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file with a header. Raises OSError, UnicodeDecodeError, csv.Error."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
+
+
+def read_column(path: Path, column: str) -> list[str]:
+    """The lines of a text file that are not empty, or a column of a CSV file. Raises as `read_rows`, and ProgramFailure
+    (missing_column)."""
+    if path.suffix.lower() != ".csv":
+        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    rows = read_rows(path)
+    if rows and column not in rows[0]:
+        hint = "Add it, or write one text on each line of a .txt file."
+        raise ProgramFailure("missing_column", f"{path.name} lacks the column {column!r}.", hint=hint)
+    return [row[column] for row in rows]

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.contract import ProgramFailure
-from workers.inference.files import open_session, read_rows
+from workers.inference.files import open_session, read_column
 from workers.inference.outcomes import class_outcome
 from workers.texts import TextEncoder
 
@@ -46,14 +45,7 @@ class TextPredictor:
 
     def items_in(self, path: Path) -> list[str]:
         """The lines of a text file, or the column of a CSV file that was learned from. Raises ProgramFailure."""
-        column = self.meta["input"]["column"]
-        if path.suffix.lower() != ".csv":
-            return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        rows = read_rows(path)
-        if rows and column not in rows[0]:
-            hint = "Add it, or write one text on each line of a .txt file."
-            raise ProgramFailure("missing_column", f"{path.name} lacks the column {column!r}.", hint=hint)
-        return [row[column] for row in rows]
+        return read_column(path, self.meta["input"]["column"])
 
     def outcome(self, output: np.ndarray, top_k: int | None = None) -> dict[str, Any]:
         return class_outcome(self.classes, output, top_k)

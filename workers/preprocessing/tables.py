@@ -12,25 +12,38 @@ from typing import Any
 
 from workers.contract import (
     KIND_TABLE,
+    RECOMMENDATION,
     SPLITS,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
+    TRANSLATION,
     EventWriter,
     PrepareSpec,
     ProgramFailure,
 )
+from workers.interactions import Roles
 from workers.preprocessing.columns import MISSING_VALUES, Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
+from workers.preprocessing.interactions import (
+    Interactions,
+    describe_interactions,
+    read_interactions,
+    split_by_user,
+    suggest_roles,
+    warn_of_interactions,
+)
 from workers.preprocessing.json_lines import JsonRows, open_json_lines
 from workers.preprocessing.limits import Limits
+from workers.preprocessing.pairs import PairColumns, Pairs, describe_pairs, find_pair, read_pairs, warn_of_pairs
 from workers.preprocessing.report import BadItems, Progress, Warnings, describe, write_json
 from workers.preprocessing.sources import JSON_ENDINGS, Sources, ending_of, splits_of_names, unpack
 from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, crossing_keys, warn_of_split
-from workers.preprocessing.targets import check_target, choose_target, no_rows
+from workers.preprocessing.targets import check_row_number, check_target, choose_target, no_rows
 from workers.preprocessing.texts import Texts, describe_texts, find_text_column, read_texts, warn_of_texts
 
 CELLS_PER_CHUNK = 500_000
+PEEKED_ROWS = 5_000
 
 
 @dataclass
@@ -63,29 +76,71 @@ def prepare_table(
     bad, warnings = BadItems(limits.max_bad_listed), Warnings()
     parts = open_parts(sources, scratch, limits)
     header = parts[0].table.header
-    target = choose_target(header, spec.target)
+    roles = find_interactions(parts[0], spec.target, limits)
+    pair = None if roles else peek_for_pair(parts[0], spec.target, limits)
+    if roles:
+        target = roles.rating or roles.item
+    else:
+        target = pair.target if pair else choose_target(header, spec.target)
     progress = Progress(events, sum(part.table.path.stat().st_size for part in parts))
     gathered = gather(parts, header.index(target), output / "data.csv", limits, bad, progress)
     if not gathered.keys:
         raise no_rows(target, bad)
     column = gathered.columns[header.index(target)]
-    task = guess_task(column)
-    check_target(column, task, is_guess=spec.target is None, limits=limits)
-    texts = find_texts(gathered, target, task, output / "data.csv")
-    splits = split_rows(gathered, task, texts, spec, warnings)
+    texts, pairs = None, read_pairs(output / "data.csv", pair) if pair else None
+    taken = read_interactions(output / "data.csv", roles) if roles else None
+    if taken:
+        task, splits = RECOMMENDATION, split_taken(taken, gathered, spec, warnings)
+    else:
+        task = TRANSLATION if pairs else guess_task(column)
+        if pairs:
+            check_row_number(column, limits)
+        else:
+            check_target(column, task, is_guess=spec.target is None, limits=limits)
+            texts = find_texts(gathered, target, task, output / "data.csv")
+        splits = split_rows(gathered, task, pairs or texts, spec, warnings)
     warn_of_columns(gathered.columns, warnings)
     task = TEXT_CLASSIFICATION if texts else task
     described = [each.describe(limits.preview_chars) for each in gathered.columns]
     index = {"rows": len(gathered.keys), "columns": described, "target": target, "task": task, "split": splits.splits}
-    write_json(output / "index.json", index | {"text_column": texts.column if texts else None})
+    index |= {"text_column": texts.column if texts else None, "pair": vars(pair) if pair else None}
+    index |= {"interactions": roles.to_dict() if roles else None, "split_source": splits.source}
+    write_json(output / "index.json", index)
+    has_classes = task not in (TABULAR_REGRESSION, TRANSLATION, RECOMMENDATION)
     return build_report(gathered, splits, described, bad, warnings) | {
         "task": task,
         "target": target,
         "text": describe_texts(texts) if texts else None,
+        "pair": describe_pairs(pairs) if pairs else None,
+        "interactions": describe_interactions(taken) if taken else None,
         "ignored": sources.ignored,
-        "classes": [] if task == TABULAR_REGRESSION else count_classes(gathered.targets, splits.splits),
+        "classes": count_classes(gathered.targets, splits.splits) if has_classes else [],
         "data_bytes": (output / "data.csv").stat().st_size,
     }
+
+
+def find_interactions(part: Part, wanted: str | None, limits: Limits) -> Roles | None:
+    """The columns of users and items, where the table is about who took what; what is bad is said in `gather`."""
+    rows = part.rows(limits, BadItems(limits.max_bad_listed))
+    return suggest_roles(part.table.header, wanted, (row for _line, row in rows))
+
+
+def split_taken(taken: Interactions, gathered: Gathered, spec: PrepareSpec, warnings: Warnings) -> Assignment:
+    """The last items of each user are for the test. Raises ProgramFailure."""
+    splits = split_by_user(taken, gathered.given, spec.split_fractions, spec.seed)
+    warn_of_split(None, gathered.given, splits, warnings, "rows")
+    warn_of_interactions(taken, splits.splits, warnings)
+    return splits
+
+
+def peek_for_pair(part: Part, wanted: str | None, limits: Limits) -> PairColumns | None:
+    """The columns of texts and translations, by the first rows, where the table is one of translations: rows without a
+    target are bad, so it must be known before they are read."""
+    rows = [[clean_value(value) for value in row] for _line, row in islice(part.rows(limits, BadItems(0)), PEEKED_ROWS)]
+    columns = [Column(name, PEEKED_ROWS) for name in part.table.header]
+    for column, values in zip(columns, zip(*rows, strict=True), strict=bool(rows)):
+        column.add(values)
+    return find_pair(columns, wanted)
 
 
 def find_texts(gathered: Gathered, target: str, task: str, path: Path) -> Texts | None:
@@ -226,13 +281,19 @@ def check_row_count(count: int, limits: Limits) -> None:
         )
 
 
-def split_rows(gathered: Gathered, task: str, texts: Texts | None, spec: PrepareSpec, warnings: Warnings) -> Assignment:
-    """Stratified by target where it is a class; texts that are alike stay together. Raises ProgramFailure."""
+def split_rows(
+    gathered: Gathered, task: str, texts: Texts | Pairs | None, spec: PrepareSpec, warnings: Warnings
+) -> Assignment:
+    """Stratified by target where it is a class; texts that are alike stay together, with all their translations.
+    Raises ProgramFailure."""
     is_classification = task == TABULAR_CLASSIFICATION
     labels = gathered.targets if is_classification else [""] * len(gathered.targets)
     keys = texts.keys if texts else gathered.keys
     result = assign_splits(labels, keys, gathered.given, spec.split_fractions, spec.seed)
     warn_of_split(labels if is_classification else None, gathered.given, result, warnings, "rows")
+    if isinstance(texts, Pairs):
+        warn_of_pairs(texts, result.splits, warnings)
+        return result
     if texts:
         warn_of_texts(texts, labels, result.splits, warnings)
         return result

@@ -101,7 +101,6 @@ def warn_of_texts(texts: Texts, labels: Sequence[str], splits: Sequence[str], wa
 def _warn_of_form(texts: Texts, warnings: Warnings) -> None:
     empty = sum(not value for value in texts.values)
     long = [len(value) for value in texts.values if len(value) > VERY_LONG]
-    broken = [value for value in texts.values if MOJIBAKE.search(value)]
     if empty:
         warnings.add("empty_texts", f"Rows without a text, which are left out of training: {empty:,}.")
     if long:
@@ -110,7 +109,11 @@ def _warn_of_form(texts: Texts, warnings: Warnings) -> None:
             f"Texts of more than {VERY_LONG:,} characters, of which a model reads the beginning: {len(long):,}; "
             f"the longest has {max(long):,}.",
         )
-    if broken:
+    warn_of_broken_letters(texts.values, warnings)
+
+
+def warn_of_broken_letters(texts: Iterable[str], warnings: Warnings) -> None:
+    if broken := [text for text in texts if MOJIBAKE.search(text)]:
         found = MOJIBAKE.search(broken[0]).start()
         shown = shorten(broken[0][max(0, found - 12) : found + 20], 32)
         warnings.add(

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -98,6 +99,45 @@ class Batches:
         if self.transform:
             inputs = self.transform(inputs, Draws((self.seed + 1) * 1_000_003 + step, len(rows), start, stop))
         return inputs, self.targets[torch.from_numpy(taken)]
+
+
+@dataclass(frozen=True)
+class BatchesByTokens(Batches):
+    """Batches of examples of about the same length, with up to `batch_size` tokens in all, padding included.
+
+    `lengths` [N] are in tokens. Each epoch draws anew which examples of one length come together, and the order of the
+    batches; how many there are and how long each is stays the same.
+    """
+
+    lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """Where each batch ends in the order of lengths."""
+        return np.cumsum([len(part) for part in parts_by_length(self.lengths, self.batch_size)])
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        generator = np.random.default_rng((self.seed, number))
+        order = generator.permutation(len(self.lengths))
+        parts = np.split(order[np.argsort(self.lengths[order], kind="stable")], self._ends[:-1])
+        for position, place in enumerate(generator.permutation(len(parts)).tolist()):
+            if position >= start:
+                yield Batch(self, np.sort(parts[place]), number * len(self) + position)
+
+
+def parts_by_length(lengths: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """The places of examples of these lengths, in parts of up to `most` tokens, padding included: short ones with short
+    ones, so that little of a part is padding. An example that is longer is a part of its own."""
+    order, start = np.argsort(lengths, kind="stable"), 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and (stop + 1 - start) * lengths[order[stop]] <= most:
+            stop += 1
+        yield order[start:stop]
+        start = stop
 
 
 def _take(source: Source, rows: np.ndarray) -> Tensor:

@@ -11,13 +11,24 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from workers.contract import AUDIO_CLASSIFICATION, IMAGE_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION
+from workers.contract import (
+    AUDIO_CLASSIFICATION,
+    IMAGE_CLASSIFICATION,
+    RECOMMENDATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+    TRANSLATION,
+)
 from workers.domains import CLASSIFICATION, NETWORKS, TABLE, TASKS, names
 
 IMAGES = (IMAGE_CLASSIFICATION,)
 RECORDINGS = (AUDIO_CLASSIFICATION,)
 TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
+RECOMMENDING = (RECOMMENDATION,)
+PAIRS = (TRANSLATION,)
+BY_STEPS = tuple(task for task in TASKS if task not in RECOMMENDING)  # of an optimizer; the others are solved
+OTHERS_THAN_PAIRS = tuple(task for task in BY_STEPS if task not in PAIRS)
 
 Value = float | int | str | bool
 
@@ -48,7 +59,7 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = tuple(TASKS)
+    tasks: tuple[str, ...] = BY_STEPS
     advanced: bool = False
 
     def check(self, value: Any) -> Value:
@@ -135,6 +146,52 @@ FIELDS: tuple[Field, ...] = (
         "choice", "auto", choices=("auto", "hashed_ngrams", "text_gru", "text_transformer", "blend"), tasks=TEXTS,
     ),
     Field(
+        "user_column", "Users", "The column that says who.", "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "item_column", "Items", "The column that says what they took.", "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "rating_column", "Ratings",
+        "The column of numbers that say how much they liked it; without one each row is an event.",
+        "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "time_column", "Times",
+        "The column that says when: the last items of each user are then kept for the test, else some at random.",
+        "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "name_column", "Names of items",
+        "The column with what people call an item.",
+        "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "model", "Model",
+        "The kind of model that ranks items; auto trains several and keeps what does best on the validation items.",
+        "choice", "auto", choices=("auto", "factors", "item_weights", "popularity"), tasks=RECOMMENDING,
+    ),
+    Field(
+        "factors", "Factors",
+        "How many numbers stand for a user and for an item; more can tell more apart and take longer.",
+        "int", 64, minimum=2, maximum=512, tasks=RECOMMENDING,
+    ),
+    Field(
+        "regularization", "Regularisation",
+        "How strongly factors are pulled towards zero, against overfitting; 0 tries several strengths.",
+        "float", 0.0, minimum=0.0, maximum=10.0, tasks=RECOMMENDING,
+    ),
+    Field(
+        "source_column", "Column to translate from",
+        "The column that holds the texts; automatic takes the one that the check of the data has found.",
+        "column", "", tasks=PAIRS,
+    ),
+    Field(
+        "model", "Model",
+        "The size of the transformer; auto takes the one that learns enough from so many pairs in minutes.",
+        "choice", "auto", choices=("auto", "transformer_tiny", "transformer_small", "transformer_base"), tasks=PAIRS,
+    ),
+    Field(
         "folds", "Folds",
         "How many models are averaged, each trained without another part of the rows; "
         "1 trains one and keeps the validation rows aside.",
@@ -143,12 +200,17 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "epochs", "Epochs",
         "How many times training goes through all training examples.",
-        "int", 30, minimum=1, maximum=10_000,
+        "int", 30, minimum=1, maximum=10_000, tasks=tuple(TASKS),
     ),
     Field(
         "batch_size", "Batch size",
         "How many examples each optimiser step looks at; 0 chooses it from how many there are.",
-        "int", 64, minimum=0, maximum=65_536,
+        "int", 64, minimum=0, maximum=65_536, tasks=OTHERS_THAN_PAIRS,
+    ),
+    Field(
+        "batch_tokens", "Tokens in a batch",
+        "How many pieces of words each optimiser step reads at most, and writes at most.",
+        "int", 2048, minimum=16, maximum=1_000_000, tasks=PAIRS,
     ),
     Field(
         "learning_rate", "Learning rate",
@@ -203,7 +265,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *RECORDINGS), advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS, *RECORDINGS), advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -213,7 +275,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "early_stopping_patience", "Early stopping",
         "Stop after this many epochs without a better validation score; 0 never stops early.",
-        "int", 0, minimum=0, maximum=10_000,
+        "int", 0, minimum=0, maximum=10_000, tasks=tuple(TASKS),
     ),
     Field(
         "ema_decay", "Weight averaging",
@@ -223,7 +285,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "label_smoothing", "Label smoothing",
         "The share of certainty taken from each label, against overconfidence.",
-        "float", 0.0, minimum=0.0, maximum=0.5, tasks=CLASSIFICATION, advanced=True,
+        "float", 0.0, minimum=0.0, maximum=0.5, tasks=(*CLASSIFICATION, *PAIRS), advanced=True,
     ),
     Field(
         "class_weights", "Class weights",
@@ -286,6 +348,31 @@ FIELDS: tuple[Field, ...] = (
         "float", 0.1, minimum=0.0, maximum=0.9, tasks=TEXTS, advanced=True,
     ),
     Field(
+        "pieces", "Pieces of words",
+        "How many different pieces each language's words are cut into; 0 chooses it from how much text there is.",
+        "int", 0, minimum=0, maximum=64_000, tasks=PAIRS,
+    ),
+    Field(
+        "shared_pieces", "One table of pieces",
+        "Whether both languages share their pieces, as is good where they write names alike; auto asks their scripts.",
+        "choice", "auto", choices=("auto", "yes", "no"), tasks=PAIRS, advanced=True,
+    ),
+    Field(
+        "max_tokens", "Longest sentence",
+        "How many pieces a sentence may have on either side; longer pairs are left out of training.",
+        "int", 128, minimum=8, maximum=1024, tasks=PAIRS,
+    ),
+    Field(
+        "beam_size", "Beams",
+        "How many translations are tried side by side when the model is asked; 1 is fastest.",
+        "int", 4, minimum=1, maximum=10, tasks=PAIRS,
+    ),
+    Field(
+        "length_penalty", "Length penalty",
+        "How much longer translations are favoured: 0 not at all, 1 by their mean.",
+        "float", 0.6, minimum=0.0, maximum=2.0, tasks=PAIRS, advanced=True,
+    ),
+    Field(
         "hidden_size", "Hidden size",
         "How many units each hidden layer of the mlp has.",
         "int", 128, minimum=4, maximum=4096, tasks=TABLES, advanced=True,
@@ -328,7 +415,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "seed", "Seed",
         "Fixes all random choices, so that the same seed and data give the same model.",
-        "int", 0, minimum=0, maximum=2**31 - 1, advanced=True,
+        "int", 0, minimum=0, maximum=2**31 - 1, tasks=tuple(TASKS), advanced=True,
     ),
 )  # fmt: skip
 
@@ -343,17 +430,22 @@ class Preset:
     images: Mapping[str, Value] = field(default_factory=dict)
     tables: Mapping[str, Value] = field(default_factory=dict)
     texts: Mapping[str, Value] = field(default_factory=dict)
+    recommending: Mapping[str, Value] = field(default_factory=dict)
+    pairs: Mapping[str, Value] = field(default_factory=dict)
     recordings: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
-        if task in RECORDINGS:
-            return self.recordings
-        return self.images if task in IMAGES else self.texts if task in TEXTS else self.tables
+        kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings,
+                 RECOMMENDING: self.recommending}  # fmt: skip
+        return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
 # What keeps models of texts, which have many weights for each text, from knowing these by heart.
 LEARNING_TEXTS = {
     "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "label_smoothing": 0.1, "ema_decay": 0.99,
+}  # fmt: skip
+LEARNING_PAIRS = {
+    "learning_rate": 0.002, "warmup_ratio": 0.1, "dropout": 0.2, "label_smoothing": 0.1, "ema_decay": 0.995,
 }  # fmt: skip
 
 LEARNING_RECORDINGS = {
@@ -369,6 +461,8 @@ PRESETS: dict[str, Preset] = {
             tables={"model": "gradient_boosting", "folds": 1, "trees": 100, "tree_learning_rate": 0.15, "epochs": 10,
                     "early_stopping_patience": 5},
             texts=LEARNING_TEXTS | {"model": "hashed_ngrams", "epochs": 8},
+            recommending={"epochs": 4, "factors": 32},
+            pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
             recordings=LEARNING_RECORDINGS | {"epochs": 25},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
@@ -376,6 +470,8 @@ PRESETS: dict[str, Preset] = {
                     "ema_decay": 0.99},
             tables={"early_stopping_patience": 10},
             texts=LEARNING_TEXTS | {"epochs": 15},
+            recommending={"epochs": 12, "early_stopping_patience": 3},
+            pairs=LEARNING_PAIRS | {"epochs": 15},
             recordings=LEARNING_RECORDINGS | {"epochs": 60},
         ),
         Preset(
@@ -385,6 +481,8 @@ PRESETS: dict[str, Preset] = {
             tables={"model": "blend", "folds": 8, "trees": 1000, "tree_learning_rate": 0.04, "epochs": 60,
                     "early_stopping_patience": 15},
             texts=LEARNING_TEXTS | {"model": "blend", "epochs": 30, "embedding_size": 96, "learning_rate": 0.004},
+            recommending={"epochs": 25, "factors": 128, "early_stopping_patience": 5},
+            pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
         ),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from workers.inference.predictor import load_predictor
 from workers.parallel.processes import own_device
 from workers.parallel.strategies.base import Strategy
 from workers.texts import TextEncoder
+from workers.training.batches import parts_by_length
 from workers.training.classifiers import LOADING, TRAINING, fit_classifier, judged_probabilities, save_weights
 from workers.training.export import export_onnx
 from workers.training.loop import Evaluation, FitResult, prepare_torch
@@ -61,7 +61,8 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     model.weigh(torch.from_numpy(weights_of(data.encoder, data.store, data.splits["train"])))
     fitted = fit_model(model, data, spec, events, stop, Strategy())
     events.progress(TRAINING[1], "Measuring")
-    events.log(f"Logits divided by {calibrate(model, data, spec.device):.3g} to fit certainty to accuracy.")
+    fitted = replace(fitted, temperature=calibrate(model, data, spec.device))
+    events.log(f"Logits divided by {fitted.temperature:.3g} to fit certainty to accuracy.")
     probabilities = judged_probabilities(data, lambda split: predict(model, data, split, spec.device))
     events.progress(0.96, "Exporting")
     return write_output(spec, data, model.cpu(), arguments, fitted, probabilities)
@@ -118,24 +119,12 @@ def predict(model: nn.Module, data: TextData, split: str, device: str) -> Tensor
     """Logits [n, classes] for the texts of `split`, on the CPU."""
     model.eval()
     rows, parts = data.splits[split], []
-    for places in evaluation_parts(data.store.lengths(rows)):
+    for places in parts_by_length(data.store.lengths(rows), EVALUATED_IDS):
         parts.append((places, model(torch.from_numpy(data.store[rows[places]]).to(device)).float().cpu()))
     logits = torch.empty(len(rows), len(data.classes))
     for places, answers in parts:
         logits[torch.from_numpy(places)] = answers
     return logits
-
-
-def evaluation_parts(lengths: np.ndarray) -> Iterator[np.ndarray]:
-    """The places of texts of these lengths, in parts of so many as are computed at once: short ones with short ones, so
-    that little of a part is padding."""
-    order, start = np.argsort(lengths, kind="stable"), 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * lengths[order[stop]] <= EVALUATED_IDS:
-            stop += 1
-        yield order[start:stop]
-        start = stop
 
 
 def calibrate(model: nn.Module, data: TextData, device: str) -> float:

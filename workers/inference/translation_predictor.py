@@ -1,0 +1,111 @@
+"""A model that translates texts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.inference.beams import Found, Search, search
+from workers.inference.decoding import CachedDecoding
+from workers.inference.files import open_session, read_column
+from workers.inference.outcomes import PROBABILITY_DIGITS
+from workers.inference.translations import Asked, Translation
+from workers.subwords import END, Subwords
+from workers.texts import pad
+
+SENTENCES_AT_ONCE = 32
+READER_FILE, WRITER_FILE = "reader.onnx", "writer.onnx"
+LEAST_ROOM = 10  # tokens that a translation may have whatever the length of the source
+Lines = list[np.ndarray]  # int32 [S] each
+
+
+class TranslationPredictor:
+    """Translations and how sure the model is of them. Each line of a text is translated by itself, and read as far as
+    the model has ever read."""
+
+    def __init__(self, model_dir: Path, meta: dict[str, Any], threads: int) -> None:
+        self.meta = meta
+        self.classes: list[str] = []
+        self.sample = Asked(json.loads((model_dir / meta["sample"]).read_text(encoding="utf-8"))["text"])
+        self.source_pieces = Subwords.load(model_dir / meta["pieces"]["source"])
+        self.target_pieces = Subwords.load(model_dir / meta["pieces"]["target"])
+        self.search = Search(**meta["search"])
+        self.longest: int = meta["architecture_args"]["longest"]
+        self.growth: float = meta["growth"]
+        self._reader = open_session(model_dir, threads, READER_FILE)
+        self._writer = open_session(model_dir, threads, WRITER_FILE)
+        self._inputs = [item.name for item in self._writer.get_inputs()]
+
+    def encode(self, items: Sequence[Asked]) -> list[tuple[Lines, int]]:
+        """The lines of each text, empty where there is no word, and how many beams to search with."""
+        return [
+            ([self._ids(line) for line in item.text.splitlines() or [""]], item.beams or self.search.beams)
+            for item in items
+        ]
+
+    def _ids(self, line: str) -> np.ndarray:
+        ids = self.source_pieces.ids(line)
+        if len(ids) <= 1:
+            return ids[:0]
+        return ids if len(ids) <= self.longest else np.append(ids[: self.longest - 1], np.int32(END))
+
+    def feed(self, items: Sequence[Asked]) -> dict[str, np.ndarray]:
+        """The first line of each, for the graph that reads."""
+        return {"source": pad([lines[0] for lines, _beams in self.encode(items)]).astype(np.int64)}
+
+    def run(self, encoded: Sequence[tuple[Lines, int]]) -> list[Translation]:
+        wanted: dict[int, dict[tuple[int, int], np.ndarray]] = defaultdict(dict)
+        for number, (lines, beams) in enumerate(encoded):
+            wanted[beams] |= {(number, place): ids for place, ids in enumerate(lines) if len(ids)}
+        found: dict[tuple[int, int], Found] = {}
+        for beams, lines in wanted.items():
+            found.update(self._search_all(lines, replace(self.search, beams=beams)))
+        return [
+            self._joined([found.get((number, place)) for place in range(len(lines))])
+            for number, (lines, _beams) in enumerate(encoded)
+        ]
+
+    def predict(self, items: Sequence[Asked]) -> list[Translation]:
+        return self.run(self.encode(items))
+
+    def items_in(self, path: Path) -> list[Asked]:
+        """The lines of a text file, or the column of a CSV file that was learned from. Raises ProgramFailure."""
+        return [Asked(text) for text in read_column(path, self.meta["input"]["column"])]
+
+    def outcome(self, output: Translation, top_k: int | None = None) -> dict[str, Any]:
+        return {"translation": output.text, "score": round(output.score, PROBABILITY_DIGITS)}
+
+    def _search_all(
+        self, lines: dict[tuple[int, int], np.ndarray], settings: Search
+    ) -> Iterator[tuple[tuple[int, int], Found]]:
+        """Short ones with short ones, so that little of a batch is padding."""
+        order = sorted(lines, key=lambda key: len(lines[key]))
+        for start in range(0, len(order), SENTENCES_AT_ONCE):
+            keys = order[start : start + SENTENCES_AT_ONCE]
+            yield from zip(keys, self._search([lines[key] for key in keys], settings), strict=True)
+
+    def _search(self, sources: Lines, settings: Search) -> list[Found]:
+        decoding = CachedDecoding(self._step, *self._reader.run(None, {"source": pad(sources).astype(np.int64)}))
+        return search(decoding, [room(len(ids), self.growth, self.longest) for ids in sources], settings)
+
+    def _step(self, *state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return tuple(self._writer.run(None, dict(zip(self._inputs, state, strict=True))))
+
+    def _joined(self, found: Sequence[Found | None]) -> Translation:
+        """The translation of a text from those of its lines."""
+        text = "\n".join(self.target_pieces.text(item.tokens) if item else "" for item in found)
+        tokens = sum(len(item.tokens) + 1 for item in found if item)
+        logs = sum(item.log_probability for item in found if item)
+        return Translation(text, math.exp(logs / tokens) if tokens else 0.0)
+
+
+def room(length: int, growth: float, longest: int) -> int:
+    """How many tokens the translation of `length` tokens may have."""
+    return min(longest, LEAST_ROOM + math.ceil(growth * length))

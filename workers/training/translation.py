@@ -1,0 +1,302 @@
+"""Translation: from pairs of texts to an exported and measured model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
+from workers.inference.beams import Search, search
+from workers.inference.decoding import CachedDecoding
+from workers.inference.parity import record_answer
+from workers.inference.predictor import load_predictor
+from workers.inference.translation_predictor import READER_FILE, WRITER_FILE, room
+from workers.parallel.processes import own_device
+from workers.parallel.strategies.base import Strategy
+from workers.subwords import BEGIN, PADDING, Subwords
+from workers.training.batches import BatchesByTokens, parts_by_length
+from workers.training.checkpoints import CheckpointStore
+from workers.training.classifiers import LOADING, TRAINING, save_weights
+from workers.training.export import export_graph
+from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
+from workers.training.losses import Loss
+from workers.training.pair_data import Pairs, encode_all, learn_pieces, read_pairs
+from workers.training.results import write_json
+from workers.training.stopping import Stop
+from workers.training.text_data import Ragged
+from workers.training.translation_figures import Judge
+from workers.training.translation_models import Reading, Translator, Writing, build_translator
+from workers.training.translation_networks import network_arguments, share_scripts
+from workers.training.translation_results import describe_model, describe_result, judge_model
+
+PIECES_FILE = "pieces.json"
+SIDE_FILES = ("source_pieces.json", "target_pieces.json")
+LONG_FOR_ITS_SOURCE = 99.5  # per cent of the training pairs have translations that are relatively shorter
+SPARE_GROWTH = 1.5
+WATCHED_PAIRS = 100  # of the validation pairs are translated after each epoch
+PARITY_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class PairData:
+    """A data set version as a translator sees it: pieces of both sides by row number, and row numbers by split.
+    `growth` is how many times as long as its source a translation may be."""
+
+    pairs: Pairs
+    splits: dict[str, np.ndarray]
+    source_pieces: Subwords
+    target_pieces: Subwords
+    sources: Ragged
+    targets: Ragged
+    growth: float
+
+    @property
+    def is_shared(self) -> bool:
+        return self.source_pieces is self.target_pieces
+
+
+def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
+    """Train a translator as `spec` says, write ``output/`` and return the summary of the result."""
+    spec = replace(spec, device=own_device(spec.device))
+    prepare_torch(spec.threads, spec.hyperparameters["seed"])
+    data = load_data(spec, events, stop)
+    arguments = network_arguments(spec.hyperparameters, data, spec.device)
+    model = build_translator(arguments)
+    fitted = fit_model(model, data, spec, events, stop)
+    events.progress(TRAINING[1], "Exporting")
+    return write_output(spec, data, model.cpu(), arguments, fitted, events, stop)
+
+
+def load_data(spec: TrainSpec, events: EventWriter, stop: Stop) -> PairData:
+    """Read the pairs, learn how words are cut into pieces, and cut them. Raises ProgramFailure, Stopped."""
+    settings = spec.hyperparameters
+    pairs = read_pairs(spec, events)
+    events.progress(LOADING[0], "Learning pieces of words")
+    wanted = settings["shared_pieces"]
+    is_shared = share_scripts(pairs) if wanted == "auto" else wanted == "yes"
+    tables = learn_pieces(pairs, settings, is_shared)
+    stop.check()
+    told = partial(_report_loading, events, stop)
+    sources, targets = (
+        encode_all(table, texts, told) for table, texts in zip(tables, (pairs.sources, pairs.targets), strict=True)
+    )
+    splits = leave_out_long(pairs.splits, sources, targets, settings["max_tokens"], events)
+    rows = splits["train"]
+    growth = SPARE_GROWTH * float(np.percentile(targets.lengths(rows) / sources.lengths(rows), LONG_FOR_ITS_SOURCE))
+    events.log(
+        f"{len(rows):,} pairs to train on, with {sources.lengths(rows).mean():.1f} pieces to read and "
+        f"{targets.lengths(rows).mean():.1f} to write on average, of {len(tables[0]):,} and {len(tables[1]):,}"
+        f"{' that both share' if is_shared else ''}."
+    )
+    return PairData(pairs, splits, *tables, sources, targets, growth)
+
+
+def _report_loading(events: EventWriter, stop: Stop, share: float) -> None:
+    stop.check()
+    events.progress(LOADING[0] + (LOADING[1] - LOADING[0]) * share, "Reading pairs")
+
+
+def leave_out_long(
+    splits: Mapping[str, np.ndarray], sources: Ragged, targets: Ragged, longest: int, events: EventWriter
+) -> dict[str, np.ndarray]:
+    """The splits without pairs to learn from that are longer than `longest`. A translation that is cut off would teach
+    to stop early. Raises ProgramFailure (no_training_pairs)."""
+    kept = {}
+    for name, rows in splits.items():
+        lengths = np.maximum(sources.lengths(rows), targets.lengths(rows))
+        kept[name] = rows if name == "test" else rows[lengths <= longest]
+        if left := len(rows) - len(kept[name]):
+            events.log(f"{left:,} {name} pairs are longer than {longest} pieces and are left out.", "warning")
+    if not len(kept["train"]) or not len(kept["val"]):
+        message = f"No pair is left to {'judge by' if len(kept['train']) else 'train on'} that is short enough."
+        raise ProgramFailure(
+            "no_training_pairs", message, hint="Raise max_tokens.", blame="settings", field="max_tokens"
+        )
+    return kept
+
+
+def fit_model(model: Translator, data: PairData, spec: TrainSpec, events: EventWriter, stop: Stop) -> FitResult:
+    settings, rows = spec.hyperparameters, data.splits["train"]
+    targets = data.targets[rows]
+    lengths = np.maximum(data.sources.lengths(rows), data.targets.lengths(rows))
+    batches = BatchesByTokens(
+        [data.sources, begun(data.targets)],
+        torch.from_numpy(targets),
+        settings["batch_tokens"],
+        settings["seed"],
+        rows=rows,
+        lengths=lengths,
+    )
+    return fit(
+        model,
+        batches,
+        partial(evaluate, data=data, judge=Judge.of(data.pairs.targets), settings=settings, device=spec.device),
+        token_loss(settings["label_smoothing"]),
+        hyperparameters=settings,
+        events=events,
+        stop=stop,
+        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
+        resume=spec.resume,
+        extends_step=spec.extends_step,
+        device=spec.device,
+        span=TRAINING,
+        strategy=Strategy(),
+    )
+
+
+def begun(targets: Ragged) -> Ragged:
+    """What is known of a translation when each of its tokens is to be said: all before it."""
+    return Ragged([np.append(np.int32(BEGIN), targets.row(number)[:-1]) for number in range(len(targets))])
+
+
+def token_loss(smoothing: float) -> Loss:
+    """Cross-entropy of each token of the translations, over all of a batch alike: logits [N, T, V], targets [N, L]
+    padded to any L >= T."""
+
+    def mean(logits: Tensor, targets: Tensor) -> Tensor:
+        wanted = targets[:, : logits.shape[1]].long().flatten()
+        return F.cross_entropy(logits.flatten(0, 1), wanted, ignore_index=PADDING, label_smoothing=smoothing)
+
+    return Loss(mean, lambda targets: float((targets != PADDING).sum()))
+
+
+def evaluate(model: nn.Module, data: PairData, judge: Judge, settings: Mapping[str, Any], device: str) -> Evaluation:
+    """The loss of each token of the validation pairs, of which the lowest is kept, and how often the most probable
+    token is right. BLEU is that of greedy translations of some of them."""
+    loss, accuracy = token_figures(model, data, "val", settings["batch_tokens"], device)
+    rows = data.splits["val"]
+    rows = rows[np.linspace(0, len(rows) - 1, min(WATCHED_PAIRS, len(rows))).astype(int)]
+    said = [data.target_pieces.text(tokens) for tokens in translate_greedily(model, data, rows, settings, device)]
+    bleu = judge.bleu(said, [data.pairs.targets[row] for row in rows])
+    return Evaluation(-loss, {"loss": loss, "token_accuracy": accuracy, "bleu": bleu})
+
+
+@torch.no_grad()
+def token_figures(model: nn.Module, data: PairData, split: str, batch_tokens: int, device: str) -> tuple[float, float]:
+    """Mean loss of each token and the share that is guessed right, when all before it are known."""
+    model.eval()
+    rows, total, right, count = data.splits[split], 0.0, 0, 0
+    lengths = np.maximum(data.sources.lengths(rows), data.targets.lengths(rows))
+    known = begun(data.targets)
+    for places in parts_by_length(lengths, batch_tokens):
+        part = rows[places]
+        logits = model(_ids(data.sources[part], device), _ids(known[part], device)).float()
+        wanted = _ids(data.targets[part], device)
+        is_token = wanted != PADDING
+        total += F.cross_entropy(logits[is_token], wanted[is_token], reduction="sum").item()
+        right += int((logits.argmax(dim=2) == wanted)[is_token].sum())
+        count += int(is_token.sum())
+    return total / count, right / count
+
+
+def _ids(array: np.ndarray, device: str) -> Tensor:
+    return torch.from_numpy(array).long().to(device)
+
+
+@torch.no_grad()
+def translate_greedily(
+    model: Translator, data: PairData, rows: np.ndarray, settings: Mapping[str, Any], device: str
+) -> list[tuple[int, ...]]:
+    """Tokens for these rows, with the model as it is while it is trained."""
+    model.eval()
+    longest = settings["max_tokens"]
+    limits = [room(int(length), data.growth, longest) for length in data.sources.lengths(rows)]
+    decoding = CachedDecoding(torch_step(model, device), *_arrays(model.memorise(_ids(data.sources[rows], device))))
+    return [found.tokens for found in search(decoding, limits, Search(beams=1))]
+
+
+def torch_step(model: Translator, device: str):
+    """`Translator.step` for arrays."""
+
+    @torch.no_grad()
+    def step(*state: np.ndarray) -> tuple[np.ndarray, ...]:
+        return _arrays(model.step(*(torch.from_numpy(array).to(device) for array in state)))
+
+    return step
+
+
+def _arrays(tensors: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.float().cpu().numpy() for tensor in tensors)
+
+
+# Results
+
+
+def write_files(model: Translator, data: PairData, folder: Path) -> None:
+    """The weights, both graphs (checked to answer alike), the pieces and a sample; `model` is on the CPU."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(model, folder)
+    shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
+    export(model, data.sources[shown[:PARITY_SAMPLES]], begun(data.targets)[shown[:PARITY_SAMPLES]], folder)
+    tables = {"source": data.source_pieces, "target": data.target_pieces}
+    for side, name in pieces_files(data.is_shared).items():
+        tables[side].save(folder / name)
+    (folder / "sample.json").write_text(
+        json.dumps({"text": data.pairs.sources[shown[0]]}, ensure_ascii=False, indent=1), encoding="utf-8"
+    )
+
+
+def pieces_files(is_shared: bool) -> dict[str, str]:
+    names = (PIECES_FILE, PIECES_FILE) if is_shared else SIDE_FILES
+    return dict(zip(("source", "target"), names, strict=True))
+
+
+@torch.no_grad()
+def export(model: Translator, sources: np.ndarray, written: np.ndarray, folder: Path) -> None:
+    """Both graphs, the second checked on what follows the first tokens of real translations."""
+    model.eval()
+    inputs = _ids(sources, "cpu")[:, : model.positions.shape[0] - 1]
+    rows, source, past = {0: "rows"}, {0: "rows", 3: "source"}, {0: "rows", 3: "written"}
+    keys_and_values = {"source_keys": source, "source_values": source}
+    axes = {"source": {0: "rows", 1: "source"}, "mask": {0: "rows", 1: "source"}} | keys_and_values
+    export_graph(
+        Reading(model), {"source": inputs}, ("source_keys", "source_values", "mask"), axes, folder / READER_FILE
+    )
+    tokens = _ids(written, "cpu")
+    source_state = dict(zip(("source_keys", "source_values", "mask"), model.memorise(inputs), strict=True))
+    keys = values = source_state["source_keys"][:, :, :, :0]
+    for place in range(min(2, tokens.shape[1])):
+        if place:
+            _scores, keys, values = model.step(tokens[:, 0], keys, values, *source_state.values())
+        state = {"tokens": tokens[:, place], "keys": keys, "values": values} | source_state
+    axes |= {"tokens": rows, "keys": past, "values": past, "scores": rows, "new_keys": past, "new_values": past}
+    export_graph(Writing(model), state, ("scores", "new_keys", "new_values"), axes, folder / WRITER_FILE)
+
+
+def write_output(
+    spec: TrainSpec, data: PairData, model: Translator, arguments: dict[str, Any], fitted: FitResult,
+    events: EventWriter, stop: Stop,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the model's files, measure the model as it will be served, write result.json; returns the summary."""
+    output = Path(spec.work_dir) / OUTPUT_FOLDER
+    folder = output / "model"
+    write_files(model, data, folder)
+    meta = describe_model(spec, data, arguments, pieces_files(data.is_shared))
+    write_json(meta, folder / "meta.json")
+    predictor = load_predictor(folder, spec.threads)
+    tokens = {
+        split: token_figures(model, data, split, spec.hyperparameters["batch_tokens"], "cpu")
+        for split in ("val", "test")
+        if len(data.splits[split])
+    }
+    judged = judge_model(predictor, data, tokens, partial(_report_judging, events, stop))
+    size = sum((folder / name).stat().st_size for name in (READER_FILE, WRITER_FILE))
+    result = describe_result(model, fitted, judged, size) | {"architecture": meta["architecture"]}
+    write_json(meta | {"metrics": result["metrics"]}, folder / "meta.json")
+    record_answer(predictor, folder)
+    write_json(result, output / "result.json")
+    return {"metrics": result["metrics"], "seconds": result["seconds"], "parameters": result["parameters"]}
+
+
+def _report_judging(events: EventWriter, stop: Stop, share: float) -> None:
+    stop.check()
+    events.progress(TRAINING[1] + (1 - TRAINING[1]) * share, "Translating held-out texts")
