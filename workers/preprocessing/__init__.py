@@ -8,8 +8,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 - ``thumbs/*.png`` (image folder): at most 8 per class of at most 40 classes, RGB, at most 96 pixels wide and high;
 - ``data.zip`` (audio): the sound recordings, with their original bytes under ``recordings/<number>.<ending>``, and
   ``metadata.csv``, which makes it an upload again; ``index.jsonl``, one object per recording, ``{"member", "label",
-  "split", "speaker", "seconds", "rate", "sound", "source"}``: speaker null where it is not known, samples a second, and a
-  hash of the samples; ``thumbs/*.png`` and ``thumbs/*.wav``, spectrograms and excerpts of at most 3 per class;
+  "split", "speaker", "seconds", "rate", "sound", "source"}``: speaker null where it is not known, samples a second, and
+  a hash of the samples; ``thumbs/*.png`` and ``thumbs/*.wav``, spectrograms and excerpts of at most 3 per class;
 - ``data.csv`` (table): the sound rows, UTF-8, comma, one header, values trimmed, missing values empty;
 - ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "pair", "interactions", "split",
   "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not about
@@ -45,8 +45,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``preview``         table: the first ten rows as lists of strings
 ``thumbnails``      ``[{"label", "file": "thumbs/0000.png"}]``
 ``sides``           images: smallest, median and largest side in pixels, as squares of the same area
-``audio``           recordings: ``{"seconds", "median_seconds", "shortest_seconds", "longest_seconds", "rates", "speakers"}``,
-                    seconds of all together, rates as ``[[samples a second, count]]``, speakers by their number
+``audio``           recordings: ``{"seconds", "median_seconds", "shortest_seconds", "longest_seconds", "rates",
+                    "speakers"}``, seconds of all together, rates as ``[[samples a second, count]]``, speakers by their number
 ``content_hash``    hex sha256; equal for equal content and split, in whatever order it was uploaded
 ``warnings``        ``[{"code", "message"}]`` on data that can be used: val_carved, test_carved, split_unclear,
                     duplicates, duplicate_across_splits, conflicting_labels, class_missing_in_split, empty_column,
@@ -64,8 +64,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 
 Codes of bad items: not_an_image, no_class_folder, empty_file, broken_image, image_too_large, file_too_large,
 decoder_crashed (images); not_audio, no_label, no_class_folder, empty_file, broken_audio, audio_too_long,
-file_too_large, decoder_crashed, and missing_file, missing_label, described_twice of their table (recordings); ragged_row, bad_quoting, bad_json, unknown_key, nested_value, value_too_long, missing_target
-(rows).
+file_too_large, decoder_crashed, and missing_file, missing_label, described_twice of their table (recordings);
+ragged_row, bad_quoting, bad_json, unknown_key, nested_value, value_too_long, missing_target (rows).
 
 Whatever makes the whole upload unusable is a ``failure`` event with a code, a sentence and a hint, and exit code
 EXIT_FAILED: unsafe_path, symlink, encrypted_archive, corrupt_archive, zip_bomb, nested_archive, too_many_files,
