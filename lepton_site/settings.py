@@ -252,6 +252,11 @@ CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "apps.jobs.tasks.tick", "schedule": BEAT_SECONDS, "options": {"expires": BEAT_SECONDS}},
     "advance_recipes": {"task": "apps.recipes.tasks.advance_runs", "schedule": 3.0, "options": {"expires": 3}},
     "sweep_storage": {"task": "apps.jobs.tasks.sweep_storage", "schedule": 86400.0, "options": {"expires": 3600}},
+    "forget_requests": {
+        "task": "apps.deployments.tasks.forget_requests",
+        "schedule": 3600.0,
+        "options": {"expires": 900},
+    },
     "measure_storage": {"task": "apps.resources.tasks.measure_storage", "schedule": 900.0, "options": {"expires": 300}},
     "watch_budgets": {"task": "apps.resources.tasks.watch_budgets", "schedule": 60.0, "options": {"expires": 60}},
     "sweep": {"task": "apps.datasets.tasks.sweep_uploads", "schedule": 3600.0, "options": {"expires": 600}},

@@ -41,15 +41,27 @@ class Model:
         number; {"translation", "score"} for a model that translates, which tries `beam_size` translations side by side;
         {"items": [{"item", "name", "score"}]} for recommendations; {"predictions": [...]} for a list.
         """
-        params = {"top_k": top_k} if top_k else None
-        path = f"/v1/models/{self.name}/predict"
         kind = self.input["kind"]
         if asked and kind != "user":
             raise TypeError(f"{self!r} takes no {next(iter(asked))}=; only models that recommend are asked by name")
-        if kind in BODIES:
-            body = BODIES[kind]({**(item or {}), **asked} if kind == "user" else item)
-            if beam_size is not None:
-                body["beam_size"] = beam_size
+        choices = {} if beam_size is None else {"beam_size": beam_size}
+        item = {**(item or {}), **asked} if kind == "user" else item
+        return self._ask("predict", item, {"top_k": top_k} if top_k else None, **choices)
+
+    def explain(self, item: Any) -> Record:
+        """What of one item the answer comes from: the answer with "explanation", which costs many predictions.
+
+        For a picture {"method": "occlusion", "grid", "overlay"}: how much each part of it speaks for the class,
+        and that as a PNG in base64. For a row {"method": "shapley", "baseline", "output",
+        "contributions"}: what each column adds to the answer to a usual row. For a text {"method": "leave_one_out",
+        "tokens"}: what is lost when a word is left out.
+        """
+        return self._ask("explain", item)
+
+    def _ask(self, verb: str, item: Any, params: dict[str, Any] | None = None, **choices: Any) -> Record:
+        path = f"/v1/models/{self.name}/{verb}"
+        if make_body := BODIES.get(self.input["kind"]):
+            body = make_body(item) | choices
             return self._http.request("POST", path, params=params, json=body, is_safe_to_repeat=True)
         headers = {"Content-Type": "application/octet-stream"}
         return self._http.request(

@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
-from apps.core.errors import StorageFull
+from apps.core.errors import NotFound, StorageFull
 from apps.core.storage import Blob, DamagedBlob, check_reachable, discard_if_damaged, fetch, put_file
 from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Member
@@ -27,6 +28,7 @@ from workers.contract import (
     DataFile,
     FusedModel,
     FuseSpec,
+    PredictSpec,
     PrepareSpec,
     TrainSpec,
 )
@@ -65,7 +67,9 @@ def runner_log(member: Member) -> Path:
     return node_folder(member.node.name) / "logs" / f"runner-{member.job_id}-{member.attempt}.log"
 
 
-def build_spec(member: Member, folder: Path, *, resume: bool) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec:
+def build_spec(
+    member: Member, folder: Path, *, resume: bool
+) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec | PredictSpec:
     """Fetch what the member's job needs into `folder` and describe it to the program; `resume` where a checkpoint was
     brought back before. Raises OSError."""
     match member.job.kind:
@@ -75,6 +79,8 @@ def build_spec(member: Member, folder: Path, *, resume: bool) -> PrepareSpec | T
             return _train_spec(member, folder, resume)
         case Job.Kind.FUSE:
             return _fuse_spec(member, folder)
+        case Job.Kind.PREDICT:
+            return _predict_spec(member, folder, resume)
         case _:
             return _compress_spec(member, folder, resume)
 
@@ -159,6 +165,29 @@ def _fuse_spec(member: Member, folder: Path) -> FuseSpec:
         device=device_name(member),
         threads=threads(member),
         **_data_paths(job, folder),
+    )
+
+
+def _predict_spec(member: Member, folder: Path, resume: bool) -> PredictSpec:
+    """Raises NotFound where the model was deleted while the job waited."""
+    job = member.job
+    if job.base_version is None:
+        raise NotFound(_("The model version has been deleted, so nothing can be predicted with it."))
+    if job.inputs:
+        ((name, blob),) = job.inputs.items()
+        path = fetch(blob["sha256"], folder / "input" / f"data{Path(name).suffix.lower()}")
+        data = {"name": name, "data_path": str(path)}
+    else:
+        data = {"name": str(job.dataset_version), **_data_paths(job, folder)}
+    return PredictSpec(
+        work_dir=str(folder),
+        model_dir=str(fetch_model(job.base_version, folder / "model")),
+        split=job.hyperparameters["split"],
+        has_class_columns=job.hyperparameters["class_columns"],
+        threads=threads(member),
+        resume=resume,
+        checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
+        **data,
     )
 
 

@@ -169,6 +169,30 @@ class FuseSpec:
 
 
 @dataclass(frozen=True)
+class PredictSpec:
+    """Ask the model in `model_dir` about everything in one file.
+
+    `data_path` with `index_path` is a frozen data set version, of which only `split` is asked, or all where that is "".
+    Without an index it is what a person uploaded as `name`: a table (CSV, TSV, JSON Lines), or a ZIP of files such as
+    images. `has_class_columns` adds the probability of every class.
+
+    Writes ``output/predictions.csv``, ``output/predictions.jsonl`` and ``output/result.json``, one row for each that
+    came in. `resume` goes on from the newest checkpoint; the first is written after `checkpoint_seconds`.
+    """
+
+    work_dir: str
+    model_dir: str
+    data_path: str
+    name: str
+    index_path: str = ""
+    split: str = ""
+    has_class_columns: bool = False
+    threads: int = 1
+    resume: bool = False
+    checkpoint_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
 class ServeSpec:
     """Answer predictions for the model in `model_dir` on a Unix socket until SIGTERM."""
 

@@ -27,8 +27,9 @@ BROKEN = "\ufffd"
 
 
 def tidy(text: str) -> str:
-    """Composed letters (NFC) and single blanks: what people see stays as it is."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    """Composed letters (NFC) and single blanks: what people see stays as it is. Half a letter is a question mark."""
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return " ".join(unicodedata.normalize("NFC", whole).split())
 
 
 class Subwords:

@@ -17,9 +17,9 @@ from apps.core.errors import DomainError, NotFound
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.datasets import preview, services
-from apps.datasets.api import find_sources
 from apps.datasets.forms import DatasetForm, VersionForm
 from apps.datasets.models import Dataset, DatasetVersion, Upload
+from apps.datasets.sending import arrived_files, sent_files
 from apps.datasets.texts import upload_texts
 from apps.resources.metering import metered
 from apps.resources.storage_use import storage_bytes, storage_limit
@@ -72,38 +72,20 @@ def _dataset_to_extend(request: HttpRequest) -> Dataset | None:
 
 def _make_version(request: HttpRequest, form: VersionForm, dataset: Dataset | None) -> DatasetVersion:
     values = dict(form.cleaned_data)
-    values["uploads"] = find_sources(request.team, values["uploads"]) + _posted_files(request)
+    values["uploads"] = sent_files(request, values["uploads"])
     if dataset:
         return services.add_version(dataset=dataset, user=request.user, **values)
     return services.create_dataset(team=request.team, user=request.user, **values)
 
 
-def _posted_files(request: HttpRequest) -> list[tuple[Upload, str]]:
-    """Files that a browser without JavaScript sent with the form itself."""
-    return [
-        (
-            services.receive_file(
-                team=request.team, user=request.user, name=file.name, size_bytes=file.size, blocks=file.chunks()
-            ),
-            "",
-        )
-        for file in request.FILES.getlist("files")
-    ]
-
-
 def _upload_context(request: HttpRequest, form: VersionForm, dataset: Dataset | None) -> dict:
     mine = Upload.objects.filter(team=request.team, created_by=request.user)
-    sources = (form.cleaned_data.get("uploads") if form.is_bound else None) or []
-    arrived = mine.filter(status=Upload.Status.COMPLETE).in_bulk([each["id"] for each in sources])
-    unfinished = mine.filter(versionfile=None).exclude(pk__in=arrived).order_by("-updated_at")
+    arrived = arrived_files(request, form)
+    unfinished = mine.filter(versionfile=None).exclude(pk__in=[each["id"] for each in arrived]).order_by("-updated_at")
     return {
         "form": form,
         "dataset": dataset,
-        "arrived": [
-            {"id": each["id"], "name": arrived[each["id"]].name, "size": arrived[each["id"]].size_bytes, **each}
-            for each in sources
-            if each["id"] in arrived
-        ],
+        "arrived": arrived,
         "unfinished": unfinished[:MAX_UNFINISHED],
         "unfinished_count": unfinished.count(),
         "max_bytes": services.max_upload_bytes(),

@@ -16,8 +16,9 @@ from django.views.decorators.http import require_http_methods
 
 from apps.core.errors import DomainError, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
 from apps.core.storage import open_blob
-from apps.deployments.admission import check_address, to_networks
+from apps.deployments.admission import EXPLANATION_WEIGHT, check_address, to_networks
 from apps.deployments.endpoints import ask_endpoint, endpoint_of
+from apps.deployments.explained import read_explanation
 from apps.deployments.forms import RowForm, plain_number
 from apps.deployments.models import Deployment
 from apps.deployments.pages import CHAT, reply_to
@@ -78,11 +79,13 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
         "form_template": FORMS.get(deployment.version.model.task, f"deployments/demo_{kind}.html"),
         "is_translation": deployment.version.model.task == TRANSLATION,
         "state": state_of(deployment),
+        "may_explain": bool(TASKS[deployment.version.model.task].explainer),
     }
     context |= PREPARE[kind](request, deployment)
     if request.method == "GET":
         return render(request, "deployments/demo.html", context)
-    limit_rate(request, TEXT_RATE if kind in (TEXT, CHAT) else RATE)
+    weight = EXPLANATION_WEIGHT if is_explanation(request) else 1
+    limit_rate(request, TEXT_RATE if kind in (TEXT, CHAT) else RATE, weight)
     try:
         _check_egress(deployment)
         context |= PREDICT[kind](request, deployment)
@@ -131,15 +134,21 @@ def input_kind(version: ModelVersion) -> str:
     return TASKS[version.model.task].asks
 
 
-def limit_rate(request: HttpRequest, most: int) -> None:
-    """At most so many predictions a minute from one address that is not signed in. Raises TooManyRequests."""
+def is_explanation(request: HttpRequest) -> bool:
+    """Whether the page asks for more than the answer."""
+    return "explain" in request.POST
+
+
+def limit_rate(request: HttpRequest, most: int, weight: int = 1) -> None:
+    """At most so many predictions a minute from one address that is not signed in; this counts as `weight` of them.
+    Raises TooManyRequests."""
     if request.user.is_authenticated:
         return
     minute = int(time.time() // RATE_SECONDS)
     counter = f"demo:{request.META.get('REMOTE_ADDR', '')}:{minute}"
     cache.add(counter, 0, RATE_SECONDS)
     try:
-        count = cache.incr(counter)
+        count = cache.incr(counter, weight)
     except ValueError:  # it expired between the two calls
         return
     if count > most:
@@ -186,13 +195,13 @@ def _predict_file(
     limit = settings.LEPTON_MAX_PREDICT_BYTES
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit + FORM_OVERHEAD_BYTES:
         raise TooLarge(_("The file is larger than %(n)d MB. Choose a smaller one.") % {"n": limit // 10**6})
-    if "sample" in request.POST:
-        return _outcome(deployment, Question(SAMPLE, top_k=TOP_K)) | {"is_sample": True}
+    if "sample" in request.POST or request.POST.get("explain") == "sample":
+        return _outcome(request, deployment, Question(SAMPLE, top_k=TOP_K)) | {"is_sample": True}
     file = request.FILES.get("file")
     if file is None:
         raise Unprocessable(missing, code="missing_file", field="file")
     body = file.read()
-    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, kinds)}
+    return _outcome(request, deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, kinds)}
 
 
 def _predict_example(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
@@ -204,7 +213,10 @@ def _predict_example(request: HttpRequest, deployment: Deployment) -> dict[str, 
         raise Unprocessable(_("There is no such example."), code="unknown_example", field="example")
     with open_blob(example["sha256"]) as file:
         body = file.read()
-    return _outcome(deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, SOUNDS), "example": example}
+    return _outcome(request, deployment, Question(RAW, body, TOP_K)) | {
+        "preview": data_uri(body, SOUNDS),
+        "example": example,
+    }
 
 
 def sample_recordings(version: ModelVersion) -> list[dict[str, str]]:
@@ -236,13 +248,13 @@ def _predict_row(request: HttpRequest, deployment: Deployment) -> dict[str, Any]
     if "sample" in request.POST:
         row = sample_row(deployment.version)
         form = RowForm(columns=columns, initial=RowForm.example(columns, row))
-        return _outcome(deployment, Question(SAMPLE, top_k=TOP_K)) | {"form": form, "is_sample": True}
+        return _outcome(request, deployment, Question(SAMPLE, top_k=TOP_K)) | {"form": form, "is_sample": True}
     form = RowForm(request.POST, columns=columns)
     if not form.is_valid():
         name, errors = next(iter(form.errors.items()))
         raise Unprocessable(f"{form.fields[name].label}: {errors[0]}", code="wrong_type")
     question = Question(JSON, json.dumps({"row": form.row()}).encode(), TOP_K)
-    return _outcome(deployment, question) | {"form": form}
+    return _outcome(request, deployment, question) | {"form": form}
 
 
 def input_columns(version: ModelVersion) -> list[dict[str, Any]]:
@@ -267,7 +279,7 @@ def _predict_text(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     text = request.POST.get("text", "")
     if request.htmx and not text.strip():
         return {}  # it was deleted again
-    return _outcome(deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
+    return _outcome(request, deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
 
 
 def sample_texts(version: ModelVersion) -> list[str]:
@@ -308,7 +320,7 @@ def _prepare_chat(request: HttpRequest, deployment: Deployment) -> dict[str, Any
 
 def _predict_chat(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     text = request.POST.get("text", "").strip()
-    found = _outcome(deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
+    found = _outcome(request, deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
     return found | {"said": text, "reply": reply_to(deployment.page_settings, found["outcome"])}
 
 
@@ -345,14 +357,19 @@ def sample_input(version: ModelVersion) -> Any:
             return sample_row(version)
 
 
-def _outcome(deployment: Deployment, question: Question) -> dict[str, Any]:
+def _outcome(request: HttpRequest, deployment: Deployment, question: Question) -> dict[str, Any]:
     """Ask a replica as the gateway does. Raises DomainError with what the replica found wrong."""
-    frame = ask_endpoint(endpoint_of(deployment), question)
+    endpoint = endpoint_of(deployment)
+    if is_explanation(request):
+        endpoint, question = endpoint.uncounted(), question.explained()
+    frame = ask_endpoint(endpoint, question)
     payload = json.loads(frame.body)
     if frame.status != 200:
         raise _refusal(frame, payload)
+    explanation = payload.get("explanation")
     return {
         "outcome": payload,
+        "explained": explanation and read_explanation(explanation, has_classes="class" in payload),
         "value": plain_number(payload["value"]) if "value" in payload else "",
         "milliseconds": frame.head["seconds"] * 1000,
     }

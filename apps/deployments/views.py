@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -13,7 +14,8 @@ from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.deployments import snippets
 from apps.deployments.demo import input_kind, sample_input
-from apps.deployments.forms import ChangeForm, DeployForm, TryForm
+from apps.deployments.forms import ChangeForm, DeployForm, LoadTestForm, TryForm
+from apps.deployments.load_tests import give_up_lost, start_load_test
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.placing import with_replicas
 from apps.deployments.rollouts import version_before
@@ -34,6 +36,7 @@ from workers.domains import AUDIO, IMAGE
 
 SHOWN_REPLICAS = 8
 SHOWN_CHANGES = 8
+SHOWN_TESTS = 8
 
 
 def deployments_of(request: HttpRequest) -> QuerySet[Deployment]:
@@ -80,12 +83,15 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     state = state_of(deployment)
     if request.htmx.target == "traffic":  # its figures move for as long as somebody looks
         return render(request, "deployments/_traffic.html", traffic_context(deployment))
+    if request.htmx.target == "load-tests":
+        return render(request, "deployments/_load_tests.html", load_context(deployment))
     served = served_versions(deployment)
     return render_live(
         request,
         "deployments/detail.html",
         _detail_context(request, deployment)
         | traffic_context(deployment)
+        | load_context(deployment)
         | {
             "state": state,
             "wanted_count": sum(item.replicas for item in served),
@@ -113,6 +119,8 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
         "is_file": input_kind(deployment.version) in (AUDIO, IMAGE),
         "form": ChangeForm(deployment=deployment),
         "try_form": TryForm(deployment=deployment),
+        "load_form": LoadTestForm(),
+        "logged_count": deployment.logged_requests.count(),
     }
 
 
@@ -125,6 +133,26 @@ def traffic_context(deployment: Deployment) -> dict:
         "rows": [{"served": item, "figures": figures.get(item.version.pk)} for item in served],
         "version_before": version_before(deployment),
     }
+
+
+def load_context(deployment: Deployment) -> dict:
+    """The load tests, newest first."""
+    give_up_lost(deployment)
+    tests = list(deployment.load_tests.select_related("created_by")[:SHOWN_TESTS])
+    return {"deployment": deployment, "tests": tests, "running": next((test for test in tests if test.is_open), None)}
+
+
+@require_POST
+def load_test(request: HttpRequest, pk: int) -> HttpResponse:
+    """Start one: `seconds` and `clients`."""
+    require_write(request)
+    deployment = get_object_or_404(deployments_of(request), pk=pk)
+    form = LoadTestForm(request.POST)
+    if not form.is_valid():
+        told = [f"{form.fields[name].label}: {errors[0]}" for name, errors in form.errors.items()]
+        raise Unprocessable(" ".join(told), field=next(iter(form.errors)))
+    start_load_test(deployment=deployment, user=request.user, **form.cleaned_data)
+    return redirect(f"{reverse('deployments:detail', args=[pk])}#load-tests")
 
 
 def _with_reason(replica: Replica) -> Replica:

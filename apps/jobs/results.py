@@ -29,6 +29,7 @@ FACTS = (
     "model_bytes",
     "validation",
     "dropped_columns",
+    "calibration",
 )
 
 

@@ -38,7 +38,7 @@ from workers.training.hyperparameters import HyperparameterError, fields_for, re
 
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
-MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # unless spread
+MOST_DEVICES = {Job.Kind.PREPARE: 0}  # of the programs that use more than one only where they are spread, or less
 SPREADING = (Job.Kind.TRAIN, Job.Kind.COMPRESS)  # programs that know several processes, for the tasks of SPREADABLE
 S = Job.Status
 MAY_BECOME = {
@@ -233,7 +233,7 @@ def plan_job(job: Job, wanted: Wanted, strategy: str) -> Wanted:
 
 def most_devices(job: Job) -> int:
     """How many devices its program can use."""
-    return MOST_SPREAD if job.kind in SPREADING and job.task in SPREADABLE else MOST_DEVICES[job.kind]
+    return MOST_SPREAD if job.kind in SPREADING and job.task in SPREADABLE else MOST_DEVICES.get(job.kind, 1)
 
 
 def expected_duration(job: Job, wanted: Wanted) -> Expectation:

@@ -30,6 +30,7 @@ FIRST_GUESSES: Mapping[str, tuple[float, ...]] = {
     "compress audio_classification": (30.0, 60.0, 120.0, 300.0, 900.0),
     "compress audio_classification search": (120.0, 300.0, 600.0, 1200.0, 3600.0),
     "fuse": (10.0, 20.0, 30.0, 60.0, 180.0),
+    "predict": (3.0, 5.0, 10.0, 30.0, 300.0),
     "train audio_classification fast": (20.0, 30.0, 60.0, 120.0, 300.0),
     "train audio_classification balanced": (30.0, 60.0, 120.0, 300.0, 900.0),
     "train audio_classification accurate": (300.0, 600.0, 1200.0, 1800.0, 5400.0),

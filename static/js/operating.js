@@ -10,9 +10,10 @@
   const classes = JSON.parse(document.getElementById("operating-counts").textContent);
   const select = document.getElementById("operating-class");
   const slider = document.getElementById("operating-threshold");
-  const percent = new Intl.NumberFormat(document.documentElement.lang, { style: "percent", maximumFractionDigits: 1 });
+  const tenths = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 1 });
   const plain = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 2 });
 
+  const percent = (fraction) => `${tenths.format(fraction * 100)} %`;
   const share = (part, whole) => (whole ? part / whole : null);
 
   function figuresAt({ items, positives, flagged, found }, place) {
@@ -32,10 +33,10 @@
     const entry = classes[Number(select.value)];
     const place = Number(slider.value);
     const figures = figuresAt(entry, place);
-    document.getElementById("operating-shown").textContent = percent.format(place / 100);
+    document.getElementById("operating-shown").textContent = percent(place / 100);
     for (const cell of box.querySelectorAll("[data-figure]")) {
       const value = figures[cell.dataset.figure];
-      cell.textContent = value === null ? "–" : cell.dataset.figure === "lift" ? `${plain.format(value)} ×` : percent.format(value);
+      cell.textContent = value === null ? "–" : cell.dataset.figure === "lift" ? `${plain.format(value)} ×` : percent(value);
     }
     const points = entry.flagged.map((_count, number) => at(entry, number)).reverse();
     box.querySelector(".operating-curve").setAttribute("d", `M${[[LEFT, BOTTOM], ...points].map((point) => point.join(" ")).join("L")}`);

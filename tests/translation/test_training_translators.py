@@ -26,6 +26,8 @@ from workers.training.translation_figures import Judge, remembered
 from workers.training.translation_models import build_translator
 from workers.training.translation_networks import choose_network, share_scripts
 
+pytestmark = pytest.mark.xdist_group("translation")  # one training for all
+
 SHORT = {"epochs": 2, "model": "transformer_tiny", "batch_tokens": 512}
 
 

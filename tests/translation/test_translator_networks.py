@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from workers.inference.beams import Search, search
+from workers.inference.decoding import CachedDecoding
 from workers.parallel.plan import ParallelPlan
 from workers.parallel.strategies.base import Strategy
 from workers.subwords import BEGIN, END, PADDING
@@ -69,6 +71,38 @@ def test_a_cache_gives_what_is_computed_anew(is_shared):
         scores, keys, values = step(written[:, place].numpy(), keys, values, *state)
         assert np.abs(scores - expected[:, place]).max() < 1e-5
     assert keys.shape[3] == 4
+
+
+class Anew:
+    """A search over a model that reads the source and all that is written again at each step."""
+
+    def __init__(self, model: Translator, sources: Tensor) -> None:
+        self.model, self.rows = model, [(source, []) for source in sources]
+
+    @torch.no_grad()
+    def step(self, tokens: np.ndarray) -> np.ndarray:
+        self.rows = [(source, [*row, int(token)]) for (source, row), token in zip(self.rows, tokens, strict=True)]
+        answers = [self.model(source[None], torch.tensor([row]))[0, -1] for source, row in self.rows]
+        return torch.stack(answers).log_softmax(dim=1).numpy()
+
+    def keep(self, rows: np.ndarray) -> None:
+        self.rows = [self.rows[row] for row in rows]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_search_over_a_cache_finds_what_a_search_without_one_does(beams):
+    """Some sentences end before the others, and beams go on from one another."""
+    model, sources = make(), ids(SOURCE, [3, END], [8, 3, 11, 5, 4, END], [6, 6, END])
+    for parameter in model.parameters():
+        parameter.mul_(1.7)  # an untrained network is sure of nothing
+    cached = CachedDecoding(torch_step(model, "cpu"), *(array.numpy() for array in model.memorise(sources)))
+    limits, settings = [4, 9, 6, 9], Search(beams)
+    found, expected = (search(decoding, limits, settings) for decoding in (cached, Anew(model, sources)))
+    assert [item.tokens for item in found] == [item.tokens for item in expected]
+    assert len({item.tokens for item in found}) == 4
+    for one, other in zip(found, expected, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
 
 
 def test_where_pieces_are_shared_there_is_one_embedding():

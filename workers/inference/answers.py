@@ -13,6 +13,7 @@ import numpy as np
 
 from workers.contract import ProgramFailure
 from workers.domains import AUDIO, IMAGE, TASKS
+from workers.inference.explaining import Asking
 from workers.inference.framing import PING, TENSORS, Frame, Question
 from workers.inference.predictor import Predictor
 from workers.inference.tensor_answers import answer_tensors
@@ -46,6 +47,27 @@ def _answer_plain(predictor: Predictor, questions: Sequence[Question]) -> list[F
     if TASKS[predictor.meta["task"]].asks in (AUDIO, IMAGE):
         return _answer_files(predictor, questions)
     return [_guarded(_answer_one, predictor, question) for question in questions]
+
+
+def explain(predictor: Predictor, question: Question) -> Frame:
+    """The answer to one item, with "explanation": what of the item it comes from (workers.inference.explaining)."""
+    return _guarded(_explain, predictor, question)
+
+
+def _explain(predictor: Predictor, question: Question) -> Frame:
+    started = time.perf_counter()
+    task = TASKS[predictor.meta["task"]]
+    if not task.explainer:
+        message = "Models of this kind cannot be explained yet."
+        raise ProgramFailure("cannot_explain", message, blame="settings")
+    items, _is_single = read(predictor, question)
+    if len(items) != 1:
+        message = f"{len(items):,} items were sent; one is explained at a time."
+        raise ProgramFailure("one_at_a_time", message, hint="Send one item.")
+    (output,) = predictor.predict(items)
+    place = int(np.argmax(output)) if predictor.classes else None
+    explanation = task.load("explainer").explain(predictor, items[0], Asking(predictor.predict, place))
+    return _success({**predictor.outcome(output, question.top_k), "explanation": explanation}, started)
 
 
 def refusal(failure: ProgramFailure, status: int | None = None) -> Frame:

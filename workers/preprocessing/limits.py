@@ -31,6 +31,7 @@ class Limits:
     excerpts_per_class: int = 3
     excerpt_seconds: int = 6
 
+    min_columns: int = 2
     max_columns: int = 2_000
     max_rows: int = 5_000_000
     max_header_chars: int = 200

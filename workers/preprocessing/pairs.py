@@ -7,7 +7,7 @@ import csv
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -202,26 +202,26 @@ def _warn_of_copies(pairs: Pairs, splits: Sequence[str], warnings: Warnings) -> 
 
 
 def _warn_of_scripts(side: Texts, warnings: Warnings) -> None:
-    """Of texts that are for the most part written in another script than the rest of their column."""
+    """Of texts without one letter of the script that most texts of their column are written in."""
     rows = side.values[:: max(1, len(side.values) // LOOKED_AT)]
-    scripts = [_main_script(value) for value in rows]
-    counts: Mapping[str, int] = Counter(script for script in scripts if script)
+    scripts = [_scripts_in(value) for value in rows]
+    counts = Counter(script for found in scripts for script in found)
     if len(counts) < 2:
         return
     usual = max(counts, key=counts.__getitem__)
-    others = [value for value, script in zip(rows, scripts, strict=True) if script and script != usual]
-    warnings.add(
-        "other_script",
-        f'Texts in the column "{side.column}" that are not written in {usual} like the others: '
-        f'{len(others) * len(side.values) // len(rows):,}, such as "{shorten(others[0], 40)}".',
-    )
+    others = [value for value, found in zip(rows, scripts, strict=True) if found and usual not in found]
+    if others:
+        warnings.add(
+            "other_script",
+            f'Texts in the column "{side.column}" that are not written in {usual} like the others: '
+            f'{len(others) * len(side.values) // len(rows):,}, such as "{shorten(others[0], 40)}".',
+        )
 
 
-def _main_script(text: str) -> str | None:
-    scripts = Counter(_script(letter) for letter in text[:LETTERS_LOOKED_AT] if letter.isalpha())
-    # Kana beside Han is Japanese: neither is foreign there.
-    scripts["Han"] += scripts.pop("Kana", 0)
-    return max(scripts, key=scripts.__getitem__) if scripts.total() else None
+def _scripts_in(text: str) -> set[str]:
+    """Kana is counted as Han: beside each other they are Japanese, and neither is foreign there."""
+    found = {_script(letter) for letter in text[:LETTERS_LOOKED_AT] if letter.isalpha()}
+    return found - {"Kana"} | {"Han"} if "Kana" in found else found
 
 
 _script = cache(script_of)

@@ -173,7 +173,8 @@ def evaluate(model: nn.Module, data: PairData, judge: Judge, settings: Mapping[s
     """The loss of each token of the validation pairs, of which the lowest is kept, and how often the most probable
     token is right. BLEU is that of greedy translations of some of them."""
     loss, accuracy = token_figures(model, data, "val", settings["batch_tokens"], device)
-    rows = data.splits["val"][:WATCHED_PAIRS]
+    rows = data.splits["val"]
+    rows = rows[np.linspace(0, len(rows) - 1, min(WATCHED_PAIRS, len(rows))).astype(int)]
     said = [data.target_pieces.text(tokens) for tokens in translate_greedily(model, data, rows, settings, device)]
     bleu = judge.bleu(said, [data.pairs.targets[row] for row in rows])
     return Evaluation(-loss, {"loss": loss, "token_accuracy": accuracy, "bleu": bleu})
