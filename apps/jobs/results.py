@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from apps.registry.figures import Figure, figures, plain
+from apps.registry.figures import Figure, figures, plain, write
 
 SHADES = 10
 MAX_CLASSES_AS_TABLE = 40
@@ -109,6 +109,7 @@ class Translated:
     of: int
     signatures: Mapping[str, str]
     samples: Sequence[Mapping[str, Any]]
+    is_beaten: bool  # by looking up the most similar training text
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,13 @@ def _translated(result: Mapping[str, Any]) -> Translated | None:
     ours = {name: result["metrics"][judged["split"]][name] for name in ("bleu", "chrf")}
     rows = [("model", ours), *((name, result["baselines"][name]) for name in ("memory", "copy"))]
     return Translated(
-        rows=[Compared(str(WITHOUT_A_MODEL[name]), plain(values["bleu"]), plain(values["chrf"]), name == "model")
+        rows=[Compared(str(WITHOUT_A_MODEL[name]), write("bleu", values["bleu"]), write("chrf", values["chrf"]), name == "model")
               for name, values in rows],
         pairs=judged["pairs"],
         of=judged["of"],
         signatures=result["signatures"],
         samples=result["samples"],
+        is_beaten=result["baselines"]["memory"]["bleu"] > ours["bleu"],
     )  # fmt: skip
 
 

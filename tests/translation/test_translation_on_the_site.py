@@ -127,8 +127,10 @@ def test_the_results_stand_beside_doing_without_a_model_and_side_by_side(member,
     page = member.page.get(reverse("jobs:detail", args=[Job.objects.get().pk])).content.decode()
     assert result["signatures"]["bleu"] in page and "60 of 60 held-out pairs" in page
     shown = read_results(result, {}).translation
-    assert [(row.name, row.bleu) for row in shown.rows][0] == ("This model", "100")
-    assert len(shown.samples) == 24
+    assert [(row.name, row.bleu) for row in shown.rows][0] == ("This model", "100.0")
+    assert len(shown.samples) == 24 and not shown.is_beaten and "does better than this model" not in page
+    beaten = result | {"baselines": result["baselines"] | {"memory": {"bleu": 101.0, "chrf": 1.0}}}
+    assert read_results(beaten, {}).translation.is_beaten
     sample = result["samples"][0]
     assert sample["source"] in page and sample["machine"] in page
 
