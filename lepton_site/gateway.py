@@ -1,9 +1,9 @@
 """The prediction paths as a raw ASGI application in front of Django.
 
-``POST /v1/models/<name>/predict``, ``GET /v1/models/<name>`` and the Open Inference Protocol under ``/v2`` are answered
-here: API key, body limit, the replica's answer. No middleware, no DRF, and no query on the way while the key and the
-endpoint are cached, which they are for less than a second, so that a revoked key or a deleted deployment is refused
-within one. Everything else goes to Django.
+``POST /v1/models/<name>/predict`` and ``/explain``, ``GET /v1/models/<name>`` and the Open Inference Protocol under
+``/v2`` are answered here: API key, body limit, the replica's answer. No middleware, no DRF, and no query on the way
+while the key and the endpoint are cached, which they are for less than a second, so that a revoked key or a deleted
+deployment is refused within one. Everything else goes to Django.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -23,12 +24,13 @@ from django.db import DatabaseError, connection, connections
 
 from apps.accounts.services import find_api_key, touch_api_key
 from apps.core.errors import DomainError, NotFound, TooManyRequests, Unavailable
-from apps.deployments.admission import Caller, check_address, check_rate
+from apps.deployments.admission import EXPLANATION_WEIGHT, Caller, check_address, check_rate
 from apps.deployments.connections import NOT_READY, ConnectionPool, no_replica
 from apps.deployments.counting import TALLY
 from apps.deployments.endpoints import Endpoint, resolve_endpoint
 from apps.deployments.expiring import ExpiringCache
 from apps.deployments.limiting import RateLimiter
+from apps.deployments.request_log import REQUEST_LOG
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
 from apps.deployments.rollouts import stop_bad_canaries
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
@@ -50,11 +52,12 @@ from lepton_site.messages import (
     send_answer,
     too_large,
 )
-from workers.inference.framing import Frame, Question
+from workers.inference.framing import TENSORS, Frame, Question
 
 logger = logging.getLogger("lepton.gateway")
 
 PREFIX = "/v1/models/"
+PREDICT, EXPLAIN = "predict", "explain"
 CACHE_SECONDS = 0.8
 MAX_BUFFERED_BYTES = 512 * 2**20
 DATABASE_THREADS = 4
@@ -130,17 +133,19 @@ class Gateway:
             await self._flush()
 
     async def _flush(self) -> None:
-        for write in (METER.flush, _judge_what_was_answered):
+        for write in (METER.flush, REQUEST_LOG.flush, _judge_what_was_answered):
             try:
                 await self._in_thread(write)()
             except Exception:
                 logger.exception("what was sent and answered is not written down yet")
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        name, is_prediction = _parse_path(scope["path"])
+        name, verb = _parse_path(scope["path"])
+        is_prediction = bool(verb)
         _check_method(scope["method"], "POST" if is_prediction else "GET")
         headers = headers_of(scope)
-        caller, endpoint = await self._admit(scope, headers, name, is_prediction)
+        weight = EXPLANATION_WEIGHT if verb == EXPLAIN else 1
+        caller, endpoint = await self._admit(scope, headers, name, is_prediction, weight)
         team_id = caller.team_id
         if not is_prediction:
             return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
@@ -148,6 +153,8 @@ class Gateway:
         with self._room_for(headers):
             body = await read_body(receive)
             question = await self._question(scope, endpoint, headers.get("content-type", "").lower(), body, top_k)
+            if verb == EXPLAIN:
+                question, endpoint = question.explained(), endpoint.uncounted()
             frame, told = await self._ask(team_id, name, endpoint, question)
             return _metered(team_id, Answer(frame.status, frame.body, told))
 
@@ -175,7 +182,7 @@ class Gateway:
         return open_inference.about_server(what)
 
     async def _admit(
-        self, scope: Scope, headers: dict[str, str], name: str, is_prediction: bool
+        self, scope: Scope, headers: dict[str, str], name: str, is_prediction: bool, weight: int = 1
     ) -> tuple[Caller, Endpoint]:
         """Who asks, and the deployment that answers to `name`, before the body is read.
 
@@ -185,7 +192,7 @@ class Gateway:
         endpoint = await self._endpoints.get((caller.team_id, name))
         check_address(endpoint.networks, (scope.get("client") or ("",))[0])
         if is_prediction:
-            check_rate(self._limiter, caller, endpoint, now=self._clock())
+            check_rate(self._limiter, caller, endpoint, now=self._clock(), weight=weight)
         return caller, endpoint
 
     async def _ask(
@@ -207,6 +214,16 @@ class Gateway:
                     raise
                 continue
             route.count(started, frame.status)
+            REQUEST_LOG.note(
+                endpoint.log,
+                endpoint.deployment_id,
+                question,
+                at=datetime.now(UTC),
+                version=route.number,
+                status=frame.status,
+                seconds=time.perf_counter() - started,
+                answer=b"" if question.content == TENSORS else frame.body,
+            )
             timing = f"predict;dur={frame.head['seconds'] * 1000:.2f}"
             return frame, {"Server-Timing": timing, VERSION_HEADER: str(route.number)}
         raise no_replica()
@@ -276,14 +293,14 @@ def _judge_what_was_answered() -> None:
 # Reading the request
 
 
-def _parse_path(path: str) -> tuple[str, bool]:
-    """The endpoint's name, and whether a prediction is asked for."""
+def _parse_path(path: str) -> tuple[str, str]:
+    """The endpoint's name, and what is asked for: PREDICT, EXPLAIN, or "" for what it is."""
     name, slash, verb = path[len(PREFIX) :].rstrip("/").rpartition("/")
     if not slash and len(verb) <= MAX_NAME_LENGTH:
-        return verb, False
-    if verb != "predict" or not name or len(name) > MAX_NAME_LENGTH:
+        return verb, ""
+    if verb not in (PREDICT, EXPLAIN) or not name or len(name) > MAX_NAME_LENGTH:
         raise NotFound("There is no such address. Predictions are asked for at /v1/models/<name>/predict.")
-    return name, True
+    return name, verb
 
 
 def _check_method(method: str, allowed: str) -> None:

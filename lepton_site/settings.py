@@ -71,6 +71,7 @@ INSTALLED_APPS = [
     "apps.datasets",
     "apps.jobs",
     "apps.deployments",
+    "apps.recipes",
     "apps.dashboard",
     "lepton_site",
 ]
@@ -193,6 +194,7 @@ CONTENT_SECURITY_POLICY = {
         "script-src": [SELF],
         "style-src": [SELF, NONCE],
         "img-src": [SELF, "data:", "blob:"],
+        "media-src": [SELF, "data:", "blob:"],
         "font-src": [SELF],
         "connect-src": [SELF],
         "object-src": [NONE],
@@ -248,7 +250,13 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "apps.jobs.tasks.tick", "schedule": BEAT_SECONDS, "options": {"expires": BEAT_SECONDS}},
+    "advance_recipes": {"task": "apps.recipes.tasks.advance_runs", "schedule": 3.0, "options": {"expires": 3}},
     "sweep_storage": {"task": "apps.jobs.tasks.sweep_storage", "schedule": 86400.0, "options": {"expires": 3600}},
+    "forget_requests": {
+        "task": "apps.deployments.tasks.forget_requests",
+        "schedule": 3600.0,
+        "options": {"expires": 900},
+    },
     "measure_storage": {"task": "apps.resources.tasks.measure_storage", "schedule": 900.0, "options": {"expires": 300}},
     "watch_budgets": {"task": "apps.resources.tasks.watch_budgets", "schedule": 60.0, "options": {"expires": 60}},
     "sweep": {"task": "apps.datasets.tasks.sweep_uploads", "schedule": 3600.0, "options": {"expires": 600}},

@@ -9,8 +9,10 @@ from drf_spectacular.views import SpectacularAPIView
 from apps.accounts.api import api_urlpatterns as accounts_api
 from apps.datasets.api import api_urlpatterns as datasets_api
 from apps.deployments.api import api_urlpatterns as deployments_api
+from apps.deployments.measuring_api import api_urlpatterns as measuring_api
 from apps.deployments.rollouts_api import api_urlpatterns as rollouts_api
 from apps.jobs.api import api_urlpatterns as jobs_api
+from apps.recipes.api import api_urlpatterns as recipes_api
 from apps.registry.api import api_urlpatterns as registry_api
 from apps.resources.api import api_urlpatterns as resources_api
 
@@ -25,6 +27,7 @@ urlpatterns = [
     path("", include("apps.jobs.urls")),
     path("", include("apps.registry.urls")),
     path("", include("apps.deployments.urls")),
+    path("", include("apps.recipes.urls")),
     path("", include("apps.resources.urls")),
     path("api/v1/", include(accounts_api)),
     path("api/v1/", include(datasets_api)),
@@ -32,7 +35,9 @@ urlpatterns = [
     path("api/v1/", include(registry_api)),
     path("api/v1/", include(deployments_api)),
     path("api/v1/deployments/<int:pk>/", include(rollouts_api)),
+    path("api/v1/deployments/<int:pk>/", include(measuring_api)),
     path("api/v1/", include(resources_api)),
+    path("api/v1/", include(recipes_api)),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("admin/login/", admin_sign_in),
     path("admin/", admin.site.urls),

@@ -9,6 +9,7 @@ import httpx
 
 from leptonai.errors import AuthenticationError
 from leptonai.model import Model
+from leptonai.recipes import Recipes
 from leptonai.records import Record
 from leptonai.resources import Datasets, Deployments, Jobs, Models, Nodes, read_usage
 from leptonai.transport import Http
@@ -18,7 +19,7 @@ DEFAULT_BASE_URL = "http://127.0.0.1:8000"
 
 class Client:
     """`client.datasets`, `client.jobs`, `client.models`, `client.deployments`, `client.nodes`,
-    `client.usage` and `client.load_model`.
+    `client.recipes`, `client.usage` and `client.load_model`.
 
     `api_key` comes from LEPTON_API_KEY and `base_url` from LEPTON_BASE_URL where they are not given; `timeout` is in
     seconds per request; `transport` is an httpx transport, for tests. Raises AuthenticationError without a key.
@@ -46,6 +47,7 @@ class Client:
         self.models = Models(self._http)
         self.deployments = Deployments(self._http)
         self.nodes = Nodes(self._http)
+        self.recipes = Recipes(self._http)
 
     def load_model(self, name: str) -> Model:
         """A deployment's name, a model's name, or a task such as "image_classification" (its newest deployment).

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from leptonai.files import read_file
 from leptonai.images import to_bytes
 from leptonai.records import Record
 from leptonai.transport import Http
@@ -27,26 +28,48 @@ class Model:
     def input(self) -> Record:
         return self.facts["input"]
 
-    def predict(self, item: Any, *, top_k: int | None = None, beam_size: int | None = None) -> dict:
+    def predict(
+        self, item: Any = None, *, top_k: int | None = None, beam_size: int | None = None, **asked: Any
+    ) -> dict:
         """Predict one item.
 
-        For a model of pictures `item` is a path, bytes, a PIL image or a uint8 array; for a model of tables a dict of
-        column -> value, or a list of such dicts; for a model of texts a str, or a list of them. Answers {"class",
-        "probability"}, with "classes" (best first) when `top_k` is given; {"value"} for a number; {"translation",
-        "score"} for a model that translates, which tries `beam_size` translations side by side; {"predictions": [...]}
-        for a list.
+        For a model of pictures `item` is a path, bytes, a PIL image or a uint8 array; for a model of recordings a path,
+        bytes or an open file; for a model of tables a dict of column -> value, or a list of such dicts; for a model of
+        texts a str, or a list of them. A model that recommends is asked by name: ``predict(user="42", k=10)``,
+        ``predict(items=["a", "b"])`` for somebody new, ``predict(user="42", item="a")`` about one item; or with such a
+        dict. Answers {"class", "probability"}, with "classes" (best first) when `top_k` is given; {"value"} for a
+        number; {"translation", "score"} for a model that translates, which tries `beam_size` translations side by side;
+        {"items": [{"item", "name", "score"}]} for recommendations; {"predictions": [...]} for a list.
         """
-        params = {"top_k": top_k} if top_k else None
-        path = f"/v1/models/{self.name}/predict"
-        if self.input["kind"] in ("table", "text"):
-            body = _body_of_texts(item) if self.input["kind"] == "text" else _body_of_rows(item)
-            if beam_size is not None:
-                body["beam_size"] = beam_size
+        kind = self.input["kind"]
+        if asked and kind != "user":
+            raise TypeError(f"{self!r} takes no {next(iter(asked))}=; only models that recommend are asked by name")
+        choices = {} if beam_size is None else {"beam_size": beam_size}
+        item = {**(item or {}), **asked} if kind == "user" else item
+        return self._ask("predict", item, {"top_k": top_k} if top_k else None, **choices)
+
+    def explain(self, item: Any) -> Record:
+        """What of one item the answer comes from: the answer with "explanation", which costs many predictions.
+
+        For a picture {"method": "occlusion", "grid", "overlay"}: how much each part of it speaks for the class,
+        and that as a PNG in base64. For a row {"method": "shapley", "baseline", "output",
+        "contributions"}: what each column adds to the answer to a usual row. For a text {"method": "leave_one_out",
+        "tokens"}: what is lost when a word is left out.
+        """
+        return self._ask("explain", item)
+
+    def _ask(self, verb: str, item: Any, params: dict[str, Any] | None = None, **choices: Any) -> Record:
+        path = f"/v1/models/{self.name}/{verb}"
+        if make_body := BODIES.get(self.input["kind"]):
+            body = make_body(item) | choices
             return self._http.request("POST", path, params=params, json=body, is_safe_to_repeat=True)
         headers = {"Content-Type": "application/octet-stream"}
         return self._http.request(
-            "POST", path, params=params, content=to_bytes(item), headers=headers, is_safe_to_repeat=True
+            "POST", path, params=params, content=self._file(item), headers=headers, is_safe_to_repeat=True
         )
+
+    def _file(self, item: Any) -> bytes:
+        return read_file(item) if self.input["kind"] == "audio" else to_bytes(item)
 
     def __repr__(self) -> str:
         return f"<Model {self.name!r} for {self.task}>"
@@ -63,3 +86,6 @@ def _body_of_texts(item: Any) -> dict[str, Any]:
     if isinstance(item, list | tuple):
         return {"texts": list(item)}
     raise TypeError(f"{type(item).__name__} is no text: give a str, or a list of them")
+
+
+BODIES = {"table": _body_of_rows, "text": _body_of_texts, "user": dict}

@@ -130,13 +130,14 @@ class Datasets(Resource):
 
 
 class Jobs(Resource):
-    """Trainings, compressions, fusions and data checks."""
+    """Trainings, compressions, fusions, predictions of whole files, and data checks."""
 
     path = "/api/v1/jobs/"
 
     def create(self, kind: str, **fields: Any) -> Record:
         """`kind` "train": dataset, version, model_name, task, target, preset, hyperparameters; "compress": model,
-        version, settings; "fuse": versions, method, model_name. All: where and how, see `change`."""
+        version, settings; "fuse": versions, method, model_name; "predict": see `predict`. All: where and how, see
+        `change`."""
         return self._http.request("POST", self.path, json={"kind": kind, **fields})
 
     def train(self, dataset: int | str, **fields: Any) -> Record:
@@ -189,6 +190,35 @@ class Jobs(Resource):
         helped: `result.verdict` is "improved" or "not_improved", and only an improvement has a `model`.
         """
         return self.create("fuse", versions=[_version(item) for item in versions], method=method, **fields)
+
+    def predict(
+        self,
+        model: int | str,
+        *,
+        dataset: int | str | None = None,
+        file: str | Path | None = None,
+        version: int | None = None,
+        split: str = "",
+        class_columns: bool = False,
+        **fields: Any,
+    ) -> Record:
+        """Ask a model (its id or name; the newest version unless `version` is given) about a whole data set, or about
+        a file of yours: CSV, TSV or JSON Lines for tables and texts, a ZIP for images.
+
+        Of a data set the newest version is asked, `split` of it or all. The job's `result` counts rows and errors, and
+        has `metrics` where the right answers are known; `download` saves the files with the answers.
+        """
+        chosen = {"dataset": dataset, "version": version}
+        sources = {name: value for name, value in chosen.items() if value is not None}
+        if file is not None:
+            sources["upload"] = upload_file(self._http, Path(file))["id"]
+        return self.create("predict", model=model, split=split, class_columns=class_columns, **sources, **fields)
+
+    def download(self, reference: int | Mapping, folder: str | Path) -> list[Path]:
+        """Save what a prediction answered into `folder`, predictions.csv and predictions.jsonl; returns their paths."""
+        job = self.get(reference)
+        path = f"{self.path}{job['id']}/files/"
+        return [save_file(self._http, f"{path}{item['name']}", Path(folder) / item["name"]) for item in job["files"]]
 
     def follow(self, reference: int | Mapping, *, timeout: float | None = None) -> Iterator[Record]:
         """The job each time it has changed, until it has ended; a paused one has not."""
@@ -272,15 +302,27 @@ class Deployments(Resource):
     path = "/api/v1/deployments/"
 
     def create(
-        self, model: int | str, *, version: int | None = None, name: str = "", is_public: bool = False
+        self,
+        model: int | str,
+        *,
+        version: int | None = None,
+        name: str = "",
+        is_public: bool = False,
+        page: str = "",
+        page_settings: Mapping[str, Any] | None = None,
     ) -> Record:
-        """Deploy a model (its id or name; the newest version unless given). See `wait` for when it answers."""
+        """Deploy a model (its id or name; the newest version unless given). See `wait` for when it answers.
+
+        `page` is "chat" for a demo page on which people talk to a model of texts; `page_settings` then has "answers"
+        ({class: text}), and may have "greeting", "unknown" and "unsure_below".
+        """
         fields = {"model": model, "name": name, "is_public": is_public, **({"version": version} if version else {})}
+        fields |= {"page": page, "page_settings": dict(page_settings or {})}
         return self._http.request("POST", self.path, json=fields)
 
     def update(self, reference: int | str | Mapping, **fields: Any) -> Record:
         """Change is_public, version, wanted_replicas, when a trial is stopped (min_answers, max_error_points,
-        max_latency_factor), or who may ask (requests_per_minute, allowed_networks)."""
+        max_latency_factor), who may ask (requests_per_minute, allowed_networks), or the demo (page, page_settings)."""
         return self._http.request("PATCH", f"{self.path}{self._id(reference)}/", json=fields)
 
     def try_version(
@@ -322,6 +364,39 @@ class Deployments(Resource):
     def figures(self, reference: int | str | Mapping) -> Record:
         """Requests per second, latency and errors of each version in the last minutes."""
         return self._http.request("GET", f"{self.path}{self._id(reference)}/figures/")
+
+    def load_test(
+        self, reference: int | str | Mapping, *, seconds: int = 10, clients: int = 4, timeout: float | None = None
+    ) -> Record:
+        """Ask the model's own sample over and over from so many clients, and wait for what came of it: `figures` has
+        per_second, p50_seconds, p95_seconds, p99_seconds, answers and errors. At most 60 seconds and 32 clients. Raises
+        Failed, and ConflictError while another one runs."""
+        test = self._do(reference, "load-tests/", json={"seconds": seconds, "clients": clients})
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while test["status"] in ("queued", "running"):
+            if deadline is not None and time.monotonic() > deadline:
+                raise WaitTimeout(f"The load test has not ended within {timeout:g} seconds.")
+            time.sleep(POLL_SECONDS)
+            test = next(each for each in self.load_tests(reference) if each["id"] == test["id"])
+        if test["status"] == "failed":
+            raise Failed(test["reason"], code="load_test_failed")
+        return test
+
+    def load_tests(self, reference: int | str | Mapping) -> list[Record]:
+        """The load tests so far, newest first."""
+        return _all_pages(self._http, f"{self.path}{self._id(reference)}/load-tests/")
+
+    def log_requests(
+        self, reference: int | str | Mapping, percent: float, *, days: int = 7, inputs: bool = False
+    ) -> Record:
+        """Write `percent` of the requests by key down (0: none) and keep them for `days`, with what was sent where
+        `inputs`."""
+        body = {"percent": percent, "days": days, "inputs": inputs}
+        return self._http.request("PUT", f"{self.path}{self._id(reference)}/requests/", json=body)
+
+    def requests(self, reference: int | str | Mapping) -> list[Record]:
+        """What was written down, newest first: at, version, verb, status, seconds, input_bytes, input, answer."""
+        return _all_pages(self._http, f"{self.path}{self._id(reference)}/requests/")
 
     def _do(self, reference: int | str | Mapping, verb: str, **options: Any) -> Record:
         return self._http.request("POST", f"{self.path}{self._id(reference)}/{verb}", **options)

@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
-from apps.core.errors import StorageFull
+from apps.core.errors import NotFound, StorageFull
 from apps.core.storage import Blob, DamagedBlob, check_reachable, discard_if_damaged, fetch, put_file
 from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Member
@@ -19,12 +20,15 @@ from apps.resources.models import Device, Node
 from workers.contract import (
     CANDIDATE_FOLDER,
     CHECKPOINT_FOLDER,
+    KIND_AUDIO,
     KIND_IMAGES,
+    KIND_TABLE,
     OUTPUT_FOLDER,
     CompressSpec,
     DataFile,
     FusedModel,
     FuseSpec,
+    PredictSpec,
     PrepareSpec,
     TrainSpec,
 )
@@ -35,7 +39,11 @@ from workers.parallel.plan import DDP, ParallelPlan
 logger = logging.getLogger("lepton.artifacts")
 
 WHOLE_MANIFEST = "manifest.json"
-DATA_FILES = {"image_folder": ("data.zip", "index.jsonl"), "table": ("data.csv", "index.json")}
+DATA_FILES = {
+    KIND_AUDIO: ("data.zip", "index.jsonl"),
+    KIND_IMAGES: ("data.zip", "index.jsonl"),
+    KIND_TABLE: ("data.csv", "index.json"),
+}
 
 
 class StorageAway(OSError):
@@ -59,7 +67,9 @@ def runner_log(member: Member) -> Path:
     return node_folder(member.node.name) / "logs" / f"runner-{member.job_id}-{member.attempt}.log"
 
 
-def build_spec(member: Member, folder: Path, *, resume: bool) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec:
+def build_spec(
+    member: Member, folder: Path, *, resume: bool
+) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec | PredictSpec:
     """Fetch what the member's job needs into `folder` and describe it to the program; `resume` where a checkpoint was
     brought back before. Raises OSError."""
     match member.job.kind:
@@ -69,6 +79,8 @@ def build_spec(member: Member, folder: Path, *, resume: bool) -> PrepareSpec | T
             return _train_spec(member, folder, resume)
         case Job.Kind.FUSE:
             return _fuse_spec(member, folder)
+        case Job.Kind.PREDICT:
+            return _predict_spec(member, folder, resume)
         case _:
             return _compress_spec(member, folder, resume)
 
@@ -89,9 +101,9 @@ def _data_paths(job: Job, folder: Path) -> dict[str, str]:
 
 
 def _cache_dir(member: Member) -> str:
-    """Where decoded images of the job's data are kept; a table is read as it is."""
+    """Where decoded images or recordings of the job's data are kept; a table is read as it is."""
     version = member.job.dataset_version
-    if version.kind != KIND_IMAGES:
+    if version.kind not in (KIND_AUDIO, KIND_IMAGES):
         return ""
     data, _index = DATA_FILES[version.kind]
     return str(cache_folder(node_folder(member.node.name) / "decoded", version.outputs[data]["sha256"]))
@@ -153,6 +165,29 @@ def _fuse_spec(member: Member, folder: Path) -> FuseSpec:
         device=device_name(member),
         threads=threads(member),
         **_data_paths(job, folder),
+    )
+
+
+def _predict_spec(member: Member, folder: Path, resume: bool) -> PredictSpec:
+    """Raises NotFound where the model was deleted while the job waited."""
+    job = member.job
+    if job.base_version is None:
+        raise NotFound(_("The model version has been deleted, so nothing can be predicted with it."))
+    if job.inputs:
+        ((name, blob),) = job.inputs.items()
+        path = fetch(blob["sha256"], folder / "input" / f"data{Path(name).suffix.lower()}")
+        data = {"name": name, "data_path": str(path)}
+    else:
+        data = {"name": str(job.dataset_version), **_data_paths(job, folder)}
+    return PredictSpec(
+        work_dir=str(folder),
+        model_dir=str(fetch_model(job.base_version, folder / "model")),
+        split=job.hyperparameters["split"],
+        has_class_columns=job.hyperparameters["class_columns"],
+        threads=threads(member),
+        resume=resume,
+        checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
+        **data,
     )
 
 

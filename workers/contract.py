@@ -30,12 +30,15 @@ CHECKPOINT_FOLDER = "checkpoints"
 CANDIDATE_FOLDER = "output/candidates"
 MOST_KEPT_CHECKPOINTS = 50  # of those that are asked for beside the newest and the best
 
+AUDIO_CLASSIFICATION = "audio_classification"
 IMAGE_CLASSIFICATION = "image_classification"
 TABULAR_CLASSIFICATION = "tabular_classification"
 TABULAR_REGRESSION = "tabular_regression"
 TEXT_CLASSIFICATION = "text_classification"
+RECOMMENDATION = "recommendation"
 TRANSLATION = "translation"
 
+KIND_AUDIO = "audio"
 KIND_IMAGES = "image_folder"
 KIND_TABLE = "table"
 
@@ -69,7 +72,7 @@ class PrepareSpec:
     """Inspect uploads and freeze them as a data set version.
 
     Writes to ``output/``: ``report.json`` (see workers/preprocessing), ``index.jsonl`` or ``index.json``, and
-    ``data.zip`` (images) or ``data.csv`` (table) with only what was found sound.
+    ``data.zip`` (images, recordings) or ``data.csv`` (table) with only what was found sound.
     """
 
     work_dir: str
@@ -163,6 +166,30 @@ class FuseSpec:
     target: str | None = None
     device: str = "cpu"
     threads: int = 1
+
+
+@dataclass(frozen=True)
+class PredictSpec:
+    """Ask the model in `model_dir` about everything in one file.
+
+    `data_path` with `index_path` is a frozen data set version, of which only `split` is asked, or all where that is "".
+    Without an index it is what a person uploaded as `name`: a table (CSV, TSV, JSON Lines), or a ZIP of files such as
+    images. `has_class_columns` adds the probability of every class.
+
+    Writes ``output/predictions.csv``, ``output/predictions.jsonl`` and ``output/result.json``, one row for each that
+    came in. `resume` goes on from the newest checkpoint; the first is written after `checkpoint_seconds`.
+    """
+
+    work_dir: str
+    model_dir: str
+    data_path: str
+    name: str
+    index_path: str = ""
+    split: str = ""
+    has_class_columns: bool = False
+    threads: int = 1
+    resume: bool = False
+    checkpoint_seconds: float = 5.0
 
 
 @dataclass(frozen=True)

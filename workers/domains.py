@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.contract import (
+    AUDIO_CLASSIFICATION,
     ENSEMBLE,
     FUSION_METHODS,
     IMAGE_CLASSIFICATION,
+    KIND_AUDIO,
     KIND_IMAGES,
     KIND_TABLE,
+    RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
 )
 
-IMAGE, TABLE, TEXT = "image", "table", "text"  # what a model is asked with
+AUDIO, IMAGE, TABLE, TEXT, USER = "audio", "image", "table", "text", "user"  # what a model is asked with
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Task:
     ``module:name`` that gives a compression its data, "" where models cannot be compressed. `subject` is a module
     (workers.training.subjects.Subject) for models that are one torch network and can go on learning when they were made
     smaller; one that can go on for more epochs alone `is_network`. Several processes train one model together where it
-    `spreads`. `fusions` are the methods by which several models become one.
+    `spreads`. `fusions` are the methods by which several models become one. `explainer` is a module that says why a
+    model answered as it did (workers.inference.explaining), "" where none can.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Task:
     questions: str
     samples: str = ""
     subject: str = ""
+    explainer: str = ""
     is_network: bool = False
     spreads: bool = False
     fusions: tuple[str, ...] = ()
@@ -65,6 +70,7 @@ _TABLES: dict[str, Any] = {
     "predictor": "workers.inference.table_predictor:TablePredictor",
     "questions": "workers.inference.questions.tables",
     "samples": "workers.compression.samples:load_rows",
+    "explainer": "workers.inference.explaining.tables",
     "fusions": (ENSEMBLE,),
 }
 TASKS = {
@@ -79,6 +85,7 @@ TASKS = {
             questions="workers.inference.questions.images",
             samples="workers.compression.samples:load_images",
             subject="workers.training.image_subject",
+            explainer="workers.inference.explaining.images",
             spreads=True,
             fusions=FUSION_METHODS,
         ),
@@ -93,6 +100,16 @@ TASKS = {
             questions="workers.inference.questions.texts",
             samples="workers.compression.samples:load_texts",
             subject="workers.training.text_subject",
+            explainer="workers.inference.explaining.texts",
+        ),
+        Task(
+            RECOMMENDATION,
+            data=KIND_TABLE,
+            asks=USER,
+            trainer="workers.training.recommendation",
+            predictor="workers.inference.recommendation_predictor:RecommendationPredictor",
+            questions="workers.inference.questions.recommendations",
+            is_classification=False,
         ),
         Task(
             TRANSLATION,
@@ -103,6 +120,16 @@ TASKS = {
             questions="workers.inference.questions.translations",
             is_network=True,
             is_classification=False,
+        ),
+        Task(
+            AUDIO_CLASSIFICATION,
+            data=KIND_AUDIO,
+            asks=AUDIO,
+            trainer="workers.training.audio",
+            predictor="workers.inference.audio_predictor:AudioPredictor",
+            questions="workers.inference.questions.audio",
+            samples="workers.compression.samples:load_images",
+            subject="workers.training.audio_subject",
         ),
     )
 }

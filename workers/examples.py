@@ -1,19 +1,23 @@
-"""Example data sets, made from what scikit-learn carries along: ``python -m workers.examples digits out.zip``.
+"""Example data sets, of what scikit-learn carries along or drawn here: ``python -m workers.examples digits out.zip``.
 
-digits: 1,797 handwritten digits of 8 x 8 pixels, one folder of PNG files per class. The same bytes every time.
+The same bytes every time. digits: 1,797 handwritten digits of 8 x 8 pixels, one folder of PNG files per class.
 """
 
+import csv
 import io
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 BRIGHTEST = 16  # load_digits counts dark pixels in blocks of 4 x 4
+CUSTOMERS = 4_000
+JOBS = ("employee", "self-employed", "retired", "worker", "student")
 DATE = (2020, 1, 1, 0, 0, 0)
 
 
@@ -38,14 +42,73 @@ def write_zip(members: Iterator[tuple[str, bytes]], path: Path) -> None:
             archive.writestr(zipfile.ZipInfo(name, DATE), content)
 
 
-EXAMPLES = {"digits": digit_images}
+def write_digits(path: Path) -> None:
+    write_zip(digit_images(), path)
+
+
+def write_breast_cancer(path: Path) -> None:
+    """569 biopsies from Wisconsin, 30 measures of the nuclei of the cells each; whether the tumour was malignant."""
+    found = load_breast_cancer()
+    names = [name.replace(" ", "_") for name in found.feature_names]
+    diagnoses = [found.target_names[label] for label in found.target]
+    write_csv(path, [*names, "diagnosis"], ([*row, said] for row, said in zip(found.data, diagnoses, strict=True)))
+
+
+def write_customers(path: Path) -> None:
+    """4,000 customers that nobody is: drawn with a fixed seed, so that who subscribes depends on what is in the row."""
+    random = np.random.default_rng(0)
+    ages = random.integers(18, 80, CUSTOMERS)
+    tenure = random.integers(0, 121, CUSTOMERS)
+    balance = np.round(random.lognormal(7.0, 1.0, CUSTOMERS), 2)
+    job = random.choice(JOBS, CUSTOMERS, p=(0.3, 0.25, 0.15, 0.2, 0.1))
+    contact = random.choice(("e-mail", "phone", "app"), CUSTOMERS, p=(0.5, 0.2, 0.3))
+    bought = random.poisson(1.2, CUSTOMERS)
+    last = random.integers(0, 366, CUSTOMERS)
+    score = (
+        -3.3 + 0.55 * bought - 0.006 * last + 0.35 * np.log(balance / 1000) + 0.008 * tenure + (contact == "app") * 0.9
+        + (job == "retired") * 1.1 + (job == "student") * 0.8 + np.abs(ages - 45) * 0.03
+    )  # fmt: skip
+    says = np.where(random.random(CUSTOMERS) < 1 / (1 + np.exp(-score)), "yes", "no")
+    header = ["age", "job", "months_with_us", "balance", "contact", "purchases_last_year", "days_since_contact"]
+    columns = (ages, job, tenure, balance, contact, bought, last, says)
+    write_csv(path, [*header, "subscribed"], zip(*columns, strict=True))
+
+
+def write_diabetes(path: Path) -> None:
+    """442 people with diabetes: ten measures of each, and how far the illness had gone a year later."""
+    found = load_diabetes(scaled=False)
+    rows = ([*row, value] for row, value in zip(found.data, found.target, strict=True))
+    write_csv(path, [*found.feature_names, "progression"], rows)
+
+
+def write_csv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+@dataclass(frozen=True)
+class Example:
+    """What writes the file, and the file's suffix."""
+
+    write: Callable[[Path], None]
+    suffix: str
+
+
+EXAMPLES = {
+    "digits": Example(write_digits, ".zip"),
+    "breast_cancer": Example(write_breast_cancer, ".csv"),
+    "customers": Example(write_customers, ".csv"),
+    "diabetes": Example(write_diabetes, ".csv"),
+}
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 2 or arguments[0] not in EXAMPLES:
-        print(f"usage: python -m workers.examples {{{','.join(EXAMPLES)}}} out.zip", file=sys.stderr)
+        print(f"usage: python -m workers.examples {{{','.join(EXAMPLES)}}} out", file=sys.stderr)
         return 2
-    write_zip(EXAMPLES[arguments[0]](), Path(arguments[1]))
+    EXAMPLES[arguments[0]].write(Path(arguments[1]))
     return 0
 
 

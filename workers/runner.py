@@ -38,6 +38,7 @@ from workers.contract import (
     OUTPUT_FOLDER,
     CompressSpec,
     FuseSpec,
+    PredictSpec,
     PrepareSpec,
     TrainSpec,
     read_events,
@@ -58,6 +59,7 @@ PROGRAMS = {
     Job.Kind.TRAIN: "workers.training",
     Job.Kind.COMPRESS: "workers.compression",
     Job.Kind.FUSE: "workers.fusion",
+    Job.Kind.PREDICT: "workers.predicting",
 }
 POLL_SECONDS = 0.3
 QUICK_SECONDS = 0.02
@@ -182,7 +184,7 @@ class Runner:
         )
         return process
 
-    def _fetch(self) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec:
+    def _fetch(self) -> PrepareSpec | TrainSpec | CompressSpec | FuseSpec | PredictSpec:
         """What the program needs is brought here, and what it will measure again is forgotten. Raises OSError."""
         checkpoint = artifacts.restore_checkpoint(self.job, self.folder)
         spec = artifacts.build_spec(self.member, self.folder, resume=checkpoint is not None)

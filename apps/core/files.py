@@ -9,7 +9,7 @@ from django.http import FileResponse, HttpRequest, HttpResponseBase, HttpRespons
 from apps.core.errors import NotFound
 from apps.core.storage import open_blob
 
-INLINE_TYPES = {"image/png", "image/jpeg", "image/webp"}
+INLINE_TYPES = {"image/png", "image/jpeg", "image/webp", "audio/wav"}
 
 
 class Streamed(StreamingHttpResponse):
@@ -33,8 +33,9 @@ def blob_response(
 ) -> HttpResponseBase:
     """Send the blob `sha256` as `filename`.
 
-    It is an attachment that no browser interprets, unless `inline` asks for an image that the site made itself. The
-    bytes under a sha256 never change, so browsers keep them. Raises NotFound. The caller has checked whose file it is.
+    It is an attachment that no browser interprets, unless `inline` asks for an image or a sound that the site made
+    itself. The bytes under a sha256 never change, so browsers keep them. Raises NotFound. The caller has checked whose
+    file it is.
     """
     etag = f'"{sha256}"'
     if request.headers.get("If-None-Match") == etag:

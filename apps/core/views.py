@@ -63,6 +63,20 @@ curl {base_url}/v1/models/text_classification/predict \\
   -d '{{"text": "my card was stolen"}}'
 """
 
+USER_SNIPPET = """\
+curl {base_url}/v1/models/recommendation/predict \\
+  -H "Authorization: Bearer lp_..." \\
+  -H "Content-Type: application/json" \\
+  -d '{{"user": "42", "k": 10}}'
+"""
+
+AUDIO_SNIPPET = """\
+curl {base_url}/v1/models/audio_classification/predict \\
+  -H "Authorization: Bearer lp_..." \\
+  -H "Content-Type: audio/wav" \\
+  --data-binary @clip.wav
+"""
+
 ENVIRONMENT_SNIPPET = """\
 export LEPTON_BASE_URL={base_url}
 export LEPTON_API_KEY=lp_...
@@ -78,6 +92,8 @@ def docs(request: HttpRequest) -> HttpResponse:
         "curl": CURL_SNIPPET,
         "row": ROW_SNIPPET,
         "text": TEXT_SNIPPET,
+        "audio": AUDIO_SNIPPET,
+        "user": USER_SNIPPET,
         "environment": ENVIRONMENT_SNIPPET,
     }
     context = {name: text.format(base_url=base_url).rstrip() for name, text in snippets.items()}

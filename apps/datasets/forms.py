@@ -24,8 +24,13 @@ class UploadsField(forms.CharField):
         return serializer.validated_data
 
 
-class VersionForm(forms.Form):
+class UploadsForm(forms.Form):
+    """What a page with a drop zone sends."""
+
     uploads = UploadsField(required=False)
+
+
+class VersionForm(UploadsForm):
     target = forms.CharField(
         label=_("Column to predict"),
         max_length=200,

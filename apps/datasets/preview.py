@@ -36,11 +36,20 @@ class Thumbnail:
 
 
 @dataclass(frozen=True)
+class Sound:
+    """An excerpt of a recording, and its spectrogram: hashes of files of the version."""
+
+    sha256: str
+    picture: str
+
+
+@dataclass(frozen=True)
 class ClassRow:
     name: str
     count: int
     segments: list[Segment]
     thumbnails: list[Thumbnail]
+    sounds: list[Sound]
 
     @property
     def summary(self) -> str:
@@ -60,15 +69,25 @@ def segments_of(counts: dict[str, int], widest: int) -> list[Segment]:
 
 
 def class_rows(report: dict[str, Any], outputs: dict[str, Any]) -> list[ClassRow]:
-    """Every class with its bar and its thumbnails."""
+    """Every class with its bar and its thumbnails or recordings."""
     thumbnails: dict[str, list[Thumbnail]] = {}
+    sounds: dict[str, list[Sound]] = {}
     for each in report.get("thumbnails") or ():
-        if found := outputs.get(each["file"]):
+        found, sound = outputs.get(each["file"]), outputs.get(each.get("audio"))
+        if found and sound:
+            sounds.setdefault(each["label"], []).append(Sound(sound["sha256"], found["sha256"]))
+        elif found:
             thumbnails.setdefault(each["label"], []).append(Thumbnail(found["sha256"], found["bytes"] < TINY_BYTES))
     classes = report.get("classes") or []
     widest = max((each["count"] for each in classes), default=0)
     return [
-        ClassRow(each["name"], each["count"], segments_of(each, widest), thumbnails.get(each["name"], []))
+        ClassRow(
+            each["name"],
+            each["count"],
+            segments_of(each, widest),
+            thumbnails.get(each["name"], []),
+            sounds.get(each["name"], []),
+        )
         for each in classes
     ]
 
@@ -100,6 +119,13 @@ def _written_in(texts: dict[str, Any]) -> str:
     if len(shares) == 1:
         return shares[0][0]
     return ", ".join(f"{name} {share * 100:.0f} %" for name, share in shares[:MAX_SCRIPTS])
+
+
+def hours_of(report: dict[str, Any]) -> str:
+    """How long all recordings are together: "7:26", or "1:07:26" from an hour on."""
+    seconds = round((report.get("audio") or {}).get("seconds", 0))
+    minutes, hours = seconds // 60 % 60, seconds // 3600
+    return f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
 
 
 def split_choices() -> Sequence[tuple[str, Any]]:

@@ -1,11 +1,7 @@
 """The verbs of uploads, data sets and their versions."""
 
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -25,8 +21,6 @@ from apps.resources.storage_use import check_storage
 from workers.contract import SPLITS
 
 UPLOAD_KEPT_HOURS = 48
-EXAMPLES = {"digits": "Handwritten digits"}
-EXAMPLE_SECONDS = 120
 
 Sources = Sequence[tuple[Upload, str]]
 
@@ -331,25 +325,3 @@ def delete_dataset(*, dataset: Dataset) -> None:
                 code="dataset_in_use",
             )
         dataset.delete()
-
-
-def create_example(*, team: Team, user: User | None, example: str = "digits") -> DatasetVersion:
-    """One of EXAMPLES as a data set of the team; the one that is there already when asked again."""
-    name = EXAMPLES[example]
-    if existing := _newest(team, name):
-        return existing
-    with tempfile.TemporaryDirectory(prefix="lepton-") as folder:
-        path = Path(folder) / f"{example}.zip"
-        command = [sys.executable, "-m", "workers.examples", example, str(path)]
-        subprocess.run(command, cwd=settings.BASE_DIR, check=True, timeout=EXAMPLE_SECONDS)
-        content = path.read_bytes()
-    upload = receive_file(team=team, user=user, name=path.name, size_bytes=len(content), blocks=[content])
-    try:
-        return create_dataset(team=team, user=user, name=name, uploads=[(upload, "")])
-    except Conflict:
-        abort_upload(upload=upload)
-        return _newest(team, name)
-
-
-def _newest(team: Team, name: str) -> DatasetVersion | None:
-    return DatasetVersion.objects.filter(dataset__team=team, dataset__name=name).order_by("-number").first()

@@ -8,10 +8,10 @@ urlpatterns = [
     path("data/upload/", views.upload, name="upload"),
     path("data/upload/discard/", views.discard_unfinished, name="discard_unfinished"),
     path("data/upload/<uuid:pk>/discard/", views.discard_upload, name="discard_upload"),
-    path("data/example/", views.make_example, name="example"),
     path("data/<int:pk>/", views.show_dataset, name="detail"),
     path("data/<int:pk>/delete/", views.delete_dataset, name="delete"),
     path("data/<int:pk>/versions/<int:number>/accept/", views.accept_version, name="accept"),
     path("data/<int:pk>/versions/<int:number>/thumbs/<slug:sha256>/", views.thumbnail, name="thumbnail"),
+    path("data/<int:pk>/versions/<int:number>/sounds/<slug:sha256>/", views.sound, name="sound"),
     path("data/<int:pk>/versions/<int:number>/download/<str:name>/", views.download, name="download"),
 ]

@@ -17,9 +17,9 @@ from apps.core.errors import DomainError, NotFound
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.datasets import preview, services
-from apps.datasets.api import find_sources
 from apps.datasets.forms import DatasetForm, VersionForm
 from apps.datasets.models import Dataset, DatasetVersion, Upload
+from apps.datasets.sending import arrived_files, sent_files
 from apps.datasets.texts import upload_texts
 from apps.resources.metering import metered
 from apps.resources.storage_use import storage_bytes, storage_limit
@@ -72,38 +72,20 @@ def _dataset_to_extend(request: HttpRequest) -> Dataset | None:
 
 def _make_version(request: HttpRequest, form: VersionForm, dataset: Dataset | None) -> DatasetVersion:
     values = dict(form.cleaned_data)
-    values["uploads"] = find_sources(request.team, values["uploads"]) + _posted_files(request)
+    values["uploads"] = sent_files(request, values["uploads"])
     if dataset:
         return services.add_version(dataset=dataset, user=request.user, **values)
     return services.create_dataset(team=request.team, user=request.user, **values)
 
 
-def _posted_files(request: HttpRequest) -> list[tuple[Upload, str]]:
-    """Files that a browser without JavaScript sent with the form itself."""
-    return [
-        (
-            services.receive_file(
-                team=request.team, user=request.user, name=file.name, size_bytes=file.size, blocks=file.chunks()
-            ),
-            "",
-        )
-        for file in request.FILES.getlist("files")
-    ]
-
-
 def _upload_context(request: HttpRequest, form: VersionForm, dataset: Dataset | None) -> dict:
     mine = Upload.objects.filter(team=request.team, created_by=request.user)
-    sources = (form.cleaned_data.get("uploads") if form.is_bound else None) or []
-    arrived = mine.filter(status=Upload.Status.COMPLETE).in_bulk([each["id"] for each in sources])
-    unfinished = mine.filter(versionfile=None).exclude(pk__in=arrived).order_by("-updated_at")
+    arrived = arrived_files(request, form)
+    unfinished = mine.filter(versionfile=None).exclude(pk__in=[each["id"] for each in arrived]).order_by("-updated_at")
     return {
         "form": form,
         "dataset": dataset,
-        "arrived": [
-            {"id": each["id"], "name": arrived[each["id"]].name, "size": arrived[each["id"]].size_bytes, **each}
-            for each in sources
-            if each["id"] in arrived
-        ],
+        "arrived": arrived,
         "unfinished": unfinished[:MAX_UNFINISHED],
         "unfinished_count": unfinished.count(),
         "max_bytes": services.max_upload_bytes(),
@@ -126,12 +108,6 @@ def discard_unfinished(request: HttpRequest) -> HttpResponse:
     for each in Upload.objects.filter(team=request.team, created_by=request.user, versionfile=None):
         services.abort_upload(upload=each)
     return redirect("datasets:upload")
-
-
-@require_POST
-def make_example(request: HttpRequest) -> HttpResponse:
-    require_write(request)
-    return redirect(_address(services.create_example(team=request.team, user=request.user)))
 
 
 @require_GET
@@ -169,6 +145,7 @@ def _shown(version: DatasetVersion) -> dict:
         "rows": preview.first_rows(report),
         "scripts": preview.scripts_of(report),
         "sides": preview.sides_of(report),
+        "hours": preview.hours_of(report),
         "text_column": (report.get("text") or {}).get("column") or report.get("pair"),
         "bad": (report.get("bad") or [])[: preview.FIRST_BAD],
         "more_bad": (report.get("bad") or [])[preview.FIRST_BAD :],
@@ -201,10 +178,23 @@ def delete_dataset(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_GET
 def thumbnail(request: HttpRequest, pk: int, number: int, sha256: str) -> HttpResponseBase:
+    return _thumb(request, pk, number, sha256, ".png", "image/png")
+
+
+@require_GET
+def sound(request: HttpRequest, pk: int, number: int, sha256: str) -> HttpResponseBase:
+    """An excerpt of a recording, encoded anew by the check."""
+    return _thumb(request, pk, number, sha256, ".wav", "audio/wav")
+
+
+def _thumb(
+    request: HttpRequest, pk: int, number: int, sha256: str, ending: str, kind: str
+) -> HttpResponseBase:  # fmt: skip
     outputs = _find_version(request, pk, number).outputs
-    if not any(name.startswith("thumbs/") and file["sha256"] == sha256 for name, file in outputs.items()):
-        raise NotFound(_("There is no such image in this version."))
-    return metered(request, blob_response(request, sha256, f"{sha256[:12]}.png", "image/png", inline=True))
+    names = [name for name, file in outputs.items() if file["sha256"] == sha256]
+    if not any(name.startswith("thumbs/") and name.endswith(ending) for name in names):
+        raise NotFound(_("There is no such file in this version."))
+    return metered(request, blob_response(request, sha256, f"{sha256[:12]}{ending}", kind, inline=True))
 
 
 @require_GET

@@ -13,6 +13,8 @@ from apps.deployments.limiting import RateLimiter
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_NETWORKS = 100
 
+EXPLANATION_WEIGHT = 10  # predictions that one explanation counts as
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -91,17 +93,17 @@ def _is_within(networks: Sequence[Network], address: str) -> bool:
     return any(found in network for network in networks)
 
 
-def check_rate(limiter: RateLimiter, caller: Caller, endpoint: Limited, *, now: float) -> None:
-    """Let one prediction through. `now` is in seconds. Raises TooManyRequests."""
-    if caller.requests_per_minute:
-        _take(limiter, caller.key_id, caller.requests_per_minute, now, _("This key may ask %(n)d times a minute."))
-    if endpoint.requests_per_minute:
+def check_rate(limiter: RateLimiter, caller: Caller, endpoint: Limited, *, now: float, weight: int = 1) -> None:
+    """Let one request through that counts as `weight` predictions. `now` is in seconds. Raises TooManyRequests."""
+    if limit := caller.requests_per_minute:
+        _take(limiter, caller.key_id, limit, now, weight, _("This key may ask %(n)d times a minute."))
+    if limit := endpoint.requests_per_minute:
         key = (caller.key_id, endpoint.deployment_id)
-        _take(limiter, key, endpoint.requests_per_minute, now, _("This deployment answers a key %(n)d times a minute."))
+        _take(limiter, key, limit, now, weight, _("This deployment answers a key %(n)d times a minute."))
 
 
-def _take(limiter: RateLimiter, key: Hashable, limit: int, now: float, words: str) -> None:
-    wait_seconds = limiter.take(key, limit, now=now)
+def _take(limiter: RateLimiter, key: Hashable, limit: int, now: float, weight: int, words: str) -> None:
+    wait_seconds = limiter.take(key, limit, now=now, weight=weight)
     if wait_seconds:
         again = _("Come again in %(n)d s.") % {"n": wait_seconds}
         message = f"{words % {'n': limit}} {again}"

@@ -35,6 +35,8 @@ class DeploymentInput(serializers.Serializer):
     version = serializers.IntegerField(required=False, min_value=1)
     name = serializers.CharField(required=False, allow_blank=True, default="")
     is_public = serializers.BooleanField(required=False, default=False)
+    page = serializers.CharField(required=False, allow_blank=True, default="", help_text="chat; empty for the usual.")
+    page_settings = serializers.DictField(required=False, default=dict)
 
 
 class DeploymentChange(serializers.Serializer):
@@ -52,6 +54,8 @@ class DeploymentChange(serializers.Serializer):
     allowed_networks = serializers.ListField(
         child=serializers.CharField(), required=False, help_text="CIDR notation; empty for anywhere."
     )
+    page = serializers.CharField(required=False, allow_blank=True, help_text="chat; empty for the usual.")
+    page_settings = serializers.DictField(required=False)
 
 
 class ServedSerializer(serializers.Serializer):
@@ -87,7 +91,7 @@ class DeploymentSerializer(serializers.ModelSerializer):
         fields = [
             "id", "name", "task", "status", "reason", "is_public", "model", "version", "wanted_replicas", "traffic",
             "min_answers", "max_error_points", "max_latency_factor", "requests_per_minute", "allowed_networks",
-            "endpoint", "demo_url", "created_at",
+            "page", "page_settings", "endpoint", "demo_url", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -146,6 +150,8 @@ class DeploymentsView(ListAPIView):
             version=find_version(model, values.get("version")),
             name=values["name"],
             is_public=values["is_public"],
+            page=values["page"],
+            page_settings=values["page_settings"],
         )
         return Response(represent(request, deployment.pk), status=status.HTTP_201_CREATED)
 

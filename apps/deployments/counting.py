@@ -43,6 +43,12 @@ class Count:
     errors: int = 0
     buckets: Counter[int] = field(default_factory=Counter)
 
+    def note(self, seconds: float, *, is_error: bool) -> None:
+        """Count one answer."""
+        self.answers += 1
+        self.errors += is_error
+        self.buckets[bucket_of(seconds)] += 1
+
     def add(self, other: "Count") -> None:
         self.answers += other.answers
         self.errors += other.errors
@@ -93,12 +99,8 @@ class Tally:
         self._lock = threading.Lock()
 
     def add(self, source: Source, seconds: float, *, is_error: bool) -> None:
-        bucket = bucket_of(seconds)
         with self._lock:
-            count = self._counts[source]
-            count.answers += 1
-            count.errors += is_error
-            count.buckets[bucket] += 1
+            self._counts[source].note(seconds, is_error=is_error)
 
     def take(self) -> dict[Source, Count]:
         with self._lock:

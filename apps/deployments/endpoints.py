@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.core.errors import NotFound, Unavailable
@@ -11,6 +11,7 @@ from apps.deployments.admission import Network, to_networks
 from apps.deployments.connections import NOT_READY, ask_any, no_replica
 from apps.deployments.counting import TALLY, Source
 from apps.deployments.models import Deployment, Replica
+from apps.deployments.request_log import LogRule
 from apps.deployments.rollouts import newest_change_id, shares_of
 from apps.deployments.services import find_endpoint
 from apps.deployments.traffic import active_weights, in_order
@@ -19,22 +20,26 @@ from workers.inference.framing import Frame, Question
 
 @dataclass(frozen=True)
 class Route:
-    """One version of a deployment: the sockets of its ready replicas, the newest first, and who is counted."""
+    """One version of a deployment: the sockets of its ready replicas, the newest first, and who is counted, unless
+    not `is_counted`."""
 
     number: int
     sockets: tuple[str, ...]
     source: Source
+    is_counted: bool = True
 
     def count(self, started: float, status: int) -> None:
         """Count an answer that was asked for at `started` (perf_counter)."""
-        TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500)
+        if self.is_counted:
+            TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500)
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """`routes` are (version, percent of the traffic that it gets now); those without a ready replica are not there.
 
-    `facts` are the input and the classes of each version that is served, by its number, the stable one first.
+    `log` says which requests are written down. `facts` are the input and the classes of each version that is served,
+    by its number, the stable one first.
     """
 
     deployment_id: int
@@ -43,12 +48,18 @@ class Endpoint:
     requests_per_minute: int | None
     networks: tuple[Network, ...]
     facts: dict[int, tuple[dict[str, Any], list[str]]]
+    log: LogRule
     routes: tuple[tuple[Route, float], ...]
 
     def describe(self) -> dict[str, Any]:
         """The stable version."""
         input_, classes = self.facts_of(None)
         return {"name": self.name, "task": self.task, "input": input_, "classes": classes}
+
+    def uncounted(self) -> "Endpoint":
+        """For what says nothing of how fast the versions predict, such as explanations."""
+        routes = tuple((replace(route, is_counted=False), weight) for route, weight in self.routes)
+        return replace(self, routes=routes)
 
     def facts_of(self, version: int | None) -> tuple[dict[str, Any], list[str]]:
         """Input and classes of a version, the stable one without a number. Raises NotFound."""
@@ -90,6 +101,7 @@ def endpoint_of(deployment: Deployment) -> Endpoint:
         task=deployment.version.model.task,
         requests_per_minute=deployment.requests_per_minute,
         networks=to_networks(deployment.allowed_networks),
+        log=LogRule(deployment.logged_percent, deployment.logs_inputs),
         facts={
             version.number: (version.meta.get("input", {}), version.meta.get("classes") or [])
             for version in (deployment.version, *canaries)

@@ -94,6 +94,31 @@ class ChangeForm(forms.Form):
         self.initial |= {"version": deployment.version_id, "requests_per_minute": deployment.requests_per_minute or 0}
 
 
+class LoadTestForm(forms.Form):
+    """A load test, bounded."""
+
+    seconds = forms.IntegerField(label=_("Seconds"), min_value=1, max_value=60, initial=10)
+    clients = forms.IntegerField(label=_("Clients at once"), min_value=1, max_value=32, initial=4)
+
+
+class RequestLogForm(forms.Form):
+    """What is written down of the requests."""
+
+    percent = forms.FloatField(
+        label=_("Percent of the requests"),
+        min_value=0,
+        max_value=100,
+        help_text=_("0 writes nothing down."),
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )
+    days = forms.IntegerField(label=_("Days kept"), min_value=1, max_value=365)
+    has_inputs = forms.BooleanField(
+        label=_("Keep what was sent"),
+        required=False,
+        help_text=_("Up to 64 kB each. It may be personal: tell those who ask."),
+    )
+
+
 class TryForm(forms.Form):
     """A version of the same model, and how much of the traffic it gets."""
 

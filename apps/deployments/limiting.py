@@ -31,8 +31,10 @@ class RateLimiter:
     def __init__(self) -> None:
         self._windows: dict[Hashable, _Window] = {}
 
-    def take(self, key: Hashable, limit: int, *, now: float) -> int:
-        """Let one request of `key` through: 0, or in how many whole seconds to come again. `now` is in seconds."""
+    def take(self, key: Hashable, limit: int, *, now: float, weight: int = 1) -> int:
+        """Let one request of `key` through, which counts as `weight`, or as all that it may ask where that is less: 0,
+        or in how many whole seconds to come again. `now` is in seconds."""
+        weight = min(weight, limit)
         number, elapsed = int(now // WINDOW_SECONDS), now % WINDOW_SECONDS
         window = self._windows.get(key)
         if window is None:
@@ -40,10 +42,10 @@ class RateLimiter:
             window = self._windows[key] = _Window(number)
         window.move_to(number)
         weighted = window.before * (1 - elapsed / WINDOW_SECONDS)
-        if weighted + window.count + 1 <= limit:
-            window.count += 1
+        if weighted + window.count + weight <= limit:
+            window.count += weight
             return 0
-        return max(1, math.ceil(_wait_seconds(window, limit, elapsed)))
+        return max(1, math.ceil(_wait_seconds(window, limit - weight, elapsed)))
 
     def _make_room(self, number: int) -> None:
         """Forget who has asked nothing for a minute, and everybody where that is not enough."""
@@ -53,9 +55,10 @@ class RateLimiter:
                 self._windows.clear()
 
 
-def _wait_seconds(window: _Window, limit: int, elapsed: float) -> float:
-    """Until one more fits: within this minute, as the one before slides out, else as this one does in the next."""
-    free = limit - window.count - 1
+def _wait_seconds(window: _Window, room: int, elapsed: float) -> float:
+    """Until no more than `room` is taken: within this minute, as the one before slides out, else as this one does in
+    the next."""
+    free = room - window.count
     if free >= 0:
         return WINDOW_SECONDS * (1 - free / window.before) - elapsed
-    return WINDOW_SECONDS - elapsed + WINDOW_SECONDS * (1 - (limit - 1) / window.count)
+    return WINDOW_SECONDS - elapsed + WINDOW_SECONDS * (1 - room / window.count)

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from apps.accounts.models import Team
+from apps.accounts.models import ApiKey, Team
 from apps.registry.models import ModelVersion
 from apps.resources.models import Node
 
@@ -18,6 +18,10 @@ class Deployment(models.Model):
 
     Each API key may ask `requests_per_minute` times a minute (None: as often as it likes), and only from
     `allowed_networks`, in CIDR notation (none: from anywhere).
+
+    Of the requests by key `logged_percent` are written down for `logged_days`, with what was sent where `logs_inputs`.
+
+    `page` is how the demo page looks where it is not the usual one, with `page_settings` (apps/deployments/pages.py).
     """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="deployments")
@@ -30,6 +34,11 @@ class Deployment(models.Model):
     max_latency_factor = models.FloatField(default=2.0)
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     allowed_networks = models.JSONField(default=list, blank=True)
+    logged_percent = models.FloatField(default=0.0)
+    logged_days = models.PositiveIntegerField(default=7)
+    logs_inputs = models.BooleanField(default=False)
+    page = models.CharField(max_length=20, blank=True)
+    page_settings = models.JSONField(default=dict, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -115,3 +124,67 @@ class Replica(models.Model):
 
     class Meta:
         ordering = ["id"]
+
+
+class LoadTest(models.Model):
+    """`clients` that ask a deployment its own sample over and over for `seconds`, by its public address.
+
+    `figures` are those of apps/deployments/loading.py, written about once a second while it runs. `api_key` is the one
+    that it asks with, which goes with its end.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", _("Starting")
+        RUNNING = "running", _("Running")
+        SUCCEEDED = "succeeded", _("Done")
+        FAILED = "failed", _("Failed")
+
+    OPEN = (Status.QUEUED, Status.RUNNING)
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="load_tests")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL, related_name="+")
+    seconds = models.PositiveIntegerField()
+    clients = models.PositiveIntegerField()
+    version_number = models.PositiveIntegerField()
+    replicas = models.PositiveIntegerField(default=0)
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    figures = models.JSONField(default=dict, blank=True)
+    reason = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["deployment"],
+                condition=models.Q(status__in=["queued", "running"]),
+                name="one_load_test_at_once",
+            )
+        ]
+        ordering = ["-id"]
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in self.OPEN
+
+
+class LoggedRequest(models.Model):
+    """One request by key, as it was answered. `content` and `input` are what was sent, None where that is not kept;
+    `kept_bytes` is what the row takes."""
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="logged_requests")
+    at = models.DateTimeField()
+    version_number = models.PositiveIntegerField()
+    verb = models.CharField(max_length=10)
+    status = models.PositiveSmallIntegerField()
+    seconds = models.FloatField()
+    input_bytes = models.PositiveBigIntegerField()
+    content = models.CharField(max_length=10, blank=True)
+    input = models.BinaryField(null=True)
+    answer = models.TextField(blank=True)
+    kept_bytes = models.PositiveIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["deployment", "-id"])]
+        ordering = ["-id"]

@@ -8,7 +8,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http.multipartparser import MultiPartParserError
 
 from apps.core.errors import DomainError, Unprocessable
-from workers.domains import TABLE, TASKS, TEXT
+from workers.domains import TABLE, TASKS, TEXT, USER
 from workers.inference.framing import JSON, RAW, Question
 
 MAX_TOP_K = 1000
@@ -18,15 +18,15 @@ FILE_FIELD = "file"
 def to_question(task: str, content_type: str, body: bytes, top_k: int | None) -> Question:
     """The question in a body that is not multipart.
 
-    A table's model reads JSON whatever it is called, as curl calls everything a form. A picture's model reads JSON
-    where the header says so or the body begins like an object, which no picture does. A text's model reads plain text
-    where the header says so, or the body does not begin like an object.
+    A table's model, and one that recommends, reads JSON whatever it is called, as curl calls everything a form. A model
+    of pictures or of recordings reads JSON where the header says so or the body begins like an object, which neither
+    does. A text's model reads plain text where the header says so, or the body does not begin like an object.
     """
     kind = TASKS[task].asks
     if kind == TEXT and content_type.startswith("text/plain"):
         return Question(RAW, body, top_k)
     is_json = content_type.startswith("application/json") or body[:1] == b"{"
-    if kind == TABLE or is_json:
+    if kind in (TABLE, USER) or is_json:
         return Question(JSON, body, top_k)
     return Question(RAW, body, top_k)
 
@@ -45,7 +45,7 @@ def multipart_question(scope: dict[str, Any], task: str, body: bytes, top_k: int
     except (MultiPartParserError, RequestDataTooBig, SuspiciousOperation) as error:
         raise DomainError(f"The multipart body cannot be read: {error}", code="invalid_multipart") from error
     if file is None:
-        message = 'The multipart body has no file in the field "file". With curl: -F file=@picture.png'
+        message = 'The multipart body has no file in the field "file". With curl: -F file=@NAME'
         raise Unprocessable(message, code="missing_file", field=FILE_FIELD)
     with file:
         return to_question(task, file.content_type or "", file.read(), top_k)

@@ -1,6 +1,7 @@
 """The deployments' verbs: deploy, change, delete, and find what answers to a name. Rollouts stand in rollouts.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
@@ -15,6 +16,7 @@ from apps.core.errors import Conflict, NotFound
 from apps.deployments.admission import check_networks
 from apps.deployments.checks import NAME_LENGTH, check_name, check_version
 from apps.deployments.models import Deployment, Replica, TrafficChange
+from apps.deployments.pages import check_page
 from apps.deployments.placing import forgive, reconcile_one, wake, wanted_of
 from apps.deployments.replication import State, describe
 from apps.deployments.rollouts import locked, note_change, serve, shares_of
@@ -25,7 +27,14 @@ from workers.domains import TASKS
 
 
 def deploy_version(
-    *, team: Team, user: User | None, version: ModelVersion, name: str = "", is_public: bool = False
+    *,
+    team: Team,
+    user: User | None,
+    version: ModelVersion,
+    name: str = "",
+    is_public: bool = False,
+    page: str = "",
+    page_settings: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Ask for one replica of `version`. Without a name it gets the model's, with a number where that is taken.
 
@@ -33,11 +42,18 @@ def deploy_version(
     when the team has a deployment of that name.
     """
     check_version(team, version)
+    check_page(version.model.task, page, page_settings or {})
     name = check_name(name) if name else _free_name(team, version)
     try:
         with transaction.atomic():
             deployment = Deployment.objects.create(
-                team=team, name=name, version=version, is_public=is_public, created_by=user
+                team=team,
+                name=name,
+                version=version,
+                is_public=is_public,
+                page=page,
+                page_settings=page_settings or {},
+                created_by=user,
             )
             note_change(deployment, user, TrafficChange.Kind.CREATED, shares_of(deployment))
             reconcile_one(deployment.pk)
@@ -64,6 +80,8 @@ def change_deployment(
     max_latency_factor: float | None = None,
     requests_per_minute: int | None = None,
     allowed_networks: Sequence[str] | None = None,
+    page: str | None = None,
+    page_settings: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Change what is wanted; None leaves it, and 0 requests a minute are as many as one likes.
 
@@ -72,7 +90,12 @@ def change_deployment(
     Raises Conflict for a version of another task, Unprocessable for a number of replicas out of range.
     """
     row = locked(deployment)
+    if page is not None or page_settings is not None:
+        page_settings = row.page_settings if page_settings is None else page_settings
+        check_page(row.version.model.task, row.page if page is None else page, page_settings)
     asked = {
+        "page": page,
+        "page_settings": page_settings,
         "is_public": is_public,
         "wanted_replicas": wanted_replicas,
         "min_answers": min_answers,

@@ -6,28 +6,30 @@ from typing import Any
 
 from apps.deployments.models import Deployment
 from apps.deployments.services import prediction_path
-from workers.domains import IMAGE, TASKS, TEXT
+from workers.domains import AUDIO, IMAGE, TASKS, TEXT, USER
 
 
 def curl(deployment: Deployment, base_url: str, sample: Any) -> str:
-    """`sample` is a row, a text, or the name of a file with a picture."""
+    """`sample` is a row, a text, a user, or the name of a file with a picture or a recording."""
     url, task = f"{base_url}{prediction_path(deployment)}", deployment.version.model.task
-    if TASKS[task].asks == IMAGE:
+    if TASKS[task].asks in (AUDIO, IMAGE):
         what = f"-H 'Content-Type: application/octet-stream' \\\n  --data-binary @{sample}"
         url += "?top_k=3"
     else:
-        body = {"text" if TASKS[task].asks == TEXT else "row": sample}
+        names = {TEXT: "text", USER: "user"}
+        body = {names.get(TASKS[task].asks, "row"): sample}
         what = f"-H 'Content-Type: application/json' \\\n  -d {shlex.quote(json.dumps(body, ensure_ascii=False))}"
     return f'curl {shlex.quote(url)} \\\n  -H "Authorization: Bearer $LEPTON_API_KEY" \\\n  {what}'
 
 
 def python(deployment: Deployment, base_url: str, sample: Any) -> str:
     """As `curl`, with the SDK."""
+    given = f"user={sample!r}" if TASKS[deployment.version.model.task].asks == USER else repr(sample)
     return (
         "import leptonai\n\n"
         f"client = leptonai.Client(base_url={base_url!r})\n"
         f"model = client.load_model({deployment.name!r})\n"
-        f"print(model.predict({sample!r}))"
+        f"print(model.predict({given}))"
     )
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.deployments import demo, rollouts_views, views
+from apps.deployments import demo, request_log_views, rollouts_views, views
 
 app_name = "deployments"
 urlpatterns = [
@@ -15,5 +15,10 @@ urlpatterns = [
     path("deployments/<int:pk>/stop-trial/", rollouts_views.stop_trial, name="stop_trial"),
     path("deployments/<int:pk>/promote/", rollouts_views.promote, name="promote"),
     path("deployments/<int:pk>/roll-back/", rollouts_views.roll_back, name="roll_back"),
+    path("deployments/<int:pk>/load-test/", views.load_test, name="load_test"),
+    path("deployments/<int:pk>/requests/", request_log_views.log, name="requests"),
+    path("deployments/<int:pk>/requests/rules/", request_log_views.rules, name="request_rules"),
+    path("deployments/<int:pk>/requests/clear/", request_log_views.clear, name="clear_requests"),
+    path("deployments/<int:pk>/requests/<str:kind>/", request_log_views.download, name="download_requests"),
     path("demo/<slug:team>/<slug:name>/", demo.page, name="demo"),
 ]

@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -12,8 +13,9 @@ from apps.core.errors import DomainError, NotFound, Unprocessable
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.deployments import snippets
-from apps.deployments.demo import IMAGE, input_kind, sample_input
-from apps.deployments.forms import ChangeForm, DeployForm, TryForm
+from apps.deployments.demo import input_kind, sample_input
+from apps.deployments.forms import ChangeForm, DeployForm, LoadTestForm, TryForm
+from apps.deployments.load_tests import give_up_lost, start_load_test
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.placing import with_replicas
 from apps.deployments.rollouts import version_before
@@ -30,9 +32,11 @@ from apps.deployments.serving import measure, served_versions
 from apps.registry.figures import TASK_LABELS
 from apps.registry.models import ModelVersion
 from apps.resources.metering import metered
+from workers.domains import AUDIO, IMAGE
 
 SHOWN_REPLICAS = 8
 SHOWN_CHANGES = 8
+SHOWN_TESTS = 8
 
 
 def deployments_of(request: HttpRequest) -> QuerySet[Deployment]:
@@ -79,12 +83,15 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     state = state_of(deployment)
     if request.htmx.target == "traffic":  # its figures move for as long as somebody looks
         return render(request, "deployments/_traffic.html", traffic_context(deployment))
+    if request.htmx.target == "load-tests":
+        return render(request, "deployments/_load_tests.html", load_context(deployment))
     served = served_versions(deployment)
     return render_live(
         request,
         "deployments/detail.html",
         _detail_context(request, deployment)
         | traffic_context(deployment)
+        | load_context(deployment)
         | {
             "state": state,
             "wanted_count": sum(item.replicas for item in served),
@@ -109,9 +116,11 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
         "curl": snippets.curl(deployment, base_url, sample_of_model),
         "python": snippets.python(deployment, base_url, sample_of_model),
         "sample_name": snippets.sample_name(deployment),
-        "is_image": input_kind(deployment.version) == IMAGE,
+        "is_file": input_kind(deployment.version) in (AUDIO, IMAGE),
         "form": ChangeForm(deployment=deployment),
         "try_form": TryForm(deployment=deployment),
+        "load_form": LoadTestForm(),
+        "logged_count": deployment.logged_requests.count(),
     }
 
 
@@ -124,6 +133,26 @@ def traffic_context(deployment: Deployment) -> dict:
         "rows": [{"served": item, "figures": figures.get(item.version.pk)} for item in served],
         "version_before": version_before(deployment),
     }
+
+
+def load_context(deployment: Deployment) -> dict:
+    """The load tests, newest first."""
+    give_up_lost(deployment)
+    tests = list(deployment.load_tests.select_related("created_by")[:SHOWN_TESTS])
+    return {"deployment": deployment, "tests": tests, "running": next((test for test in tests if test.is_open), None)}
+
+
+@require_POST
+def load_test(request: HttpRequest, pk: int) -> HttpResponse:
+    """Start one: `seconds` and `clients`."""
+    require_write(request)
+    deployment = get_object_or_404(deployments_of(request), pk=pk)
+    form = LoadTestForm(request.POST)
+    if not form.is_valid():
+        told = [f"{form.fields[name].label}: {errors[0]}" for name, errors in form.errors.items()]
+        raise Unprocessable(" ".join(told), field=next(iter(form.errors)))
+    start_load_test(deployment=deployment, user=request.user, **form.cleaned_data)
+    return redirect(f"{reverse('deployments:detail', args=[pk])}#load-tests")
 
 
 def _with_reason(replica: Replica) -> Replica:

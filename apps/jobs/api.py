@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils.translation import gettext as _
@@ -16,6 +17,8 @@ from rest_framework.response import Response
 
 from apps.accounts.access import require_write
 from apps.core.errors import Conflict, NotFound
+from apps.core.files import blob_response
+from apps.datasets.api import find_sources
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.jobs.candidates import keep_candidate
 from apps.jobs.compressing import submit_compression
@@ -24,6 +27,7 @@ from apps.jobs.models import Candidate, Job, JobLog, Metric
 from apps.jobs.numbers import finite
 from apps.jobs.pausing import pause_job, resume_job
 from apps.jobs.plans import check_strategy, describe, plan_training
+from apps.jobs.predicting import submit_prediction
 from apps.jobs.serializers import (
     CandidateSerializer,
     CloneInput,
@@ -46,9 +50,11 @@ from apps.jobs.services import (
     submit_training,
 )
 from apps.registry.models import ModelVersion, RegisteredModel
+from apps.resources.metering import metered
 from apps.resources.nodes import default_pool
 from apps.resources.wanted import Wanted, wanted_of
 from workers.contract import GREEDY
+from workers.predicting.kinds import PREDICTION_FILES
 
 AFTER = OpenApiParameter("after", OpenApiTypes.INT, description="Only what has a greater id.")
 FILTERS = [
@@ -113,7 +119,7 @@ class JobList(ListAPIView):
 
     @extend_schema(request=JobInput, responses={201: JobDetailSerializer})
     def post(self, request: Request) -> Response:
-        """Train on a data set, compress a model, or fuse several."""
+        """Train on a data set, compress a model, fuse several, or predict a file."""
         require_write(request)
         wanted = JobInput(data=request.data)
         wanted.is_valid(raise_exception=True)
@@ -168,7 +174,41 @@ def start_fusion(request: Request, wanted: dict) -> Job:
     )
 
 
-STARTS = {Job.Kind.TRAIN: start_training, Job.Kind.COMPRESS: start_compression, Job.Kind.FUSE: start_fusion}
+def start_prediction(request: Request, wanted: dict) -> Job:
+    model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), wanted["model"], "model")
+    sources: dict[str, Any] = {}
+    if "dataset" in wanted:
+        dataset = find_by_id_or_name(Dataset.objects.filter(team=request.team), wanted["dataset"], "dataset")
+        sources["data"] = _data_version(dataset, wanted.get("dataset_version"))
+    if "upload" in wanted:
+        ((sources["upload"], _split),) = find_sources(request.team, [{"id": wanted["upload"], "split": ""}])
+    return submit_prediction(
+        team=request.team,
+        user=request.user,
+        version=_version_of(model, wanted.get("version")),
+        split=wanted["split"],
+        has_class_columns=wanted["class_columns"],
+        **sources,
+        **_where(wanted),
+    )
+
+
+def _version_of(model: RegisteredModel, number: int | None) -> ModelVersion:
+    """The version asked for, or the newest."""
+    if number is not None:
+        return _numbered(model.versions, number, model.name)
+    version = model.versions.order_by("-number").first()
+    if version is None:
+        raise NotFound(_("%(model)s has no version.") % {"model": model.name}, field="model")
+    return version
+
+
+STARTS = {
+    Job.Kind.TRAIN: start_training,
+    Job.Kind.COMPRESS: start_compression,
+    Job.Kind.FUSE: start_fusion,
+    Job.Kind.PREDICT: start_prediction,
+}
 
 
 def _uncompressed(request: Request, reference: Mapping[str, Any]) -> ModelVersion:
@@ -239,6 +279,16 @@ class JobDetail(RetrieveAPIView):
             raise Conflict(_("It does not wait any more, so nothing was changed."), code="not_waiting")
         change_terms(job=job, wanted=read_wanted(sent.validated_data, wanted_of(job.allocation)), user=request.user)
         return self.get(request, pk=pk)
+
+
+class JobFile(GenericAPIView):
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: Request, pk: int, name: str) -> HttpResponseBase:
+        """Download one of the job's `files`."""
+        job = job_of(request, pk)
+        if name not in PREDICTION_FILES or name not in job.outputs:
+            raise NotFound(_("This job has no such file."))
+        return metered(request, blob_response(request, job.outputs[name]["sha256"], name))
 
 
 class JobCancel(GenericAPIView):
@@ -395,6 +445,7 @@ api_urlpatterns = [
     path("jobs/", JobList.as_view(), name="api_jobs"),
     path("jobs/plan/", PlanPreview.as_view(), name="api_job_plan"),
     path("jobs/<int:pk>/", JobDetail.as_view(), name="api_job"),
+    path("jobs/<int:pk>/files/<str:name>", JobFile.as_view(), name="api_job_file"),
     path("jobs/<int:pk>/cancel/", JobCancel.as_view(), name="api_job_cancel"),
     path("jobs/<int:pk>/pause/", JobPause.as_view(), name="api_job_pause"),
     path("jobs/<int:pk>/resume/", JobResume.as_view(), name="api_job_resume"),

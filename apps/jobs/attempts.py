@@ -204,7 +204,7 @@ def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob
         sort_out(job, is_over=True)
         if job.kind == Job.Kind.PREPARE:
             apply_report(version=job.dataset_version, report=result, outputs=stored)
-        elif _is_worth_keeping(job, result):
+        elif _makes_a_version(job, result):
             job.output_version = _make_version(job, result, outputs)
             job.save(update_fields=["output_version"])
         release_allocation(allocation=job.allocation)
@@ -212,9 +212,10 @@ def succeed_job(*, job: Job, attempt: int, result: dict, outputs: dict[str, Blob
     return True
 
 
-def _is_worth_keeping(job: Job, result: dict) -> bool:
-    """A fusion or a compression that found nothing better ends well and leaves no version."""
-    return job.kind not in (Job.Kind.FUSE, Job.Kind.COMPRESS) or result["verdict"] == IMPROVED
+def _makes_a_version(job: Job, result: dict) -> bool:
+    """A fusion or a compression that found nothing better ends well and leaves no version, as a prediction does."""
+    is_better = job.kind in (Job.Kind.FUSE, Job.Kind.COMPRESS) and result["verdict"] == IMPROVED
+    return job.kind == Job.Kind.TRAIN or is_better
 
 
 def _learn_duration(job: Job) -> None:

@@ -42,7 +42,11 @@ def choose(rows: Sequence[Row], *, is_over: bool) -> Retention:
 
 def sort_out(job: Job, *, is_over: bool = False) -> None:
     """Inside a transaction that has locked the job: label its complete checkpoints, and forget those that need not
-    stay, with what was left unfinished before the newest. The sweep frees their space."""
+    stay, with what was left unfinished before the newest; of a prediction that is over, all. The sweep frees their
+    space."""
+    if is_over and job.kind == Job.Kind.PREDICT:  # nothing goes on from them any more
+        job.checkpoints.all().delete()
+        return
     rows = list(job.checkpoints.complete().order_by("id"))
     if not rows:
         return

@@ -17,6 +17,7 @@ from apps.jobs.compressing import submit_compression
 from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Metric
 from apps.jobs.plans import AUTO
+from apps.jobs.predicting import predict_again
 from apps.jobs.services import (
     ONE_DEVICE,
     queue_job,
@@ -152,7 +153,7 @@ def clone_job(
 ) -> Job:  # fmt: skip
     """Run the job again. `changes` replaces some of model_name, task, target, preset, strategy and hyperparameters of a
     training (of hyperparameters those that are named), settings of a compression (those that are named), method and
-    model_name of a fusion. Raises Conflict, and what a submit raises."""
+    model_name of a fusion. A prediction is made again as it was. Raises Conflict, and what a submit raises."""
     wanted = wanted or terms_of(job, user)
     where = {"demand": wanted.demand, "terms": replace(wanted.terms, estimate=None), "pool": wanted.pool}
     who = {"team": job.team, "user": user}
@@ -173,6 +174,8 @@ def clone_job(
             return submit_compression(**who, base_version=base_version, settings=settings, **where)
         case Job.Kind.FUSE:
             return submit_fusion(**who, versions=parts_of(job), **chosen("method", "model_name"), **where)
+        case Job.Kind.PREDICT:
+            return predict_again(job=job, user=user, version=_base(base_version or job.base_version), **where)
     raise Conflict(_("A check belongs to its upload. Upload the data again to check it."), code="cannot_clone")
 
 
@@ -184,7 +187,7 @@ def _data(version: DatasetVersion | None) -> DatasetVersion:
 
 def _base(version: ModelVersion | None) -> ModelVersion:
     if version is None:
-        raise Conflict(_("The model that was compressed is gone. Choose another."), code="model_gone")
+        raise Conflict(_("The model it was about is gone. Choose another."), code="model_gone")
     return version
 
 

@@ -10,7 +10,7 @@ from apps.jobs.numbers import finite
 from apps.registry.figures import KNOWN, PERCENT
 
 POINTS_PER_ANSWER = 4000
-FIRST = ("loss", "accuracy", "r2", "rmse", "mae", "macro_f1", "auc", "log_loss")
+FIRST = ("loss", "accuracy", "ndcg_at_10", "r2", "rmse", "mae", "macro_f1", "auc", "log_loss")
 LAST = 90
 
 

@@ -14,7 +14,7 @@ def program_of(job: Job) -> str:
 def features_of(job: Job, devices: int, submitted_at: datetime) -> Features:
     """A job need not be saved yet. Its size is how often it goes through its data: a training once for each epoch that
     it adds, a fusion once for each version, a compression once for each candidate."""
-    version, settings = job.dataset_version, job.hyperparameters
+    settings = job.hyperparameters
     rounds = _candidates(job) if job.kind == Job.Kind.COMPRESS else settings.get("epochs", len(job.parts) or 1)
     return Features(
         submitted_at=submitted_at.timestamp(),
@@ -22,8 +22,13 @@ def features_of(job: Job, devices: int, submitted_at: datetime) -> Features:
         team=str(job.team_id),
         user=str(job.created_by_id or ""),
         kind=f"{settings.get('model', '')} {job.model_name}",
-        data_bytes=round((version.size_bytes if version else 0) * (rounds - job.extends_epoch)),
+        data_bytes=round(_bytes_of(job) * (rounds - job.extends_epoch)),
     )
+
+
+def _bytes_of(job: Job) -> int:
+    version = job.dataset_version
+    return (version.size_bytes if version else 0) + sum(file["bytes"] for file in job.inputs.values())
 
 
 def _candidates(job: Job) -> int:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from apps.accounts.models import Team, User
 from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import methods_for
+from apps.jobs.interactions import FIELDS, choices_for, found_roles
 from apps.jobs.models import Job
 from apps.jobs.text_columns import found_text_column
 from apps.registry.figures import TASK_LABELS, headline
@@ -23,6 +24,7 @@ from workers.contract import (
     ENSEMBLE,
     GREEDY,
     KIND_TABLE,
+    RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
@@ -44,6 +46,7 @@ TASK_CHOICES = {
     TABULAR_CLASSIFICATION: gettext_lazy("Classification (one of several classes)"),
     TABULAR_REGRESSION: gettext_lazy("Regression (a number)"),
     TEXT_CLASSIFICATION: gettext_lazy("Texts (one of several classes)"),
+    RECOMMENDATION: gettext_lazy("Recommendation (what users like)"),
     TRANSLATION: gettext_lazy("Translation (another text)"),
 }
 TARGET_HELP = {
@@ -128,6 +131,8 @@ def targets_of(version: DatasetVersion) -> list[str]:
         for item in version.report.get("columns", [])
         if item["type"] in TARGET_TYPES or (is_pair and item["type"] not in NO_TEXTS)
     ]
+    if version.task == RECOMMENDATION and version.target not in suitable:
+        suitable.append(version.target)
     return sorted(suitable, key=lambda name: name != version.target)
 
 
@@ -169,7 +174,12 @@ class LaunchForm(forms.Form):
         if version.kind == KIND_TABLE:
             self._add_table_choices()
         for field in self.hyperparameters:
-            self.fields[field.name] = form_field(field, text_columns_of(version, self.target_column))
+            self.fields[field.name] = form_field(field, self._columns_for(field.name))
+
+    def _columns_for(self, field: str) -> list[tuple[str, str]]:
+        return (
+            choices_for(self.version, field) if field in FIELDS else text_columns_of(self.version, self.target_column)
+        )
 
     def _fill_in(self, values: Mapping[str, str]) -> dict[str, str]:
         name = self._proposed_name()
@@ -248,7 +258,19 @@ class LaunchForm(forms.Form):
     @property
     def text_choice(self) -> forms.BoundField | None:
         """The choice of that column; None for other tasks."""
-        return next((self[field.name] for field in self.hyperparameters if field.type == "column"), None)
+        columns = (field.name for field in self.hyperparameters if field.type == "column")
+        return next((self[name] for name in columns if name not in FIELDS), None)
+
+    @property
+    def role_fields(self) -> list[forms.BoundField]:
+        """The columns of a recommendation; none for other tasks."""
+        return [self[name] for name in FIELDS if name in self.fields]
+
+    @property
+    def item_word(self) -> str:
+        """The column of what is recommended, as far as it is known."""
+        roles = found_roles(self.version)
+        return self["item_column"].value() or (roles.item if roles else "")
 
     @property
     def usual(self) -> list[forms.BoundField]:

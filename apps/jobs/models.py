@@ -22,6 +22,8 @@ class Job(models.Model):
     `parts` are the model versions that a fusion is made of, in the order they were given: [{"id", "name"}]. Like a
     lineage it names what was there; a version that was deleted since leaves its name. `hyperparameters` of a
     compression are its settings (workers/compression/recipes.py), and its `method` is SEARCH or RECIPE of there.
+    A prediction asks `base_version` about `dataset_version`, or about the file in `inputs`, which like `outputs` maps
+    names to {"sha256", "bytes"}.
     """
 
     class Kind(models.TextChoices):
@@ -29,6 +31,7 @@ class Job(models.Model):
         TRAIN = "train", _("Train")
         COMPRESS = "compress", _("Compress")
         FUSE = "fuse", _("Fuse")
+        PREDICT = "predict", _("Predict")
 
     class Status(models.TextChoices):
         QUEUED = "queued", _("Waiting")
@@ -42,7 +45,7 @@ class Job(models.Model):
     ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
     ACTIVE = (Status.STARTING, Status.RUNNING)
     RESTING = (Status.PAUSED, *ENDED)  # they hold nothing, and wait for no hardware
-    PAUSABLE = (Kind.TRAIN, Kind.COMPRESS)  # they write checkpoints to go on from
+    PAUSABLE = (Kind.TRAIN, Kind.COMPRESS, Kind.PREDICT)  # they write checkpoints to go on from
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="jobs")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
@@ -79,6 +82,7 @@ class Job(models.Model):
 
     progress = models.JSONField(default=dict, blank=True)
     result = models.JSONField(default=dict, blank=True)
+    inputs = models.JSONField(default=dict, blank=True)
     outputs = models.JSONField(default=dict, blank=True)
     failure = models.JSONField(default=dict, blank=True)
 

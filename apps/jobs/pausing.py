@@ -1,4 +1,6 @@
-"""Let a training or a compression rest, and let it go on. What rests has given everything back but what it stored."""
+"""Let a training, a compression or a prediction rest, and let it go on.
+
+What rests has given everything back but what it stored."""
 
 from dataclasses import replace
 
@@ -42,7 +44,10 @@ def _require_pausable(job: Job) -> None:
         raise Conflict(_("This job is being stopped."), code="being_stopped")
     if job.kind not in Job.PAUSABLE:
         raise Conflict(
-            _("Only trainings and compressions can be paused; this job would have to begin anew. Cancel it instead."),
+            _(
+                "Only trainings, compressions and predictions can be paused; this job would have to begin anew. "
+                "Cancel it instead."
+            ),
             code="cannot_pause",
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from apps.registry.figures import Figure, figures, plain, write
+from apps.registry.figures import Figure, figure, figures, plain, write
 
 SHADES = 10
 MAX_CLASSES_AS_TABLE = 40
@@ -29,6 +29,7 @@ FACTS = (
     "model_bytes",
     "validation",
     "dropped_columns",
+    "calibration",
 )
 
 
@@ -70,7 +71,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """`picture` is a name among the job's outputs, "" for a row of a table or a text; `by` says how wrong it was."""
+    """`picture` and `sound` are names among the job's outputs, "" where there is none; `by` says how wrong it was."""
 
     said: str
     truth: str
@@ -78,6 +79,7 @@ class Mistake:
     picture: str = ""
     row: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
+    sound: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,15 @@ class Share:
     name: str
     text: str
     fraction: float
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A model that was tried, and what it reached on the validation data."""
+
+    name: str
+    family: str
+    figure: Figure
 
 
 @dataclass(frozen=True)
@@ -123,23 +134,23 @@ class Results:
     confusion: Confusion | None
     mistakes: list[Mistake]
     importance: list[Share]
-    leaderboard: Sequence[Mapping[str, Any]]
+    leaderboard: list[Tried]
     translation: Translated | None = None
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
-    """`result` is what a training wrote. Pictures that are not among `outputs` are left out; `columns` is the order in
-    which a table's rows are shown."""
-    metrics = result.get("metrics", {})
+    """`result` is what a training wrote. Pictures and recordings that are not among `outputs` are left out; `columns`
+    is the order in which a table's rows are shown."""
+    metrics, baseline = result.get("metrics", {}), result.get("baseline", {})
     return Results(
-        test=figures(metrics.get("test")),
-        validation=figures(metrics.get("val")),
+        test=figures(metrics.get("test"), baseline.get("test")),
+        validation=figures(metrics.get("val"), baseline.get("val")),
         judged_on="test" if metrics.get("test") else "val",
         facts={name: result[name] for name in FACTS if result.get(name) not in (None, "", [], {})},
         confusion=_confusion(result),
         mistakes=_mistakes(result.get("mistakes", []), outputs, columns),
         importance=_shares(result.get("importance", [])),
-        leaderboard=result.get("leaderboard", []),
+        leaderboard=[_tried(item) for item in result.get("leaderboard", [])],
         translation=_translated(result),
     )
 
@@ -149,16 +160,25 @@ def _translated(result: Mapping[str, Any]) -> Translated | None:
         return None
     judged = result["judged"]
     ours = {name: result["metrics"][judged["split"]][name] for name in ("bleu", "chrf")}
-    rows = [("model", ours), *((name, result["baselines"][name]) for name in ("memory", "copy"))]
+    figures_of = {"model": ours} | result["baselines"]
+    rows = [(name, figures_of[name], label) for name, label in WITHOUT_A_MODEL.items()]
     return Translated(
-        rows=[Compared(str(WITHOUT_A_MODEL[name]), write("bleu", values["bleu"]), write("chrf", values["chrf"]), name == "model")
-              for name, values in rows],
+        rows=[
+            Compared(str(label), *(write(item, values[item]) for item in ("bleu", "chrf")), name == "model")
+            for name, values, label in rows
+        ],
         pairs=judged["pairs"],
         of=judged["of"],
         signatures=result["signatures"],
         samples=result["samples"],
         is_beaten=result["baselines"]["memory"]["bleu"] > ours["bleu"],
     )  # fmt: skip
+
+
+def _tried(item: Mapping[str, Any]) -> Tried:
+    """Table trainings compare losses, others name what they compare."""
+    found = figure(item["metric"], item["value"]) if "metric" in item else figure("loss", item["val_loss"])
+    return Tried(item["name"], item["family"], found)
 
 
 def _confusion(result: Mapping[str, Any]) -> Confusion | None:
@@ -171,9 +191,10 @@ def _confusion(result: Mapping[str, Any]) -> Confusion | None:
 
 def _mistakes(found: Sequence[Mapping[str, Any]], outputs: Mapping[str, Any], columns: Sequence[str]) -> list[Mistake]:
     pictures = [_mistake(item, {}) for item in found if item.get("image") in outputs]
+    sounds = [_mistake(item, {}) for item in found if item.get("audio") in outputs]
     rows = [_mistake(item, _in_order(item["row"], columns)) for item in found if "row" in item]
     texts = [_mistake(item, {}) for item in found if "text" in item]
-    return pictures or texts[:MAX_MISTAKEN_ROWS] or rows[:MAX_MISTAKEN_ROWS]
+    return pictures or sounds or texts[:MAX_MISTAKEN_ROWS] or rows[:MAX_MISTAKEN_ROWS]
 
 
 def _in_order(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
@@ -187,7 +208,8 @@ def _mistake(item: Mapping[str, Any], row: Mapping[str, Any]) -> Mistake:
         off = f"{'+' if item['error'] > 0 else '−'}{plain(abs(item['error']))}"
         return Mistake(plain(item["predicted"]), plain(item["true"]), off, row=row)
     by = f"{item['probability'] * 100:.0f} %"
-    return Mistake(str(item["predicted"]), str(item["true"]), by, item.get("image", ""), row, item.get("text", ""))
+    shown = {"picture": item.get("image", ""), "text": item.get("text", ""), "sound": item.get("audio", "")}
+    return Mistake(str(item["predicted"]), str(item["true"]), by, row=row, **shown)
 
 
 def _shares(importance: Sequence[Mapping[str, Any]]) -> list[Share]:

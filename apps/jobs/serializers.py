@@ -21,11 +21,17 @@ from apps.resources.models import Device
 from apps.resources.nodes import pool_named
 from apps.resources.refusals import MOST_CORES, MOST_GB
 from apps.resources.wanted import PRIORITIES, Wanted, wanted_of
+from workers.predicting.kinds import PREDICTION_FILES
 
 METHOD_OF_A_RECIPE = gettext_lazy(
     'Name the methods in settings.recipes: [[{"method": "quantise"}]]; without any, it searches.'
 )
-NEEDED = {Job.Kind.TRAIN: "dataset", Job.Kind.COMPRESS: "model", Job.Kind.FUSE: "versions"}
+NEEDED = {
+    Job.Kind.TRAIN: "dataset",
+    Job.Kind.COMPRESS: "model",
+    Job.Kind.FUSE: "versions",
+    Job.Kind.PREDICT: "model",
+}
 
 
 class WantedInput(serializers.Serializer):
@@ -78,9 +84,10 @@ class ModelVersionInput(serializers.Serializer):
 
 class JobInput(WantedInput):
     """What to run, and where and how. `dataset` for train; `model` and `settings` for compress; `versions` and `method`
-    for fuse."""
+    for fuse; for predict `model` (and its `version`) with a `dataset`, its `dataset_version` and `split`, or with an
+    `upload`, and `class_columns`."""
 
-    kind = serializers.ChoiceField(choices=["train", "compress", "fuse"])
+    kind = serializers.ChoiceField(choices=list(NEEDED))
     dataset = ReferenceField(required=False)
     model = ReferenceField(required=False)
     version = serializers.IntegerField(required=False, min_value=1)
@@ -93,6 +100,10 @@ class JobInput(WantedInput):
     hyperparameters = serializers.DictField(required=False, default=dict)
     settings = serializers.DictField(required=False, default=dict)
     method = serializers.CharField(required=False)
+    dataset_version = serializers.IntegerField(required=False, min_value=1)
+    upload = serializers.UUIDField(required=False)
+    split = serializers.CharField(required=False, allow_blank=True, default="")
+    class_columns = serializers.BooleanField(required=False, default=False)
 
     def validate(self, attrs: dict) -> dict:
         attrs = super().validate(attrs)
@@ -345,6 +356,13 @@ class MemberSerializer(serializers.Serializer):
     status = serializers.CharField()
 
 
+class FileSerializer(serializers.Serializer):
+    """A file that can be downloaded: GET <job>/files/<name>."""
+
+    name = serializers.CharField()
+    bytes = serializers.IntegerField()
+
+
 class PartSerializer(serializers.Serializer):
     """A model version that a fusion is made of."""
 
@@ -420,14 +438,16 @@ class JobSerializer(serializers.ModelSerializer):
 
 
 class JobDetailSerializer(JobSerializer):
-    """With how it is spread over devices, who holds what it waits for, what would help, and the checkpoints that are
-    kept."""
+    """With how it is spread over devices, who holds what it waits for, what would help, the checkpoints that are kept,
+    and of a prediction which version it asked and the files with the answers."""
 
     plan = serializers.SerializerMethodField()
     checkpoints = serializers.SerializerMethodField()
+    base_model = serializers.SerializerMethodField()
+    files = serializers.SerializerMethodField()
 
     class Meta(JobSerializer.Meta):
-        fields = [*JobSerializer.Meta.fields, "plan", "checkpoints"]
+        fields = [*JobSerializer.Meta.fields, "plan", "checkpoints", "base_model", "files"]
         read_only_fields = fields
 
     @extend_schema_field(PlanSerializer(allow_null=True))
@@ -439,6 +459,16 @@ class JobDetailSerializer(JobSerializer):
     def get_checkpoints(self, job: Job) -> list[dict]:
         """Newest first."""
         return CheckpointSerializer(job.checkpoints.complete().order_by("-id"), many=True).data
+
+    def get_base_model(self, job: Job) -> dict | None:
+        """The version that was compressed, trained further or asked: {"id", "name", "version"}."""
+        return model_reference(job.base_version)
+
+    @extend_schema_field(FileSerializer(many=True))
+    def get_files(self, job: Job) -> list[dict]:
+        """The answers of a prediction that has succeeded."""
+        names = (name for name in sorted(job.outputs) if name in PREDICTION_FILES)
+        return [{"name": name, "bytes": job.outputs[name]["bytes"]} for name in names]
 
     @extend_schema_field(FullWaitingSerializer(allow_null=True))
     def get_waiting(self, job: Job) -> dict | None:

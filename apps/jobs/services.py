@@ -17,6 +17,7 @@ from apps.datasets.models import DatasetVersion
 from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, given_seconds, program_of
 from apps.jobs.fusing import check_parts, judging_data, name_of
+from apps.jobs.interactions import settle_columns, target_of
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.plans import AUTO, MOST_SPREAD, check_strategy, describe, plan_training
 from apps.jobs.text_columns import require_column, require_text_column
@@ -31,13 +32,13 @@ from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
 from apps.resources.services import change_claim, release_allocation, request_allocation
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
-from workers.contract import KIND_TABLE
+from workers.contract import KIND_TABLE, RECOMMENDATION
 from workers.domains import SPREADABLE, tasks_of
 from workers.training.hyperparameters import HyperparameterError, fields_for, resolve
 
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)
-MOST_DEVICES = {Job.Kind.PREPARE: 0, Job.Kind.TRAIN: 1, Job.Kind.COMPRESS: 1, Job.Kind.FUSE: 1}  # unless spread
+MOST_DEVICES = {Job.Kind.PREPARE: 0}  # of the programs that use more than one only where they are spread, or less
 SPREADING = (Job.Kind.TRAIN, Job.Kind.COMPRESS)  # programs that know several processes, for the tasks of SPREADABLE
 S = Job.Status
 MAY_BECOME = {
@@ -141,9 +142,13 @@ def _training_fields(
     model_name = (model_name or version.dataset.name).strip()[:80]
     if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
         check_task(model, task)
-    for field in fields_for(task):
-        if field.type == "column":
-            resolved[field.name] = require_text_column(version, target, resolved[field.name], field=field.name)
+    if task == RECOMMENDATION:
+        resolved |= settle_columns(version, resolved)
+        target = target_of(resolved)
+    else:
+        for field in fields_for(task):
+            if field.type == "column":
+                resolved[field.name] = require_text_column(version, target, resolved[field.name], field=field.name)
     return {
         "kind": Job.Kind.TRAIN,
         "name": _("Train %(model)s") % {"model": model_name},
@@ -228,7 +233,7 @@ def plan_job(job: Job, wanted: Wanted, strategy: str) -> Wanted:
 
 def most_devices(job: Job) -> int:
     """How many devices its program can use."""
-    return MOST_SPREAD if job.kind in SPREADING and job.task in SPREADABLE else MOST_DEVICES[job.kind]
+    return MOST_SPREAD if job.kind in SPREADING and job.task in SPREADABLE else MOST_DEVICES.get(job.kind, 1)
 
 
 def expected_duration(job: Job, wanted: Wanted) -> Expectation:

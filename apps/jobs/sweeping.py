@@ -7,6 +7,13 @@ from apps.datasets.models import DatasetVersion, Upload, VersionFile
 from apps.jobs.models import Candidate, Checkpoint, Job
 from apps.registry.models import Artifact
 
+FILES_OF_ROWS = (
+    (DatasetVersion, "outputs"),
+    (Job, "inputs"),
+    (Job, "outputs"),
+    (Checkpoint, "files"),
+    (Candidate, "files"),
+)
 KEPT_FOR = 2 * FRESH_FOR  # a file that is stored again in between is written anew, so none is taken while it is in use
 
 
@@ -24,7 +31,7 @@ def referenced_blobs() -> set[str]:
     found: set[str] = set()
     for model in (Upload, VersionFile, Artifact):
         found.update(model.objects.exclude(sha256="").values_list("sha256", flat=True))
-    for model, field in ((DatasetVersion, "outputs"), (Job, "outputs"), (Checkpoint, "files"), (Candidate, "files")):
+    for model, field in FILES_OF_ROWS:
         for files in model.objects.exclude(**{field: {}}).values_list(field, flat=True).iterator():
             found.update(blob["sha256"] for blob in files.values())
     return found

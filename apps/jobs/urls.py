@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.jobs import compression_views, views
+from apps.jobs import compression_views, prediction_views, views
 
 app_name = "jobs"
 urlpatterns = [
@@ -9,6 +9,7 @@ urlpatterns = [
     path("jobs/new/", views.new, name="new"),
     path("jobs/compress/", compression_views.compress, name="compress"),
     path("jobs/fuse/", views.fuse, name="fuse"),
+    path("jobs/predict/", prediction_views.predict, name="predict"),
     path("jobs/<int:pk>/", views.detail, name="detail"),
     path("jobs/<int:pk>/metrics/", views.metrics, name="metrics"),
     path("jobs/<int:pk>/candidates/", compression_views.candidates, name="candidates"),

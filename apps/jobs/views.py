@@ -16,7 +16,6 @@ from apps.accounts.access import require_write
 from apps.core.errors import DomainError
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
-from apps.core.spreadsheets import harmless
 from apps.datasets.models import DatasetVersion
 from apps.jobs import curves, fused, results
 from apps.jobs.checkpoints import checkpoint_trouble, listed_checkpoints
@@ -30,10 +29,10 @@ from apps.jobs.models import Job, JobEvent
 from apps.jobs.pausing import pause_job, resume_job
 from apps.jobs.plan_words import in_short, others_of, read_plan
 from apps.jobs.plans import Planned, describe, is_spreadable, measured_step, plan_training
+from apps.jobs.prediction_views import read_predicted
 from apps.jobs.prospects import look_ahead
 from apps.jobs.remedies import BLAME, find_remedy
 from apps.jobs.services import (
-    MOST_DEVICES,
     ONE_DEVICE,
     cancel_job,
     change_terms,
@@ -48,6 +47,7 @@ from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.metering import metered
 from apps.resources.nodes import default_pool
 from apps.resources.wanted import Wanted, wanted_of
+from workers.spreadsheets import harmless
 from workers.training.hyperparameters import PRESETS, RESTART_SHARE
 
 PAGE_SIZE = 25
@@ -227,7 +227,8 @@ def fuse(request: HttpRequest) -> HttpResponse:
     values = request.POST if request.method == "POST" else request.GET
     form = FuseForm(start=_start_of_fusion(request, values), values=values, is_submitted=request.method == "POST")
     usual = Wanted(default_pool(), ONE_DEVICE)
-    most = MOST_DEVICES[Job.Kind.FUSE]
+    draft = form.draft(request.team, request.user)
+    most = most_devices(draft)
     where = WhereForm(team=request.team, user=request.user, values=values, usual=usual, most_devices=most)
     status = 200
     if request.method == "POST":
@@ -240,7 +241,6 @@ def fuse(request: HttpRequest) -> HttpResponse:
                 status = error.status
         else:
             status = 422
-    draft = form.draft(request.team, request.user)
     prospect = look_ahead(job=draft, wanted=where.wanted, user=request.user)
     context = {"form": form, "where": where, "start": form.start, "prospect": prospect}
     return render(request, "jobs/fuse.html", context, status=status)
@@ -325,6 +325,8 @@ def _job_context(request: HttpRequest, job: Job) -> dict:
         context["parts"] = _parts(job)
         if job.status == Job.Status.SUCCEEDED:
             context["fused"] = fused.read(job.result, job.parts)
+    if job.kind == Job.Kind.PREDICT and job.status == Job.Status.SUCCEEDED:
+        context["predicted"] = read_predicted(job)
     return context
 
 
@@ -354,12 +356,12 @@ def metrics(request: HttpRequest, pk: int) -> JsonResponse:
 
 @require_GET
 def output(request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
-    """A picture that the job's program made, such as a mistake; only what the job says it left."""
+    """A picture or a sound that the job's program made, such as a mistake; only what the job says it left."""
     job = get_object_or_404(Job, pk=pk, team=request.team)
     if name not in job.outputs:
         raise Http404
-    is_picture = name.endswith(".png")
-    file = blob_response(request, job.outputs[name]["sha256"], name.rsplit("/", 1)[-1], inline=is_picture)
+    kind = {".png": "image/png", ".wav": "audio/wav"}.get(name[-4:], "")
+    file = blob_response(request, job.outputs[name]["sha256"], name.rsplit("/", 1)[-1], kind, inline=bool(kind))
     return metered(request, file)
 
 

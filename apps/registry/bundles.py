@@ -13,7 +13,7 @@ from django.conf import settings
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
 from workers.contract import TRANSLATION
-from workers.domains import IMAGE, TABLE, TASKS, TEXT
+from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
 
 FILE_MODE = 0o644 << 16
 PROGRAM = "predict.py"
@@ -50,6 +50,14 @@ KINDS = {
     ),
     IMAGE: Kind(
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
+    ),
+    USER: Kind(
+        ("workers/recommending.py", "workers/inference/recommendation_predictor.py"), "numpy onnxruntime", "users.txt"
+    ),
+    AUDIO: Kind(
+        ("workers/audio.py", "workers/inference/audio_predictor.py"),
+        "numpy scipy soundfile onnxruntime",
+        "recording.wav",
     ),
     TEXT: Kind(("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"),
     TRANSLATION: Kind(
@@ -160,8 +168,19 @@ def _input_lines(meta: dict, task: str) -> list[str]:
         colour = "grey" if asked.get("channels") == 1 else "colour"
         size = f"{asked.get('width')} x {asked.get('height')} pixels, {colour}"
         lines = [f"A picture of any size (PNG, JPEG, WebP, BMP, GIF, TIFF), which is scaled to {size}."]
+    elif kind == AUDIO:
+        seconds = asked["length"] / asked["rate"]
+        lines = [f"A recording (WAV, FLAC, MP3, OGG, AIFF), of whose loudest {seconds:g} seconds it hears."]
     elif kind == TEXT:
         lines = [f"Texts, one on each line of a .txt file, or a CSV file with the column `{asked.get('column')}`."]
+    elif kind == USER:
+        column = asked.get("columns_by_role", {}).get("user")
+        known = f"It knows {asked.get('users'):,} users and {asked.get('items'):,} items."
+        return [
+            f"Users, one on each line of a .txt file, or a CSV file with the column `{column}`. {known}",
+            "",
+            "It answers with the items that each will like best, without those that they have taken already.",
+        ]
     else:
         lines = ["A CSV file with a header and these columns; others are ignored, empty cells are missing values.", ""]
         lines += [f"- `{column['name']}`: {column['type']}" for column in asked.get("columns") or []]

@@ -7,7 +7,9 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from workers.contract import (
+    AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
+    RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
@@ -22,6 +24,10 @@ KNOWN = {
     "bleu": (_("BLEU"), POINTS, True),
     "chrf": (_("chrF"), POINTS, True),
     "token_accuracy": (_("Next pieces right"), PERCENT, True),
+    "ndcg_at_10": (_("NDCG@10"), PLAIN, True),
+    "recall_at_10": (_("Recall@10"), PERCENT, True),
+    "hit_rate_at_10": (_("Hit rate@10"), PERCENT, True),
+    "coverage_at_10": (_("Coverage@10"), PERCENT, True),
     "macro_f1": (_("Macro F1"), PERCENT, True),
     "auc": (_("Area under ROC"), PLAIN, True),
     "r2": (_("R²"), PLAIN, True),
@@ -37,6 +43,8 @@ TASK_LABELS = {
     TABULAR_REGRESSION: _("Table regression"),
     TEXT_CLASSIFICATION: _("Text classification"),
     TRANSLATION: _("Translation"),
+    AUDIO_CLASSIFICATION: _("Audio classification"),
+    RECOMMENDATION: _("Recommendation"),
 }
 FILE_PURPOSES = {
     "model.safetensors": _("weights"),
@@ -49,23 +57,26 @@ FILE_PURPOSES = {
     "target_pieces.json": _("pieces of words of the translations"),
     "parity.json": _("the answer to the sample, to check a copy by"),
     "meta.json": _("input, classes and settings"),
+    "catalogue.json": _("the items with their names, and the users"),
     "heldout.safetensors": _("answers to rows it was not trained on, by which fusions are judged"),
     "sample.png": _("an input to try it with"),
+    "sample.wav": _("an input to try it with"),
     "sample.json": _("an input to try it with"),
 }
 DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}
-HEADLINES = ("accuracy", "bleu", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
+HEADLINES = ("accuracy", "bleu", "ndcg_at_10", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value of a split, ready to show."""
+    """One measured value of a split, ready to show; `baseline` is what a baseline reaches, where it is known."""
 
     name: str
     label: str
     value: float
     text: str
     is_higher_better: bool
+    baseline: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,20 +107,23 @@ def share_text(weight: float) -> str:
     return f"{weight * 100:.0f} %" if weight else str(_("left out"))
 
 
-def figure(name: str, value: float) -> Figure:
+def figure(name: str, value: float, baseline: float | None = None) -> Figure:
     label, _how, is_higher_better = KNOWN.get(name, (name.replace("_", " ").capitalize(), PLAIN, True))
-    return Figure(name, str(label), value, write(name, value), is_higher_better)
+    beside = "" if baseline is None else write(name, baseline)
+    return Figure(name, str(label), value, write(name, value), is_higher_better, beside)
 
 
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
-def figures(values: Mapping[str, Any] | None) -> list[Figure]:
-    """The numbers of one split, the ones people look at first in front."""
+def figures(values: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None = None) -> list[Figure]:
+    """The numbers of one split, the ones people look at first in front, with those of a baseline beside them."""
+    known = {name: float(value) for name, value in (baseline or {}).items() if is_number(value)}
     numbers = {name: float(value) for name, value in (values or {}).items() if is_number(value)}
     order = {name: place for place, name in enumerate(KNOWN)}
-    return [figure(name, numbers[name]) for name in sorted(numbers, key=lambda name: order.get(name, len(order)))]
+    ordered = sorted(numbers, key=lambda name: order.get(name, len(order)))
+    return [figure(name, numbers[name], known.get(name)) for name in ordered]
 
 
 def headline(metrics: Mapping[str, Any] | None) -> Figure | None:

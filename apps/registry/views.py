@@ -12,6 +12,7 @@ from apps.registry.bundles import texts_of, zip_files
 from apps.registry.costs import compare_measured
 from apps.registry.figures import DOWNLOADS, Difference, compare, figures, headline, share_text
 from apps.registry.models import ModelVersion, RegisteredModel
+from apps.registry.operating import counts_of, read_operating
 from apps.resources.metering import metered
 from workers.domains import TASKS
 
@@ -76,7 +77,10 @@ def compare_versions(left: ModelVersion, right: ModelVersion) -> list[Difference
 def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     found = get_object_or_404(versions_of(request), model=pk, number=number)
     artifacts = list(found.artifacts.all())
-    splits = ((split, figures(found.metrics.get(split))) for split in ("test", "val", "train"))
+    job = _job_of(found)
+    operating = read_operating(job.result if job and job.kind == "train" else {})
+    baseline = found.meta.get("baseline") or {}
+    splits = ((split, figures(found.metrics.get(split), baseline.get(split))) for split in ("test", "val", "train"))
     context = {
         "version": found,
         "model": found.model,
@@ -91,7 +95,9 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "deployments": list(found.deployments.all()),
         "trials": found.canaries.filter(weight__gt=0).select_related("deployment"),
         "may_be_tried_in": _deployments_of_others(found),
-        "job": _job_of(found),
+        "job": job,
+        "operating": operating,
+        "operating_counts": counts_of(operating),
         "compared": compare_measured(*_before_and_after(found)),
     }
     return render(request, "registry/version.html", context)

@@ -33,18 +33,24 @@ UNION SELECT m.team_id, a.sha256, a.size_bytes FROM registry_artifact a
     JOIN registry_modelversion v ON v.id = a.version_id JOIN registry_registeredmodel m ON m.id = v.model_id
 UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM jobs_job j
     CROSS JOIN jsonb_each(j.outputs) o
+UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM jobs_job j
+    CROSS JOIN jsonb_each(j.inputs) o
 UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM jobs_checkpoint c
     JOIN jobs_job j ON j.id = c.job_id CROSS JOIN jsonb_each(c.files) o
 UNION SELECT j.team_id, o.value->>'sha256', (o.value->>'bytes')::bigint FROM jobs_candidate c
     JOIN jobs_job j ON j.id = c.job_id CROSS JOIN jsonb_each(c.files) o
 """
-ONE = f"SELECT coalesce(sum(size_bytes), 0)::bigint FROM ({KEPT}) kept WHERE team_id = %s"
-ALL = f"SELECT team_id, sum(size_bytes)::bigint FROM ({KEPT}) kept GROUP BY team_id"
+LOGGED = """
+SELECT d.team_id, 'requests of ' || d.id, sum(r.kept_bytes)::bigint FROM deployments_loggedrequest r
+    JOIN deployments_deployment d ON d.id = r.deployment_id GROUP BY d.team_id, d.id
+"""
+ONE = f"SELECT coalesce(sum(size_bytes), 0)::bigint FROM ({KEPT} UNION ALL {LOGGED}) kept WHERE team_id = %s"
+ALL = f"SELECT team_id, sum(size_bytes)::bigint FROM ({KEPT} UNION ALL {LOGGED}) kept GROUP BY team_id"
 
 
 def storage_bytes(team: Team | int) -> int:
-    """What the team's data, models, job outputs, checkpoints and candidates take, and its uploads under way as
-    announced."""
+    """What the team's data, models, job inputs and outputs, checkpoints, candidates and logged requests take, and its
+    uploads under way as announced."""
     with connection.cursor() as cursor:
         cursor.execute(ONE, [team if isinstance(team, int) else team.pk])
         return cursor.fetchone()[0]

@@ -67,7 +67,9 @@
   document.addEventListener("htmx:sendError", tellOffline);
   document.addEventListener("htmx:timeout", tellOffline);
   document.addEventListener("htmx:afterRequest", (event) => {
-    if (event.detail.successful) isOffline = false;
+    if (!event.detail.successful) return;
+    isOffline = false;
+    if (event.target.matches("[data-clear-after]")) event.target.reset();
   });
   document.addEventListener("htmx:afterSwap", showToasts);
 

@@ -31,8 +31,8 @@ def page_of(person, version: DatasetVersion, **headers: str):
 
 def test_an_empty_list_teaches_and_offers_an_example(member, viewer):
     page = text_of(member.page.get("/data/"))
-    assert 'action="/data/example/"' in page and 'href="/data/upload/"' in page
-    assert 'action="/data/example/"' not in text_of(viewer.page.get("/data/"))
+    assert 'href="/recipes/">' in page and 'href="/data/upload/"' in page
+    assert "Start from an example" not in text_of(viewer.page.get("/data/"))
 
 
 def test_the_list_finds_by_name_and_shows_only_the_team(member, stranger):
@@ -198,8 +198,8 @@ def test_a_viewer_sees_everything_and_has_no_button_that_changes(viewer, ragged)
     for button in ("Leave out", "Delete data set", "Add a version", "Upload again"):
         assert button not in page
     pk = ragged.dataset_id
-    paths = ["/data/upload/", "/data/example/", f"/data/{pk}/delete/", f"/data/{pk}/versions/1/accept/"]
-    assert [viewer.page.post(path).status_code for path in paths] == [403] * 4
+    paths = ["/data/upload/", f"/data/{pk}/delete/", f"/data/{pk}/versions/1/accept/"]
+    assert [viewer.page.post(path).status_code for path in paths] == [403] * 3
     assert viewer.page.get("/data/upload/").status_code == 403
 
 

@@ -1,25 +1,18 @@
-"""The example data set: made on request, the same every time, once per team."""
+"""The example data sets: made on request, the same every time."""
 
 import subprocess
 import sys
 import zipfile
 
-from apps.datasets.models import Dataset
-from apps.datasets.services import create_example
+from apps.recipes.catalogue import find_recipe
+from apps.recipes.services import create_data
 from tests.stack import ROOT
 
 
 def test_the_example_goes_the_normal_way_and_is_ready(member, check):
-    version = check(create_example(team=member.team, user=member.user))
+    version = check(create_data(team=member.team, user=member.user, recipe=find_recipe("handwritten-digits")))
     assert (version.status, version.item_count, version.task) == ("ready", 1797, "image_classification")
     assert len(version.report["classes"]) == 10
-
-
-def test_the_button_leads_to_the_one_example_however_often_it_is_pressed(member, stranger):
-    addresses = {member.page.post("/data/example/").url for _ in range(2)}
-    assert len(addresses) == 1
-    stranger.page.post("/data/example/")
-    assert sorted(Dataset.objects.values_list("team", flat=True)) == sorted([member.team.pk, stranger.team.pk])
 
 
 def test_the_program_writes_the_same_bytes_every_time(tmp_path):

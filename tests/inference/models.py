@@ -11,6 +11,7 @@ from PIL import Image
 
 from workers import trees
 from workers.tabular import TableEncoder
+from workers.texts import TextEncoder
 
 SIDE = 8
 
@@ -69,6 +70,33 @@ def table_model(folder: Path, task: str = "tabular_classification") -> Path:
     if task == "tabular_classification":
         meta["classes"] = ["young", "old"]
     return _write_meta(folder, meta)
+
+
+def text_model(folder: Path) -> Path:
+    """Says "praise" where "good" outweighs "bad", else "blame"; it knows no other word."""
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder = TextEncoder(0, 64, 0, 1000, 0)
+    table = np.zeros((encoder.ids_in_all, 2), dtype=np.float32)
+    table[encoder.ids("good")[0], 1] = table[encoder.ids("bad")[0], 0] = 3.0
+    onnx.save(_bag_graph(table), folder / "model.onnx")
+    (folder / "sample.json").write_text(json.dumps({"text": "a good lamp"}))
+    meta = {"task": "text_classification", "runtime": "onnx", "classes": ["blame", "praise"], "target": "mood"}
+    meta |= {"input": {"kind": "text", "column": "text", "examples": []}, "encoder": encoder.to_meta()}
+    return _write_meta(folder, meta | {"sample": "sample.json", "metrics": {}})
+
+
+def _bag_graph(table: np.ndarray) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"], axis=0),
+        helper.make_node("ReduceSum", ["rows", "axis"], ["logits"], keepdims=0),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    ids = helper.make_tensor_value_info("ids", TensorProto.INT32, ["batch", "length"])
+    output = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", table.shape[1]])
+    axis = onnx.numpy_helper.from_array(np.array([1], dtype=np.int64), "axis")
+    constants = [onnx.numpy_helper.from_array(table, "table"), axis]
+    graph = helper.make_graph(nodes, "bag", [ids], [output], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
 def _one_split() -> trees.Arrays:

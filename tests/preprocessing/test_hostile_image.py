@@ -125,7 +125,7 @@ def test_every_pixel_mode_gives_a_thumbnail(mode):
     out = io.BytesIO()
     Image.new(mode, (200, 100)).save(out, kind)
     (fact,) = decode([out.getvalue()], mode="thumbnail")
-    image = Image.open(io.BytesIO(fact.png))
+    image = Image.open(io.BytesIO(fact.body))
     assert (image.size, image.mode) == ((96, 48), "RGB")
 
 
@@ -136,5 +136,5 @@ def test_a_thumbnail_of_sixteen_bits_keeps_its_greys():
     out = io.BytesIO()
     image.save(out, "PNG")
     (fact,) = decode([out.getvalue()], mode="thumbnail")
-    shades = {pixel[0] for pixel in Image.open(io.BytesIO(fact.png)).get_flattened_data()}
+    shades = {pixel[0] for pixel in Image.open(io.BytesIO(fact.body)).get_flattened_data()}
     assert len(shades) > 32

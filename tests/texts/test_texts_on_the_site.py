@@ -1,7 +1,6 @@
 """Texts on the site: the launch form proposes the task and the column, programs can overrule it, the demo answers."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from django.test import Client
@@ -12,11 +11,9 @@ from apps.deployments.demo import TEXT_RATE
 from apps.deployments.models import Deployment
 from apps.jobs.models import Job
 from tests.deployments.conftest import store_model
-from tests.deployments.serving import served
-from tests.inference.processes import serve
 from tests.jobs.making import make_node, make_version
 from tests.people import Person
-from tests.texts.making import english, read, train_here, write_texts
+from tests.texts.making import read
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("texts")]
@@ -41,22 +38,6 @@ def messages(team):
         "preview": [["parcel", "where is my parcel", "delivery", "no", "4"]],
     }
     return make_version(team, "Messages", kind="table", task=TASK, target="topic", report=report)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    data = write_texts(tmp_path_factory.mktemp("data"), english())
-    return train_here(tmp_path_factory.mktemp("work"), data, epochs=16) / "model"
-
-
-@pytest.fixture(scope="module")
-def socket_path(tmp_path_factory, trained) -> Iterator[str]:
-    yield from serve(tmp_path_factory.mktemp("replica"), lambda folder: trained)
-
-
-@pytest.fixture
-def topics(owner: Person, trained, socket_path) -> Deployment:
-    return served(owner, store_model(owner, trained, "topics"), socket_path, "topics")
 
 
 def launch_form(person: Person, **query):
@@ -112,11 +93,11 @@ def test_a_column_that_cannot_be_read_is_refused_beside_its_field(member, messag
     assert not Job.objects.exists()
 
 
-def test_texts_are_trained_on_one_device_and_not_fused(member, owner, messages, trained):
+def test_texts_are_trained_on_one_device_and_not_fused(member, owner, messages, served_model):
     make_node(devices=2)
     status, body = start(member, devices=2)
     assert (status, body["error"]["code"]) == (422, "too_many_devices")
-    version = store_model(owner, trained, "topics")
+    version = store_model(owner, served_model, "topics")
     page = owner.page.get(reverse("registry:detail", args=[version.model_id])).content.decode()
     assert "jobs/fuse" not in page
     assert owner.page.get("/jobs/fuse/", {"model": version.model_id}).status_code == 422
@@ -163,8 +144,8 @@ def test_a_stranger_may_rest_often_while_writing_but_not_for_ever(topics):
     assert codes[-1] == 429
 
 
-def test_the_snippets_send_a_text(owner, topics, trained):
-    example = read(trained / "meta.json")["input"]["examples"][0]
+def test_the_snippets_send_a_text(owner, topics, served_model):
+    example = read(served_model / "meta.json")["input"]["examples"][0]
     page = owner.page.get(reverse("deployments:detail", args=[topics.pk]))
     assert json.dumps({"text": example}) in page.context["curl"]
     assert page.context["python"] == snippets.python(topics, "http://testserver", example)

@@ -55,6 +55,9 @@ def test_a_few_epochs_learn_digits(trained: Path) -> None:
     result = result_of(trained)
     assert result["metrics"]["test"]["accuracy"] >= 0.85
     assert result["metrics"]["val"].keys() == {"accuracy", "macro_f1", "log_loss", "ece"}
+    calibration = result["calibration"]
+    assert calibration["after"] == pytest.approx(result["metrics"][result["confusion"]["split"]]["ece"])
+    assert calibration["temperature"] > 0 and calibration["before"] >= 0
     matrix = np.array(result["confusion"]["matrix"])
     assert matrix.sum() == 50
     assert np.trace(matrix) / 50 == pytest.approx(result["metrics"]["test"]["accuracy"])

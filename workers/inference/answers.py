@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from workers.contract import ProgramFailure
-from workers.domains import IMAGE, TASKS
+from workers.domains import AUDIO, IMAGE, TASKS
+from workers.inference.explaining import Asking
 from workers.inference.framing import PING, TENSORS, Frame, Question
 from workers.inference.predictor import Predictor
 from workers.inference.tensor_answers import answer_tensors
@@ -21,10 +22,13 @@ STATUS_OF_CODE = {
     "empty_body": 400,
     "invalid_json": 400,
     "invalid_request": 400,
+    "audio_too_long": 413,
     "image_too_large": 413,
     "too_many_rows": 413,
     "text_too_long": 413,
+    "too_many_items": 413,
     "too_many_texts": 413,
+    "too_many_users": 413,
     "wrong_content_type": 415,
 }
 USUAL_STATUS = 422
@@ -40,9 +44,30 @@ def answer(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
 
 
 def _answer_plain(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
-    if TASKS[predictor.meta["task"]].asks == IMAGE:
-        return _answer_images(predictor, questions)
+    if TASKS[predictor.meta["task"]].asks in (AUDIO, IMAGE):
+        return _answer_files(predictor, questions)
     return [_guarded(_answer_one, predictor, question) for question in questions]
+
+
+def explain(predictor: Predictor, question: Question) -> Frame:
+    """The answer to one item, with "explanation": what of the item it comes from (workers.inference.explaining)."""
+    return _guarded(_explain, predictor, question)
+
+
+def _explain(predictor: Predictor, question: Question) -> Frame:
+    started = time.perf_counter()
+    task = TASKS[predictor.meta["task"]]
+    if not task.explainer:
+        message = "Models of this kind cannot be explained yet."
+        raise ProgramFailure("cannot_explain", message, blame="settings")
+    items, _is_single = read(predictor, question)
+    if len(items) != 1:
+        message = f"{len(items):,} items were sent; one is explained at a time."
+        raise ProgramFailure("one_at_a_time", message, hint="Send one item.")
+    (output,) = predictor.predict(items)
+    place = int(np.argmax(output)) if predictor.classes else None
+    explanation = task.load("explainer").explain(predictor, items[0], Asking(predictor.predict, place))
+    return _success({**predictor.outcome(output, question.top_k), "explanation": explanation}, started)
 
 
 def refusal(failure: ProgramFailure, status: int | None = None) -> Frame:
@@ -69,10 +94,10 @@ def _success(payload: dict[str, Any], started: float) -> Frame:
     return Frame({"status": 200, "seconds": time.perf_counter() - started}, json.dumps(payload).encode())
 
 
-# Images
+# Images and recordings
 
 
-def _answer_images(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
+def _answer_files(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
     """Questions that wait together run as one batch."""
     started = time.perf_counter()
     decoded = [_guarded(_decode_one, predictor, question) for question in questions]

@@ -8,7 +8,8 @@ client sent: the bytes of an image or a text in UTF-8 for raw, ``{"row"}``, ``{"
 ``{"image": base64}`` for json, a request of the Open Inference Protocol for tensors, nothing for the other two. With
 tensors the head has ``"options": {"json_bytes", "model_name", "model_version"}`` as well.
 Answer head: ``{"status": HTTP status, "seconds": time the prediction took}``; the body is the JSON for the client. With
-tensors ``"json_bytes"`` says how much of the body is JSON, null for all.
+tensors ``"json_bytes"`` says how much of the body is JSON, null for all. With ``"options": {"explain": true}``
+the answer says where it comes from; a replica works on that beside its predictions.
 """
 
 from __future__ import annotations
@@ -59,6 +60,15 @@ class Question:
     def frame(self) -> Frame:
         head = {"content": self.content, "top_k": self.top_k}
         return Frame(head | {"options": self.options} if self.options else head, self.body)
+
+    @property
+    def is_explanation(self) -> bool:
+        """Whether the answer is to be explained."""
+        return bool(self.options.get("explain"))
+
+    def explained(self) -> Question:
+        """The same question, with its answer explained."""
+        return replace(self, options=self.options | {"explain": True})
 
     def to_version(self, number: int) -> Question:
         """An answer in tensors says which version gave it."""

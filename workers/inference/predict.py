@@ -1,8 +1,10 @@
-"""Ask a model from its folder, without a site: ``python predict.py picture.jpg``, ``rows.csv`` or ``texts.txt``.
+"""Ask a model from its folder, without a site: ``python predict.py picture.jpg``, ``recording.wav``, ``rows.csv`` or
+``texts.txt``.
 
-One line of JSON for each picture, row, or line of text. ``python predict.py --check`` asks the model its own sample and
-compares the answer with the one it gave when it was made. It needs Python 3.11, numpy and onnxruntime, and Pillow for
-pictures. A copy of this file and of what it imports comes with each model that is downloaded.
+One line of JSON for each picture, recording, row, or line of text. ``python predict.py --check`` asks the model its own
+sample and compares the answer with the one it gave when it was made. It needs Python 3.11, numpy and onnxruntime,
+Pillow for pictures, SciPy and soundfile for recordings. A copy of this file and of what it imports comes with each
+model that is downloaded.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def main(arguments: list[str]) -> int:
     """0 done, 1 the check failed, 2 a file could not be read or answered."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
-        "files", nargs="*", type=Path, help="pictures, texts, or CSV files with the columns in meta.json"
+        "files", nargs="*", type=Path, help="pictures, recordings, texts, or CSV files with the columns in meta.json"
     )
     parser.add_argument("--check", action="store_true", help="compare the answer to the sample with the recorded one")
     parser.add_argument("--top-k", type=int, help="list so many of the most probable classes")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.contract import ProgramFailure
+from workers.inference.aside import Aside
 from workers.inference.framing import BrokenConnection, Frame, Question, read_frame
 
 MAX_BATCH = 16
@@ -34,8 +35,9 @@ class Server:
     There is no artificial wait: while one batch runs, the questions that arrive become the next.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, explain: Callable[[Question], Frame] | None = None) -> None:
         self._answer = answer
+        self._aside = Aside(explain) if explain else None
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._connections: set[asyncio.Task[None]] = set()
@@ -56,6 +58,8 @@ class Server:
             for task in self._connections:
                 task.cancel()
             self._thread.shutdown(wait=False, cancel_futures=True)
+            if self._aside:
+                self._aside.stop()
 
     async def _drain(self) -> None:
         deadline = asyncio.get_running_loop().time() + STOP_SECONDS
@@ -85,6 +89,8 @@ class Server:
     async def _ask(self, frame: Frame) -> Frame:
         head = frame.head
         question = Question(head.get("content", ""), frame.body, head.get("top_k"), head.get("options") or {})
+        if question.is_explanation and self._aside:
+            return await self._aside.ask(question)
         waiting = _Waiting(question, asyncio.get_running_loop().create_future())
         try:
             self._waiting.put_nowait(waiting)

@@ -3,16 +3,18 @@
 Images: one input, UINT8 [N, H, W, C] in the model's own size, or BYTES [N] with encoded images of any size. Tables: one
 input per column, [N] or [N, 1]; NaN and an empty text are unknown. Texts: one input, BYTES [N]. Classes come as
 "probabilities" FP32 [N, classes] and "class" BYTES [N], a regression as "value" FP64 [N], translations as
-"translation" BYTES [N] and "score" FP32 [N].
+"translation" BYTES [N] and "score" FP32 [N]. Users: one input, BYTES [N]; recommendations come as "item" BYTES [N, k]
+and "score" FP32 [N, k].
 """
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 
-from workers.contract import TRANSLATION
+from workers.contract import RECOMMENDATION, TRANSLATION
 from workers.domains import TASKS
 from workers.inference.framing import Frame, Question
 from workers.inference.predictor import Predictor
@@ -35,7 +37,20 @@ def _predict(predictor: Predictor, request: Request) -> list[Tensor]:
     if predictor.meta["task"] == TRANSLATION:
         said = [translation.text for translation in found]
         return [texts("translation", said), numbers("score", "FP32", np.array([float(item) for item in found]))]
+    if predictor.meta["task"] == RECOMMENDATION:
+        return _lists(predictor, found)
     if not predictor.classes:
         return [numbers("value", "FP64", found)]
     best = np.argmax(found, axis=1)
     return [numbers("probabilities", "FP32", found), texts("class", [predictor.classes[index] for index in best])]
+
+
+def _lists(predictor: Predictor, found: list[Any]) -> list[Tensor]:
+    """[N, k] of items, best first, and of their scores; "" and 0 where a list is shorter than the longest."""
+    longest = max(len(each.places) for each in found)
+    padded = [[predictor.items[place] for place in each.places] + [""] * (longest - len(each.places)) for each in found]
+    scores = np.zeros((len(found), longest), dtype=np.float32)
+    for row, each in zip(scores, found, strict=True):
+        row[: len(each.scores)] = each.scores
+    items = texts("item", [item for row in padded for item in row])
+    return [Tensor(items.name, items.datatype, items.array.reshape(scores.shape)), numbers("score", "FP32", scores)]

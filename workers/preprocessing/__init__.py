@@ -7,21 +7,26 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
   "source"}``: its name in data.zip, sizes in pixels, and as source ``archive.zip/path`` or the name it was uploaded by;
 - ``thumbs/*.png`` (image folder): at most 8 per class of at most 40 classes, RGB, at most 96 pixels wide and high;
 - ``data.csv`` (table): the sound rows, UTF-8, comma, one header, values trimmed, missing values empty;
-- ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "pair", "split"}``, ``split`` has
-  train, val or test per row, ``text_column`` is null where the table is not about texts, ``pair`` where it is not one
-  of translations, else ``{"source", "target"}``, its columns;
+- ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "pair", "interactions", "split",
+  "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not about
+  texts, ``pair`` where it is not one of translations, else ``{"source", "target"}``, its columns, and
+  ``interactions`` where it is not about who took what, else its columns by role (user, item, rating, time, name);
 - ``report.json``, for people:
 
 ==================  ====================================================================================================
 ``kind``            ``image_folder`` or ``table``
 ``task``            guess: ``image_classification``, ``tabular_classification``, ``tabular_regression``, or
                     ``text_classification`` where a column of free text stands beside at most two others, or
-                    ``translation`` where two columns are called after languages, or are all there is
+                    ``translation`` where two columns are called after languages, or are all there is, or
+                    ``recommendation`` where columns are called as users and items are, and both come again
 ``target``          column to predict: the wanted one, else target, label, class, y or outcome, else the last that is
                     not called as texts are; null for images
 ``text``            texts: ``{"column", "median_characters", "longest_characters", "scripts": [[name, share]]}``, the
                     scripts by their share of all letters; null for other tables
 ``pair``            translations: ``{"source", "target", "length_ratio"}``, each side as under ``text``; else null
+``interactions``    who took what: the columns by role, ``"users"``, ``"items"``, ``"pairs"``, ``"density"`` (share of
+                    all pairs that is known), ``"median_of_a_user"``, ``"median_of_an_item"`` (rows) and
+                    ``"popular_share"`` (of the rows, had by the most popular hundredth of the items); null for others
 ``items``           sound images or rows: what data.zip or data.csv holds
 ``bad``             the first 1,000 of what cannot be used: ``{"path", "line", "reason", "code"}``, line null for images
 ``bad_total``       how many there are
@@ -42,7 +47,10 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
                     repeated_texts, similar_texts, texts_across_splits, texts_with_two_labels, several_scripts,
                     imbalanced_classes, small_classes; and on translations empty_sources, untranslated, long_pairs,
                     broken_letters, unlike_lengths, repeated_pairs, many_translations, sources_across_splits,
-                    other_script, few_pairs
+                    other_script, few_pairs; and on interactions missing_user_or_item, short_histories, rare_items,
+                    popular_items, sparse_interactions, repeated_interactions, interactions_across_splits,
+                    ratings_no_numbers, ratings_constant, ratings_out_of_scale, ratings_are_counts,
+                    unreadable_times, several_names
 ``data_bytes``      size of data.zip or data.csv
 ==================  ====================================================================================================
 

@@ -15,6 +15,7 @@ from workers.contract import (
     EVENTS_FILE,
     EXIT_FAILED,
     EXIT_STOPPED,
+    KIND_AUDIO,
     KIND_IMAGES,
     EventWriter,
     PrepareSpec,
@@ -23,6 +24,7 @@ from workers.contract import (
 )
 from workers.preprocessing.images import prepare_images
 from workers.preprocessing.limits import DEFAULT_LIMITS, Limits
+from workers.preprocessing.recordings import prepare_recordings
 from workers.preprocessing.report import staged_output, write_json
 from workers.preprocessing.sources import Sources
 from workers.preprocessing.splitting import check_fractions
@@ -42,6 +44,8 @@ def prepare(spec: PrepareSpec, events: EventWriter, limits: Limits = DEFAULT_LIM
             events.log(f"{sources.kind}: {len(sources.members):,} files, {sources.ignored:,} hidden ones ignored")
             if sources.kind == KIND_IMAGES:
                 report = prepare_images(sources, spec, output, limits, events)
+            elif sources.kind == KIND_AUDIO:
+                report = prepare_recordings(sources, spec, output, Path(scratch), limits, events)
             else:
                 report = prepare_table(sources, spec, output, Path(scratch), limits, events)
         write_json(output / "report.json", report)

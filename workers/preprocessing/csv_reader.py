@@ -185,7 +185,7 @@ def check_header(header: tuple[str, ...], name: str, limits: Limits) -> None:
     if count > 1:
         places = " and ".join(str(place) for place, value in enumerate(header, 1) if value == twice)
         raise ProgramFailure("duplicate_header", f'{name} has the column "{twice}" {count} times: {places}.', hint=hint)
-    if len(header) == 1:
+    if len(header) < limits.min_columns:
         raise ProgramFailure(
             "one_column",
             f'{name} has only the column "{header[0][:60]}".',

@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from PIL import Image, ImageOps
@@ -27,6 +28,9 @@ SIGNATURES = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
 )
+
+
+Answer = Callable[[str, bytes, dict[str, int]], tuple[dict[str, Any], bytes]]
 
 
 class BadImage(Exception):
@@ -90,11 +94,11 @@ def rescale_depth(image: Image.Image) -> Image.Image:
     return image.point(lambda value: value * (255.0 / span) - low * 255.0 / span).convert("L")
 
 
-def answer(mode: str, data: bytes, pixels: int) -> tuple[dict[str, Any], bytes]:
+def answer(mode: str, data: bytes, options: dict[str, int]) -> tuple[dict[str, Any], bytes]:
     try:
         image = load(data)
         fact = {"format": image.format, "width": image.width, "height": image.height, "bytes": 0}
-        png = thumbnail(image, pixels) if mode == "thumbnail" else b""
+        png = thumbnail(image, options["thumbnail_pixels"]) if mode == "thumbnail" else b""
     except BadImage as error:
         code, reason = error.args
         return {"code": code, "reason": reason}, b""
@@ -110,27 +114,32 @@ def set_limit(kind: int, value: int) -> None:
         print(f"resource limit {kind} could not be set", file=sys.stderr)
 
 
-def serve(options: dict[str, int], requests: BinaryIO, answers: BinaryIO) -> None:
+def confine(options: dict[str, int]) -> None:
+    set_limit(resource.RLIMIT_AS, options["memory_bytes"])
+    set_limit(resource.RLIMIT_CORE, 0)
+
+
+def serve(options: dict[str, int], requests: BinaryIO, answers: BinaryIO, answer: Answer) -> None:
+    """Answer requests with `answer`, of (mode, bytes of a file, options), until they end."""
     answers.write(b"ready\n")
     answers.flush()
     while line := requests.readline():
         request = json.loads(line)
-        images = [requests.read(size) for size in request["sizes"]]
+        files = [requests.read(size) for size in request["sizes"]]
         set_limit(resource.RLIMIT_CPU, int(time.process_time()) + options["cpu_seconds"])
-        results = [answer(request["mode"], data, options["thumbnail_pixels"]) for data in images]
+        results = [answer(request["mode"], data, options) for data in files]
         answers.write(json.dumps([fact for fact, _ in results]).encode() + b"\n")
-        answers.writelines(png for _, png in results)
+        answers.writelines(body for _, body in results)
         answers.flush()
 
 
 def main() -> None:
     options = json.loads(sys.argv[1])
-    set_limit(resource.RLIMIT_AS, options["memory_bytes"])
-    set_limit(resource.RLIMIT_CORE, 0)
+    confine(options)
     Image.MAX_IMAGE_PIXELS = options["max_pixels"]
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
-    serve(options, sys.stdin.buffer, sys.stdout.buffer)
+    serve(options, sys.stdin.buffer, sys.stdout.buffer, answer)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Decode images in child processes, so that a crash in a decoder costs one image and not the job."""
+"""Decode images and recordings in child processes, so that a crash in a decoder costs one file and not the job."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from workers.preprocessing.limits import Limits
-
-PROGRAM = Path(__file__).with_name("decoder.py")
 
 
 class DecoderDied(Exception):
@@ -23,39 +22,76 @@ class DecoderDied(Exception):
 
 @dataclass(frozen=True)
 class Decoded:
-    """What is known of one image: format and size in pixels, or `code` and `reason` why it is unusable."""
+    """What is known of one image: format and size in pixels, or `code` and `reason` why it is unusable; `body` is what
+    was made of it."""
 
     format: str = ""
     width: int = 0
     height: int = 0
-    png: bytes = b""
+    body: bytes = b""
     code: str = ""
     reason: str = ""
 
 
-CRASHED = Decoded(code="decoder_crashed", reason="the image made its decoder crash or run out of time")
+@dataclass(frozen=True)
+class Heard:
+    """What is known of one recording: its format, samples a second, channels and length; its largest sample (of 1) and
+    the share of samples that are cut off at 1; and `sound`, a hash of the samples. Else `code` and `reason` why it is
+    unusable. `body` is what was made of it."""
+
+    format: str = ""
+    rate: int = 0
+    channels: int = 0
+    seconds: float = 0.0
+    peak: float = 0.0
+    clipped: float = 0.0
+    sound: str = ""
+    body: bytes = b""
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of decoder: the program beside this one, and what it answers with."""
+
+    program: str
+    answer: type[Decoded] | type[Heard]
+    noun: str
+
+    @property
+    def crashed(self) -> Decoded | Heard:
+        return self.answer(code="decoder_crashed", reason=f"the {self.noun} made its decoder crash or run out of time")
+
+
+IMAGES = Kind("decoder.py", Decoded, "image")
+RECORDINGS = Kind("sound_decoder.py", Heard, "recording")
+CRASHED = IMAGES.crashed
 
 
 class Decoder:
     """One child process; started at the first request and again after it died."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, kind: Kind = IMAGES) -> None:
+        self.kind = kind
         options = {
             "max_pixels": limits.max_pixels,
             "memory_bytes": limits.decoder_memory_bytes,
             "cpu_seconds": limits.decoder_cpu_seconds,
             "thumbnail_pixels": limits.thumbnail_pixels,
+            "excerpt_seconds": limits.excerpt_seconds,
         }
-        self._command = [sys.executable, "-I", str(PROGRAM), json.dumps(options)]
+        program = Path(__file__).with_name(kind.program)
+        self._command = [sys.executable, "-I", str(program), json.dumps(options)]
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
 
-    def decode(self, mode: str, images: Sequence[bytes]) -> list[Decoded]:
-        """Facts in the order of `images`. Raises DecoderDied."""
+    def decode(self, mode: str, files: Sequence[bytes]) -> list[Any]:
+        """Facts in the order of `files`. Raises DecoderDied."""
         process = self._started()
-        head = json.dumps({"mode": mode, "sizes": [len(image) for image in images]})
+        head = json.dumps({"mode": mode, "sizes": [len(file) for file in files]})
         try:
-            process.stdin.write(head.encode() + b"\n" + b"".join(images))
+            process.stdin.write(head.encode() + b"\n" + b"".join(files))
             process.stdin.flush()
             line = process.stdout.readline()
         except OSError as error:
@@ -79,12 +115,12 @@ class Decoder:
             process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self._process = process
             if process.stdout.readline() != b"ready\n" and not self._is_closed:
-                raise RuntimeError(f"the image decoder does not start: {PROGRAM.name} ended with {process.wait()}")
+                raise RuntimeError(f"the decoder does not start: {self.kind.program} ended with {process.wait()}")
         return self._process
 
-    def _decoded(self, process: subprocess.Popen[bytes], fact: dict) -> Decoded:
+    def _decoded(self, process: subprocess.Popen[bytes], fact: dict) -> Decoded | Heard:
         size = fact.pop("bytes", 0)
-        return Decoded(**fact, png=process.stdout.read(size) if size else b"")
+        return self.kind.answer(**fact, body=process.stdout.read(size) if size else b"")
 
     def finish(self) -> None:
         """Close and leave no process behind."""
@@ -104,8 +140,8 @@ class Decoder:
 class DecoderPool:
     """`workers` children that decode batches side by side; leaving the block ends them all."""
 
-    def __init__(self, workers: int, limits: Limits) -> None:
-        self._decoders = [Decoder(limits) for _ in range(workers)]
+    def __init__(self, workers: int, limits: Limits, kind: Kind = IMAGES) -> None:
+        self._decoders = [Decoder(limits, kind) for _ in range(workers)]
         self._idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
         for decoder in self._decoders:
             self._idle.put(decoder)
@@ -121,26 +157,26 @@ class DecoderPool:
         for decoder in self._decoders:
             decoder.finish()
 
-    def submit(self, mode: str, images: Sequence[bytes]) -> Future[list[Decoded]]:
-        """The facts of a batch, later. An image that kills its child is answered by `CRASHED`.
+    def submit(self, mode: str, files: Sequence[bytes]) -> Future[list[Any]]:
+        """The facts of a batch, later. A file that kills its child is answered by `Kind.crashed`.
 
-        The result raises RuntimeError where a child does not even start: then no image is to blame.
+        The result raises RuntimeError where a child does not even start: then no file is to blame.
         """
-        return self._threads.submit(self._decode, mode, images)
+        return self._threads.submit(self._decode, mode, files)
 
-    def _decode(self, mode: str, images: Sequence[bytes]) -> list[Decoded]:
+    def _decode(self, mode: str, files: Sequence[bytes]) -> list[Any]:
         decoder = self._idle.get()
         try:
-            return decode_or_blame(decoder, mode, images)
+            return decode_or_blame(decoder, mode, files)
         finally:
             self._idle.put(decoder)
 
 
-def decode_or_blame(decoder: Decoder, mode: str, images: Sequence[bytes]) -> list[Decoded]:
-    """Decode a batch; where the child dies, decode its images one by one to find which of them did it."""
+def decode_or_blame(decoder: Decoder, mode: str, files: Sequence[bytes]) -> list[Any]:
+    """Decode a batch; where the child dies, decode its files one by one to find which of them did it."""
     try:
-        return decoder.decode(mode, images)
+        return decoder.decode(mode, files)
     except DecoderDied:
-        if len(images) == 1:
-            return [CRASHED]
-    return [decode_or_blame(decoder, mode, [image])[0] for image in images]
+        if len(files) == 1:
+            return [decoder.kind.crashed]
+    return [decode_or_blame(decoder, mode, [file])[0] for file in files]

@@ -5,30 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections import Counter, defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, SPLITS, EventWriter, PrepareSpec, ProgramFailure
+from workers.preprocessing.checking import check_classes, check_files, warn_of_duplicates
 from workers.preprocessing.decoding import Decoded, DecoderPool
 from workers.preprocessing.layout import Place, read_layout
 from workers.preprocessing.limits import Limits
-from workers.preprocessing.report import BadItems, Progress, Warnings, describe
+from workers.preprocessing.report import BadItems, Progress, Warnings
 from workers.preprocessing.sources import IMAGE_ENDINGS, Bundle, Member, Sources, ending_of
 from workers.preprocessing.splitting import (
     Assignment,
     assign_splits,
     count_classes,
-    crossing_keys,
     natural_order,
     warn_of_split,
 )
 from workers.training.architectures import sides_of
 
-CHECK, THUMBNAIL = "check", "thumbnail"
+THUMBNAIL = "thumbnail"
 ONE_DATE = (2000, 1, 1, 0, 0, 0)  # so that equal images give an equal data.zip
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 FORMATS = "PNG, JPEG, WEBP, BMP, GIF and TIFF"
@@ -67,8 +66,11 @@ def prepare_images(
     workers = max(1, min(spec.threads, 8))
     with DecoderPool(workers, limits) as pool, zipfile.ZipFile(output / "data.zip", "w") as archive:
         progress = Progress(events, len(candidates))
-        images = list(check_images(candidates, pool, workers, archive, limits, bad, progress))
-        check_classes(images, bad, limits)
+        checked = check_files(candidates, pool, workers, limits, bad, progress, "images")
+        images = [store(archive, *found) for found in checked]
+        if not images:
+            raise no_images(bad)
+        check_classes([image.label for image in images], bad, limits, "images")
         splits = split_images(images, spec, warnings)
         thumbnails = make_thumbnails(images, pool, archive, output, limits)
     write_index(output / "index.jsonl", images, splits.splits)
@@ -111,68 +113,6 @@ def no_images(bad: BadItems) -> ProgramFailure:
     )
 
 
-def batches(candidates: Sequence[Candidate], limits: Limits, bad: BadItems) -> Iterator[list[tuple[Candidate, bytes]]]:
-    """Candidates with their bytes, a few at a time."""
-    batch: list[tuple[Candidate, bytes]] = []
-    size = 0
-    for candidate in candidates:
-        if candidate.member.size > limits.max_entry_bytes:
-            reason = f"has {candidate.member.size:,} bytes; {limits.max_entry_bytes:,} are allowed"
-            bad.add(candidate.member.name, reason, "file_too_large")
-            continue
-        data = candidate.member.read(limits.max_entry_bytes)
-        batch.append((candidate, data))
-        size += len(data)
-        if len(batch) >= limits.batch_items or size >= limits.batch_bytes:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def check_images(
-    candidates: Sequence[Candidate],
-    pool: DecoderPool,
-    workers: int,
-    archive: zipfile.ZipFile,
-    limits: Limits,
-    bad: BadItems,
-    progress: Progress,
-) -> Iterator[SoundImage]:
-    """Decode in the pool, store what is sound in `archive`, yield it in order. Two batches per worker are in flight."""
-    pending: deque[tuple[list[tuple[Candidate, bytes]], Future[list[Decoded]]]] = deque()
-    done = 0
-
-    def finish_first() -> Iterator[SoundImage]:
-        nonlocal done
-        batch, future = pending.popleft()
-        for (candidate, data), fact in zip(batch, future.result(), strict=True):
-            done += 1
-            if fact.code:
-                bad.add(candidate.member.name, fact.reason, fact.code)
-                check_crashes(bad, limits)
-            else:
-                yield store(archive, done, candidate, data, fact)
-        progress.tell(done, f"Checked {done:,} of {len(candidates):,} images")
-
-    for batch in batches(candidates, limits, bad):
-        pending.append((batch, pool.submit(CHECK, [data for _, data in batch])))
-        if len(pending) >= 2 * workers:
-            yield from finish_first()
-    while pending:
-        yield from finish_first()
-
-
-def check_crashes(bad: BadItems, limits: Limits) -> None:
-    """Each crash costs a new process, so an upload made of nothing else is given up."""
-    if bad.counts.get("decoder_crashed", 0) > limits.max_decoder_crashes:
-        raise ProgramFailure(
-            "too_many_crashes",
-            f"More than {limits.max_decoder_crashes} images made their decoder crash. {bad.first()}.",
-            hint="Open these images in another program and save them again, or leave them out.",
-        )
-
-
 def store(archive: zipfile.ZipFile, number: int, candidate: Candidate, data: bytes, fact: Decoded) -> SoundImage:
     """Write the original bytes under a name of our own; what strangers call their files never becomes a path."""
     name = f"{candidate.label}/{number:06d}{ENDINGS[fact.format]}"
@@ -181,52 +121,14 @@ def store(archive: zipfile.ZipFile, number: int, candidate: Candidate, data: byt
     return SoundImage(name, candidate.label, candidate.split, fact.width, fact.height, digest, candidate.member.name)
 
 
-def check_classes(images: Sequence[SoundImage], bad: BadItems, limits: Limits) -> None:
-    """Raises ProgramFailure no_images, one_class or class_too_small."""
-    if not images:
-        raise no_images(bad)
-    counts = Counter(image.label for image in images)
-    if len(counts) == 1:
-        label = next(iter(counts))
-        raise ProgramFailure(
-            "one_class",
-            f'Found one class, "{label}".',
-            hint="To tell classes apart, put images of at least two classes in folders of their own.",
-        )
-    small = sorted(label for label, count in counts.items() if count < limits.min_class_size)
-    if small:
-        lost = f" {bad.total} files could not be used; the first is {bad.first()}." if bad.total else ""
-        raise ProgramFailure(
-            "class_too_small",
-            f"Every class needs at least {limits.min_class_size} images; too few have "
-            f"{describe([f'{label} ({counts[label]})' for label in small])}.{lost}",
-            hint="Add images to these classes or leave the classes out.",
-        )
-
-
 def split_images(images: Sequence[SoundImage], spec: PrepareSpec, warnings: Warnings) -> Assignment:
     """Settle the split and warn of what a person would want to know about it. Raises ProgramFailure."""
     labels, keys = [image.label for image in images], [image.sha256 for image in images]
     given = [image.given for image in images]
     result = assign_splits(labels, keys, given, spec.split_fractions, spec.seed)
-    warn_of_duplicates(images, result, warnings)
+    warn_of_duplicates(labels, keys, result, warnings, "Images", "byte for byte copies")
     warn_of_split(labels, given, result, warnings, "images")
     return result
-
-
-def warn_of_duplicates(images: Sequence[SoundImage], result: Assignment, warnings: Warnings) -> None:
-    keys = [image.sha256 for image in images]
-    if crossing := crossing_keys(keys, result.splits):
-        warnings.add(
-            "duplicate_across_splits", f"Images that stand in more than one of train, val and test: {crossing:,}."
-        )
-    if repeated := len(keys) - len(set(keys)):
-        warnings.add("duplicates", f"Images that are byte for byte copies of others: {repeated:,}.")
-    labels = defaultdict(set)
-    for image in images:
-        labels[image.sha256].add(image.label)
-    if torn := sum(len(found) > 1 for found in labels.values()):
-        warnings.add("conflicting_labels", f"Images that stand in more than one class: {torn:,}.")
 
 
 def make_thumbnails(
@@ -240,7 +142,7 @@ def make_thumbnails(
         batch = chosen[start : start + limits.batch_items]
         facts = [pool.submit(THUMBNAIL, [archive.read(image.member)]) for image in batch]
         for number, (image, future) in enumerate(zip(batch, facts, strict=True), start):
-            if png := future.result()[0].png:
+            if png := future.result()[0].body:
                 file = f"thumbs/{number:04d}.png"
                 (output / file).write_bytes(png)
                 done.append({"label": image.label, "file": file})

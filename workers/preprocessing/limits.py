@@ -28,6 +28,10 @@ class Limits:
     thumbnail_classes: int = 40
     thumbnail_pixels: int = 96
 
+    excerpts_per_class: int = 3
+    excerpt_seconds: int = 6
+
+    min_columns: int = 2
     max_columns: int = 2_000
     max_rows: int = 5_000_000
     max_header_chars: int = 200

@@ -8,17 +8,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from workers.contract import KIND_IMAGES, KIND_TABLE, SPLITS, DataFile, ProgramFailure
+from workers.contract import KIND_AUDIO, KIND_IMAGES, KIND_TABLE, SPLITS, DataFile, ProgramFailure
 from workers.preprocessing.archives import Archive, clean_path, is_hidden
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.splitting import split_of_folder, split_of_stem
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+AUDIO_ENDINGS = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff"}
 JSON_ENDINGS = {".jsonl", ".ndjson"}
 TABLE_ENDINGS = {".csv", ".tsv", ".tab"} | JSON_ENDINGS
 WHAT_TO_UPLOAD = (
-    "Upload a ZIP with one folder of images (PNG, JPEG, WEBP, BMP, GIF or TIFF) per class, or tables or texts as CSV, "
-    "TSV or JSON Lines."
+    "Upload a ZIP with one folder of images (PNG, JPEG, WEBP, BMP, GIF or TIFF) or of recordings (WAV, FLAC, MP3 or "
+    "OGG) per class, or tables or texts as CSV, TSV or JSON Lines."
 )
 
 
@@ -54,7 +55,7 @@ class Bundle:
 
 
 class Sources:
-    """The uploads, opened and recognised. `kind` is image_folder or table; `ignored` counts hidden files.
+    """The uploads, opened and recognised. `kind` is image_folder, audio or table; `ignored` counts hidden files.
 
     Raises ProgramFailure with the codes unknown_kind, unknown_split, same_name_twice, empty_file, no_files,
     too_many_files, and those of `Archive`.
@@ -138,7 +139,7 @@ def check_files(files: Sequence[DataFile]) -> None:
                 blame="settings",
                 field="split",
             )
-        if Path(file.path).stat().st_size == 0 and ending_of(file.name) not in IMAGE_ENDINGS:
+        if Path(file.path).stat().st_size == 0 and ending_of(file.name) not in IMAGE_ENDINGS | AUDIO_ENDINGS:
             raise ProgramFailure("empty_file", f"{file.name} is empty (0 bytes).", hint="Upload the file again.")
 
 
@@ -158,6 +159,9 @@ def kind_of(members: Sequence[Member]) -> str:
     """Raises ProgramFailure ``unknown_kind`` that says what was found instead."""
     images = [member for member in members if ending_of(member.path) in IMAGE_ENDINGS]
     tables = [member for member in members if ending_of(member.path) in TABLE_ENDINGS]
+    recordings = [member for member in members if ending_of(member.path) in AUDIO_ENDINGS]
+    if len(recordings) > len(images):
+        return KIND_AUDIO
     has_loose_table = any(member.archive is None for member in tables)
     others = [member for member in members if ending_of(member.path) not in IMAGE_ENDINGS | TABLE_ENDINGS]
     if len(members) == 1 and images and "/" not in images[0].path:

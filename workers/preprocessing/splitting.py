@@ -72,13 +72,8 @@ def assign_splits(
     One label, content hash and given split (or None) per item. Carving is stratified by label, keeps items with equal
     hash together and depends only on seed and content. Raises ProgramFailure ``no_train_split``.
     """
+    require_train(given)
     present = {split for split in given if split}
-    if present and "train" not in present and None not in given:
-        raise ProgramFailure(
-            "no_train_split",
-            f"The upload has a part for {' and '.join(sorted(present))}, but none for training.",
-            hint='Add the training part, in a folder or file called "train".',
-        )
     wished = dict(zip(SPLITS[1:], fractions[1:], strict=True))
     shares = {split: share for split, share in wished.items() if split not in present and share > 0}
     splits = [split or "train" for split in given]
@@ -88,6 +83,17 @@ def assign_splits(
     for number, split in carve([labels[n] for n in in_train], [keys[n] for n in in_train], wanted, seed).items():
         splits[in_train[number]] = split
     return Assignment(splits, bool(present), tuple(shares) if present else ())
+
+
+def require_train(given: Sequence[str | None]) -> None:
+    """Raises ProgramFailure ``no_train_split``."""
+    present = {split for split in given if split}
+    if present and "train" not in present and None not in given:
+        raise ProgramFailure(
+            "no_train_split",
+            f"The upload has a part for {' and '.join(sorted(present))}, but none for training.",
+            hint='Add the training part, in a folder or file called "train".',
+        )
 
 
 def carve(labels: Sequence[str], keys: Sequence[str], shares: dict[str, float], seed: int) -> dict[int, str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from workers.contract import (
     KIND_TABLE,
+    RECOMMENDATION,
     SPLITS,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
@@ -21,8 +22,17 @@ from workers.contract import (
     PrepareSpec,
     ProgramFailure,
 )
+from workers.interactions import Roles
 from workers.preprocessing.columns import MISSING_VALUES, Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
+from workers.preprocessing.interactions import (
+    Interactions,
+    describe_interactions,
+    read_interactions,
+    split_by_user,
+    suggest_roles,
+    warn_of_interactions,
+)
 from workers.preprocessing.json_lines import JsonRows, open_json_lines
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.pairs import PairColumns, Pairs, describe_pairs, find_pair, read_pairs, warn_of_pairs
@@ -66,37 +76,61 @@ def prepare_table(
     bad, warnings = BadItems(limits.max_bad_listed), Warnings()
     parts = open_parts(sources, scratch, limits)
     header = parts[0].table.header
-    pair = peek_for_pair(parts[0], spec.target, limits)
-    target = pair.target if pair else choose_target(header, spec.target)
+    roles = find_interactions(parts[0], spec.target, limits)
+    pair = None if roles else peek_for_pair(parts[0], spec.target, limits)
+    if roles:
+        target = roles.rating or roles.item
+    else:
+        target = pair.target if pair else choose_target(header, spec.target)
     progress = Progress(events, sum(part.table.path.stat().st_size for part in parts))
     gathered = gather(parts, header.index(target), output / "data.csv", limits, bad, progress)
     if not gathered.keys:
         raise no_rows(target, bad)
     column = gathered.columns[header.index(target)]
-    task, texts, pairs = TRANSLATION, None, read_pairs(output / "data.csv", pair) if pair else None
-    if pairs:
-        check_row_number(column, limits)
+    texts, pairs = None, read_pairs(output / "data.csv", pair) if pair else None
+    taken = read_interactions(output / "data.csv", roles) if roles else None
+    if taken:
+        task, splits = RECOMMENDATION, split_taken(taken, gathered, spec, warnings)
     else:
-        task = guess_task(column)
-        check_target(column, task, is_guess=spec.target is None, limits=limits)
-        texts = find_texts(gathered, target, task, output / "data.csv")
-    splits = split_rows(gathered, task, pairs or texts, spec, warnings)
+        task = TRANSLATION if pairs else guess_task(column)
+        if pairs:
+            check_row_number(column, limits)
+        else:
+            check_target(column, task, is_guess=spec.target is None, limits=limits)
+            texts = find_texts(gathered, target, task, output / "data.csv")
+        splits = split_rows(gathered, task, pairs or texts, spec, warnings)
     warn_of_columns(gathered.columns, warnings)
     task = TEXT_CLASSIFICATION if texts else task
     described = [each.describe(limits.preview_chars) for each in gathered.columns]
     index = {"rows": len(gathered.keys), "columns": described, "target": target, "task": task, "split": splits.splits}
     index |= {"text_column": texts.column if texts else None, "pair": vars(pair) if pair else None}
+    index |= {"interactions": roles.to_dict() if roles else None, "split_source": splits.source}
     write_json(output / "index.json", index)
-    has_classes = task not in (TABULAR_REGRESSION, TRANSLATION)
+    has_classes = task not in (TABULAR_REGRESSION, TRANSLATION, RECOMMENDATION)
     return build_report(gathered, splits, described, bad, warnings) | {
         "task": task,
         "target": target,
         "text": describe_texts(texts) if texts else None,
         "pair": describe_pairs(pairs) if pairs else None,
+        "interactions": describe_interactions(taken) if taken else None,
         "ignored": sources.ignored,
         "classes": count_classes(gathered.targets, splits.splits) if has_classes else [],
         "data_bytes": (output / "data.csv").stat().st_size,
     }
+
+
+def find_interactions(part: Part, wanted: str | None, limits: Limits) -> Roles | None:
+    """The columns of users and items, where the table is about who took what; what is bad is said in `gather`."""
+    rows = part.rows(limits, BadItems(limits.max_bad_listed))
+    return suggest_roles(part.table.header, wanted, (row for _line, row in rows))
+
+
+def split_taken(taken: Interactions, gathered: Gathered, spec: PrepareSpec, warnings: Warnings) -> Assignment:
+    """The last items of each user are for the test. Raises ProgramFailure."""
+    splits = split_by_user(taken, gathered.given, spec.split_fractions, spec.seed)
+    warn_of_split(None, gathered.given, splits, warnings, "rows")
+    warn_of_interactions(taken, splits.splits, warnings)
+    return splits
 
 
 def peek_for_pair(part: Part, wanted: str | None, limits: Limits) -> PairColumns | None:

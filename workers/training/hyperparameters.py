@@ -11,14 +11,24 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from workers.contract import IMAGE_CLASSIFICATION, TABULAR_REGRESSION, TEXT_CLASSIFICATION, TRANSLATION
+from workers.contract import (
+    AUDIO_CLASSIFICATION,
+    IMAGE_CLASSIFICATION,
+    RECOMMENDATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+    TRANSLATION,
+)
 from workers.domains import CLASSIFICATION, NETWORKS, TABLE, TASKS, names
 
 IMAGES = (IMAGE_CLASSIFICATION,)
+RECORDINGS = (AUDIO_CLASSIFICATION,)
 TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
+RECOMMENDING = (RECOMMENDATION,)
 PAIRS = (TRANSLATION,)
-OTHERS_THAN_PAIRS = tuple(task for task in TASKS if task not in PAIRS)
+BY_STEPS = tuple(task for task in TASKS if task not in RECOMMENDING)  # of an optimizer; the others are solved
+OTHERS_THAN_PAIRS = tuple(task for task in BY_STEPS if task not in PAIRS)
 
 Value = float | int | str | bool
 
@@ -52,7 +62,7 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = tuple(TASKS)
+    tasks: tuple[str, ...] = BY_STEPS
     advanced: bool = False
 
     def check(self, value: Any) -> Value:
@@ -120,6 +130,11 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "model", "Model",
+        "The network to train; auto is resnet_tiny, and resnet_small may be better where there are many recordings.",
+        "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small"), tasks=RECORDINGS,
+    ),
+    Field(
+        "model", "Model",
         "The kind of model; auto trains what does best on the validation rows.",
         "choice", "auto", choices=("auto", "gradient_boosting", "linear", "mlp", "blend"), tasks=TABLES,
     ),
@@ -132,6 +147,42 @@ FIELDS: tuple[Field, ...] = (
         "model", "Model",
         "The network to train; auto is blend, or hashed_ngrams where that would take long.",
         "choice", "auto", choices=("auto", "hashed_ngrams", "text_gru", "text_transformer", "blend"), tasks=TEXTS,
+    ),
+    Field(
+        "user_column", "Users", "The column that says who.", "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "item_column", "Items", "The column that says what they took.", "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "rating_column", "Ratings",
+        "The column of numbers that say how much they liked it; without one each row is an event.",
+        "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "time_column", "Times",
+        "The column that says when: the last items of each user are then kept for the test, else some at random.",
+        "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "name_column", "Names of items",
+        "The column with what people call an item.",
+        "column", "", tasks=RECOMMENDING,
+    ),
+    Field(
+        "model", "Model",
+        "The kind of model that ranks items; auto trains several and keeps what does best on the validation items.",
+        "choice", "auto", choices=("auto", "factors", "item_weights", "popularity"), tasks=RECOMMENDING,
+    ),
+    Field(
+        "factors", "Factors",
+        "How many numbers stand for a user and for an item; more can tell more apart and take longer.",
+        "int", 64, minimum=2, maximum=512, tasks=RECOMMENDING,
+    ),
+    Field(
+        "regularization", "Regularisation",
+        "How strongly factors are pulled towards zero, against overfitting; 0 tries several strengths.",
+        "float", 0.0, minimum=0.0, maximum=10.0, tasks=RECOMMENDING,
     ),
     Field(
         "source_column", "Column to translate from",
@@ -152,7 +203,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "epochs", "Epochs",
         "How many times training goes through all training examples.",
-        "int", 30, minimum=1, maximum=10_000,
+        "int", 30, minimum=1, maximum=10_000, tasks=tuple(TASKS),
     ),
     Field(
         "batch_size", "Batch size",
@@ -217,7 +268,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS), advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS, *RECORDINGS), advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -227,7 +278,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "early_stopping_patience", "Early stopping",
         "Stop after this many epochs without a better validation score; 0 never stops early.",
-        "int", 0, minimum=0, maximum=10_000,
+        "int", 0, minimum=0, maximum=10_000, tasks=tuple(TASKS),
     ),
     Field(
         "ema_decay", "Weight averaging",
@@ -253,6 +304,21 @@ FIELDS: tuple[Field, ...] = (
         "augmentation", "Augmentation",
         "Random changes to training images; strong also mirrors and erases parts.",
         "choice", "light", choices=("none", "light", "strong"), tasks=IMAGES,
+    ),
+    Field(
+        "augmentation", "Augmentation",
+        "Random changes to training recordings: time, speed, pitch, loudness, noise, and parts that are hidden.",
+        "choice", "light", choices=("none", "light", "strong"), tasks=RECORDINGS,
+    ),
+    Field(
+        "clip_seconds", "Seconds heard",
+        "How long the model listens, to the loudest part of a longer recording; 0 chooses it from the data.",
+        "float", 0.0, minimum=0.0, maximum=30.0, tasks=RECORDINGS,
+    ),
+    Field(
+        "sample_rate", "Sampling rate",
+        "Samples a second; half of it is the highest pitch that the model hears. auto chooses it from the data.",
+        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=RECORDINGS, advanced=True,
     ),
     Field(
         "image_size", "Image size",
@@ -352,7 +418,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "seed", "Seed",
         "Fixes all random choices, so that the same seed and data give the same model.",
-        "int", 0, minimum=0, maximum=2**31 - 1, advanced=True,
+        "int", 0, minimum=0, maximum=2**31 - 1, tasks=tuple(TASKS), advanced=True,
     ),
 )  # fmt: skip
 
@@ -367,10 +433,13 @@ class Preset:
     images: Mapping[str, Value] = field(default_factory=dict)
     tables: Mapping[str, Value] = field(default_factory=dict)
     texts: Mapping[str, Value] = field(default_factory=dict)
+    recommending: Mapping[str, Value] = field(default_factory=dict)
     pairs: Mapping[str, Value] = field(default_factory=dict)
+    recordings: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
-        kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs}
+        kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings,
+                 RECOMMENDING: self.recommending}  # fmt: skip
         return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
@@ -382,6 +451,10 @@ LEARNING_PAIRS = {
     "learning_rate": 0.002, "warmup_ratio": 0.1, "dropout": 0.2, "label_smoothing": 0.1, "ema_decay": 0.995,
 }  # fmt: skip
 
+LEARNING_RECORDINGS = {
+    "batch_size": 0, "learning_rate": 0.01, "label_smoothing": 0.05, "ema_decay": 0.99, "class_weights": "balanced",
+}  # fmt: skip
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -391,14 +464,18 @@ PRESETS: dict[str, Preset] = {
             tables={"model": "gradient_boosting", "folds": 1, "trees": 100, "tree_learning_rate": 0.15, "epochs": 10,
                     "early_stopping_patience": 5},
             texts=LEARNING_TEXTS | {"model": "hashed_ngrams", "epochs": 8},
+            recommending={"epochs": 4, "factors": 32},
             pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
+            recordings=LEARNING_RECORDINGS | {"epochs": 25},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
                     "ema_decay": 0.99},
             tables={"early_stopping_patience": 10},
             texts=LEARNING_TEXTS | {"epochs": 15},
+            recommending={"epochs": 12, "early_stopping_patience": 3},
             pairs=LEARNING_PAIRS | {"epochs": 15},
+            recordings=LEARNING_RECORDINGS | {"epochs": 40},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -407,7 +484,9 @@ PRESETS: dict[str, Preset] = {
             tables={"model": "blend", "folds": 8, "trees": 1000, "tree_learning_rate": 0.04, "epochs": 60,
                     "early_stopping_patience": 15},
             texts=LEARNING_TEXTS | {"model": "blend", "epochs": 30, "embedding_size": 96, "learning_rate": 0.004},
+            recommending={"epochs": 25, "factors": 128, "early_stopping_patience": 5},
             pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
+            recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
         ),
     )
 }  # fmt: skip

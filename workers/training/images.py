@@ -81,7 +81,8 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     if not processes.is_first:
         return {}
     events.progress(TRAINING[1], "Measuring")
-    events.log(f"Logits divided by {calibrate(model, data, spec.device):.3g} to fit certainty to accuracy.")
+    fitted = replace(fitted, temperature=calibrate(model, data, spec.device))
+    events.log(f"Logits divided by {fitted.temperature:.3g} to fit certainty to accuracy.")
     probabilities = judged_probabilities(data, lambda split: predict(model, data, split, spec.device))
     events.progress(0.96, "Exporting")
     return write_output(spec, data, model.cpu(), (architecture, arguments), fitted, probabilities)

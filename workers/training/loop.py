@@ -38,7 +38,8 @@ class Evaluation:
 class FitResult:
     """What training did. `history` has one row for each epoch; the model holds the weights of `best_epoch` (from 1).
 
-    `acceleration` says how steps were computed: precision, is_compiled, micro_batches.
+    `acceleration` says how steps were computed: precision, is_compiled, micro_batches. `temperature` is what the logits
+    were divided by afterwards (workers/training/temperature.py).
     """
 
     epochs: int
@@ -50,6 +51,7 @@ class FitResult:
     samples_per_second: float
     stopped_early: bool
     acceleration: dict[str, Any]
+    temperature: float = 1.0
 
 
 def prepare_torch(threads: int, seed: int) -> None:

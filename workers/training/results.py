@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from workers.training.loop import FitResult
-from workers.training.metrics import classification_metrics, confusion_matrix
+from workers.training.metrics import classification_metrics, confusion_matrix, expected_calibration_error
+from workers.training.operating import operating_points
 
 
 class Classified(Protocol):
@@ -36,6 +37,8 @@ def describe_result(
                     for name in probabilities},
         "confusion": {"split": split, "labels": data.classes,
                       "matrix": confusion_matrix(labels, predicted, len(data.classes)).tolist()},
+        "calibration": calibration_of(labels, probabilities[split], fitted.temperature),
+        "operating": operating_points(data.classes, labels, probabilities[split]),
         "history": fitted.history,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,
@@ -47,6 +50,18 @@ def describe_result(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "model_bytes": model_bytes,
     }  # fmt: skip
+
+
+def calibration_of(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> dict[str, float]:
+    """Expected calibration error with and without the temperature by which the logits were divided."""
+    logits = np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny)) * temperature
+    before = np.exp(logits - logits.max(axis=1, keepdims=True))
+    before /= before.sum(axis=1, keepdims=True)
+    return {
+        "temperature": temperature,
+        "before": expected_calibration_error(labels, before),
+        "after": expected_calibration_error(labels, probabilities),
+    }
 
 
 def surest_mistakes(data: Classified, probabilities: dict[str, np.ndarray], most: int) -> list[tuple[int, int, float]]:

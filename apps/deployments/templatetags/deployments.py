@@ -11,9 +11,9 @@ register = template.Library()
 
 
 @register.filter
-def milliseconds(seconds: float | None) -> str:
-    """0.00312 -> "3.1 ms"; whole from 100 ms on."""
-    if seconds is None:
+def milliseconds(seconds: float | str | None) -> str:
+    """0.00312 -> "3.1 ms"; whole from 100 ms on. What a template has no value for is ""."""
+    if seconds in (None, ""):
         return "–"
     value = seconds * 1000
     return _("%(n)s ms") % {"n": f"{value:.0f}" if value >= 100 else f"{value:.1f}"}

@@ -17,7 +17,6 @@ from django.views.decorators.http import require_GET
 from apps.accounts.access import require_team
 from apps.accounts.models import Team
 from apps.core.errors import Unprocessable
-from apps.core.spreadsheets import harmless
 from apps.resources.accounting import device_seconds_this_month
 from apps.resources.budgets import all_budgets, budget_of
 from apps.resources.chart import Chart, stacked
@@ -44,6 +43,7 @@ from apps.resources.reports import (
 )
 from apps.resources.storage_use import storage_bytes, storage_bytes_by_team
 from apps.resources.usage import add_up
+from workers.spreadsheets import harmless
 
 SHOWN_ROWS = 100
 HOURS, COST = "hours", "cost"

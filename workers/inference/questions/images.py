@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workers.contract import ProgramFailure
 from workers.inference.framing import RAW, SAMPLE, Question
 from workers.inference.questions.columns import column, only
-from workers.inference.questions.json_body import read_object
+from workers.inference.questions.json_body import decode_file, read_object
 from workers.inference.tensors import BYTES, Request, Tensor, bad
 
 if TYPE_CHECKING:
@@ -27,18 +24,7 @@ def read(predictor: ImagePredictor, question: Question) -> tuple[list[bytes], bo
 def _image_bytes(question: Question) -> bytes:
     if question.content == RAW:
         return question.body
-    text = read_object(question.body, '{"image": "<base64>"}').get("image")
-    if not isinstance(text, str):
-        raise ProgramFailure(
-            "invalid_request",
-            'The JSON has no text under "image".',
-            hint='Send {"image": "<base64 of an image file>"}, or the bytes of the file as the body.',
-            field="image",
-        )
-    try:
-        return base64.b64decode(text.partition("base64,")[2] or text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ProgramFailure("invalid_base64", 'The text under "image" is not base64.', field="image") from error
+    return decode_file(read_object(question.body, '{"image": "<base64>"}'), "image", "an image file")
 
 
 def predict_tensors(predictor: ImagePredictor, request: Request) -> np.ndarray:

@@ -1,7 +1,9 @@
-"""The body of a question as JSON or as text."""
+"""The body of a question as JSON, as a file within JSON, or as text."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from typing import Any
 
@@ -19,6 +21,22 @@ def read_object(body: bytes, form: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProgramFailure("invalid_request", "The JSON is not an object.", hint=f"Send {form}.")
     return value
+
+
+def decode_file(asked: dict[str, Any], field: str, what: str) -> bytes:
+    """The bytes of a file that stands in base64 under `field`, also as a data URI. Raises ProgramFailure."""
+    text = asked.get(field)
+    if not isinstance(text, str):
+        raise ProgramFailure(
+            "invalid_request",
+            f'The JSON has no text under "{field}".',
+            hint=f'Send {{"{field}": "<base64 of {what}>"}}, or the bytes of the file as the body.',
+            field=field,
+        )
+    try:
+        return base64.b64decode(text.partition("base64,")[2] or text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ProgramFailure("invalid_base64", f'The text under "{field}" is not base64.', field=field) from error
 
 
 def decode_text(body: bytes) -> str:

@@ -81,6 +81,7 @@ def _evaluate(study: Study, chosen: Chosen, predictor: Any) -> dict[str, Any]:
         "rows": {name: len(rows) for name, rows in study.table.splits.items()},
         "validation": _validation(chosen),
         "confusion": evaluation.confusion(study, judged, judged_rows) if study.classes else None,
+        "operating": evaluation.operating(study, judged, judged_rows),
         "mistakes": mistakes,
         "importance": evaluation.feature_importance(study, chosen),
         "dropped_columns": list(study.table.encoder.dropped),

@@ -9,6 +9,7 @@ import numpy as np
 from workers.inference.table_predictor import TablePredictor
 from workers.tabular import Encoded
 from workers.training.metrics import confusion_matrix
+from workers.training.operating import operating_points
 from workers.training.tables.search import Chosen
 from workers.training.tables.study import Study
 
@@ -33,6 +34,12 @@ def test_metrics(study: Study, predicted: np.ndarray) -> dict[str, float]:
 def confusion(study: Study, predicted: np.ndarray, rows: np.ndarray) -> list[list[int]]:
     """Counts: a row for each true class, a column for each predicted one."""
     return confusion_matrix(study.table.targets[rows], predicted.argmax(axis=1), study.classes).tolist()
+
+
+def operating(study: Study, predicted: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:
+    """See workers.training.operating; none for a regression."""
+    targets = study.table.targets[rows]
+    return operating_points(study.table.target.classes, targets, predicted) if study.classes else []
 
 
 def find_mistakes(study: Study, predicted: np.ndarray) -> list[dict[str, Any]]:

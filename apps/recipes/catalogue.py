@@ -1,0 +1,132 @@
+"""Recipes as they lie on disk: a folder each, with data, settings and the page that people end on.
+
+Those that come with Lepton are in ``recipes/``, a site's own in ``recipes/`` of its data folder; of two with the same
+name the site's own counts. ``recipe.toml`` describes one; see docs/recipes.md.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from apps.core.errors import NotFound, Unprocessable
+from apps.deployments.pages import check_page
+from workers.domains import TASKS
+from workers.training.hyperparameters import HyperparameterError, resolve
+
+RECIPE_FILE = "recipe.toml"
+EXAMPLE = re.compile(r"[a-z_]+\.(zip|csv|jsonl)")
+SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe. `file` lies in its folder, or `example` (``digits.zip``) is made by
+    workers.examples; `page` is how its demo looks."""
+
+    slug: str
+    folder: Path
+    title: str
+    about: str
+    task: str
+    data_name: str
+    source: str
+    name: str
+    icon: str = "ti-sparkles"
+    order: int = 100
+    minutes: int = 1
+    notice: str = ""
+    file: str = ""
+    example: str = ""
+    target: str = ""
+    preset: str = "fast"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    page: str = ""
+    page_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def all_page_settings(self) -> dict[str, Any]:
+        """With the notice, which then stands on the demo page too."""
+        return {**self.page_settings, **({"notice": self.notice} if self.notice else {})}
+
+
+def all_recipes() -> list[Recipe]:
+    """In the order in which they are shown. Raises Unprocessable for one that cannot be read."""
+    found = {path.parent.name: path.parent for folder in folders() for path in sorted(folder.glob(f"*/{RECIPE_FILE}"))}
+    return sorted((read_recipe(folder) for folder in found.values()), key=lambda recipe: (recipe.order, recipe.slug))
+
+
+def find_recipe(slug: str) -> Recipe:
+    """Raises NotFound."""
+    if SLUG.fullmatch(slug):
+        for folder in reversed(folders()):
+            if (folder / slug / RECIPE_FILE).is_file():
+                return read_recipe(folder / slug)
+    raise NotFound("There is no such recipe.")
+
+
+def folders() -> tuple[Path, Path]:
+    return settings.BASE_DIR / "recipes", Path(settings.LEPTON_HOME) / "recipes"
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Raises Unprocessable (invalid_recipe), which names the file and what is wrong in it."""
+    path = folder / RECIPE_FILE
+    try:
+        with open(path, "rb") as file:
+            recipe = _from_toml(folder, tomllib.load(file))
+        _check(recipe)
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise Unprocessable(f"The recipe {folder.name} cannot be used: {told}.", code="invalid_recipe") from error
+    return recipe
+
+
+def _from_toml(folder: Path, raw: dict[str, Any]) -> Recipe:
+    data, training, page = raw["data"], raw.get("training", {}), dict(raw.get("page", {}))
+    return Recipe(
+        slug=folder.name,
+        folder=folder,
+        title=raw["title"],
+        about=raw["about"].strip(),
+        task=raw["task"],
+        icon=raw.get("icon", "ti-sparkles"),
+        order=raw.get("order", 100),
+        minutes=raw.get("minutes", 1),
+        notice=raw.get("notice", ""),
+        data_name=data["name"],
+        source=data["source"],
+        file=data.get("file", ""),
+        example=data.get("example", ""),
+        target=data.get("target", ""),
+        name=training.get("name", folder.name),
+        preset=training.get("preset", "fast"),
+        settings=training.get("settings", {}),
+        page=page.pop("kind", ""),
+        page_settings=page,
+    )
+
+
+def _check(recipe: Recipe) -> None:
+    """Raises ValueError."""
+    if not SLUG.fullmatch(recipe.slug):
+        raise ValueError("its folder is not named in small letters, digits and single hyphens")
+    if recipe.task not in TASKS:
+        raise ValueError(f"there is no task {recipe.task!r}; the tasks are {', '.join(TASKS)}")
+    if bool(recipe.file) == bool(recipe.example):
+        raise ValueError("[data] names a file or an example, and not both")
+    if recipe.example and not EXAMPLE.fullmatch(recipe.example):
+        raise ValueError(f"{recipe.example!r} is no example; one is named like digits.zip")
+    if recipe.file and (Path(recipe.file).name != recipe.file or not (recipe.folder / recipe.file).is_file()):
+        raise ValueError(f"its folder has no file {recipe.file!r}")
+    try:
+        resolve(recipe.task, recipe.preset, recipe.settings)
+        check_page(recipe.task, recipe.page, recipe.all_page_settings)
+    except (HyperparameterError, Unprocessable) as error:
+        raise ValueError(str(error.message).rstrip(".")) from error

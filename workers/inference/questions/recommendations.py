@@ -1,0 +1,109 @@
+"""Whom to recommend to: ``{"user": "42", "k": 10}``, ``{"items": ["a", "b"]}``, ``{"user": "42", "item": "a"}``,
+``{"users": ["42", "43"]}`` for several, or one tensor of users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from workers.contract import ProgramFailure
+from workers.inference.framing import RAW, SAMPLE, Question
+from workers.inference.questions.columns import as_texts, only
+from workers.inference.questions.json_body import read_object
+from workers.inference.tensors import Request
+
+if TYPE_CHECKING:
+    from workers.inference.recommendation_predictor import RecommendationPredictor, Recommended
+
+FORM = '{"user": "..."} or {"items": ["...", "..."]}'
+MOST_USERS, MOST_LIKED, LONGEST_LIST = 1_000, 1_000, 1_000
+OF_TENSORS = 10
+KNOWN = ("user", "users", "items", "item", "k", "exclude_seen")
+
+
+def read(predictor: RecommendationPredictor, question: Question) -> tuple[list[dict[str, Any]], bool]:
+    """Raises ProgramFailure: invalid_request, wrong_content_type, unknown_field, too_many_users, too_many_items,
+    out_of_range."""
+    if question.content == SAMPLE:
+        return [predictor.sample], True
+    if question.content == RAW:
+        raise ProgramFailure("wrong_content_type", "The body is not JSON.", hint=f"Send {FORM}.")
+    asked = read_object(question.body, FORM)
+    if stray := next((name for name in asked if name not in KNOWN), None):
+        message = f'There is no field "{stray[:40]}".'
+        raise ProgramFailure("unknown_field", message, hint=f"There are {', '.join(KNOWN)}.", field=stray[:40])
+    shared = _options(asked, question.top_k)
+    users = asked.get("users")
+    if users is None:
+        return [_one(predictor, asked) | shared], True
+    if not isinstance(users, list) or not users or not all(map(_is_id, users)):
+        raise _invalid('"users" is not a list of users.', "users")
+    if len(users) > MOST_USERS:
+        message = f"{len(users):,} users are too many for one request; at most {MOST_USERS:,} are answered."
+        raise ProgramFailure("too_many_users", message, hint="Send them in parts.", field="users")
+    return [{"user": str(user)} | shared for user in users], False
+
+
+def _one(predictor: RecommendationPredictor, asked: Mapping[str, Any]) -> dict[str, Any]:
+    if "items" in asked and "user" in asked:
+        raise _invalid('"user" and "items" do not go together: the items are those of somebody new.', "items")
+    if "items" in asked:
+        return {"items": _liked(predictor, asked["items"])}
+    if not _is_id(asked.get("user")):
+        raise _invalid('The JSON has neither a text under "user" nor items under "items".', "user")
+    return {"user": str(asked["user"])}
+
+
+def _liked(predictor: RecommendationPredictor, items: Any) -> Any:
+    """A list of items, or an object of items and ratings."""
+    if isinstance(items, dict):
+        if not predictor.is_rated:
+            raise _invalid("This model knows no ratings; send a list of items.", "items")
+        if not items or not all(
+            isinstance(each, int | float) and not isinstance(each, bool) for each in items.values()
+        ):
+            raise _invalid('"items" is not an object of items and ratings.', "items")
+    elif not isinstance(items, list) or not items or not all(map(_is_id, items)):
+        raise _invalid('"items" is not a list of items.', "items")
+    if len(items) > MOST_LIKED:
+        message = f"{len(items):,} items are too many for one request; at most {MOST_LIKED:,} are read."
+        raise ProgramFailure("too_many_items", message, hint="Send those that say most.", field="items")
+    return items if isinstance(items, dict) else [str(item) for item in items]
+
+
+def _options(asked: Mapping[str, Any], top_k: int | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    k = asked.get("k", top_k)
+    if k is not None:
+        if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= LONGEST_LIST:
+            message = f'"k" must be a whole number from 1 to {LONGEST_LIST:,}.'
+            raise ProgramFailure("out_of_range", message, field="k")
+        found["k"] = k
+    if "exclude_seen" in asked:
+        if not isinstance(asked["exclude_seen"], bool):
+            raise _invalid('"exclude_seen" must be true or false.', "exclude_seen")
+        found["exclude_seen"] = asked["exclude_seen"]
+    if "item" in asked:
+        if not _is_id(asked["item"]):
+            raise _invalid('"item" is not a text.', "item")
+        found["item"] = str(asked["item"])
+    return found
+
+
+def _is_id(value: Any) -> bool:
+    """A text, or a whole number as ids often are."""
+    return (isinstance(value, str) and value != "") or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _invalid(message: str, field: str) -> ProgramFailure:
+    return ProgramFailure("invalid_request", message, hint=f"Send {FORM}.", field=field)
+
+
+def predict_tensors(predictor: RecommendationPredictor, request: Request) -> list[Recommended]:
+    """One list of `OF_TENSORS` items for each user, shorter where there are no more."""
+    users = as_texts(only(request), MOST_USERS)
+    return predictor.predict([{"user": user, "k": OF_TENSORS} for user in users])
+
+
+def describe(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": "user", "datatype": "BYTES", "shape": [-1]}]

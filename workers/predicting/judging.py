@@ -1,0 +1,99 @@
+"""How good the answers are, where the data knows the right ones."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from workers.predicting.parts import Record
+from workers.predicting.writing import probabilities_of
+from workers.training.metrics import confusion_matrix, log_loss, macro_f1, regression_metrics
+
+MOST_CLASSES_OF_A_MATRIX = 100
+
+
+class ClassJudge:
+    """Classes: accuracy, macro F1 and, where every probability is known, the log loss. Right answers that the model has
+    no class for count as wrong, and stand in `unknown`."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = list(classes)
+        self._places = {name: place for place, name in enumerate(classes)}
+        self._truths, self._said, self._probabilities = array("q"), array("q"), array("d")
+        self.unknown = 0
+
+    def add(self, record: Record) -> None:
+        if record["truth"] is None or record["answer"] is None:
+            return
+        answer = record["answer"]
+        truth = self._places.get(record["truth"])
+        if truth is None:
+            self.unknown += 1
+            return
+        self._truths.append(truth)
+        self._said.append(self._places[answer["class"]])
+        self._probabilities.append(probabilities_of(answer).get(record["truth"], math.nan))
+
+    def result(self) -> dict[str, Any]:
+        """{} where nothing could be judged."""
+        truths, said = (np.array(values, dtype=np.int64) for values in (self._truths, self._said))
+        judged = len(truths) + self.unknown
+        if not judged:
+            return {}
+        metrics = {"accuracy": int((truths == said).sum()) / judged}
+        found: dict[str, Any] = {"metrics": metrics, "judged": judged, "unknown_classes": self.unknown}
+        if not self.unknown:
+            metrics["macro_f1"] = macro_f1(truths, said)
+            of_the_truth = np.array(self._probabilities)[:, None]
+            if not np.isnan(of_the_truth).any():  # each row's only column is the probability of its true class
+                metrics["log_loss"] = log_loss(np.zeros(len(truths), dtype=np.int64), of_the_truth)
+            if len(self.classes) <= MOST_CLASSES_OF_A_MATRIX:
+                matrix = confusion_matrix(truths, said, len(self.classes))
+                found["confusion"] = {"labels": self.classes, "matrix": matrix.tolist()}
+        return found
+
+
+class ValueJudge:
+    """Values: root mean squared error, mean absolute error, and R²."""
+
+    def __init__(self) -> None:
+        self._truths, self._said = array("d"), array("d")
+
+    def add(self, record: Record) -> None:
+        if record["truth"] is None or record["answer"] is None:
+            return
+        try:
+            truth = float(record["truth"])
+        except ValueError:
+            return
+        if math.isfinite(truth):
+            self._truths.append(truth)
+            self._said.append(record["answer"]["value"])
+
+    def result(self) -> dict[str, Any]:
+        """{} where nothing could be judged."""
+        if not self._truths:
+            return {}
+        metrics = regression_metrics(np.array(self._truths), np.array(self._said))
+        return {"metrics": metrics, "judged": len(self._truths), "unknown_classes": 0}
+
+
+class NoJudge:
+    """Answers that are neither a class nor a value are not judged."""
+
+    def add(self, record: Record) -> None:
+        pass
+
+    def result(self) -> dict[str, Any]:
+        return {}
+
+
+def judge_for(classes: Sequence[str], first_answer: dict[str, Any] | None) -> ClassJudge | ValueJudge | NoJudge:
+    """The one that suits what a model answers."""
+    if classes and "class" in (first_answer or {}):
+        return ClassJudge(classes)
+    return ValueJudge() if "value" in (first_answer or {}) else NoJudge()

@@ -1,0 +1,254 @@
+"""Recordings: decode every one, settle classes, speakers and splits, write data.zip, index.jsonl and excerpts."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from workers.audio import FORMATS
+from workers.contract import AUDIO_CLASSIFICATION, KIND_AUDIO, SPLITS, EventWriter, PrepareSpec, ProgramFailure
+from workers.preprocessing.checking import check_classes, check_files
+from workers.preprocessing.decoding import RECORDINGS, DecoderPool, Heard
+from workers.preprocessing.images import ONE_DATE
+from workers.preprocessing.layout import read_layout
+from workers.preprocessing.limits import Limits
+from workers.preprocessing.metadata import FORM, read_metadata
+from workers.preprocessing.recording_warnings import warn_of_recordings
+from workers.preprocessing.report import BadItems, Progress, Warnings
+from workers.preprocessing.sources import AUDIO_ENDINGS, TABLE_ENDINGS, Bundle, Member, Sources, ending_of
+from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, natural_order
+
+PICTURE, EXCERPT = "picture", "excerpt"
+ENDINGS = {"WAV": ".wav", "FLAC": ".flac", "MP3": ".mp3", "OGG": ".ogg", "AIFF": ".aiff"}
+SPEAKERS_OF_A_CLASS = 3  # each class needs so many, if no speaker is to stand in two of train, val and test
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that is called a recording and has a class."""
+
+    member: Member
+    label: str
+    split: str | None
+    speaker: str | None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A sound recording in data.zip under `member`; `sound` is equal for equal samples, whatever the format."""
+
+    member: str
+    label: str
+    given: str | None
+    speaker: str | None
+    source: str
+    heard: Heard
+
+    @property
+    def sound(self) -> str:
+        return self.heard.sound
+
+
+def prepare_recordings(
+    sources: Sources, spec: PrepareSpec, output: Path, scratch: Path, limits: Limits, events: EventWriter
+) -> dict[str, Any]:
+    """Write data.zip, index.jsonl and thumbs/ into `output`; return the report. Raises ProgramFailure."""
+    bad, warnings = BadItems(limits.max_bad_listed), Warnings()
+    candidates = find_candidates(sources, scratch, limits, bad)
+    if not candidates:
+        raise no_recordings(bad)
+    workers = max(1, min(spec.threads, 8))
+    with DecoderPool(workers, limits, RECORDINGS) as pool, zipfile.ZipFile(output / "data.zip", "w") as archive:
+        progress = Progress(events, len(candidates))
+        checked = check_files(candidates, pool, workers, limits, bad, progress, "recordings")
+        recordings = [store(archive, *found) for found in checked]
+        if not recordings:
+            raise no_recordings(bad)
+        check_classes([each.label for each in recordings], bad, limits, "recordings")
+        splits = split_recordings(recordings, spec, warnings)
+        archive.writestr(zipfile.ZipInfo("metadata.csv", ONE_DATE), metadata_of(recordings, splits.splits))
+        thumbnails = make_excerpts(recordings, pool, archive, output, limits)
+    write_index(output / "index.jsonl", recordings, splits.splits)
+    return build_report(recordings, splits, bad, warnings, thumbnails) | {
+        "ignored": sources.ignored,
+        "data_bytes": (output / "data.zip").stat().st_size,
+    }
+
+
+def find_candidates(sources: Sources, scratch: Path, limits: Limits, bad: BadItems) -> list[Candidate]:
+    """The recordings that have a class, by a table where there is one, else by their folders; the other files are bad
+    items."""
+    tables = [member for member in sources.members if ending_of(member.path) in TABLE_ENDINGS]
+    recordings = [member for member in sources.members if ending_of(member.path) in AUDIO_ENDINGS]
+    described = read_metadata(tables, recordings, scratch, limits, bad) if tables else {}
+    found = []
+    for bundle in sources.bundles:
+        inside = [member for member in bundle.members if ending_of(member.path) in AUDIO_ENDINGS]
+        places = dict(zip(inside, read_layout([member.path for member in inside]), strict=True))
+        for member in bundle.members:
+            if member in described:
+                about = described[member]
+                split = member.split or about.split or bundle.split
+                found.append(Candidate(member, about.label, split, about.speaker))
+            elif member in places and not tables and places[member].label is not None:
+                place = places[member]
+                found.append(Candidate(member, place.label, member.split or place.split or bundle.split, None))
+            else:
+                refuse(member, bundle, bool(tables), bad)
+    return found
+
+
+def refuse(member: Member, bundle: Bundle, has_tables: bool, bad: BadItems) -> None:
+    """Say why a file is left out; tables and their rows have been dealt with."""
+    ending = ending_of(member.path)
+    if ending in TABLE_ENDINGS:
+        return
+    if ending not in AUDIO_ENDINGS:
+        kind = ending or "a file without an ending"
+        bad.add(member.name, f"not a recording ({kind}); recordings are {FORMATS}", "not_audio")
+    elif has_tables:
+        bad.add(member.name, "no row of the table gives it a label", "no_label")
+    else:
+        bad.add(member.name, "lies in no class folder", "no_class_folder")
+
+
+def no_recordings(bad: BadItems) -> ProgramFailure:
+    hint = f"Recordings are {FORMATS}, in one folder per class or with a metadata.csv. {FORM}"
+    if count := bad.counts.get("no_class_folder", 0):
+        message = f"None of the {count} recordings lies in a class folder, and no metadata.csv gives them labels."
+        return ProgramFailure("no_class_folders", message, hint=hint)
+    return ProgramFailure("no_recordings", f"No recording of this upload can be used. {bad.first()}.", hint=hint)
+
+
+def store(archive: zipfile.ZipFile, number: int, candidate: Candidate, data: bytes, heard: Heard) -> Recording:
+    """Write the original bytes under a name of our own; neither names nor labels of strangers become a path."""
+    name = f"recordings/{number:06d}{ENDINGS[heard.format]}"
+    archive.writestr(zipfile.ZipInfo(name, ONE_DATE), data)
+    return Recording(name, candidate.label, candidate.split, candidate.speaker, candidate.member.name, heard)
+
+
+def split_recordings(recordings: Sequence[Recording], spec: PrepareSpec, warnings: Warnings) -> Assignment:
+    """Settle the split and warn of what a person would want to know about the data. Raises ProgramFailure."""
+    labels, given = [each.label for each in recordings], [each.given for each in recordings]
+    keys = [each.sound for each in recordings]
+    if keeps_speakers_apart(recordings):
+        keys = [f"speaker {each.speaker}" if each.speaker else each.sound for each in recordings]
+    result = assign_splits(labels, keys, given, spec.split_fractions, spec.seed)
+    warn_of_recordings(recordings, result, warnings)
+    return result
+
+
+def keeps_speakers_apart(recordings: Sequence[Recording]) -> bool:
+    """Whether speakers are known, and each class has enough of them to be heard in every part by others. A split of
+    the user's in which speakers stand in several parts says that this is not asked for."""
+    speakers: dict[str, set[str | None]] = defaultdict(set)
+    parts: dict[str, set[str]] = defaultdict(set)
+    for each in recordings:
+        speakers[each.label].add(each.speaker)
+        if each.speaker and each.given:
+            parts[each.speaker].add(each.given)
+    if any(len(found) > 1 for found in parts.values()):
+        return False
+    return all(len(found - {None}) >= SPEAKERS_OF_A_CLASS for found in speakers.values())
+
+
+def metadata_of(recordings: Sequence[Recording], splits: Sequence[str]) -> str:
+    """So that data.zip, downloaded, can be uploaded again."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["file_name", "label", "speaker", "split"])
+    writer.writerows(
+        [each.member, each.label, each.speaker or "", split] for each, split in zip(recordings, splits, strict=True)
+    )
+    return out.getvalue()
+
+
+def make_excerpts(
+    recordings: Sequence[Recording], pool: DecoderPool, archive: zipfile.ZipFile, output: Path, limits: Limits
+) -> list[dict[str, Any]]:
+    """A few recordings per class, chosen by content, as a spectrogram and as an excerpt to listen to."""
+    (output / "thumbs").mkdir()
+    done = []
+    for number, each in enumerate(choose_excerpts(recordings, limits)):
+        body = archive.read(each.member)
+        (picture,), (excerpt,) = (pool.submit(mode, [body]).result() for mode in (PICTURE, EXCERPT))
+        if picture.body and excerpt.body:
+            files = {"file": f"thumbs/{number:04d}.png", "audio": f"thumbs/{number:04d}.wav"}
+            (output / files["file"]).write_bytes(picture.body)
+            (output / files["audio"]).write_bytes(excerpt.body)
+            done.append({"label": each.label, **files, "seconds": each.heard.seconds})
+    return done
+
+
+def choose_excerpts(recordings: Sequence[Recording], limits: Limits) -> list[Recording]:
+    by_label: dict[str, dict[str, Recording]] = defaultdict(dict)
+    for each in recordings:
+        by_label[each.label].setdefault(each.sound, each)
+    labels = sorted(by_label, key=natural_order)[: limits.thumbnail_classes]
+    return [by_label[label][key] for label in labels for key in sorted(by_label[label])[: limits.excerpts_per_class]]
+
+
+def write_index(path: Path, recordings: Sequence[Recording], splits: Sequence[str]) -> None:
+    """One JSON object per line: member, label, split, speaker, seconds, rate, sound, source."""
+    with open(path, "w", encoding="utf-8") as file:
+        for each, split in zip(recordings, splits, strict=True):
+            entry = {
+                "member": each.member,
+                "label": each.label,
+                "split": split,
+                "speaker": each.speaker,
+                "seconds": each.heard.seconds,
+                "rate": each.heard.rate,
+                "sound": each.sound,
+                "source": each.source,
+            }
+            file.write(json.dumps(entry) + "\n")
+
+
+def build_report(
+    recordings: Sequence[Recording],
+    splits: Assignment,
+    bad: BadItems,
+    warnings: Warnings,
+    thumbnails: list[dict[str, Any]],
+) -> dict[str, Any]:
+    lines = sorted(f"{r.sound} {split} {r.label}" for r, split in zip(recordings, splits.splits, strict=True))
+    return {
+        "kind": KIND_AUDIO,
+        "task": AUDIO_CLASSIFICATION,
+        "target": None,
+        "items": len(recordings),
+        "bad": bad.listed,
+        "bad_total": bad.total,
+        "classes": count_classes([each.label for each in recordings], splits.splits),
+        "splits": {split: splits.splits.count(split) for split in SPLITS},
+        "split_source": splits.source,
+        "columns": [],
+        "preview": [],
+        "thumbnails": thumbnails,
+        "audio": describe_lengths(recordings),
+        "content_hash": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        "warnings": warnings.items,
+    }
+
+
+def describe_lengths(recordings: Sequence[Recording]) -> dict[str, Any]:
+    lengths = [each.heard.seconds for each in recordings]
+    rates = Counter(each.heard.rate for each in recordings)
+    return {
+        "seconds": round(sum(lengths), 1),
+        "median_seconds": round(median(lengths), 2),
+        "shortest_seconds": min(lengths),
+        "longest_seconds": max(lengths),
+        "rates": [[rate, count] for rate, count in rates.most_common()],
+        "speakers": len({each.speaker for each in recordings if each.speaker}),
+    }
