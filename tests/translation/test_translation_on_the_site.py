@@ -153,7 +153,7 @@ def test_the_demo_shows_the_translation_beside_the_text(owner, translator):
 
 def test_what_the_model_writes_is_no_markup(owner, translator, monkeypatch):
     outcome = {"outcome": {"translation": "<b>dom</b>", "score": 0.5}, "milliseconds": 3.0}
-    monkeypatch.setattr("apps.deployments.demo._outcome", lambda deployment, question: outcome)
+    monkeypatch.setattr("apps.deployments.demo._outcome", lambda *asked: outcome)
     assert "&lt;b&gt;dom&lt;/b&gt;" in owner.page.post(url(translator), {"text": "house"}).content.decode()
 
 
