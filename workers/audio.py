@@ -1,4 +1,4 @@
-"""Bytes of a recording as what a model hears, the same way in training and in serving. numpy, SciPy and soundfile only.
+"""Bytes of a recording as what a model hears, the same way in training and in serving. numpy and soundfile only.
 
 `decode` makes samples of a file, `fit` takes as many of them as the model hears at once, and `spectrogram` shows how
 strong each pitch is in each hundredth of a second.
@@ -14,7 +14,6 @@ from math import gcd
 
 import numpy as np
 import soundfile
-from scipy.signal import resample_poly
 
 from workers.contract import ProgramFailure
 
@@ -73,11 +72,35 @@ def _undecodable() -> ProgramFailure:
 
 
 def resample(samples: np.ndarray, source: int, rate: int) -> np.ndarray:
-    """From `source` to `rate` samples a second, with a low-pass filter against aliases."""
+    """From `source` to `rate` samples a second.
+
+    Up by a whole factor, through a low-pass filter, and down by another, where only what stays is computed (a polyphase
+    filter; Crochiere and Rabiner 1983, 2.3). SciPy's resample_poly gives the same, and takes a second to load.
+    """
     if source == rate or not len(samples):
         return samples
     divisor = gcd(source, rate)
-    return resample_poly(samples, rate // divisor, source // divisor).astype(np.float32)
+    up, down = rate // divisor, source // divisor
+    taps = _low_pass(up, down)
+    length, half = -(-len(samples) * up // down), len(taps) // 2
+    width = -(-len(taps) // up)
+    padded = np.pad(samples, (width, width + down))
+    found = np.empty(length, dtype=np.float32)
+    for phase in range(min(up, length)):
+        last, first_tap = divmod(phase * down + half, up)
+        weights = taps[first_tap::up][::-1]
+        parts = np.lib.stride_tricks.sliding_window_view(padded, len(weights))[last + width - len(weights) + 1 :: down]
+        found[phase::up] = parts[: len(found[phase::up])] @ weights
+    return found
+
+
+@lru_cache
+def _low_pass(up: int, down: int) -> np.ndarray:
+    """A sinc in a Kaiser window, so wide that ten of its zeros lie on each side."""
+    most = max(up, down)
+    places = np.arange(-10 * most, 10 * most + 1)
+    taps = np.sinc(places / most) * np.kaiser(len(places), 5.0)
+    return (taps * (up / taps.sum())).astype(np.float32)
 
 
 def fit(samples: np.ndarray, length: int) -> np.ndarray:

@@ -2,14 +2,26 @@
 
 import asyncio
 import mimetypes
+import os
+import re
 from collections.abc import AsyncIterator
+from typing import BinaryIO
 
-from django.http import FileResponse, HttpRequest, HttpResponseBase, HttpResponseNotModified, StreamingHttpResponse
+from django.http import (
+    FileResponse,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotModified,
+    StreamingHttpResponse,
+)
 
 from apps.core.errors import NotFound
 from apps.core.storage import open_blob
 
-INLINE_TYPES = {"image/png", "image/jpeg", "image/webp", "audio/wav"}
+SOUND_TYPES = {"audio/wav"}
+INLINE_TYPES = {"image/png", "image/jpeg", "image/webp"} | SOUND_TYPES
+RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 
 
 class Streamed(StreamingHttpResponse):
@@ -46,12 +58,38 @@ def blob_response(
         raise NotFound(f"The file {filename} is no longer in storage.") from error
     content_type = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
     is_shown = inline and content_type in INLINE_TYPES
+    if is_shown and content_type in SOUND_TYPES and (part := _asked_part(request, file)):
+        return _kept(_partial(file, part, content_type), etag)
     response = StreamedFile(file, as_attachment=not is_shown, filename=filename, content_type=content_type)
     return _kept(response, etag)
+
+
+def _asked_part(request: HttpRequest, file: BinaryIO) -> tuple[int, int, int] | None:
+    """First byte, last byte and size of the file, where one part of it is asked for (RFC 9110, 14.2): some browsers play
+    no sound otherwise. None asks for all, as does a range that cannot be served."""
+    found = RANGE.fullmatch(request.headers.get("Range", ""))
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if not found or int(found[1]) >= size:
+        return None
+    last = min(int(found[2]), size - 1) if found[2] else size - 1
+    return (int(found[1]), last, size) if last >= int(found[1]) else None
+
+
+def _partial(file: BinaryIO, part: tuple[int, int, int], content_type: str) -> HttpResponse:
+    """Sounds that are shown are short, so a part of one is read at once."""
+    first, last, size = part
+    with file:
+        file.seek(first)
+        response = HttpResponse(file.read(last - first + 1), status=206, content_type=content_type)
+    response["Content-Range"] = f"bytes {first}-{last}/{size}"
+    return response
 
 
 def _kept(response: HttpResponseBase, etag: str) -> HttpResponseBase:
     response["ETag"] = etag
     response["Cache-Control"] = "private, max-age=31536000, immutable"
     response["X-Content-Type-Options"] = "nosniff"
+    if response.headers.get("Content-Type") in SOUND_TYPES:
+        response["Accept-Ranges"] = "bytes"
     return response

@@ -56,7 +56,7 @@ KINDS = {
     ),
     AUDIO: Kind(
         ("workers/audio.py", "workers/inference/audio_predictor.py"),
-        "numpy scipy soundfile onnxruntime",
+        "numpy soundfile onnxruntime",
         "recording.wav",
     ),
     TEXT: Kind(("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"),

@@ -3,7 +3,7 @@
 
 One line of JSON for each picture, recording, row, or line of text. ``python predict.py --check`` asks the model its own
 sample and compares the answer with the one it gave when it was made. It needs Python 3.11, numpy and onnxruntime,
-Pillow for pictures, SciPy and soundfile for recordings. A copy of this file and of what it imports comes with each
+Pillow for pictures, soundfile for recordings. A copy of this file and of what it imports comes with each
 model that is downloaded.
 """
 

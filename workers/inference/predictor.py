@@ -1,6 +1,5 @@
-"""A model folder as something that predicts: with numpy and ONNX Runtime (and Pillow for pictures, SciPy and soundfile
-for recordings) only, so that it is
-ready in a second, and so that a copy of this code can leave with a model."""
+"""A model folder as something that predicts: with numpy and ONNX Runtime (and Pillow for pictures, soundfile for
+recordings) only, so that it is ready in a second, and so that a copy of this code can leave with a model."""
 
 from __future__ import annotations
 

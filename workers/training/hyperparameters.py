@@ -475,7 +475,7 @@ PRESETS: dict[str, Preset] = {
             texts=LEARNING_TEXTS | {"epochs": 15},
             recommending={"epochs": 12, "early_stopping_patience": 3},
             pairs=LEARNING_PAIRS | {"epochs": 15},
-            recordings=LEARNING_RECORDINGS | {"epochs": 40},
+            recordings=LEARNING_RECORDINGS | {"epochs": 60},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",

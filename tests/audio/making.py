@@ -1,0 +1,96 @@
+"""Tones of three pitches as recordings, as people upload them, and runs of the training program on them."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from tests.preprocessing.uploads import csv_text, zip_bytes
+from workers.contract import AUDIO_CLASSIFICATION, EventWriter, TrainSpec, read_spec, write_spec
+from workers.training.audio import train
+from workers.training.hyperparameters import resolve
+from workers.training.stopping import Stop
+
+PITCHES = {"low": 250.0, "middle": 700.0, "high": 2000.0}
+RATE = 8_000
+QUICK = {"epochs": 6, "batch_size": 8, "clip_seconds": 0.5, "augmentation": "none"}
+
+
+def tone(pitch: float, seed: int = 0, seconds: float = 0.4, rate: int = RATE, loudness: float = 0.3) -> np.ndarray:
+    """A tone near that pitch (hertz) between faint noise; equal seeds give equal samples."""
+    random = np.random.default_rng(seed)
+    times = np.arange(round(seconds * rate)) / rate
+    wave = loudness * np.sin(2 * np.pi * pitch * random.uniform(0.93, 1.07) * times + random.uniform(0, 6))
+    return (wave + 0.01 * random.standard_normal(len(times))).astype(np.float32)
+
+
+def encoded(samples: np.ndarray, kind: str = "WAV", rate: int = RATE) -> bytes:
+    out = io.BytesIO()
+    soundfile.write(out, samples, rate, format=kind)
+    return out.getvalue()
+
+
+def recordings(count: int = 10, first: int = 0) -> dict[str, bytes]:
+    """Entries of `count` different recordings in each class folder."""
+    return {
+        f"{label}/{number}.wav": encoded(tone(pitch, seed=first + 1000 * place + number))
+        for place, (label, pitch) in enumerate(PITCHES.items())
+        for number in range(count)
+    }
+
+
+def described(speakers: int, count: int = 4) -> dict[str, bytes]:
+    """Entries with a metadata.csv, in which each speaker says each class `count` times."""
+    rows, files = [["file", "label", "speaker"]], {}
+    for speaker in range(speakers):
+        for place, (label, pitch) in enumerate(PITCHES.items()):
+            for take in range(count):
+                name = f"audio/{label}-{speaker}-{take}.wav"
+                files[name] = encoded(tone(pitch, seed=100 * speaker + 10 * place + take))
+                rows.append([name, label, f"speaker {speaker}"])
+    return files | {"metadata.csv": csv_text(rows).encode()}
+
+
+def write_data(folder: Path, count: int = 20) -> Path:
+    """data.zip and index.jsonl as the check leaves them; of ten recordings one is for validation and two to test."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = ["train"] * 7 + ["val", "test", "test"]
+    entries = recordings(count)
+    (folder / "data.zip").write_bytes(zip_bytes(entries, zipfile.ZIP_STORED))
+    lines = [
+        json.dumps(
+            {"member": name, "label": name.split("/")[0], "split": parts[number % 10], "seconds": 0.4, "rate": RATE,
+             "source": f"tones.zip/{name}"}
+        )
+        for number, name in enumerate(entries)
+    ]  # fmt: skip
+    (folder / "index.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def make_spec(work: Path, data: Path, *, resume: bool = False, **overrides: object) -> TrainSpec:
+    work.mkdir(parents=True, exist_ok=True)
+    spec = TrainSpec(
+        work_dir=str(work),
+        task=AUDIO_CLASSIFICATION,
+        data_path=str(data / "data.zip"),
+        index_path=str(data / "index.jsonl"),
+        hyperparameters=resolve(AUDIO_CLASSIFICATION, "fast", QUICK | overrides),
+        resume=resume,
+    )
+    write_spec(spec, work / "spec.json")
+    return read_spec(TrainSpec, work / "spec.json")
+
+
+def train_here(work: Path, data: Path, **overrides: object) -> Path:
+    """Train in this process, which saves the start of another; returns ``output/``."""
+    spec = make_spec(work, data, **overrides)
+    train(spec, EventWriter(work / "events.jsonl"), Stop())
+    return work / "output"
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
