@@ -317,7 +317,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "sample_rate", "Sampling rate",
-        "Samples a second; half of it is the highest pitch that the model hears. auto chooses it from the data.",
+        "Samples a second, half of which is the highest pitch that the model hears; auto chooses it from the data.",
         "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=RECORDINGS, advanced=True,
     ),
     Field(
