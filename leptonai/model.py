@@ -31,7 +31,7 @@ class Model:
         return self.facts["input"]
 
     def predict(
-        self, item: Any = None, *, top_k: int | None = None, beam_size: int | None = None, **asked: Any
+        self, item: Any = None, /, *, top_k: int | None = None, beam_size: int | None = None, **asked: Any
     ) -> dict:
         """Predict one item.
 

@@ -306,7 +306,9 @@ def _predict_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     if not user and not items:
         raise Unprocessable(_("Choose something you like first, or name a user."), code="nothing_chosen")
     asked = {"user": user} if user else {"items": items}
-    return _outcome(deployment, Question(JSON, json.dumps({**asked, "k": LIST_LENGTH}).encode())) | {"asked": user}
+    return _outcome(request, deployment, Question(JSON, json.dumps({**asked, "k": LIST_LENGTH}).encode())) | {
+        "asked": user
+    }
 
 
 # Chats
