@@ -139,7 +139,8 @@ def load_context(deployment: Deployment) -> dict:
     """The load tests, newest first."""
     give_up_lost(deployment)
     tests = list(deployment.load_tests.select_related("created_by")[:SHOWN_TESTS])
-    return {"deployment": deployment, "tests": tests, "running": next((test for test in tests if test.is_open), None)}
+    running = next((test for test in tests if test.is_open), None)
+    return {"deployment": deployment, "running": running, "past": [test for test in tests if not test.is_open]}
 
 
 @require_POST
