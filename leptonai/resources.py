@@ -322,7 +322,8 @@ class Deployments(Resource):
 
     def update(self, reference: int | str | Mapping, **fields: Any) -> Record:
         """Change is_public, version, wanted_replicas, when a trial is stopped (min_answers, max_error_points,
-        max_latency_factor), who may ask (requests_per_minute, allowed_networks), or the demo (page, page_settings)."""
+        max_latency_factor), who may ask (requests_per_minute, allowed_networks), the demo (page, page_settings), or how
+        it scales: see `scale`."""
         return self._http.request("PATCH", f"{self.path}{self._id(reference)}/", json=fields)
 
     def try_version(
@@ -360,6 +361,35 @@ class Deployments(Resource):
     def changes(self, reference: int | str | Mapping) -> list[Record]:
         """The history of the traffic, newest first."""
         return self._http.request("GET", f"{self.path}{self._id(reference)}/changes/")
+
+    def scale(
+        self,
+        reference: int | str | Mapping,
+        least: int = 1,
+        most: int = 4,
+        *,
+        in_flight: float = 8,
+        latency_ms: int = 0,
+        idle_minutes: int = 15,
+    ) -> Record:
+        """Let the number of replicas follow the load, between `least` and `most`: one for every `in_flight` requests at
+        once, and more where the 95th percentile of latency exceeds `latency_ms` (0: any).
+
+        With `least` 0 it sleeps after `idle_minutes` without a request, and the next request wakes it. A fixed number
+        is `update(reference, max_replicas=0, wanted_replicas=2)`.
+        """
+        return self.update(
+            reference,
+            min_replicas=least,
+            max_replicas=most,
+            target_in_flight=in_flight,
+            target_latency_ms=latency_ms,
+            idle_minutes=idle_minutes,
+        )
+
+    def scaling(self, reference: int | str | Mapping) -> Record:
+        """Requests in flight, and the last changes of the number of replicas: who made them and why."""
+        return self._http.request("GET", f"{self.path}{self._id(reference)}/scaling/")
 
     def figures(self, reference: int | str | Mapping) -> Record:
         """Requests per second, latency and errors of each version in the last minutes."""
@@ -402,11 +432,11 @@ class Deployments(Resource):
         return self._http.request("POST", f"{self.path}{self._id(reference)}/{verb}", **options)
 
     def follow(self, reference: int | str | Mapping, *, timeout: float | None = None) -> Iterator[Record]:
-        """The deployment each time it has changed, until it is ready or has failed."""
-        return self._follow(reference, lambda record: record["status"] in ("ready", "failed"), timeout)
+        """The deployment each time it has changed, until it is ready, sleeps, or has failed."""
+        return self._follow(reference, lambda record: record["status"] in ("ready", "failed", "asleep"), timeout)
 
     def wait(self, reference: int | str | Mapping, *, timeout: float | None = None) -> Record:
-        """Until it has answered a real prediction. Raises Failed with the reason."""
+        """Until it has answered a real prediction, or sleeps until it is asked. Raises Failed with the reason."""
         record = _last(self.follow(reference, timeout=timeout))
         if record["status"] == "failed":
             raise Failed(record["reason"] or "The deployment failed.", code="deployment_failed")

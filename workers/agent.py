@@ -93,17 +93,19 @@ class Agent:
         logger.warning("%s This agent ends its work and leaves.", reason)
         self.end_process()
 
-    def _loop(self, look: Callable[[Node], None], bell: threading.Event) -> None:
+    def _loop(self, look: Callable[[Node], float | None], bell: threading.Event) -> None:
+        """`look` may say in how many seconds to look again."""
         while not self.stopping.is_set():
+            wait_seconds = None
             try:
                 if self.heartbeat.node is not None:
-                    look(self.heartbeat.node)
+                    wait_seconds = look(self.heartbeat.node)
             except DatabaseError as error:
                 logger.warning("the database does not answer: %s", error)
             except Exception:
                 logger.exception("the agent goes on after an error")
             close_old_connections()
-            bell.wait(LOOK_SECONDS)
+            bell.wait(wait_seconds or LOOK_SECONDS)
             bell.clear()
         connection.close()
 

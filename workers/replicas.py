@@ -22,6 +22,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from apps.deployments.autoscaling import scale_deployments
 from apps.deployments.models import Replica
 from apps.deployments.placing import reconcile
 from apps.resources.models import Node
@@ -36,6 +37,7 @@ from workers.tokens import replica_prefix, replica_token, site_prefix
 logger = logging.getLogger("lepton.replicas")
 
 START_SECONDS = 120.0
+START_LOOK_SECONDS = 0.1
 SAMPLE_SECONDS = 10.0
 GRACE_SECONDS = 12.0
 PING_SECONDS = 2.0
@@ -51,8 +53,10 @@ _ending: dict[str, float] = {}  # by token: when it was first asked to end
 _pings: dict[int, tuple[float, int]] = {}  # by replica: when it was last asked, and the pings missed in a row
 
 
-def supervise(node: Node) -> None:
-    """One pass over the replicas of `node`."""
+def supervise(node: Node) -> float | None:
+    """One pass over the replicas of `node`. Returns in how many seconds to look again, where one is starting: somebody
+    may wait for it."""
+    scale_deployments()
     reconcile()
     for replica in _of(node, *ON_NODE).select_related("version", "deployment", "node"):
         try:
@@ -61,6 +65,8 @@ def supervise(node: Node) -> None:
             logger.exception("replica %s", replica.pk)
             _fail(replica, _("The machine could not run it: %(error)s.") % {"error": error})
     _clean_up(node)
+    is_starting = _of(node, Replica.Status.PENDING, Replica.Status.STARTING).exists()
+    return START_LOOK_SECONDS if is_starting else None
 
 
 def stop_all(node: Node) -> None:

@@ -65,8 +65,8 @@ def blob_response(
 
 
 def _asked_part(request: HttpRequest, file: BinaryIO) -> tuple[int, int, int] | None:
-    """First byte, last byte and size of the file, where one part of it is asked for (RFC 9110, 14.2): some browsers play
-    no sound otherwise. None asks for all, as does a range that cannot be served."""
+    """First byte, last byte and size of the file, where one part of it is asked for (RFC 9110, 14.2), as some browsers
+    do before they play a sound. None asks for all, as does a range that cannot be served."""
     found = RANGE.fullmatch(request.headers.get("Range", ""))
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

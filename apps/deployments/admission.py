@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from apps.core.errors import Forbidden, TooManyRequests, Unprocessable
 from apps.deployments.limiting import RateLimiter
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_NETWORKS = 100
+# Translated only where they are needed: each request passes here.
+KEY_LIMIT = gettext_noop("This key may ask %(n)d times a minute.")
+DEPLOYMENT_LIMIT = gettext_noop("This deployment answers a key %(n)d times a minute.")
 
 EXPLANATION_WEIGHT = 10  # predictions that one explanation counts as
 
@@ -96,15 +100,15 @@ def _is_within(networks: Sequence[Network], address: str) -> bool:
 def check_rate(limiter: RateLimiter, caller: Caller, endpoint: Limited, *, now: float, weight: int = 1) -> None:
     """Let one request through that counts as `weight` predictions. `now` is in seconds. Raises TooManyRequests."""
     if limit := caller.requests_per_minute:
-        _take(limiter, caller.key_id, limit, now, weight, _("This key may ask %(n)d times a minute."))
+        _take(limiter, caller.key_id, limit, now, weight, KEY_LIMIT)
     if limit := endpoint.requests_per_minute:
         key = (caller.key_id, endpoint.deployment_id)
-        _take(limiter, key, limit, now, weight, _("This deployment answers a key %(n)d times a minute."))
+        _take(limiter, key, limit, now, weight, DEPLOYMENT_LIMIT)
 
 
 def _take(limiter: RateLimiter, key: Hashable, limit: int, now: float, weight: int, words: str) -> None:
     wait_seconds = limiter.take(key, limit, now=now, weight=weight)
     if wait_seconds:
         again = _("Come again in %(n)d s.") % {"n": wait_seconds}
-        message = f"{words % {'n': limit}} {again}"
+        message = f"{_(words) % {'n': limit}} {again}"
         raise TooManyRequests(message, code="rate_limited", retry_after_seconds=wait_seconds)

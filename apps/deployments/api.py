@@ -54,6 +54,13 @@ class DeploymentChange(serializers.Serializer):
     allowed_networks = serializers.ListField(
         child=serializers.CharField(), required=False, help_text="CIDR notation; empty for anywhere."
     )
+    max_replicas = serializers.IntegerField(
+        required=False, help_text="With it their number follows the load; 0 keeps it as it is."
+    )
+    min_replicas = serializers.IntegerField(required=False, help_text="0 lets it sleep when nobody asks.")
+    target_in_flight = serializers.FloatField(required=False, help_text="Requests at once for each replica.")
+    target_latency_ms = serializers.IntegerField(required=False, help_text="95th percentile; 0 for any.")
+    idle_minutes = serializers.IntegerField(required=False, help_text="Without a request until it sleeps.")
     page = serializers.CharField(required=False, allow_blank=True, help_text="chat; empty for the usual.")
     page_settings = serializers.DictField(required=False)
 
@@ -91,6 +98,7 @@ class DeploymentSerializer(serializers.ModelSerializer):
         fields = [
             "id", "name", "task", "status", "reason", "is_public", "model", "version", "wanted_replicas", "traffic",
             "min_answers", "max_error_points", "max_latency_factor", "requests_per_minute", "allowed_networks",
+            "max_replicas", "min_replicas", "target_in_flight", "target_latency_ms", "idle_minutes",
             "page", "page_settings", "endpoint", "demo_url", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
@@ -167,7 +175,7 @@ class DeploymentView(GenericAPIView):
 
     @extend_schema(request=DeploymentChange, responses=DeploymentSerializer)
     def patch(self, request: Request, pk: int) -> Response:
-        """Change the version, the number of replicas, who may open the demo, or when a trial is stopped."""
+        """Change the version, the replicas, how they scale, who may ask, or when a trial is stopped."""
         require_write(request)
         deployment = find_deployment(request, pk)
         asked = DeploymentChange(data=request.data)

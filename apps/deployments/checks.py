@@ -5,10 +5,14 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import Team
 from apps.core.errors import Conflict, NotFound, Unprocessable
+from apps.deployments.connections import MAX_IN_FLIGHT
 from apps.deployments.models import Deployment
+from apps.deployments.traffic import MAX_REPLICAS
 from apps.registry.models import ModelVersion
 
 NAME_LENGTH = 80
+MAX_IDLE_MINUTES = 7 * 24 * 60
+MAX_LATENCY_MS = 60_000
 
 
 def check_name(name: str) -> str:
@@ -30,6 +34,39 @@ def check_version(team: Team, version: ModelVersion | None) -> None:
     if not version.artifacts.filter(name="meta.json").exists():
         raise Unprocessable(
             _("%(version)s has no files to serve. Train it again.") % {"version": version}, code="not_deployable"
+        )
+
+
+def check_scaling(deployment: Deployment, *, is_count_asked: bool) -> None:
+    """Raises Unprocessable for bounds that cannot be, and for a number of replicas asked for beyond them."""
+    least, most = deployment.min_replicas, deployment.max_replicas
+    check_range("target_in_flight", deployment.target_in_flight, 0.1, MAX_IN_FLIGHT)
+    check_range("idle_minutes", deployment.idle_minutes, 1, MAX_IDLE_MINUTES)
+    check_range("target_latency_ms", deployment.target_latency_ms or 1, 1, MAX_LATENCY_MS)
+    if most is None:
+        return
+    check_range("max_replicas", most, 1, MAX_REPLICAS)
+    check_range("min_replicas", least, 0, most)
+    if is_count_asked and not least <= deployment.wanted_replicas <= most:
+        raise Unprocessable(
+            _(
+                "It scales by itself, between %(min)d and %(max)d replicas. Change these, or turn scaling off to "
+                "choose a number yourself."
+            )
+            % {"min": least, "max": most},
+            code="out_of_range",
+            field="wanted_replicas",
+        )
+
+
+def check_range(field: str, value: float, least: float, most: float) -> None:
+    """Raises Unprocessable."""
+    if not least <= value <= most:
+        raise Unprocessable(
+            _("%(field)s must lie between %(min)g and %(max)g; it was %(value)g.")
+            % {"field": field, "min": least, "max": most, "value": value},
+            code="out_of_range",
+            field=field,
         )
 
 

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from apps.core.errors import TooManyRequests, Unavailable
-from workers.inference.framing import BrokenConnection, Frame, Question, ask, read_frame
+from workers.inference.framing import READ_AHEAD_BYTES, BrokenConnection, Frame, Question, ask, read_frame
 
 MAX_IN_FLIGHT = 64  # per replica; more wait nowhere, they are told to come again
 MAX_IDLE = 16
@@ -14,13 +14,13 @@ ANSWER_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 1
 START_RETRY_AFTER_SECONDS = 3
 NOT_READY = "not_ready"
-READ_AHEAD_BYTES = 2**20
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-def no_replica() -> Unavailable:
-    message = "No replica of this deployment is ready. It is starting, or it was stopped: see its page."
+def no_replica(reason: str = "") -> Unavailable:
+    """`reason` says why none will be, where that is known."""
+    message = reason or "No replica of this deployment is ready. It is starting, or it was stopped: see its page."
     return Unavailable(message, code=NOT_READY, retry_after_seconds=START_RETRY_AFTER_SECONDS)
 
 

@@ -23,7 +23,7 @@ SLOT_SECONDS = 10
 SLOTS_KEPT_SECONDS = 15 * 60
 SINCE_KEPT_SECONDS = 30 * 24 * 3600
 
-ANSWERS, ERRORS = "answers", "errors"
+ANSWERS, ERRORS, BATCHED = "answers", "errors", "batched"
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,32 @@ class Source:
 
 @dataclass
 class Count:
-    """Answers, server errors among them, and how many took how long: bucket -> answers."""
+    """Answers, server errors among them, and how many took how long: bucket -> answers.
+
+    `batched` is the sum, over the answers, of how many questions a replica answered together with each.
+    """
 
     answers: int = 0
     errors: int = 0
+    batched: int = 0
     buckets: Counter[int] = field(default_factory=Counter)
 
-    def note(self, seconds: float, *, is_error: bool) -> None:
+    def note(self, seconds: float, *, is_error: bool, batch: int = 1) -> None:
         """Count one answer."""
         self.answers += 1
         self.errors += is_error
+        self.batched += batch
         self.buckets[bucket_of(seconds)] += 1
 
     def add(self, other: "Count") -> None:
         self.answers += other.answers
         self.errors += other.errors
+        self.batched += other.batched
         self.buckets.update(other.buckets)
 
     def figures(self) -> Figures:
         p50, p95, p99 = (self._percentile(part) for part in (0.5, 0.95, 0.99))
-        return Figures(self.answers, self.errors, p50, p95, p99)
+        return Figures(self.answers, self.errors, p50, p95, p99, self.batched / self.answers if self.answers else None)
 
     def _percentile(self, part: float) -> float | None:
         """Nearest rank: the smallest latency that at least `part` of the answers did not exceed."""
@@ -69,7 +75,7 @@ class Count:
 
     def fields(self) -> dict[str, int]:
         """As a hash in Valkey."""
-        counts = {ANSWERS: self.answers, ERRORS: self.errors}
+        counts = {ANSWERS: self.answers, ERRORS: self.errors, BATCHED: self.batched}
         return {name: count for name, count in counts.items() if count} | {
             str(bucket): count for bucket, count in self.buckets.items()
         }
@@ -77,7 +83,8 @@ class Count:
     @classmethod
     def from_fields(cls, fields: Mapping[str, str]) -> "Count":
         buckets = {int(name): int(count) for name, count in fields.items() if name.isdigit()}
-        return cls(int(fields.get(ANSWERS, 0)), int(fields.get(ERRORS, 0)), Counter(buckets))
+        sums = (int(fields.get(name, 0)) for name in (ANSWERS, ERRORS, BATCHED))
+        return cls(*sums, Counter(buckets))
 
 
 def bucket_of(seconds: float) -> int:
@@ -98,9 +105,9 @@ class Tally:
         self._counts: dict[Source, Count] = defaultdict(Count)
         self._lock = threading.Lock()
 
-    def add(self, source: Source, seconds: float, *, is_error: bool) -> None:
+    def add(self, source: Source, seconds: float, *, is_error: bool, batch: int = 1) -> None:
         with self._lock:
-            self._counts[source].note(seconds, is_error=is_error)
+            self._counts[source].note(seconds, is_error=is_error, batch=batch)
 
     def take(self) -> dict[Source, Count]:
         with self._lock:

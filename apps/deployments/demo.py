@@ -20,6 +20,7 @@ from apps.deployments.admission import EXPLANATION_WEIGHT, check_address, to_net
 from apps.deployments.endpoints import ask_endpoint, endpoint_of
 from apps.deployments.explained import read_explanation
 from apps.deployments.forms import RowForm, plain_number
+from apps.deployments.holding import hold_page
 from apps.deployments.models import Deployment
 from apps.deployments.pages import CHAT, reply_to
 from apps.deployments.placing import with_replicas
@@ -305,7 +306,9 @@ def _predict_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     if not user and not items:
         raise Unprocessable(_("Choose something you like first, or name a user."), code="nothing_chosen")
     asked = {"user": user} if user else {"items": items}
-    return _outcome(deployment, Question(JSON, json.dumps({**asked, "k": LIST_LENGTH}).encode())) | {"asked": user}
+    return _outcome(request, deployment, Question(JSON, json.dumps({**asked, "k": LIST_LENGTH}).encode())) | {
+        "asked": user
+    }
 
 
 # Chats
@@ -360,6 +363,8 @@ def sample_input(version: ModelVersion) -> Any:
 def _outcome(request: HttpRequest, deployment: Deployment, question: Question) -> dict[str, Any]:
     """Ask a replica as the gateway does. Raises DomainError with what the replica found wrong."""
     endpoint = endpoint_of(deployment)
+    if endpoint.may_sleep and not endpoint.routes:
+        endpoint = hold_page(deployment)
     if is_explanation(request):
         endpoint, question = endpoint.uncounted(), question.explained()
     frame = ask_endpoint(endpoint, question)

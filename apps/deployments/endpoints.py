@@ -10,10 +10,12 @@ from apps.core.errors import NotFound, Unavailable
 from apps.deployments.admission import Network, to_networks
 from apps.deployments.connections import NOT_READY, ask_any, no_replica
 from apps.deployments.counting import TALLY, Source
+from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.models import Deployment, Replica
+from apps.deployments.replication import FAILED
 from apps.deployments.request_log import LogRule
 from apps.deployments.rollouts import newest_change_id, shares_of
-from apps.deployments.services import find_endpoint
+from apps.deployments.services import find_endpoint, state_of
 from apps.deployments.traffic import active_weights, in_order
 from workers.inference.framing import Frame, Question
 
@@ -28,10 +30,10 @@ class Route:
     source: Source
     is_counted: bool = True
 
-    def count(self, started: float, status: int) -> None:
-        """Count an answer that was asked for at `started` (perf_counter)."""
+    def count(self, started: float, status: int, batch: int = 1) -> None:
+        """Count an answer that was asked for at `started` (perf_counter), and `batch` questions with it."""
         if self.is_counted:
-            TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500)
+            TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500, batch=batch)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Endpoint:
     """`routes` are (version, percent of the traffic that it gets now); those without a ready replica are not there.
 
     `log` says which requests are written down. `facts` are the input and the classes of each version that is served,
-    by its number, the stable one first.
+    by its number, the stable one first. One that `may_sleep` is woken by a request; `trouble` says why none of its
+    replicas will ever be ready.
     """
 
     deployment_id: int
@@ -50,6 +53,8 @@ class Endpoint:
     facts: dict[int, tuple[dict[str, Any], list[str]]]
     log: LogRule
     routes: tuple[tuple[Route, float], ...]
+    may_sleep: bool = False
+    trouble: str = ""
 
     def describe(self) -> dict[str, Any]:
         """The stable version."""
@@ -82,7 +87,7 @@ class Endpoint:
             self.facts_of(version)
             return [route for route, _weight in self.routes if route.number == version]
         if not self.routes:
-            raise no_replica()
+            raise no_replica(self.trouble)
         if len(self.routes) == 1:
             return self.routes[0][:1]
         return in_order(self.routes, choose())
@@ -95,6 +100,7 @@ def resolve_endpoint(team_id: int, name: str) -> Endpoint:
 
 def endpoint_of(deployment: Deployment) -> Endpoint:
     canaries = [canary.version for canary in deployment.canaries.select_related("version") if canary.weight]
+    routes = _routes(deployment)
     return Endpoint(
         deployment_id=deployment.pk,
         name=deployment.name,
@@ -106,8 +112,15 @@ def endpoint_of(deployment: Deployment) -> Endpoint:
             version.number: (version.meta.get("input", {}), version.meta.get("classes") or [])
             for version in (deployment.version, *canaries)
         },
-        routes=_routes(deployment),
+        routes=routes,
+        may_sleep=deployment.may_sleep,
+        trouble="" if routes else _trouble(deployment),
     )
+
+
+def _trouble(deployment: Deployment) -> str:
+    state = state_of(deployment)
+    return state.reason if state.status == FAILED else ""
 
 
 def _routes(deployment: Deployment) -> tuple[tuple[Route, float], ...]:
@@ -124,15 +137,16 @@ def _routes(deployment: Deployment) -> tuple[tuple[Route, float], ...]:
 
 def ask_endpoint(endpoint: Endpoint, question: Question) -> Frame:
     """Ask as the gateway does, over a connection of its own; for sync code. Raises Unavailable."""
-    for route in endpoint.routes_in_order():
-        started = time.perf_counter()
-        try:
-            frame = ask_any(route.sockets, question)
-        except Unavailable as error:
-            route.count(started, error.status)
-            if error.code != NOT_READY:
-                raise
-            continue
-        route.count(started, frame.status)
-        return frame
-    raise no_replica()
+    with IN_FLIGHT.count(endpoint.deployment_id):
+        for route in endpoint.routes_in_order():
+            started = time.perf_counter()
+            try:
+                frame = ask_any(route.sockets, question)
+            except Unavailable as error:
+                route.count(started, error.status)
+                if error.code != NOT_READY:
+                    raise
+                continue
+            route.count(started, frame.status, frame.head.get("batch", 1))
+            return frame
+        raise no_replica()

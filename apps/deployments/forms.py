@@ -9,11 +9,13 @@ from apps.accounts.limits import MAX_PER_MINUTE
 from apps.deployments.admission import read_networks
 from apps.deployments.checks import NAME_LENGTH
 from apps.deployments.models import Deployment
+from apps.deployments.scaling_forms import SCALING_FIELDS, ScalingForm
 from apps.deployments.traffic import MAX_REPLICAS
 from apps.registry.models import ModelVersion
 from workers.tabular import FALSE_WORDS, TRUE_WORDS
 
 MAX_CHOICES = 200
+NONE_IS_ZERO = ("requests_per_minute", "max_replicas", "target_latency_ms")
 LIMITS = ("min_answers", "max_error_points", "max_latency_factor")
 
 
@@ -48,7 +50,7 @@ class NetworksField(forms.CharField):
         return "\n".join(value) if isinstance(value, list) else value
 
 
-class ChangeForm(forms.Form):
+class ChangeForm(ScalingForm):
     """A change of one thing; what is not sent stays as it is."""
 
     version = forms.ModelChoiceField(ModelVersion.objects.none(), required=False, label=_("Version"), empty_label=None)
@@ -89,9 +91,10 @@ class ChangeForm(forms.Form):
         super().__init__(*args, **kwargs)
         versions = deployment.version.model.versions.select_related("model")
         self.fields["version"].queryset = versions
-        kept = ("wanted_replicas", "allowed_networks", *LIMITS)
+        kept = ("wanted_replicas", "allowed_networks", *LIMITS, *SCALING_FIELDS)
         self.initial = {name: getattr(deployment, name) for name in kept}
-        self.initial |= {"version": deployment.version_id, "requests_per_minute": deployment.requests_per_minute or 0}
+        self.initial |= {name: getattr(deployment, name) or 0 for name in NONE_IS_ZERO}
+        self.initial["version"] = deployment.version_id
 
 
 class LoadTestForm(forms.Form):

@@ -11,7 +11,7 @@ LATENCY_FLOOR_SECONDS = 0.05
 class Figures:
     """How many answers a version gave, how many of them were server errors, and its latencies in seconds.
 
-    Latencies are None where nothing was answered.
+    Latencies are None where nothing was answered, and so is `batch_size`: how many questions were answered together.
     """
 
     answers: int = 0
@@ -19,6 +19,7 @@ class Figures:
     p50_seconds: float | None = None
     p95_seconds: float | None = None
     p99_seconds: float | None = None
+    batch_size: float | None = None
 
     @property
     def error_percent(self) -> float:

@@ -19,6 +19,9 @@ class Deployment(models.Model):
     Each API key may ask `requests_per_minute` times a minute (None: as often as it likes), and only from
     `allowed_networks`, in CIDR notation (none: from anywhere).
 
+    With `max_replicas` the number of the stable version's replicas follows the load between `min_replicas` and it, and
+    `wanted_replicas` is what it has come to: see scaling.py. Without, it is what people chose.
+
     Of the requests by key `logged_percent` are written down for `logged_days`, with what was sent where `logs_inputs`.
 
     `page` is how the demo page looks where it is not the usual one, with `page_settings` (apps/deployments/pages.py).
@@ -34,6 +37,11 @@ class Deployment(models.Model):
     max_latency_factor = models.FloatField(default=2.0)
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     allowed_networks = models.JSONField(default=list, blank=True)
+    max_replicas = models.PositiveSmallIntegerField(null=True, blank=True)
+    min_replicas = models.PositiveSmallIntegerField(default=1)
+    target_in_flight = models.FloatField(default=8.0)
+    target_latency_ms = models.PositiveIntegerField(null=True, blank=True)
+    idle_minutes = models.PositiveIntegerField(default=15)
     logged_percent = models.FloatField(default=0.0)
     logged_days = models.PositiveIntegerField(default=7)
     logs_inputs = models.BooleanField(default=False)
@@ -48,6 +56,11 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def may_sleep(self) -> bool:
+        """Whether its last replica ends by itself, and comes back with a request."""
+        return self.max_replicas is not None and self.min_replicas == 0
 
 
 class Canary(models.Model):
@@ -87,6 +100,20 @@ class TrafficChange(models.Model):
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="traffic_changes")
     kind = models.CharField(max_length=12, choices=Kind)
     shares = models.JSONField()
+    reason = models.TextField(blank=True)
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+
+class ScalingEvent(models.Model):
+    """The number of replicas was changed: by a person, or by the site itself; then `reason` says why, with numbers."""
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="scaling_events")
+    before = models.PositiveSmallIntegerField()
+    after = models.PositiveSmallIntegerField()
     reason = models.TextField(blank=True)
     made_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     at = models.DateTimeField(auto_now_add=True)

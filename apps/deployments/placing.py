@@ -39,6 +39,7 @@ def wanted_of(deployment: Deployment) -> Wanted:
         deployment.version_id,
         deployment.wanted_replicas,
         tuple((canary.version_id, canary.wanted_replicas) for canary in canaries),
+        deployment.may_sleep,
     )
 
 

@@ -11,23 +11,29 @@ from apps.deployments.models import Replica
 MAX_STRIKES = 3
 KEPT_ENDED = 20
 
-STARTING, READY, UPDATING, FAILED, STOPPED = "starting", "ready", "updating", "failed", "stopped"
+STARTING, READY, UPDATING, FAILED = "starting", "ready", "updating", "failed"
+STOPPED, ASLEEP = "stopped", "asleep"
 STATUS_WORDS = {
     STARTING: gettext_lazy("Starting"),
     READY: gettext_lazy("Ready"),
     UPDATING: gettext_lazy("Updating"),
     FAILED: gettext_lazy("Failed"),
     STOPPED: gettext_lazy("Stopped"),
+    ASLEEP: gettext_lazy("Asleep"),
 }
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """`replicas` processes of the stable version `version_id`, and of each of `canaries`: (version id, replicas)."""
+    """`replicas` processes of the stable version `version_id`, and of each of `canaries`: (version id, replicas).
+
+    Where it `may_sleep`, 0 replicas come back with the next request.
+    """
 
     version_id: int
     replicas: int
     canaries: tuple[tuple[int, int], ...] = ()
+    may_sleep: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class State:
     @property
     def is_settled(self) -> bool:
         """Whether nothing will change by itself."""
-        return self.status in (READY, FAILED, STOPPED)
+        return self.status in (READY, FAILED, STOPPED, ASLEEP)
 
 
 def plan_steps(wanted: Wanted, replicas: Sequence[Replica], leaving: Collection[int] = ()) -> Steps:
@@ -107,6 +113,8 @@ def newest_of(version_id: int, replicas: Sequence[Replica]) -> Replica | None:
 
 def describe(wanted: Wanted, replicas: Sequence[Replica]) -> State:
     """The state of a deployment."""
+    if not wanted.replicas and wanted.may_sleep:
+        return State(ASLEEP, _("Nobody has asked for a while. The next request wakes it."))
     if not wanted.replicas:
         return State(STOPPED)
     ready = [replica for replica in replicas if replica.status == Replica.Status.READY]

@@ -1,15 +1,18 @@
 """What a client sent, as a question for a replica: raw images, JSON, base64 and multipart."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
+from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.asgi import ASGIRequest
 from django.http.multipartparser import MultiPartParserError
 
-from apps.core.errors import DomainError, Unprocessable
-from workers.domains import TABLE, TASKS, TEXT, USER
-from workers.inference.framing import JSON, RAW, Question
+from apps.core.errors import DomainError, TooLarge, Unprocessable
+from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
+from workers.inference.framing import FILES, JSON, RAW, Question
 
 MAX_TOP_K = 1000
 FILE_FIELD = "file"
@@ -36,19 +39,34 @@ def is_multipart(content_type: str) -> bool:
 
 
 def multipart_question(scope: dict[str, Any], task: str, body: bytes, top_k: int | None) -> Question:
-    """The question in a multipart body, whose file stands in the field "file". Slow: call it in a thread.
+    """The question in a multipart body, whose file, or several of them, stand in the field "file". Slow: call it in a
+    thread.
 
     Raises DomainError for what is no multipart body, or has no such field.
     """
     try:
-        file = ASGIRequest(scope, BytesIO(body)).FILES.get(FILE_FIELD)
+        files = ASGIRequest(scope, BytesIO(body)).FILES.getlist(FILE_FIELD)
+    except TooManyFilesSent as error:
+        most = settings.DATA_UPLOAD_MAX_NUMBER_FILES
+        message = f"One request may have {most} files. Send them in parts."
+        raise TooLarge(message, code="too_many_files", field=FILE_FIELD) from error
     except (MultiPartParserError, RequestDataTooBig, SuspiciousOperation) as error:
         raise DomainError(f"The multipart body cannot be read: {error}", code="invalid_multipart") from error
-    if file is None:
-        message = 'The multipart body has no file in the field "file". With curl: -F file=@NAME'
+    if not files:
+        message = 'The multipart body has no file in the field "file". Send one as curl -F file=@NAME does.'
         raise Unprocessable(message, code="missing_file", field=FILE_FIELD)
-    with file:
+    if len(files) > 1 and TASKS[task].asks in (AUDIO, IMAGE):
+        return _several(files, top_k)
+    with files[-1] as file:
         return to_question(task, file.content_type or "", file.read(), top_k)
+
+
+def _several(files: Sequence[UploadedFile], top_k: int | None) -> Question:
+    bodies = []
+    for file in files:
+        with file:
+            bodies.append(file.read())
+    return Question(FILES, b"".join(bodies), top_k, {"sizes": [len(one) for one in bodies]})
 
 
 def read_top_k(text: str | None) -> int | None:

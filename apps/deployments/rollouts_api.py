@@ -70,6 +70,7 @@ class VersionFiguresSerializer(serializers.Serializer):
     p50_seconds = serializers.FloatField(allow_null=True)
     p95_seconds = serializers.FloatField(allow_null=True)
     p99_seconds = serializers.FloatField(allow_null=True)
+    batch_size = serializers.FloatField(allow_null=True, help_text="Questions that were answered together, on average.")
     since_change = serializers.DictField(help_text="answers, errors and latencies since the traffic was changed.")
 
 
@@ -90,7 +91,7 @@ def _figures(number: int, measured: Measured) -> dict:
 
 
 def _plain(figures: Figures) -> dict:
-    names = ("answers", "errors", "p50_seconds", "p95_seconds", "p99_seconds")
+    names = ("answers", "errors", "p50_seconds", "p95_seconds", "p99_seconds", "batch_size")
     return {name: getattr(figures, name) for name in names}
 
 

@@ -14,7 +14,8 @@ from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, NotFound
 from apps.deployments.admission import check_networks
-from apps.deployments.checks import NAME_LENGTH, check_name, check_version
+from apps.deployments.autoscaling import note_scaling
+from apps.deployments.checks import NAME_LENGTH, check_name, check_scaling, check_version
 from apps.deployments.models import Deployment, Replica, TrafficChange
 from apps.deployments.pages import check_page
 from apps.deployments.placing import forgive, reconcile_one, wake, wanted_of
@@ -80,22 +81,32 @@ def change_deployment(
     max_latency_factor: float | None = None,
     requests_per_minute: int | None = None,
     allowed_networks: Sequence[str] | None = None,
+    max_replicas: int | None = None,
+    min_replicas: int | None = None,
+    target_in_flight: float | None = None,
+    target_latency_ms: int | None = None,
+    idle_minutes: int | None = None,
     page: str | None = None,
     page_settings: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Change what is wanted; None leaves it, and 0 requests a minute are as many as one likes.
 
-    A new version gets all traffic, and is ready before the old one stops.
+    A new version gets all traffic, and is ready before the old one stops. With `max_replicas` their number follows the
+    load; 0 keeps it as it is. A `target_latency_ms` of 0 is none.
 
     Raises Conflict for a version of another task, Unprocessable for a number of replicas out of range.
     """
     row = locked(deployment)
+    before = row.wanted_replicas
     if page is not None or page_settings is not None:
         page_settings = row.page_settings if page_settings is None else page_settings
         check_page(row.version.model.task, row.page if page is None else page, page_settings)
     asked = {
         "page": page,
         "page_settings": page_settings,
+        "min_replicas": min_replicas,
+        "target_in_flight": target_in_flight,
+        "idle_minutes": idle_minutes,
         "is_public": is_public,
         "wanted_replicas": wanted_replicas,
         "min_answers": min_answers,
@@ -107,12 +118,18 @@ def change_deployment(
     if requests_per_minute is not None and (requests_per_minute or None) != row.requests_per_minute:
         changes["requests_per_minute"] = requests_per_minute or None
         check_per_minute(changes["requests_per_minute"])
+    for name, number in (("max_replicas", max_replicas), ("target_latency_ms", target_latency_ms)):
+        if number is not None and (number or None) != getattr(row, name):
+            changes[name] = number or None
     check_count(changes.get("wanted_replicas", 0))
     for key, value in changes.items():
         setattr(row, key, value)
+    check_scaling(row, is_count_asked="wanted_replicas" in changes)
     if changes:
         row.save(update_fields=list(changes))
         _note(row, user, "deployment.changed", {key: str(value) for key, value in changes.items()})
+    if before != row.wanted_replicas:
+        note_scaling(row, before, user=user)
     if version is not None and version.pk != row.version_id:
         serve(row, user, TrafficChange.Kind.PROMOTED, [Share(version.pk, WHOLE, row.wanted_replicas)])
     elif changes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
+from apps.deployments import in_flight
 from apps.deployments.counting import SLOT_SECONDS, Source, figures_lately, figures_since
 from apps.deployments.judging import Figures
 from apps.deployments.models import Canary, Deployment, Replica
@@ -45,21 +46,25 @@ class Served:
 
 def served_versions(deployment: Deployment) -> list[Served]:
     """The stable version first. `deployment` comes from with_replicas."""
-    replicas = list(deployment.replicas.all())
-    ready = [item.version_id for item in reversed(replicas) if item.status == Replica.Status.READY]
+    ready = [item.version_id for item in reversed(deployment.replicas.all()) if item.status == Replica.Status.READY]
     shares = shares_of(deployment)
     active = active_weights(shares, list(dict.fromkeys(ready)))
     canaries = {canary.version_id: canary for canary in deployment.canaries.all()}
     versions = {deployment.version_id: deployment.version} | {key: item.version for key, item in canaries.items()}
     return [
-        _served(share, versions[share.version_id], canaries.get(share.version_id), replicas, active) for share in shares
+        _served(deployment, share, versions[share.version_id], canaries.get(share.version_id), active)
+        for share in shares
     ]
 
 
 def _served(
-    share: Share, version: ModelVersion, canary: Canary | None, replicas: Sequence[Replica], active: dict[int, float]
+    deployment: Deployment,
+    share: Share,
+    version: ModelVersion,
+    canary: Canary | None,
+    active: dict[int, float],
 ) -> Served:
-    mine = [item for item in replicas if item.version_id == share.version_id]
+    mine = [item for item in deployment.replicas.all() if item.version_id == share.version_id]
     wanted = share.replicas if share.weight else 0
     return Served(
         version=version,
@@ -67,9 +72,18 @@ def _served(
         active_weight=active.get(share.version_id, 0.0),
         replicas=wanted,
         ready=sum(item.status == Replica.Status.READY for item in mine),
-        state=describe(Wanted(share.version_id, wanted), mine),
+        state=describe(Wanted(share.version_id, wanted, may_sleep=deployment.may_sleep), mine),
         canary=canary,
     )
+
+
+def requests_in_flight(deployment: Deployment) -> float | None:
+    """On all web servers, on average over the last second; None where their server does not answer."""
+    try:
+        return in_flight.read().get(deployment.pk, 0.0)
+    except RedisError:
+        logger.warning("the load of deployment %s cannot be read", deployment.pk, exc_info=True)
+        return None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from apps.deployments.services import (
     retry_deployment,
     state_of,
 )
-from apps.deployments.serving import measure, served_versions
+from apps.deployments.serving import measure, requests_in_flight, served_versions
 from apps.registry.figures import TASK_LABELS
 from apps.registry.models import ModelVersion
 from apps.resources.metering import metered
@@ -36,6 +36,7 @@ from workers.domains import AUDIO, IMAGE
 
 SHOWN_REPLICAS = 8
 SHOWN_CHANGES = 8
+SHOWN_EVENTS = 6
 SHOWN_TESTS = 8
 
 
@@ -83,6 +84,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     state = state_of(deployment)
     if request.htmx.target == "traffic":  # its figures move for as long as somebody looks
         return render(request, "deployments/_traffic.html", traffic_context(deployment))
+    if request.htmx.target == "scaling":
+        return render(request, "deployments/_scaling.html", scaling_context(deployment))
     if request.htmx.target == "load-tests":
         return render(request, "deployments/_load_tests.html", load_context(deployment))
     served = served_versions(deployment)
@@ -91,6 +94,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "deployments/detail.html",
         _detail_context(request, deployment)
         | traffic_context(deployment)
+        | scaling_context(deployment)
         | load_context(deployment)
         | {
             "state": state,
@@ -98,7 +102,9 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
             "changes": deployment.traffic_changes.select_related("made_by")[:SHOWN_CHANGES],
         },
         partials={"replicas": "deployments/_replicas.html"},
-        is_live=not state.is_settled or not all(item.state.is_settled for item in served),
+        is_live=bool(deployment.max_replicas)
+        or not state.is_settled
+        or not all(item.state.is_settled for item in served),
     )
 
 
@@ -132,6 +138,15 @@ def traffic_context(deployment: Deployment) -> dict:
         "deployment": deployment,
         "rows": [{"served": item, "figures": figures.get(item.version.pk)} for item in served],
         "version_before": version_before(deployment),
+    }
+
+
+def scaling_context(deployment: Deployment) -> dict:
+    """How the number of replicas has changed, and the load that it follows."""
+    return {
+        "deployment": deployment,
+        "in_flight": requests_in_flight(deployment) if deployment.max_replicas else None,
+        "events": deployment.scaling_events.select_related("made_by")[:SHOWN_EVENTS],
     }
 
 

@@ -9,6 +9,7 @@ from apps.datasets.models import DatasetVersion
 from apps.registry.models import ModelVersion
 from apps.resources.models import Allocation, Node
 from workers.contract import FAILED, NO_GAIN, OVER, WITHIN
+from workers.domains import TASKS
 
 
 class Job(models.Model):
@@ -96,6 +97,11 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.name}"
+
+    @property
+    def is_compressible(self) -> bool:
+        """Whether the model it makes can be made smaller."""
+        return self.task in TASKS and bool(TASKS[self.task].samples)
 
     @property
     def is_ended(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from apps.registry.figures import Figure, figure, figures, plain
+from apps.registry.figures import Figure, figure, figures, plain, write
 
 SHADES = 10
 MAX_CLASSES_AS_TABLE = 40
@@ -120,6 +120,7 @@ class Translated:
     of: int
     signatures: Mapping[str, str]
     samples: Sequence[Mapping[str, Any]]
+    is_beaten: bool  # by looking up the most similar training text
 
 
 @dataclass(frozen=True)
@@ -159,14 +160,18 @@ def _translated(result: Mapping[str, Any]) -> Translated | None:
         return None
     judged = result["judged"]
     ours = {name: result["metrics"][judged["split"]][name] for name in ("bleu", "chrf")}
-    rows = [("model", ours), *((name, result["baselines"][name]) for name in ("memory", "copy"))]
+    figures_of = {"model": ours} | result["baselines"]
+    rows = [(name, figures_of[name], label) for name, label in WITHOUT_A_MODEL.items()]
     return Translated(
-        rows=[Compared(str(WITHOUT_A_MODEL[name]), plain(values["bleu"]), plain(values["chrf"]), name == "model")
-              for name, values in rows],
+        rows=[
+            Compared(str(label), *(write(item, values[item]) for item in ("bleu", "chrf")), name == "model")
+            for name, values, label in rows
+        ],
         pairs=judged["pairs"],
         of=judged["of"],
         signatures=result["signatures"],
         samples=result["samples"],
+        is_beaten=result["baselines"]["memory"]["bleu"] > ours["bleu"],
     )  # fmt: skip
 
 

@@ -356,7 +356,7 @@ class MemberSerializer(serializers.Serializer):
     status = serializers.CharField()
 
 
-class FileSerializer(serializers.Serializer):
+class PredictedFileSerializer(serializers.Serializer):
     """A file that can be downloaded: GET <job>/files/<name>."""
 
     name = serializers.CharField()
@@ -464,7 +464,7 @@ class JobDetailSerializer(JobSerializer):
         """The version that was compressed, trained further or asked: {"id", "name", "version"}."""
         return model_reference(job.base_version)
 
-    @extend_schema_field(FileSerializer(many=True))
+    @extend_schema_field(PredictedFileSerializer(many=True))
     def get_files(self, job: Job) -> list[dict]:
         """The answers of a prediction that has succeeded."""
         names = (name for name in sorted(job.outputs) if name in PREDICTION_FILES)

@@ -16,13 +16,13 @@ from workers.contract import (
     TRANSLATION,
 )
 
-PERCENT, PLAIN = "percent", "plain"
+PERCENT, PLAIN, POINTS = "percent", "plain", "points"
 
 # name: (label, how it is written, whether higher is better)
 KNOWN = {
     "accuracy": (_("Accuracy"), PERCENT, True),
-    "bleu": (_("BLEU"), PLAIN, True),
-    "chrf": (_("chrF"), PLAIN, True),
+    "bleu": (_("BLEU"), POINTS, True),
+    "chrf": (_("chrF"), POINTS, True),
     "token_accuracy": (_("Next pieces right"), PERCENT, True),
     "ndcg_at_10": (_("NDCG@10"), PLAIN, True),
     "recall_at_10": (_("Recall@10"), PERCENT, True),
@@ -97,6 +97,8 @@ def plain(value: float) -> str:
 
 def write(name: str, value: float) -> str:
     how = KNOWN.get(name, ("", PLAIN, True))[1]
+    if how == POINTS:
+        return f"{value:.1f}"
     return f"{value * 100:.1f} %" if how == PERCENT else plain(value)
 
 

@@ -16,7 +16,7 @@ from workers.training.stopping import Stop
 
 PITCHES = {"low": 250.0, "middle": 700.0, "high": 2000.0}
 RATE = 8_000
-QUICK = {"epochs": 6, "batch_size": 8, "clip_seconds": 0.5, "augmentation": "none"}
+QUICK = {"epochs": 12, "batch_size": 8, "clip_seconds": 0.5, "ema_decay": 0.0}
 
 
 def tone(pitch: float, seed: int = 0, seconds: float = 0.4, rate: int = RATE, loudness: float = 0.3) -> np.ndarray:

@@ -17,7 +17,7 @@ from workers.inference.audio_predictor import AudioPredictor
 from workers.inference.framing import JSON, PING, RAW, SAMPLE, Question
 from workers.inference.predictor import load_predictor
 from workers.inference.questions import audio as questions
-from workers.inference.tensors import BYTES, Request, Tensor
+from workers.inference.tensors import BYTES, Request, Tensor, Wanted
 
 CLIP = encoded(tone(PITCHES["high"], seed=3))
 
@@ -94,7 +94,7 @@ def test_tensors_of_samples_are_answered_as_files_are(predictor):
 
 
 def request(tensor: Tensor) -> Request:
-    return Request(inputs={tensor.name: tensor})
+    return Request("", {tensor.name: tensor}, Wanted(None, {}, False))
 
 
 def test_a_wav_is_taken_for_a_file_and_an_object_for_json():
@@ -109,4 +109,5 @@ def test_a_compression_measures_it_on_the_recordings_it_was_trained_on(data, mod
     )  # fmt: skip
     samples = load_samples(spec, predictor.meta)
     assert {split: len(found) for split, found in samples.items()} == {"train": 42, "val": 6, "test": 12}
-    assert measure_quality(predictor, samples["test"])["accuracy"] == predictor.meta["metrics"]["test"]["accuracy"]
+    measured = measure_quality(predictor, samples["test"], lambda share: None)
+    assert measured["accuracy"] == predictor.meta["metrics"]["test"]["accuracy"]

@@ -188,7 +188,7 @@ def test_only_the_right_methods_and_paths(site, owner, shades):
     response = site("GET", PREDICT, owner.secret)
     assert code(response) == (405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
-    assert code(site("POST", "/v1/models/shades/guess", owner.secret))[0] == 404
+    assert code(site("POST", "/v1/models/shades/nonsense", owner.secret))[0] == 404
     assert site("GET", "/healthz").status_code == 200
 
 

@@ -88,7 +88,7 @@ def test_an_upload_of_nothing_but_crashes_is_given_up(place, monkeypatch):
 def test_a_decoder_that_does_not_start_blames_no_image(place, monkeypatch, tmp_path):
     broken = tmp_path / "decoder.py"
     broken.write_text("raise SystemExit(9)")
-    monkeypatch.setattr(decoding, "PROGRAM", broken)
+    monkeypatch.setattr(decoding, "FOLDER", broken.parent)
     with pytest.raises(RuntimeError, match="does not start"):
         place.prepare({"pets.zip": zip_bytes(folders())})
 

@@ -12,6 +12,8 @@ from workers.contract import ProgramFailure
 from workers.inference.answers import answer
 from workers.inference.framing import JSON, RAW, TENSORS, Question
 from workers.inference.predictor import Predictor, load_predictor
+from workers.predicting.asking import ask as predict_file
+from workers.predicting.kinds import missing_columns
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,12 @@ def test_a_user_may_be_a_number_and_several_are_answered_in_order(things):
     assert [item["item"] for item in body["predictions"][1]["items"]] == items_of(things, user="u8", k=2)
 
 
+def test_rows_of_a_file_are_answered_for_their_users(things):
+    rows = [{"user": "u3", "item": "i1", "time": ""}, {"user": "u8", "item": "i2", "time": ""}]
+    assert predict_file(things, rows, 2) == ask(things, {"users": ["u3", "u8"], "k": 2})[1]["predictions"]
+    assert missing_columns(things.meta, ["item", "time"]) == ["user"]
+
+
 def test_who_is_not_known_gets_what_is_popular_and_unknown_items_are_named(things):
     status, body = ask(things, {"user": "nobody", "k": 3})
     assert body["based_on"] == "popularity" and {item["item"] for item in body["items"]} == {"i60", "i61", "i62"}
@@ -111,6 +119,7 @@ def test_ratings_of_somebody_new_change_what_is_expected(films):
         ({"users": []}, 400, "invalid_request", "users"),
         ({"users": ["u"] * 1001}, 413, "too_many_users", "users"),
         ({"items": ["i"] * 1001}, 413, "too_many_items", "items"),
+        ({"rows": [{"user": "u1"}, {"item": "i1"}]}, 400, "invalid_request", "rows"),
         ({"user": "u1", "k": 0}, 422, "out_of_range", "k"),
         ({"user": "u1", "k": 1001}, 422, "out_of_range", "k"),
         ({"user": "u1", "k": "5"}, 422, "out_of_range", "k"),

@@ -38,13 +38,11 @@ def test_more_relevant_items_than_places_can_still_be_ranked_perfectly() -> None
     assert found["recall_at_10"] == pytest.approx(0.5)
 
 
-scores = st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=20)
+scores = st.lists(st.integers(-5, 5), min_size=1, max_size=20)
 
 
 @given(scores=scores, data=st.data())
-def test_what_was_seen_is_never_recommended_and_all_else_is_ranked_once(
-    scores: list[float], data: st.DataObject
-) -> None:
+def test_what_was_seen_is_never_recommended_and_all_else_is_ranked_once(scores: list[int], data: st.DataObject) -> None:
     seen = data.draw(st.sets(st.integers(0, len(scores) - 1)))
     values = np.array(scores, dtype=np.float32)
     found = best_places(values, len(scores), np.array(sorted(seen), dtype=np.int64)).tolist()
@@ -57,13 +55,13 @@ def test_what_was_seen_is_never_recommended_and_all_else_is_ranked_once(
 people = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(0, 9)), max_size=40)
 
 
-@given(rows=people, is_timed=st.booleans(), seed=st.integers(0, 3))
+@given(rows=people, is_timed=st.booleans(), seed=st.integers(0, 3), share=st.sampled_from([0.2, 0.9]))
 def test_a_split_leaves_everybody_something_to_learn_from_and_tests_on_what_came_last(
-    rows: list[tuple[int, int, int]], is_timed: bool, seed: int
+    rows: list[tuple[int, int, int]], is_timed: bool, seed: int, share: float
 ) -> None:
     users, items = ([str(row[place]) for row in rows] for place in (0, 1))
     moments = np.array([float(row[2]) for row in rows]) if is_timed else None
-    found = split_interactions(users, items, moments, {"val": 0.2, "test": 0.2}, seed)
+    found = split_interactions(users, items, moments, {"val": share, "test": share}, seed)
     sides: dict[tuple[str, str], set[str]] = {}
     for user, item, split in zip(users, items, found, strict=True):
         sides.setdefault((user, item), set()).add(str(split))
@@ -72,7 +70,7 @@ def test_a_split_leaves_everybody_something_to_learn_from_and_tests_on_what_came
     for user in set(users):
         mine = {item: next(iter(parts)) for (other, item), parts in sides.items() if other == user}
         assert "train" in mine.values()
-        if len(mine) >= 3:
+        if len(mine) >= 3 and share == 0.2:
             assert set(mine.values()) == {"train", "val", "test"}
         if is_timed:
             first = {item: min(m for u, i, m in rows if (str(u), str(i)) == (user, item)) for item in mine}

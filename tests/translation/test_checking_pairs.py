@@ -88,12 +88,13 @@ def test_one_text_with_many_translations_stays_on_one_side_of_the_split(place):
 def test_what_would_spoil_a_translator_is_named(place):
     rows = toy()
     rows += [rows[0], ("", "ka ruf wos okar"), ("the same here", "the same here")]
-    rows += [("yes", "po dom " * 20), ("the king " * 70, "ka rox " * 70)]
+    rows += [("yes", "po dom " * 20), ("the dog sees a house", "po dom " * 10), ("the dog sees a house", "po dom " * 4)]
+    rows += [("the king " * 70, "ka rox " * 70)]
     done = place.prepare({"pairs.csv": table(rows)})
     assert said(done, "repeated_pairs").endswith(": 1.")
     assert said(done, "empty_sources").endswith(": 1.")
     assert 'on both sides: 1, such as "the same here"' in said(done, "untranslated")
-    assert 'others: 1, such as "yes"' in said(done, "unlike_lengths")
+    assert 'others: 2, such as "yes"' in said(done, "unlike_lengths")
     assert "more than 500 characters on a side: 1" in said(done, "long_pairs")
 
 

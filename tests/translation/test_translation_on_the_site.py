@@ -127,8 +127,10 @@ def test_the_results_stand_beside_doing_without_a_model_and_side_by_side(member,
     page = member.page.get(reverse("jobs:detail", args=[Job.objects.get().pk])).content.decode()
     assert result["signatures"]["bleu"] in page and "60 of 60 held-out pairs" in page
     shown = read_results(result, {}).translation
-    assert [(row.name, row.bleu) for row in shown.rows][0] == ("This model", "100")
-    assert len(shown.samples) == 24
+    assert [(row.name, row.bleu) for row in shown.rows][0] == ("This model", "100.0")
+    assert len(shown.samples) == 24 and not shown.is_beaten and "does better than this model" not in page
+    beaten = result | {"baselines": result["baselines"] | {"memory": {"bleu": 101.0, "chrf": 1.0}}}
+    assert read_results(beaten, {}).translation.is_beaten
     sample = result["samples"][0]
     assert sample["source"] in page and sample["machine"] in page
 
@@ -151,7 +153,7 @@ def test_the_demo_shows_the_translation_beside_the_text(owner, translator):
 
 def test_what_the_model_writes_is_no_markup(owner, translator, monkeypatch):
     outcome = {"outcome": {"translation": "<b>dom</b>", "score": 0.5}, "milliseconds": 3.0}
-    monkeypatch.setattr("apps.deployments.demo._outcome", lambda deployment, question: outcome)
+    monkeypatch.setattr("apps.deployments.demo._outcome", lambda *asked: outcome)
     assert "&lt;b&gt;dom&lt;/b&gt;" in owner.page.post(url(translator), {"text": "house"}).content.decode()
 
 

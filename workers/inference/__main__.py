@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workers.contract import EVENTS_FILE, EXIT_FAILED, EventWriter, ProgramFailure, ServeSpec, read_spec
 from workers.inference.answers import answer, explain
+from workers.inference.batching import best_size
 from workers.inference.framing import SAMPLE, Question
 from workers.inference.predictor import Predictor, load_predictor
 from workers.inference.server import Server
@@ -29,7 +30,9 @@ async def serve(spec: ServeSpec, predictor: Predictor) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    await Server(partial(answer, predictor), partial(explain, predictor)).serve(Path(spec.socket_path), stop)
+    at_once = best_size(predictor)
+    server = Server(partial(answer, predictor, at_once=at_once), partial(explain, predictor), at_once=at_once)
+    await server.serve(Path(spec.socket_path), stop)
 
 
 def main(spec_path: str) -> int:

@@ -6,7 +6,9 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from workers.domains import AUDIO, IMAGE, TASKS
 from workers.inference.explaining import Asking
 from workers.inference.framing import PING, TENSORS, Frame, Question
 from workers.inference.predictor import Predictor
+from workers.inference.questions.several import parts_of
 from workers.inference.tensor_answers import answer_tensors
 
 STATUS_OF_CODE = {
@@ -24,6 +27,8 @@ STATUS_OF_CODE = {
     "invalid_request": 400,
     "audio_too_long": 413,
     "image_too_large": 413,
+    "too_many_images": 413,
+    "too_many_recordings": 413,
     "too_many_rows": 413,
     "text_too_long": 413,
     "too_many_items": 413,
@@ -34,19 +39,42 @@ STATUS_OF_CODE = {
 USUAL_STATUS = 422
 
 
-def answer(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
-    """One answer per question, in order. A question that cannot be answered gets its error and harms no other."""
-    plain = iter(_answer_plain(predictor, [question for question in questions if question.content != TENSORS]))
-    return [
-        _guarded(answer_tensors, predictor, question) if question.content == TENSORS else next(plain)
-        for question in questions
-    ]
+def answer(predictor: Predictor, questions: Sequence[Question], at_once: int = 1) -> list[Frame]:
+    """One answer per question, in order. A question that cannot be answered gets its error and harms no other.
+
+    At most `at_once` items are computed together (workers.inference.batching).
+    """
+    if len(questions) == 1 or at_once == 1:
+        return [_answer_alone(predictor, question, at_once) for question in questions]
+    usual = [question for question in questions if question.content != TENSORS and not question.options.get("each")]
+    found = iter(_answer_plain(predictor, usual, at_once))
+    return [next(found) if question in usual else _answer_alone(predictor, question, at_once) for question in questions]
 
 
-def _answer_plain(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
+def _answer_alone(predictor: Predictor, question: Question, at_once: int) -> Frame:
+    if question.content == TENSORS:
+        return _guarded(answer_tensors, predictor, question)
+    (found,) = _answer_plain(predictor, [question], at_once)
+    return _each(predictor, question, found) if question.options.get("each") else found
+
+
+def _answer_plain(predictor: Predictor, questions: Sequence[Question], at_once: int) -> list[Frame]:
     if TASKS[predictor.meta["task"]].asks in (AUDIO, IMAGE):
-        return _answer_files(predictor, questions)
+        return _answer_files(predictor, questions, at_once)
+    if len(questions) > 1 and (together := _answer_together(predictor, questions)):
+        return together
     return [_guarded(_answer_one, predictor, question) for question in questions]
+
+
+def _each(predictor: Predictor, question: Question, found: Frame) -> Frame:
+    """Of several items each its outcome or its error: where they could not all be answered, one by one."""
+    if found.status == 200:
+        return found
+    started = time.perf_counter()
+    frames = [_answer_plain(predictor, [part], 1)[0] for part in parts_of(question, 1)]
+    payloads = [json.loads(frame.body) for frame in frames]
+    outcomes = [outcome for payload in payloads for outcome in payload.get("predictions", [payload])]
+    return _success({"predictions": outcomes}, started)
 
 
 def explain(predictor: Predictor, question: Question) -> Frame:
@@ -97,39 +125,78 @@ def _success(payload: dict[str, Any], started: float) -> Frame:
 # Images and recordings
 
 
-def _answer_files(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
+@dataclass(frozen=True)
+class _Decoded:
+    question: Question
+    arrays: list[np.ndarray]
+    is_single: bool
+
+
+def _answer_files(predictor: Predictor, questions: Sequence[Question], at_once: int) -> list[Frame]:
     """Questions that wait together run as one batch."""
     started = time.perf_counter()
-    decoded = [_guarded(_decode_one, predictor, question) for question in questions]
-    images = [item for item in decoded if isinstance(item, np.ndarray)]
-    if not images:
+    decoded = [_guarded(_decode, predictor, question) for question in questions]
+    asked = [item for item in decoded if isinstance(item, _Decoded)]
+    if not asked:
         return decoded
     try:
-        probabilities = iter(predictor.run(np.stack(images)))
+        outputs = iter(_run(predictor, [array for item in asked for array in item.arrays], at_once))
     except Exception:  # the batch fell: each alone, so that one input cannot spoil the others
-        return [
-            _guarded(_run_one, predictor, (item, question)) if isinstance(item, np.ndarray) else item
-            for item, question in zip(decoded, questions, strict=True)
-        ]
-    return [
-        _success(predictor.outcome(next(probabilities), question.top_k), started)
-        if isinstance(item, np.ndarray)
-        else item
-        for item, question in zip(decoded, questions, strict=True)
-    ]
+        return [_guarded(_run_alone, predictor, item) if isinstance(item, _Decoded) else item for item in decoded]
+    return [_told(predictor, item, outputs, started) if isinstance(item, _Decoded) else item for item in decoded]
 
 
-def _decode_one(predictor: Predictor, question: Question) -> Any:
+def _decode(predictor: Predictor, question: Question) -> _Decoded | Frame:
+    """Raises ProgramFailure."""
     if question.content == PING:
         return Frame({"status": 200, "seconds": 0.0}, b"{}")
-    (item,), _is_single = read(predictor, question)
-    return predictor.decode(item)
+    items, is_single = read(predictor, question)
+    if is_single:
+        return _Decoded(question, [predictor.decode(items[0])], is_single)
+    return _Decoded(question, [_decode_one(predictor, item, number) for number, item in enumerate(items)], is_single)
 
 
-def _run_one(predictor: Predictor, item: tuple[np.ndarray, Question]) -> Frame:
+def _decode_one(predictor: Predictor, item: bytes, number: int) -> np.ndarray:
+    """One of several. Raises ProgramFailure that says which."""
+    try:
+        return predictor.decode(item)
+    except ProgramFailure as failure:
+        message = f"File {number + 1}: {failure.message}"
+        raise ProgramFailure(failure.code, message, hint=failure.hint, field=f"file[{number}]") from failure
+
+
+def _run(predictor: Predictor, arrays: Sequence[np.ndarray], at_once: int) -> Sequence[np.ndarray]:
+    """One output for each."""
+    steps = range(0, len(arrays), at_once)
+    found = [predictor.run(np.stack(arrays[start : start + at_once])) for start in steps]
+    return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def _run_alone(predictor: Predictor, item: _Decoded) -> Frame:
     started = time.perf_counter()
-    image, question = item
-    return _success(predictor.outcome(predictor.run(image[None])[0], question.top_k), started)
+    return _told(predictor, item, iter(_run(predictor, item.arrays, 1)), started)
+
+
+def _told(predictor: Predictor, item: _Decoded, outputs: Iterator[np.ndarray], started: float) -> Frame:
+    outcomes = [predictor.outcome(next(outputs), item.question.top_k) for _array in item.arrays]
+    return _success(outcomes[0] if item.is_single else {"predictions": outcomes}, started)
+
+
+# Rows and texts
+
+
+def _answer_together(predictor: Predictor, questions: Sequence[Question]) -> list[Frame]:
+    """Those with one item each as one batch; none where that cannot be, and each is to be asked alone."""
+    started = time.perf_counter()
+    with suppress(Exception):
+        asked = [read(predictor, question) for question in questions if question.content != PING]
+        if len(asked) == len(questions) and all(is_single for _items, is_single in asked):
+            outputs = predictor.predict([items[0] for items, _is_single in asked])
+            return [
+                _success(predictor.outcome(output, question.top_k), started)
+                for output, question in zip(outputs, questions, strict=True)
+            ]
+    return []
 
 
 # All

@@ -3,13 +3,16 @@
 A connection carries one question and one answer after the other and stays open. Each is a frame: two unsigned 32-bit
 big-endian lengths, then a JSON head of the first length, then a body of the second.
 
-Question head: ``{"content": "raw" | "json" | "tensors" | "sample" | "ping", "top_k": n | null}``. The body is what the
-client sent: the bytes of an image or a text in UTF-8 for raw, ``{"row"}``, ``{"rows"}``, ``{"text"}``, ``{"texts"}`` or
-``{"image": base64}`` for json, a request of the Open Inference Protocol for tensors, nothing for the other two. With
-tensors the head has ``"options": {"json_bytes", "model_name", "model_version"}`` as well.
-Answer head: ``{"status": HTTP status, "seconds": time the prediction took}``; the body is the JSON for the client. With
-tensors ``"json_bytes"`` says how much of the body is JSON, null for all. With ``"options": {"explain": true}``
-the answer says where it comes from; a replica works on that beside its predictions.
+Question head: ``{"content": "raw" | "files" | "json" | "tensors" | "sample" | "ping", "top_k": n | null}``. The body is
+what the client sent: the bytes of an image or a text in UTF-8 for raw, several images one after the other for files,
+``{"row"}``, ``{"rows"}``, ``{"text"}``, ``{"texts"}``, ``{"image": base64}`` or ``{"images"}`` for json, a request of
+the Open Inference Protocol for tensors, nothing for the other two. The head may have ``"options"``: with files
+``"sizes"`` in bytes, with tensors ``"json_bytes"``, ``"model_name"`` and ``"model_version"``; with ``"each"`` an item
+that cannot be answered gets its error and the others their answers; with ``"explain"`` the answer says where it comes
+from, and a replica works on that beside its predictions.
+Answer head: ``{"status": HTTP status, "seconds": time the prediction took, "batch": how many questions were answered
+together}``; the body is the JSON for the client. With tensors ``"json_bytes"`` says how much of the body is JSON, null
+for all.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from typing import Any
 LENGTHS = struct.Struct(">II")
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 2**30
+READ_AHEAD_BYTES = 2**20  # the usual 64 KiB would stop the reading in the middle of most pictures
 
-RAW, JSON, TENSORS, SAMPLE, PING = "raw", "json", "tensors", "sample", "ping"
+RAW, FILES, JSON, TENSORS, SAMPLE, PING = "raw", "files", "json", "tensors", "sample", "ping"
 
 
 class BrokenConnection(ConnectionError):

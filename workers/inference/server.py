@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 from workers.contract import ProgramFailure
 from workers.inference.aside import Aside
-from workers.inference.framing import BrokenConnection, Frame, Question, read_frame
+from workers.inference.framing import READ_AHEAD_BYTES, BrokenConnection, Frame, Question, read_frame
 
-MAX_BATCH = 16
 MAX_WAITING = 256
 MAX_SOCKET_PATH_BYTES = 100  # 107 on Linux, 103 on macOS
 STOP_SECONDS = 10
@@ -25,45 +27,48 @@ Answer = Callable[[Sequence[Question]], list[Frame]]
 
 @dataclass(frozen=True)
 class _Waiting:
+    """`is_wanted` turns False when whoever asked has closed the connection."""
+
     question: Question
     reply: asyncio.Future[Frame]
+    is_wanted: Callable[[], bool]
 
 
 class Server:
-    """Serves `answer`, which is called in one thread of its own, with 1 to `MAX_BATCH` questions.
+    """Serves `answer`, which is called in one thread of its own, with 1 to `at_once` questions.
 
-    There is no artificial wait: while one batch runs, the questions that arrive become the next.
+    There is no artificial wait: while one batch runs, the questions that arrive become the next. What nobody waits for
+    any more is not computed.
     """
 
-    def __init__(self, answer: Answer, explain: Callable[[Question], Frame] | None = None) -> None:
-        self._answer = answer
+    def __init__(self, answer: Answer, explain: Callable[[Question], Frame] | None = None, *, at_once: int = 1) -> None:
+        self._answer, self._at_once = answer, at_once
         self._aside = Aside(explain) if explain else None
-        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._connections: set[asyncio.Task[None]] = set()
         self._in_hand = 0
 
     async def serve(self, socket_path: Path, stop: asyncio.Event) -> None:
         """Answer on `socket_path` until `stop` is set; then finish what was asked and remove the socket."""
         prepare_socket(socket_path)
-        batches = asyncio.create_task(self._run_batches())
-        listener = await asyncio.start_unix_server(self._connected, path=str(socket_path))
+        self._loop = asyncio.get_running_loop()
+        Thread(target=self._run_batches, name="predict", daemon=True).start()
+        listener = await asyncio.start_unix_server(self._connected, path=str(socket_path), limit=READ_AHEAD_BYTES)
         try:
             await stop.wait()
         finally:
             socket_path.unlink(missing_ok=True)
             listener.close()
             await self._drain()
-            batches.cancel()
+            self._waiting.put(None)
             for task in self._connections:
                 task.cancel()
-            self._thread.shutdown(wait=False, cancel_futures=True)
             if self._aside:
                 self._aside.stop()
 
     async def _drain(self) -> None:
-        deadline = asyncio.get_running_loop().time() + STOP_SECONDS
-        while self._in_hand and asyncio.get_running_loop().time() < deadline:
+        deadline = self._loop.time() + STOP_SECONDS
+        while self._in_hand and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,35 +85,61 @@ class Server:
         while frame := await read_frame(reader):
             self._in_hand += 1
             try:
-                reply = await self._ask(frame)
+                reply = await self._ask(frame, lambda: not reader.at_eof())
                 writer.write(reply.encode())
                 await writer.drain()
             finally:
                 self._in_hand -= 1
 
-    async def _ask(self, frame: Frame) -> Frame:
+    async def _ask(self, frame: Frame, is_wanted: Callable[[], bool]) -> Frame:
         head = frame.head
         question = Question(head.get("content", ""), frame.body, head.get("top_k"), head.get("options") or {})
         if question.is_explanation and self._aside:
             return await self._aside.ask(question)
-        waiting = _Waiting(question, asyncio.get_running_loop().create_future())
-        try:
-            self._waiting.put_nowait(waiting)
-        except asyncio.QueueFull:
+        if self._in_hand > MAX_WAITING:
             error = b'{"error": {"code": "overloaded", "message": "Too many predictions wait. Try again in a second."}}'
             return Frame({"status": 503, "seconds": 0.0}, error)
+        waiting = _Waiting(question, self._loop.create_future(), is_wanted)
+        self._waiting.put(waiting)
         return await waiting.reply
 
-    async def _run_batches(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            batch = [await self._waiting.get()]
-            while len(batch) < MAX_BATCH and not self._waiting.empty():
+    # In the thread that predicts
+
+    def _run_batches(self) -> None:
+        while batch := self._next_batch():
+            wanted = [item for item in batch if item.is_wanted()]
+            replies = self._safely([item.question for item in wanted]) if wanted else []
+            found = {id(item): reply for item, reply in zip(wanted, replies, strict=True)}
+            self._loop.call_soon_threadsafe(_tell, batch, found)
+
+    def _safely(self, questions: Sequence[Question]) -> list[Frame]:
+        """Whatever happens, this thread lives on."""
+        try:
+            return self._answer(questions)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            error = b'{"error": {"code": "prediction_failed", "message": "The reason stands in the replica\'s log."}}'
+            return [Frame({"status": 500, "seconds": 0.0}, error)] * len(questions)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Empty at the end."""
+        batch = [self._waiting.get()]
+        with suppress(Empty):
+            while len(batch) < self._at_once:
                 batch.append(self._waiting.get_nowait())
-            replies = await loop.run_in_executor(self._thread, self._answer, [item.question for item in batch])
-            for item, reply in zip(batch, replies, strict=True):
-                if not item.reply.done():
-                    item.reply.set_result(reply)
+        return [item for item in batch if item is not None]
+
+
+def _tell(batch: Sequence[_Waiting], found: Mapping[int, Frame]) -> None:
+    """Each its reply; whom none waits for is told nothing, and its connection ends."""
+    for item in batch:
+        reply = found.get(id(item))
+        if item.reply.done():
+            continue
+        if reply is None:
+            item.reply.cancel()
+        else:
+            item.reply.set_result(Frame(reply.head | {"batch": len(found)}, reply.body))
 
 
 def prepare_socket(path: Path) -> None:

@@ -6,6 +6,10 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 - ``index.jsonl`` (image folder): one object per image, ``{"member", "label", "split", "width", "height", "sha256",
   "source"}``: its name in data.zip, sizes in pixels, and as source ``archive.zip/path`` or the name it was uploaded by;
 - ``thumbs/*.png`` (image folder): at most 8 per class of at most 40 classes, RGB, at most 96 pixels wide and high;
+- ``data.zip`` (audio): the sound recordings, with their original bytes under ``recordings/<number>.<ending>``, and
+  ``metadata.csv``, which makes it an upload again; ``index.jsonl``, one object per recording, ``{"member", "label",
+  "split", "speaker", "seconds", "rate", "sound", "source"}``: speaker null where it is not known, samples a second, and
+  a hash of the samples; ``thumbs/*.png`` and ``thumbs/*.wav``, spectrograms and excerpts of at most 3 per class;
 - ``data.csv`` (table): the sound rows, UTF-8, comma, one header, values trimmed, missing values empty;
 - ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "pair", "interactions", "split",
   "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not about
@@ -14,8 +18,9 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 - ``report.json``, for people:
 
 ==================  ====================================================================================================
-``kind``            ``image_folder`` or ``table``
-``task``            guess: ``image_classification``, ``tabular_classification``, ``tabular_regression``, or
+``kind``            ``image_folder``, ``audio`` or ``table``
+``task``            guess: ``image_classification``, ``tabular_classification``, ``tabular_regression``,
+                    ``audio_classification``, or
                     ``text_classification`` where a column of free text stands beside at most two others, or
                     ``translation`` where two columns are called after languages, or are all there is, or
                     ``recommendation`` where columns are called as users and items are, and both come again
@@ -40,10 +45,13 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``preview``         table: the first ten rows as lists of strings
 ``thumbnails``      ``[{"label", "file": "thumbs/0000.png"}]``
 ``sides``           images: smallest, median and largest side in pixels, as squares of the same area
+``audio``           recordings: ``{"seconds", "median_seconds", "shortest_seconds", "longest_seconds", "rates",
+                    "speakers"}``, seconds of all together, rates as ``[[samples a second, count]]``
 ``content_hash``    hex sha256; equal for equal content and split, in whatever order it was uploaded
 ``warnings``        ``[{"code", "message"}]`` on data that can be used: val_carved, test_carved, split_unclear,
                     duplicates, duplicate_across_splits, conflicting_labels, class_missing_in_split, empty_column,
-                    constant_column, almost_numeric; and on texts empty_texts, long_texts, broken_letters,
+                    constant_column, almost_numeric; on recordings silent_audio, clipped_audio, short_audio, long_audio,
+                    mixed_rates, speakers_across_splits; and on texts empty_texts, long_texts, broken_letters,
                     repeated_texts, similar_texts, texts_across_splits, texts_with_two_labels, several_scripts,
                     imbalanced_classes, small_classes; and on translations empty_sources, untranslated, long_pairs,
                     broken_letters, unlike_lengths, repeated_pairs, many_translations, sources_across_splits,
@@ -55,14 +63,16 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ==================  ====================================================================================================
 
 Codes of bad items: not_an_image, no_class_folder, empty_file, broken_image, image_too_large, file_too_large,
-decoder_crashed (images); ragged_row, bad_quoting, bad_json, unknown_key, nested_value, value_too_long, missing_target
-(rows).
+decoder_crashed (images); not_audio, no_label, no_class_folder, empty_file, broken_audio, audio_too_long,
+file_too_large, decoder_crashed, and missing_file, missing_label, described_twice of their table (recordings);
+ragged_row, bad_quoting, bad_json, unknown_key, nested_value, value_too_long, missing_target (rows).
 
 Whatever makes the whole upload unusable is a ``failure`` event with a code, a sentence and a hint, and exit code
 EXIT_FAILED: unsafe_path, symlink, encrypted_archive, corrupt_archive, zip_bomb, nested_archive, too_many_files,
 unsupported_compression, same_name_twice, empty_archive (archives); no_files, empty_file, unknown_kind, unknown_split,
 no_train_split, bad_split_fractions, disk_full (uploads); no_images, no_class_folders, one_class, class_too_small,
-too_many_crashes (images); wrong_encoding, nul_bytes, line_too_long, no_header, bad_header, missing_header,
+too_many_crashes (images); no_recordings, no_class_folders, missing_columns, one_class, class_too_small,
+too_many_crashes (recordings); wrong_encoding, nul_bytes, line_too_long, no_header, bad_header, missing_header,
 duplicate_header, header_too_long, too_many_columns, one_column, no_json_lines, headers_differ, field_too_long,
 unclosed_quote, too_many_rows, no_rows, no_sound_rows, unknown_target, target_all_missing, target_unsuitable, one_class,
 class_too_small, too_few_rows (tables).

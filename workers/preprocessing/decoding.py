@@ -15,6 +15,8 @@ from typing import Any
 
 from workers.preprocessing.limits import Limits
 
+FOLDER = Path(__file__).parent
+
 
 class DecoderDied(Exception):
     """The child ended before it answered."""
@@ -81,8 +83,7 @@ class Decoder:
             "thumbnail_pixels": limits.thumbnail_pixels,
             "excerpt_seconds": limits.excerpt_seconds,
         }
-        program = Path(__file__).with_name(kind.program)
-        self._command = [sys.executable, "-I", str(program), json.dumps(options)]
+        self._command = [sys.executable, "-I", str(FOLDER / kind.program), json.dumps(options)]
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
 

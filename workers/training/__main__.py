@@ -56,10 +56,11 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
 
 
 def _out_of_memory(spec: TrainSpec, evidence: str) -> ProgramFailure:
-    blame, field, smaller = "machine", "", spec.hyperparameters.get("batch_size", 0) // 2
+    batch = next((name for name in ("batch_size", "batch_tokens") if spec.hyperparameters.get(name)), "")
+    blame, field, smaller = "machine", "", spec.hyperparameters.get(batch, 0) // 2
     hint = "Choose a smaller model or smaller inputs, or a machine with more memory."
     if smaller:
-        blame, field, hint = "settings", "batch_size", f"Set batch_size to {smaller}."
+        blame, field, hint = "settings", batch, f"Set {batch} to {smaller}."
     message = "The machine ran out of memory."
     return ProgramFailure("out_of_memory", message, hint=hint, blame=blame, field=field, evidence=evidence)
 

@@ -35,6 +35,9 @@ Value = float | int | str | bool
 # An automatic batch size gives an epoch so many steps, as long as the batch lies between these sizes.
 STEPS_OF_AN_EPOCH = 32
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
+# The same for batches that are counted in tokens.
+STEPS_BY_TOKENS = 96
+FEWEST_TOKENS, MOST_TOKENS = 256, 4096
 LONGEST_NAME = 200
 
 
@@ -209,8 +212,8 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "batch_tokens", "Tokens in a batch",
-        "How many pieces of words each optimiser step reads at most, and writes at most.",
-        "int", 2048, minimum=16, maximum=1_000_000, tasks=PAIRS,
+        "How many pieces of words each optimiser step reads or writes at most; 0 chooses it from how many there are.",
+        "int", 0, minimum=0, maximum=1_000_000, tasks=PAIRS,
     ),
     Field(
         "learning_rate", "Learning rate",
@@ -314,7 +317,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "sample_rate", "Sampling rate",
-        "Samples a second; half of it is the highest pitch that the model hears. auto chooses it from the data.",
+        "Samples a second, half of which is the highest pitch that the model hears; auto chooses it from the data.",
         "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=RECORDINGS, advanced=True,
     ),
     Field(
@@ -531,3 +534,10 @@ def choose_batch_size(batch_size: int, examples: int) -> int:
     if batch_size:
         return batch_size
     return max(SMALLEST_BATCH, min(LARGEST_BATCH, 2 ** round(math.log2(max(1, examples / STEPS_OF_AN_EPOCH)))))
+
+
+def choose_batch_tokens(batch_tokens: int, tokens: int) -> int:
+    """`batch_tokens`, or where it is 0 the power of two that gives an epoch of `tokens` some 96 steps: 256 to 4096."""
+    if batch_tokens:
+        return batch_tokens
+    return max(FEWEST_TOKENS, min(MOST_TOKENS, 2 ** round(math.log2(max(1, tokens / STEPS_BY_TOKENS)))))

@@ -27,6 +27,7 @@ from workers.training.batches import BatchesByTokens, parts_by_length
 from workers.training.checkpoints import CheckpointStore
 from workers.training.classifiers import LOADING, TRAINING, save_weights
 from workers.training.export import export_graph
+from workers.training.hyperparameters import choose_batch_tokens
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import Loss
 from workers.training.pair_data import Pairs, encode_all, learn_pieces, read_pairs
@@ -43,6 +44,7 @@ SIDE_FILES = ("source_pieces.json", "target_pieces.json")
 LONG_FOR_ITS_SOURCE = 99.5  # per cent of the training pairs have translations that are relatively shorter
 SPARE_GROWTH = 1.5
 WATCHED_PAIRS = 100  # of the validation pairs are translated after each epoch
+JUDGED_TOKENS = 4096  # at once
 PARITY_SAMPLES = 8
 
 
@@ -131,7 +133,7 @@ def fit_model(model: Translator, data: PairData, spec: TrainSpec, events: EventW
     batches = BatchesByTokens(
         [data.sources, begun(data.targets)],
         torch.from_numpy(targets),
-        settings["batch_tokens"],
+        choose_batch_tokens(settings["batch_tokens"], int(lengths.sum())),
         settings["seed"],
         rows=rows,
         lengths=lengths,
@@ -172,7 +174,7 @@ def token_loss(smoothing: float) -> Loss:
 def evaluate(model: nn.Module, data: PairData, judge: Judge, settings: Mapping[str, Any], device: str) -> Evaluation:
     """The loss of each token of the validation pairs, of which the lowest is kept, and how often the most probable
     token is right. BLEU is that of greedy translations of some of them."""
-    loss, accuracy = token_figures(model, data, "val", settings["batch_tokens"], device)
+    loss, accuracy = token_figures(model, data, "val", device)
     rows = data.splits["val"]
     rows = rows[np.linspace(0, len(rows) - 1, min(WATCHED_PAIRS, len(rows))).astype(int)]
     said = [data.target_pieces.text(tokens) for tokens in translate_greedily(model, data, rows, settings, device)]
@@ -181,13 +183,13 @@ def evaluate(model: nn.Module, data: PairData, judge: Judge, settings: Mapping[s
 
 
 @torch.no_grad()
-def token_figures(model: nn.Module, data: PairData, split: str, batch_tokens: int, device: str) -> tuple[float, float]:
+def token_figures(model: nn.Module, data: PairData, split: str, device: str) -> tuple[float, float]:
     """Mean loss of each token and the share that is guessed right, when all before it are known."""
     model.eval()
     rows, total, right, count = data.splits[split], 0.0, 0, 0
     lengths = np.maximum(data.sources.lengths(rows), data.targets.lengths(rows))
     known = begun(data.targets)
-    for places in parts_by_length(lengths, batch_tokens):
+    for places in parts_by_length(lengths, JUDGED_TOKENS):
         part = rows[places]
         logits = model(_ids(data.sources[part], device), _ids(known[part], device)).float()
         wanted = _ids(data.targets[part], device)
@@ -283,11 +285,7 @@ def write_output(
     meta = describe_model(spec, data, arguments, pieces_files(data.is_shared))
     write_json(meta, folder / "meta.json")
     predictor = load_predictor(folder, spec.threads)
-    tokens = {
-        split: token_figures(model, data, split, spec.hyperparameters["batch_tokens"], "cpu")
-        for split in ("val", "test")
-        if len(data.splits[split])
-    }
+    tokens = {split: token_figures(model, data, split, "cpu") for split in ("val", "test") if len(data.splits[split])}
     judged = judge_model(predictor, data, tokens, partial(_report_judging, events, stop))
     size = sum((folder / name).stat().st_size for name in (READER_FILE, WRITER_FILE))
     result = describe_result(model, fitted, judged, size) | {"architecture": meta["architecture"]}

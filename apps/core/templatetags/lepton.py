@@ -32,6 +32,7 @@ STATUS_LOOKS = {
     "removed": ("secondary", "ti-trash"),
     "cancelled": ("secondary", "ti-player-stop"),
     "stopped": ("secondary", "ti-player-stop"),
+    "asleep": ("secondary", "ti-moon"),
     "stopping": ("secondary", "ti-player-stop"),
     "paused": ("secondary", "ti-player-pause"),
     "pausing": ("secondary", "ti-player-pause"),

@@ -1,4 +1,4 @@
-"""Recordings: the file itself, ``{"audio": "<base64>"}``, or tensors of files or of samples."""
+"""Recordings: files, ``{"audio": "<base64>"}``, ``{"recordings": [...]}``, or tensors of files or of samples."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workers.contract import ProgramFailure
-from workers.inference.framing import RAW, SAMPLE, Question
+from workers.inference.framing import Question
 from workers.inference.questions.columns import column, only
-from workers.inference.questions.json_body import decode_file, read_object
+from workers.inference.questions.several import read_files
 from workers.inference.tensors import BYTES, Request, Tensor, bad
 
 if TYPE_CHECKING:
@@ -20,13 +20,7 @@ MAX_SAMPLES = 10_000_000
 
 
 def read(predictor: AudioPredictor, question: Question) -> tuple[list[bytes], bool]:
-    return [predictor.sample if question.content == SAMPLE else _audio_bytes(question)], True
-
-
-def _audio_bytes(question: Question) -> bytes:
-    if question.content == RAW:
-        return question.body
-    return decode_file(read_object(question.body, '{"audio": "<base64>"}'), "audio", "an audio file")
+    return read_files(predictor.sample, question, "audio", "recordings", "an audio file", MAX_RECORDINGS)
 
 
 def predict_tensors(predictor: AudioPredictor, request: Request) -> np.ndarray:

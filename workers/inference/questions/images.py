@@ -1,4 +1,4 @@
-"""Pictures: the file itself, ``{"image": "<base64>"}``, or tensors."""
+"""Pictures: files, ``{"image": "<base64>"}``, ``{"images": [...]}``, or tensors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workers.inference.framing import RAW, SAMPLE, Question
+from workers.inference.framing import Question
 from workers.inference.questions.columns import column, only
-from workers.inference.questions.json_body import decode_file, read_object
+from workers.inference.questions.several import read_files
 from workers.inference.tensors import BYTES, Request, Tensor, bad
 
 if TYPE_CHECKING:
@@ -18,13 +18,7 @@ MAX_IMAGES = 256
 
 
 def read(predictor: ImagePredictor, question: Question) -> tuple[list[bytes], bool]:
-    return [predictor.sample if question.content == SAMPLE else _image_bytes(question)], True
-
-
-def _image_bytes(question: Question) -> bytes:
-    if question.content == RAW:
-        return question.body
-    return decode_file(read_object(question.body, '{"image": "<base64>"}'), "image", "an image file")
+    return read_files(predictor.sample, question, "image", "images", "an image file", MAX_IMAGES)
 
 
 def predict_tensors(predictor: ImagePredictor, request: Request) -> np.ndarray:

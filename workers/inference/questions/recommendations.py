@@ -1,5 +1,5 @@
 """Whom to recommend to: ``{"user": "42", "k": 10}``, ``{"items": ["a", "b"]}``, ``{"user": "42", "item": "a"}``,
-``{"users": ["42", "43"]}`` for several, or one tensor of users."""
+``{"users": ["42", "43"]}`` or ``{"rows": [{"user_id": "42"}, ...]}`` for several, or one tensor of users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FORM = '{"user": "..."} or {"items": ["...", "..."]}'
 MOST_USERS, MOST_LIKED, LONGEST_LIST = 1_000, 1_000, 1_000
 OF_TENSORS = 10
-KNOWN = ("user", "users", "items", "item", "k", "exclude_seen")
+KNOWN = ("user", "users", "rows", "items", "item", "k", "exclude_seen")
 
 
 def read(predictor: RecommendationPredictor, question: Question) -> tuple[list[dict[str, Any]], bool]:
@@ -34,7 +34,9 @@ def read(predictor: RecommendationPredictor, question: Question) -> tuple[list[d
         raise ProgramFailure("unknown_field", message, hint=f"There are {', '.join(KNOWN)}.", field=stray[:40])
     shared = _options(asked, question.top_k)
     users = asked.get("users")
-    if users is None:
+    if "rows" in asked:
+        users = _users_of(predictor, asked["rows"])
+    elif users is None:
         return [_one(predictor, asked) | shared], True
     if not isinstance(users, list) or not users or not all(map(_is_id, users)):
         raise _invalid('"users" is not a list of users.', "users")
@@ -42,6 +44,14 @@ def read(predictor: RecommendationPredictor, question: Question) -> tuple[list[d
         message = f"{len(users):,} users are too many for one request; at most {MOST_USERS:,} are answered."
         raise ProgramFailure("too_many_users", message, hint="Send them in parts.", field="users")
     return [{"user": str(user)} | shared for user in users], False
+
+
+def _users_of(predictor: RecommendationPredictor, rows: Any) -> list[Any]:
+    """What stands in the column of users of a table's rows."""
+    column = predictor.meta["input"]["columns_by_role"]["user"]
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and _is_id(row.get(column)) for row in rows):
+        raise _invalid(f'"rows" is not a list of objects with a user under "{column}".', "rows")
+    return [row[column] for row in rows]
 
 
 def _one(predictor: RecommendationPredictor, asked: Mapping[str, Any]) -> dict[str, Any]:
