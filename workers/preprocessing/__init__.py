@@ -46,7 +46,7 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``thumbnails``      ``[{"label", "file": "thumbs/0000.png"}]``
 ``sides``           images: smallest, median and largest side in pixels, as squares of the same area
 ``audio``           recordings: ``{"seconds", "median_seconds", "shortest_seconds", "longest_seconds", "rates",
-                    "speakers"}``, seconds of all together, rates as ``[[samples a second, count]]``, speakers by their number
+                    "speakers"}``, seconds of all together, rates as ``[[samples a second, count]]``, speakers by number
 ``content_hash``    hex sha256; equal for equal content and split, in whatever order it was uploaded
 ``warnings``        ``[{"code", "message"}]`` on data that can be used: val_carved, test_carved, split_unclear,
                     duplicates, duplicate_across_splits, conflicting_labels, class_missing_in_split, empty_column,
