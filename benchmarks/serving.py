@@ -80,6 +80,17 @@ class Contestant:
                 total += process.memory_full_info().pss
         return total / 1e6
 
+    def end(self) -> None:
+        """Lepton ends in order; of the others no worker is left, whatever its parent does."""
+        self.send(signal.SIGCONT)
+        left = self.processes() if self.home is None else []
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(60 if self.home else 5)
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
     def send(self, number: int) -> None:
         """SIGSTOP or SIGCONT; Lepton goes on beating."""
         for process in self.processes() if self.home is None else []:
@@ -249,10 +260,7 @@ def servers(
         yield started
     finally:
         for contestant in started:
-            contestant.send(signal.SIGCONT)
-            contestant.process.terminate()
-        for contestant in started:
-            contestant.process.wait(60)
+            contestant.end()
 
 
 def is_answering(contestant: Contestant) -> bool:
