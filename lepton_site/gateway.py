@@ -169,7 +169,7 @@ class Gateway:
         with self._room_for(headers):
             question = await self._question(scope, headers, receive, endpoint, top_k)
             if verb == EXPLAIN:
-                question, endpoint = question.explained(), endpoint.uncounted()
+                question = question.explained()
             frame, told = await self._ask(team_id, name, endpoint, question, receive)
             return _metered(team_id, Answer(frame.status, frame.body, told))
 
@@ -248,12 +248,12 @@ class Gateway:
             try:
                 frame = await self._pool.ask(route.sockets, question.to_version(route.number))
             except Unavailable as error:
-                route.count(started, error.status)
+                route.count(question, started, error.status)
                 self._endpoints.forget((team_id, name))
                 if error.code != NOT_READY:
                     raise
                 continue
-            route.count(started, frame.status, frame.head.get("batch", 1))
+            route.count(question, started, frame.status, frame.head.get("batch", 1))
             REQUEST_LOG.note(
                 endpoint.log,
                 endpoint.deployment_id,

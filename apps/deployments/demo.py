@@ -366,7 +366,7 @@ def _outcome(request: HttpRequest, deployment: Deployment, question: Question) -
     if endpoint.may_sleep and not endpoint.routes:
         endpoint = hold_page(deployment)
     if is_explanation(request):
-        endpoint, question = endpoint.uncounted(), question.explained()
+        question = question.explained()
     frame = ask_endpoint(endpoint, question)
     payload = json.loads(frame.body)
     if frame.status != 200:

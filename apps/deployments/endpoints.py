@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from apps.core.errors import NotFound, Unavailable
@@ -22,17 +22,18 @@ from workers.inference.framing import Frame, Question
 
 @dataclass(frozen=True)
 class Route:
-    """One version of a deployment: the sockets of its ready replicas, the newest first, and who is counted, unless
-    not `is_counted`."""
+    """One version of a deployment: the sockets of its ready replicas, the newest first, and who is counted."""
 
     number: int
     sockets: tuple[str, ...]
     source: Source
-    is_counted: bool = True
 
-    def count(self, started: float, status: int, batch: int = 1) -> None:
-        """Count an answer that was asked for at `started` (perf_counter), and `batch` questions with it."""
-        if self.is_counted:
+    def count(self, question: Question, started: float, status: int, batch: int = 1) -> None:
+        """Count the answer to `question`, which was asked at `started` (perf_counter) together with `batch` in all.
+
+        Explanations are not counted: they say nothing of how fast the versions predict.
+        """
+        if not question.is_explanation:
             TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500, batch=batch)
 
 
@@ -60,11 +61,6 @@ class Endpoint:
         """The stable version."""
         input_, classes = self.facts_of(None)
         return {"name": self.name, "task": self.task, "input": input_, "classes": classes}
-
-    def uncounted(self) -> "Endpoint":
-        """For what says nothing of how fast the versions predict, such as explanations."""
-        routes = tuple((replace(route, is_counted=False), weight) for route, weight in self.routes)
-        return replace(self, routes=routes)
 
     def facts_of(self, version: int | None) -> tuple[dict[str, Any], list[str]]:
         """Input and classes of a version, the stable one without a number. Raises NotFound."""
@@ -143,10 +139,10 @@ def ask_endpoint(endpoint: Endpoint, question: Question) -> Frame:
             try:
                 frame = ask_any(route.sockets, question)
             except Unavailable as error:
-                route.count(started, error.status)
+                route.count(question, started, error.status)
                 if error.code != NOT_READY:
                     raise
                 continue
-            route.count(started, frame.status, frame.head.get("batch", 1))
+            route.count(question, started, frame.status, frame.head.get("batch", 1))
             return frame
         raise no_replica()
