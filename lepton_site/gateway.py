@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -114,22 +114,20 @@ class Gateway:
         send: Send,
     ) -> None:
         """Send what `answer_of` gives, and what it raises as `refusal_of` writes it."""
+        first = b""
         try:
             answer = await answer_of(scope, receive)
             if isinstance(answer, Stream):
-                await send_stream(send, answer, await anext(answer.lines))
-                return
+                first = await anext(answer.lines)
         except ClientGone:
             return
-        except DomainError as error:
-            answer = refusal_of(error)
-        except DatabaseError:
-            logger.exception("the database does not answer")
-            answer = refusal_of(Unavailable("The site is not ready. Try again.", retry_after_seconds=2))
-        except Exception:
-            logger.exception("a prediction failed")
-            answer = refusal_of(internal_error())
-        await send_answer(send, answer)
+        except Exception as error:
+            answer = refusal_of(_told_of(error))
+        if not isinstance(answer, Stream):
+            await send_answer(send, answer)
+            return
+        with suppress(ClientGone):
+            await send_stream(send, answer, first)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """From the server's start to its stop: what was sent is written down about once a second, and at the end."""
@@ -286,10 +284,12 @@ class Gateway:
                 try:
                     frame, _told = await self._ask(team_id, name, endpoint, part, receive)
                     lines, count = lines_of(frame, number)
-                except DomainError as error:
+                except ClientGone:
+                    raise
+                except Exception as error:
                     if not number:
                         raise
-                    yield line_of_error(error, number)
+                    yield line_of_error(_told_of(error), number)
                     return
                 METER.add(team_id, PREDICTION, len(lines))
                 number += count
@@ -331,6 +331,17 @@ class Gateway:
                 connections.close_all()
 
         return sync_to_async(run, thread_sensitive=False, executor=self._threads)
+
+
+def _told_of(error: Exception) -> DomainError:
+    """What a client is told of an error; what is no refusal stands in the log."""
+    if isinstance(error, DomainError):
+        return error
+    if isinstance(error, DatabaseError):
+        logger.error("the database does not answer", exc_info=error)
+        return Unavailable("The site is not ready. Try again.", retry_after_seconds=2)
+    logger.error("a prediction failed", exc_info=error)
+    return internal_error()
 
 
 # Look-ups, in a thread: the cached part of a request

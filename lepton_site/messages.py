@@ -12,6 +12,7 @@ from django.conf import settings
 from apps.core.errors import DomainError, TooLarge
 
 BODY_SECONDS = 30.0
+SEND_SECONDS = 60.0  # for a part of a stream
 LOOK_AFTER_SECONDS = 0.2
 FORM_OVERHEAD_BYTES = 2**20
 MAX_NAME_LENGTH = 200  # of a deployment in an address
@@ -191,14 +192,23 @@ async def send_answer(send: Send, answer: Answer) -> None:
 
 
 async def send_stream(send: Send, stream: Stream, first: bytes) -> None:
-    """`first` is what its first line was."""
+    """`first` is what its first line was. Raises ClientGone where the client reads nothing for `SEND_SECONDS`: as long
+    as it reads, its body takes room."""
     headers = _encoded(_COMMON | {"Content-Type": stream.media_type})
     async with aclosing(stream.lines):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": first, "more_body": True})
+        await _send_part(send, first)
         async for line in stream.lines:
-            await send({"type": "http.response.body", "body": line, "more_body": True})
+            await _send_part(send, line)
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_part(send: Send, body: bytes) -> None:
+    try:
+        async with asyncio.timeout(SEND_SECONDS):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+    except TimeoutError as error:
+        raise ClientGone from error
 
 
 _COMMON = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

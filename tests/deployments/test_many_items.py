@@ -1,5 +1,6 @@
 """Several items in one request, and answers that come line by line."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 from django.core.asgi import get_asgi_application
 
 from apps.deployments.models import Deployment, Replica
+from lepton_site import messages
 from lepton_site.gateway import Gateway
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
@@ -154,6 +156,45 @@ def test_when_the_replica_dies_between_two_parts_the_last_line_says_so(site, own
     found = lines(site("POST", SHADES, owner.secret, files=files(*[png(0)] * 20), headers=LINES))
     assert [item["index"] for item in found] == list(range(9))
     assert found[8]["error"]["code"] == "not_ready"
+
+
+def test_when_something_breaks_between_two_parts_the_last_line_says_so(site, owner, shades, monkeypatch):
+    asked, ask = [], site.gateway._pool.ask
+
+    async def once(sockets, question):
+        asked.append(question)
+        if len(asked) == 2:
+            raise RuntimeError("a bug")
+        return await ask(sockets, question)
+
+    monkeypatch.setattr(site.gateway._pool, "ask", once)
+    found = lines(site("POST", SHADES, owner.secret, files=files(*[png(0)] * 20), headers=LINES))
+    assert [item["index"] for item in found] == list(range(9))
+    assert found[8]["error"]["code"] == "internal_error" and "a bug" not in found[8]["error"]["message"]
+
+
+def test_a_client_that_reads_nothing_gives_its_room_back(monkeypatch):
+    monkeypatch.setattr(messages, "SEND_SECONDS", 0.01)
+    ended = []
+
+    async def numbers():
+        try:
+            for number in range(3):
+                yield b"%d\n" % number
+        finally:
+            ended.append(True)
+
+    async def send(message: dict) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        stream = messages.Stream(numbers(), "application/x-ndjson")
+        with pytest.raises(messages.ClientGone):
+            await messages.send_stream(send, stream, await anext(stream.lines))
+
+    asyncio.run(scenario())
+    assert ended
 
 
 def test_batch_sizes_are_counted(site, owner, shades):
