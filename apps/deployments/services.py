@@ -10,7 +10,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from apps.accounts.limits import check_per_minute
-from apps.accounts.models import Team, User
+from apps.accounts.models import ApiKey, Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, NotFound
 from apps.deployments.admission import check_networks
@@ -148,9 +148,10 @@ def retry_deployment(*, deployment: Deployment, user: User | None) -> None:
 
 @transaction.atomic
 def delete_deployment(*, deployment: Deployment, user: User | None) -> None:
-    """Delete it at once; the node agent ends processes whose row is gone."""
+    """Delete it at once, with the keys of its load tests; the node agent ends processes whose row is gone."""
     wake(Node.objects.filter(replicas__deployment=deployment, replicas__status__in=Replica.LIVE).distinct())
     _note(deployment, user, "deployment.deleted", {"version": str(deployment.version)})
+    ApiKey.objects.filter(pk__in=deployment.load_tests.values("api_key")).delete()
     deployment.delete()
 
 
