@@ -29,13 +29,11 @@ from apps.deployments.admission import EXPLANATION_WEIGHT, Caller, check_address
 from apps.deployments.autoscaling import wake_deployment
 from apps.deployments.connections import NOT_READY, ConnectionPool, no_replica
 from apps.deployments.counting import TALLY
-from apps.deployments.endpoints import Endpoint, endpoint_of, resolve_endpoint
+from apps.deployments.endpoints import Endpoint, endpoint_now, resolve_endpoint
 from apps.deployments.expiring import ExpiringCache
 from apps.deployments.holding import Holder
 from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.limiting import RateLimiter
-from apps.deployments.models import Deployment
-from apps.deployments.placing import with_replicas
 from apps.deployments.request_log import REQUEST_LOG
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
 from apps.deployments.rollouts import stop_bad_canaries
@@ -91,7 +89,7 @@ class Gateway:
         self._keys = ExpiringCache(self._in_thread(_caller_of), seconds=CACHE_SECONDS)
         self._endpoints = ExpiringCache(self._in_thread(_endpoint_of), seconds=CACHE_SECONDS)
         self._pool = ConnectionPool()
-        self._holder = Holder(self._in_thread(wake_deployment), self._in_thread(_endpoint_by_id))
+        self._holder = Holder(self._in_thread(wake_deployment), self._in_thread(endpoint_now))
         self._buffered_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -364,14 +362,6 @@ def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
     endpoint = resolve_endpoint(*team_and_name)
     check_egress(team_and_name[0])
     return endpoint
-
-
-def _endpoint_by_id(deployment_id: int) -> Endpoint:
-    """Raises NotFound for one that was deleted meanwhile."""
-    deployment = with_replicas(Deployment.objects.filter(pk=deployment_id)).first()
-    if deployment is None:
-        raise NotFound("This deployment was deleted.", code="no_such_endpoint")
-    return endpoint_of(deployment)
 
 
 def _tell_what_is_in_flight() -> None:

@@ -100,8 +100,8 @@ def _keep(deployment: Deployment, memory: Memory) -> None:
     valkey().set(_memory_key(deployment), json.dumps(asdict(memory)), ex=MEMORY_SECONDS)
 
 
-def _forget(deployment: Deployment) -> None:
-    """What was remembered of a time without requests would put it to sleep again."""
+def forget_load(deployment: Deployment) -> None:
+    """Before it follows its load anew: what is remembered of a time without requests would put it to sleep."""
     with contextlib.suppress(RedisError):
         valkey().delete(_memory_key(deployment))
 
@@ -145,7 +145,7 @@ def wake_deployment(deployment_id: int) -> None:
     row = locked(deployment)
     if row.may_sleep and not row.wanted_replicas:
         set_replicas(row, 1, user=None, reason=_("A request came while it slept."))
-        _forget(row)
+        forget_load(row)
 
 
 def _reason(deployment: Deployment, decision: Decision, load: Load) -> str:

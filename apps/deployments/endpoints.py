@@ -12,6 +12,7 @@ from apps.deployments.connections import NOT_READY, ask_any, no_replica
 from apps.deployments.counting import TALLY, Source
 from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.models import Deployment, Replica
+from apps.deployments.placing import with_replicas
 from apps.deployments.replication import FAILED
 from apps.deployments.request_log import LogRule
 from apps.deployments.rollouts import newest_change_id, shares_of
@@ -92,6 +93,14 @@ class Endpoint:
 def resolve_endpoint(team_id: int, name: str) -> Endpoint:
     """Raises NotFound."""
     return endpoint_of(find_endpoint(team_id, name))
+
+
+def endpoint_now(deployment_id: int) -> Endpoint:
+    """Raises NotFound for one that was deleted meanwhile."""
+    deployment = with_replicas(Deployment.objects.filter(pk=deployment_id)).first()
+    if deployment is None:
+        raise NotFound("This deployment was deleted.", code="no_such_endpoint")
+    return endpoint_of(deployment)
 
 
 def endpoint_of(deployment: Deployment) -> Endpoint:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import User
@@ -113,6 +113,8 @@ def write_requests(rows: Sequence[LoggedRequest]) -> None:
                 LoggedRequest.objects.bulk_create(mine)
         except QuotaExceeded:
             logger.warning("%d requests of %s are not logged: its team's storage is full", len(mine), deployment)
+        except IntegrityError:
+            logger.info("%d requests of %s are not logged: it was deleted", len(mine), deployment)
 
 
 @transaction.atomic

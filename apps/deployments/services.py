@@ -14,7 +14,7 @@ from apps.accounts.models import ApiKey, Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, NotFound
 from apps.deployments.admission import check_networks
-from apps.deployments.autoscaling import note_scaling
+from apps.deployments.autoscaling import forget_load, note_scaling
 from apps.deployments.checks import NAME_LENGTH, check_name, check_scaling, check_version
 from apps.deployments.models import Deployment, Replica, TrafficChange
 from apps.deployments.pages import check_page
@@ -97,7 +97,7 @@ def change_deployment(
     Raises Conflict for a version of another task, Unprocessable for a number of replicas out of range.
     """
     row = locked(deployment)
-    before = row.wanted_replicas
+    before, was_scaled = row.wanted_replicas, row.max_replicas is not None
     if page is not None or page_settings is not None:
         page_settings = row.page_settings if page_settings is None else page_settings
         check_page(row.version.model.task, row.page if page is None else page, page_settings)
@@ -128,6 +128,8 @@ def change_deployment(
     if changes:
         row.save(update_fields=list(changes))
         _note(row, user, "deployment.changed", {key: str(value) for key, value in changes.items()})
+    if row.max_replicas is not None and not was_scaled:
+        forget_load(row)
     if before != row.wanted_replicas:
         note_scaling(row, before, user=user)
     if version is not None and version.pk != row.version_id:

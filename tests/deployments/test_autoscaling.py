@@ -166,6 +166,7 @@ def test_a_change_of_another_thing_leaves_the_scaling(owner, deployment):
     [
         ({"max_replicas": 9}, "max_replicas"),
         ({"min_replicas": 5}, "min_replicas"),
+        ({"max_replicas": 0, "min_replicas": 100_000}, "min_replicas"),
         ({"target_in_flight": 0}, "target_in_flight"),
         ({"idle_minutes": 0}, "idle_minutes"),
         ({"wanted_replicas": 5}, "wanted_replicas"),
@@ -175,6 +176,16 @@ def test_bounds_that_cannot_be_are_refused(owner, deployment, fields, field):
     response = patch(owner, deployment, **fields)
     assert (response.status_code, response.json()["error"]["field"]) == (422, field)
     assert reread(deployment).max_replicas == 4
+
+
+def test_one_that_follows_its_load_again_does_not_sleep_for_what_was_long_ago(owner, deployment):
+    looks(deployment, 1, range(1000, 1001))
+    patch(owner, deployment, max_replicas=0)
+    patch(owner, deployment, max_replicas=4)
+    looks(deployment, 0, range(90_000, 90_001))
+    assert reread(deployment).wanted_replicas == 1
+    looks(deployment, 0, range(90_010, 90_611, 10))
+    assert reread(deployment).wanted_replicas == 0
 
 
 def test_a_number_chosen_by_a_person_stands_in_the_same_list(owner, deployment):
