@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 from redis.exceptions import RedisError
 
 from apps.accounts.models import User
+from apps.core.errors import NotFound
 from apps.core.valkey import valkey
 from apps.deployments import in_flight
 from apps.deployments.counting import figures_lately
@@ -87,13 +88,13 @@ def _memory_key(deployment: Deployment) -> str:
 
 
 def _recall(deployment: Deployment, now: float) -> Memory:
-    """A fresh one where nothing is kept: windows then begin anew."""
-    kept = valkey().get(_memory_key(deployment))
-    if kept is None:
+    """A fresh one where nothing is kept, or what another version of this code kept: windows then begin anew."""
+    try:
+        fields = json.loads(valkey().get(_memory_key(deployment)) or "{}")
+        pairs = {name: tuple((at, value) for at, value in fields.pop(name)) for name in ("loads", "wishes")}
+        return Memory(**fields, **pairs)
+    except (ValueError, KeyError, TypeError):
         return Memory.fresh(now)
-    fields = json.loads(kept)
-    pairs = {name: tuple((at, value) for at, value in fields.pop(name)) for name in ("loads", "wishes")}
-    return Memory(**fields, **pairs)
 
 
 def _keep(deployment: Deployment, memory: Memory) -> None:
@@ -111,8 +112,11 @@ def forget_load(deployment: Deployment) -> None:
 
 @transaction.atomic
 def _apply(deployment: Deployment, decision: Decision, reason: str) -> bool:
-    """False where somebody else has changed the deployment meanwhile."""
-    row = locked(deployment)
+    """False where somebody else has changed the deployment meanwhile, or deleted it."""
+    try:
+        row = locked(deployment)
+    except NotFound:
+        return False
     if row.wanted_replicas != deployment.wanted_replicas or row.max_replicas is None:
         return False
     set_replicas(row, decision.replicas, user=None, reason=reason)

@@ -3,11 +3,12 @@
 import pytest
 from django.urls import reverse
 
+from apps.core.errors import NotFound
 from apps.deployments import in_flight
 from apps.deployments.autoscaling import scale, scale_deployments, wake_deployment
 from apps.deployments.in_flight import InFlight
 from apps.deployments.models import Deployment, Replica
-from apps.deployments.services import deploy_version
+from apps.deployments.services import change_deployment, deploy_version
 from tests.deployments.conftest import state
 
 pytestmark = pytest.mark.django_db
@@ -119,6 +120,20 @@ def test_who_has_changed_it_meanwhile_is_not_overruled(deployment):
     stale = reread(deployment)
     Deployment.objects.filter(pk=deployment.pk).update(wanted_replicas=3)
     scale(stale, {deployment.pk: 40}, now=1000.0)
+    assert reread(deployment).wanted_replicas == 3
+
+
+def test_one_that_is_deleted_meanwhile_harms_no_other(owner, deployment):
+    stale = reread(deployment)
+    Deployment.objects.all().delete()
+    scale(stale, {stale.pk: 40}, now=1000.0)
+    with pytest.raises(NotFound):
+        change_deployment(deployment=stale, user=owner.user, wanted_replicas=2)
+
+
+def test_what_another_version_of_the_code_remembered_is_forgotten(deployment, _valkey):
+    _valkey.set(f"serving:{deployment.pk}:scaling", '{"since": 1, "mood": "good"}')
+    looks(deployment, 9, range(1000, 1001))
     assert reread(deployment).wanted_replicas == 3
 
 
