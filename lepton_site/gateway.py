@@ -41,6 +41,7 @@ from apps.deployments.streaming import MEDIA_TYPE, line_of_error, lines_of, ques
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
 from lepton_site import open_inference
 from lepton_site.messages import (
+    LOOK_AFTER_SECONDS,
     MAX_NAME_LENGTH,
     Answer,
     App,
@@ -214,10 +215,12 @@ class Gateway:
         question: Question,
         receive: Receive,
         version: int | None = None,
+        *,
+        look_after_seconds: float = LOOK_AFTER_SECONDS,
     ) -> tuple[Frame, dict[str, str]]:
         """The answer, and the headers that tell of it. Raises ClientGone where nobody waits for it any more."""
         with IN_FLIGHT.count(endpoint.deployment_id):
-            async with WhileConnected(receive):
+            async with WhileConnected(receive, look_after_seconds):
                 return await self._ask_or_hold(team_id, name, endpoint, question, version)
 
     async def _ask_or_hold(
@@ -279,8 +282,9 @@ class Gateway:
             question = await self._question(scope, headers, receive, endpoint, top_k)
             number = 0
             for part in await self._in_thread(questions_of)(question):
+                wait = 0 if number else LOOK_AFTER_SECONDS  # many quick parts, and nobody would ever look
                 try:
-                    frame, _told = await self._ask(team_id, name, endpoint, part, receive)
+                    frame, _told = await self._ask(team_id, name, endpoint, part, receive, look_after_seconds=wait)
                     lines, count = lines_of(frame, number)
                 except ClientGone:
                     raise

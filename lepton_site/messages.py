@@ -67,17 +67,17 @@ class WhileConnected:
     """``async with WhileConnected(receive):`` cancels what stands within when the client closes the connection, and
     raises ClientGone. The body has been read.
 
-    It looks only after `LOOK_AFTER_SECONDS`, so that what is answered at once pays nothing for it.
+    It looks only after `after_seconds`, so that what is answered at once pays nothing for it.
     """
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, after_seconds: float = LOOK_AFTER_SECONDS) -> None:
+        self._receive, self._after_seconds = receive, after_seconds
         self._watcher: asyncio.Task[None] | None = None
         self._is_gone = False
 
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(LOOK_AFTER_SECONDS, self._look)
+        self._timer = asyncio.get_running_loop().call_later(self._after_seconds, self._look)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_details: object) -> None:
         self._timer.cancel()

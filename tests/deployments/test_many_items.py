@@ -173,6 +173,29 @@ def test_when_something_breaks_between_two_parts_the_last_line_says_so(site, own
     assert found[8]["error"]["code"] == "internal_error" and "a bug" not in found[8]["error"]["message"]
 
 
+def test_when_the_client_hangs_up_the_rest_is_not_computed(site, owner, shades, monkeypatch):
+    asked, ask = [], site.gateway._pool.ask
+    body = json.dumps(in_base64(*[png(0)] * 160)).encode()
+    incoming = [{"type": "http.request", "body": body}]
+
+    async def count(sockets, question):
+        asked.append(question)
+        return await ask(sockets, question)
+
+    async def receive() -> dict:
+        return incoming.pop() if incoming else {"type": "http.disconnect"}
+
+    async def send(_message: dict) -> None:
+        pass  # as a server does for a connection that is gone
+
+    monkeypatch.setattr(site.gateway._pool, "ask", count)
+    headers = {"authorization": f"Bearer {owner.secret}", "content-type": "application/json", "accept": LINES["Accept"]}
+    scope = {"type": "http", "method": "POST", "path": SHADES, "query_string": b"", "client": ("127.0.0.1", 4000)}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+    site.runner.run(site.gateway(scope, receive, send))
+    assert 1 <= len(asked) < 5, "of twenty parts"
+
+
 def test_a_client_that_reads_nothing_gives_its_room_back(monkeypatch):
     monkeypatch.setattr(messages, "SEND_SECONDS", 0.01)
     ended = []
