@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -46,15 +45,17 @@ from lepton_site.messages import (
     Answer,
     App,
     ClientGone,
-    MethodNotAllowed,
     Receive,
     Scope,
     Send,
     Stream,
-    Unauthorized,
     WhileConnected,
+    bearer_of,
+    check_method,
     headers_of,
     internal_error,
+    invalid_key,
+    query_of,
     read_body,
     refusal,
     send_answer,
@@ -70,7 +71,6 @@ PREDICT, EXPLAIN = "predict", "explain"
 CACHE_SECONDS = 0.8
 MAX_BUFFERED_BYTES = 512 * 2**20
 DATABASE_THREADS = 4
-MAX_SECRET_LENGTH = 200
 VERSION_HEADER = "Lepton-Version"
 
 
@@ -153,14 +153,14 @@ class Gateway:
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | Stream:
         name, verb = _parse_path(scope["path"])
         is_prediction = bool(verb)
-        _check_method(scope["method"], "POST" if is_prediction else "GET")
+        check_method(scope["method"], "POST" if is_prediction else "GET")
         headers = headers_of(scope)
         weight = EXPLANATION_WEIGHT if verb == EXPLAIN else 1
         caller, endpoint = await self._admit(scope, headers, name, is_prediction, weight)
         team_id = caller.team_id
         if not is_prediction:
             return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
-        top_k = read_top_k(_query(scope).get("top_k", [None])[-1])
+        top_k = read_top_k(query_of(scope).get("top_k", [None])[-1])
         if verb != EXPLAIN and wants_lines(headers.get("accept", "")):
             return Stream(self._lines(scope, headers, receive, team_id, name, endpoint, top_k), MEDIA_TYPE)
         with self._room_for(headers):
@@ -172,7 +172,7 @@ class Gateway:
 
     async def _answer_open_inference(self, scope: Scope, receive: Receive) -> Answer:
         call = open_inference.parse_path(scope["path"])
-        _check_method(scope["method"], call.method)
+        check_method(scope["method"], call.method)
         if not call.name:
             return Answer(200, json.dumps(await self._about_server(call.what)).encode(), {})
         headers = headers_of(scope)
@@ -200,7 +200,7 @@ class Gateway:
 
         Raises Unauthorized, NotFound, QuotaExceeded, Forbidden for an address, and TooManyRequests.
         """
-        caller = await self._keys.get(_bearer(headers))
+        caller = await self._keys.get(bearer_of(headers))
         endpoint = await self._endpoints.get((caller.team_id, name))
         check_address(endpoint.networks, (scope.get("client") or ("",))[0])
         if is_prediction:
@@ -352,13 +352,9 @@ def _told_of(error: Exception) -> DomainError:
 def _caller_of(secret: str) -> Caller:
     key = find_api_key(secret)
     if key is None:
-        raise _invalid_key()
+        raise invalid_key()
     touch_api_key(key)
     return Caller(key.pk, key.team_id, key.requests_per_minute)
-
-
-def _invalid_key() -> Unauthorized:
-    return Unauthorized("This API key is not valid: it was mistyped or revoked. Make a new one on the page API keys.")
 
 
 def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
@@ -388,30 +384,6 @@ def _parse_path(path: str) -> tuple[str, str]:
     if verb not in (PREDICT, EXPLAIN) or not name or len(name) > MAX_NAME_LENGTH:
         raise NotFound("There is no such address. Predictions are asked for at /v1/models/<name>/predict.")
     return name, verb
-
-
-def _check_method(method: str, allowed: str) -> None:
-    if method != allowed:
-        message = f"This address answers {allowed} only."
-        raise MethodNotAllowed(message, details={"allow": allowed})
-
-
-def _bearer(headers: dict[str, str]) -> str:
-    scheme, _, secret = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
-        raise Unauthorized("Send your API key in the header: Authorization: Bearer lp_...", code="not_authenticated")
-    if len(secret) > MAX_SECRET_LENGTH:  # it would be kept in memory for as long as it is remembered to be wrong
-        raise _invalid_key()
-    return secret.strip()
-
-
-def _query(scope: Scope) -> dict[str, list[str]]:
-    if not scope["query_string"]:
-        return {}
-    try:
-        return parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=20)
-    except ValueError as error:
-        raise DomainError("The address has too many parameters.") from error
 
 
 def _metered(team_id: int, answer: Answer) -> Answer:

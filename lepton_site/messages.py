@@ -1,4 +1,4 @@
-"""HTTP over ASGI: bodies that are read within limits, answers that are sent, and refusals as sentences."""
+"""HTTP over ASGI: headers and bodies that are read within limits, answers that are sent, refusals as sentences."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs
 
 from django.conf import settings
 
@@ -16,6 +17,7 @@ SEND_SECONDS = 60.0  # for a part of a stream
 LOOK_AFTER_SECONDS = 0.2
 FORM_OVERHEAD_BYTES = 2**20
 MAX_NAME_LENGTH = 200  # of a deployment in an address
+MAX_SECRET_LENGTH = 200
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -156,6 +158,37 @@ def internal_error() -> DomainError:
 def headers_of(scope: Scope) -> dict[str, str]:
     """By their names in small letters."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def check_method(method: str, allowed: str) -> None:
+    """Raises MethodNotAllowed."""
+    if method != allowed:
+        message = f"This address answers {allowed} only."
+        raise MethodNotAllowed(message, details={"allow": allowed})
+
+
+def bearer_of(headers: dict[str, str]) -> str:
+    """The secret that was sent as a bearer token. Raises Unauthorized for none."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthorized("Send your API key in the header: Authorization: Bearer lp_...", code="not_authenticated")
+    if len(secret) > MAX_SECRET_LENGTH:  # it would be kept in memory for as long as it is remembered to be wrong
+        raise invalid_key()
+    return secret.strip()
+
+
+def query_of(scope: Scope) -> dict[str, list[str]]:
+    """What follows the question mark, by name. Raises DomainError for more than 20 parameters."""
+    if not scope["query_string"]:
+        return {}
+    try:
+        return parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=20)
+    except ValueError as error:
+        raise DomainError("The address has too many parameters.") from error
+
+
+def invalid_key() -> Unauthorized:
+    return Unauthorized("This API key is not valid: it was mistyped or revoked. Make a new one on the page API keys.")
 
 
 async def read_body(receive: Receive) -> bytes:
