@@ -1,6 +1,5 @@
 """The demo page: one task, one big input, one clear answer. Public when its deployment is; else for the team alone."""
 
-import base64
 import json
 import time
 from typing import Any
@@ -24,8 +23,18 @@ from apps.deployments.holding import hold_page
 from apps.deployments.models import Deployment
 from apps.deployments.pages import CHAT, reply_to
 from apps.deployments.placing import with_replicas
+from apps.deployments.samples import (
+    PICTURES,
+    PREVIEW_BYTES,
+    SOUNDS,
+    data_uri,
+    input_columns,
+    input_kind,
+    sample_recordings,
+    sample_row,
+    sample_texts,
+)
 from apps.deployments.services import state_of
-from apps.registry.models import ModelVersion
 from apps.resources.metering import METER, PREDICTION, check_egress
 from workers.contract import (
     AUDIO_CLASSIFICATION,
@@ -55,16 +64,6 @@ FORMS = {TRANSLATION: "deployments/demo_translation.html"}  # of tasks that have
 TEXT_RATE = 120  # a text is asked about again whenever its writer rests
 RATE_SECONDS = 60
 FORM_OVERHEAD_BYTES = 64 * 1024
-PREVIEW_BYTES = 4 * 2**20
-EXAMPLE_PREFIX = "example-"
-PICTURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
-SOUNDS = {
-    b"RIFF": "audio/wav",
-    b"fLaC": "audio/flac",
-    b"OggS": "audio/ogg",
-    b"ID3": "audio/mpeg",
-    b"\xff": "audio/mpeg",
-}
 
 
 @login_not_required
@@ -129,10 +128,6 @@ def find_demo(request: HttpRequest, team: str, name: str) -> Deployment:
 
 def _is_member(request: HttpRequest, deployment: Deployment) -> bool:
     return any(membership.team_id == deployment.team_id for membership in request.memberships)
-
-
-def input_kind(version: ModelVersion) -> str:
-    return TASKS[version.model.task].asks
 
 
 def is_explanation(request: HttpRequest) -> bool:
@@ -220,21 +215,6 @@ def _predict_example(request: HttpRequest, deployment: Deployment) -> dict[str, 
     }
 
 
-def sample_recordings(version: ModelVersion) -> list[dict[str, str]]:
-    """{"file", "label", "sha256"} of the examples that the version has; what is made of a model may lack them."""
-    stored = dict(version.artifacts.filter(name__startswith=EXAMPLE_PREFIX).values_list("name", "sha256"))
-    listed = version.meta.get("input", {}).get("examples", [])
-    return [{**item, "sha256": stored[item["file"]]} for item in listed if item["file"] in stored]
-
-
-def data_uri(body: bytes, kinds: dict[bytes, str]) -> str:
-    """A picture or a sound for a page, by its first bytes; empty where browsers do not show its kind."""
-    kind = next((kind for head, kind in kinds.items() if body.startswith(head)), "")
-    if not kind or len(body) > PREVIEW_BYTES:
-        return ""
-    return f"data:{kind};base64,{base64.b64encode(body).decode()}"
-
-
 # Tables
 
 
@@ -258,15 +238,6 @@ def _predict_row(request: HttpRequest, deployment: Deployment) -> dict[str, Any]
     return _outcome(request, deployment, question) | {"form": form}
 
 
-def input_columns(version: ModelVersion) -> list[dict[str, Any]]:
-    return version.meta.get("input", {}).get("columns", [])
-
-
-def sample_row(version: ModelVersion) -> dict[str, Any]:
-    """The row the model came with."""
-    return {column["name"]: column.get("example") for column in input_columns(version)}
-
-
 # Texts
 
 
@@ -281,11 +252,6 @@ def _predict_text(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     if request.htmx and not text.strip():
         return {}  # it was deleted again
     return _outcome(request, deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
-
-
-def sample_texts(version: ModelVersion) -> list[str]:
-    """Held-out texts that the model came with."""
-    return version.meta.get("input", {}).get("examples", [])
 
 
 # Users
@@ -350,19 +316,6 @@ PREDICT = {
     USER: _predict_user,
     CHAT: _predict_chat,
 }
-
-
-def sample_input(version: ModelVersion) -> Any:
-    """What the snippets send: a row, a text, a user, or the name of the file with the sample picture or recording."""
-    match input_kind(version):
-        case "audio" | "image":
-            return str(version.meta.get("sample") or "")
-        case "text":
-            return next(iter(sample_texts(version)), "")
-        case "user":
-            return next(iter(version.meta.get("input", {}).get("examples", [])), "")
-        case _:
-            return sample_row(version)
 
 
 def _outcome(request: HttpRequest, deployment: Deployment, question: Question) -> dict[str, Any]:

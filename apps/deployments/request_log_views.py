@@ -17,10 +17,10 @@ from django.views.decorators.http import require_GET, require_POST
 from apps.accounts.access import require_write
 from apps.core.errors import Unprocessable
 from apps.core.files import Streamed
-from apps.deployments.demo import PICTURES, data_uri
 from apps.deployments.forms import RequestLogForm
 from apps.deployments.models import Deployment, LoggedRequest
 from apps.deployments.request_log import as_row, clear_request_log, input_text, set_request_log
+from apps.deployments.samples import PICTURES, data_uri
 from apps.resources.metering import metered
 from workers.spreadsheets import harmless
 

@@ -13,12 +13,12 @@ from apps.core.errors import DomainError, NotFound, Unprocessable
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
 from apps.deployments import snippets
-from apps.deployments.demo import input_kind, sample_input
 from apps.deployments.forms import ChangeForm, DeployForm, LoadTestForm, TryForm
 from apps.deployments.load_tests import give_up_lost, start_load_test
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.placing import with_replicas
 from apps.deployments.rollouts import version_before
+from apps.deployments.samples import input_kind, sample_input
 from apps.deployments.services import (
     change_deployment,
     delete_deployment,
