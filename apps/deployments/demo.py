@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from apps.core.errors import DomainError, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
+from apps.core.errors import DomainError, Forbidden, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
 from apps.core.storage import open_blob
 from apps.deployments.admission import EXPLANATION_WEIGHT, check_address, to_networks
 from apps.deployments.endpoints import ask_endpoint, endpoint_of
@@ -292,17 +292,22 @@ def sample_texts(version: ModelVersion) -> list[str]:
 
 
 def _prepare_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """What most people know, to choose from. Users come out of the team's data, so only the team sees them."""
+    """What most people know, to choose from. Users come out of the team's data, so only the team may ask for them."""
     facts = deployment.version.meta.get("input", {})
     chosen = request.POST.getlist("items")
     liked = [{**item, "is_chosen": item["item"] in chosen} for item in facts.get("popular", [])[:SHOWN_ITEMS]]
-    examples = facts.get("examples", []) if _is_member(request, deployment) else []
-    return {"liked": liked, "examples": examples, "user": request.POST.get("user", "")}
+    has_users = _is_member(request, deployment)
+    examples = facts.get("examples", []) if has_users else []
+    return {"liked": liked, "has_users": has_users, "examples": examples, "user": request.POST.get("user", "")}
 
 
 def _predict_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """For the things that were ticked, or for one user: whose id a stranger has to know."""
+    """For the things that were ticked, or, where the team asks, for one user: what is recommended to somebody tells
+    what they took, and ids can be guessed."""
     user, items = request.POST.get("user", "").strip(), request.POST.getlist("items")[:SHOWN_ITEMS]
+    if user and not _is_member(request, deployment):
+        message = _("Only the team may ask about users of its data. Choose things you like.")
+        raise Forbidden(message, code="members_only", field="user")
     if not user and not items:
         raise Unprocessable(_("Choose something you like first, or name a user."), code="nothing_chosen")
     asked = {"user": user} if user else {"items": items}
@@ -366,7 +371,7 @@ def _outcome(request: HttpRequest, deployment: Deployment, question: Question) -
     if endpoint.may_sleep and not endpoint.routes:
         endpoint = hold_page(deployment)
     if is_explanation(request):
-        endpoint, question = endpoint.uncounted(), question.explained()
+        question = question.explained()
     frame = ask_endpoint(endpoint, question)
     payload = json.loads(frame.body)
     if frame.status != 200:

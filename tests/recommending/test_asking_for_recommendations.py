@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from apps.deployments.requests import to_question
+from apps.deployments.streaming import questions_of
 from tests.recommending.making import RATED, TAKEN, events, ratings, train_here, write_data
 from workers.arrays import read_arrays, write_arrays
 from workers.contract import ProgramFailure
@@ -69,6 +70,15 @@ def test_a_user_may_be_a_number_and_several_are_answered_in_order(things):
     assert status == 200 and [len(each["items"]) for each in body["predictions"]] == [2, 2, 2]
     assert [each["based_on"] for each in body["predictions"]] == ["history", "history", "popularity"]
     assert [item["item"] for item in body["predictions"][1]["items"]] == items_of(things, user="u8", k=2)
+
+
+def test_many_users_come_line_by_line_and_one_that_is_none_harms_no_other(things):
+    users = [f"u{number % 9}" for number in range(40)] + [""]
+    parts = questions_of(Question(JSON, json.dumps({"users": users, "k": 2}).encode()))
+    assert len(parts) == 2
+    found = [each for part in parts for each in json.loads(answer(things, [part])[0].body)["predictions"]]
+    assert [item["item"] for item in found[8]["items"]] == items_of(things, user="u8", k=2)
+    assert len(found) == 41 and [number for number, each in enumerate(found) if "error" in each] == [40]
 
 
 def test_rows_of_a_file_are_answered_for_their_users(things):
