@@ -166,9 +166,10 @@ def _prepare_image(request: HttpRequest, deployment: Deployment) -> dict[str, An
 
 
 def _prepare_audio(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """Examples come out of the team's data, so only the team hears them."""
-    examples = sample_recordings(deployment.version) if _is_member(request, deployment) else []
-    return _sample(deployment, SOUNDS) | {"examples": examples}
+    """The sample and the examples come out of the team's data, so only the team hears them."""
+    if not _is_member(request, deployment):
+        return {}
+    return _sample(deployment, SOUNDS) | {"examples": sample_recordings(deployment.version)}
 
 
 def _sample(deployment: Deployment, kinds: dict[bytes, str]) -> dict[str, Any]:
@@ -292,19 +293,25 @@ def sample_texts(version: ModelVersion) -> list[str]:
 
 
 def _prepare_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """What most people know, to choose from. Users come out of the team's data, so only the team sees them."""
+    """What most people know, to choose from. Users come out of the team's data, so only the team asks about them."""
     facts = deployment.version.meta.get("input", {})
     chosen = request.POST.getlist("items")
     liked = [{**item, "is_chosen": item["item"] in chosen} for item in facts.get("popular", [])[:SHOWN_ITEMS]]
-    examples = facts.get("examples", []) if _is_member(request, deployment) else []
-    return {"liked": liked, "examples": examples, "user": request.POST.get("user", "")}
+    is_member = _is_member(request, deployment)
+    examples = facts.get("examples", []) if is_member else []
+    return {"liked": liked, "may_name": is_member, "examples": examples, "user": request.POST.get("user", "")}
 
 
 def _predict_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """For the things that were ticked, or for one user: whose id a stranger has to know."""
-    user, items = request.POST.get("user", "").strip(), request.POST.getlist("items")[:SHOWN_ITEMS]
+    """For the things that were ticked, or for one user: strangers would learn by ids what people of the data like."""
+    may_name = _is_member(request, deployment)
+    user = request.POST.get("user", "").strip() if may_name else ""
+    items = request.POST.getlist("items")[:SHOWN_ITEMS]
     if not user and not items:
-        raise Unprocessable(_("Choose something you like first, or name a user."), code="nothing_chosen")
+        told = (
+            _("Choose something you like first, or name a user.") if may_name else _("Choose something you like first.")
+        )
+        raise Unprocessable(told, code="nothing_chosen")
     asked = {"user": user} if user else {"items": items}
     return _outcome(request, deployment, Question(JSON, json.dumps({**asked, "k": LIST_LENGTH}).encode())) | {
         "asked": user

@@ -189,6 +189,19 @@ def test_only_the_team_sees_users_of_its_data(owner, cinema):
     assert stranger.status_code == 200 and example not in stranger.content.decode()
 
 
+def test_a_stranger_cannot_ask_what_a_user_of_the_data_likes(owner, cinema):
+    """Ids are often numbers: whoever tries some would learn who is in the data, and their taste."""
+    Deployment.objects.update(is_public=True)
+    assert 'name="user"' not in Client().get(url(cinema)).content.decode()
+    refused = Client().post(url(cinema), {"user": "u7"})
+    assert refused.status_code == 422 and "outcome" not in refused.context
+    assert "name a user" not in refused.content.decode()
+    item = cinema.version.meta["input"]["popular"][0]["item"]
+    both = Client().post(url(cinema), {"user": "u7", "items": [item]})
+    assert both.context["outcome"]["based_on"] != "history"
+    assert owner.page.post(url(cinema), {"user": "u7"}).context["outcome"]["based_on"] == "history"
+
+
 def test_the_snippets_send_a_user(owner, cinema):
     example = cinema.version.meta["input"]["examples"][0]
     page = owner.page.get(reverse("deployments:detail", args=[cinema.pk]))
