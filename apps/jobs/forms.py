@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Team, User
+from apps.datasets.kinds import Shown, shown_as
 from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import methods_for
 from apps.jobs.interactions import FIELDS, choices_for, found_roles
@@ -242,6 +243,11 @@ class LaunchForm(forms.Form):
     @property
     def task_word(self) -> str:
         return str(TASK_LABELS[self.task_name])
+
+    @property
+    def shown(self) -> Shown | None:
+        """How people see the data that such a task learns from."""
+        return shown_as(self.version.kind, self.task_name)
 
     @property
     def text_column_name(self) -> str:

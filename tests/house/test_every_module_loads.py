@@ -1,4 +1,4 @@
-"""Every module of the site, its workers and the SDK can be imported: what has moved is not looked for at its old place."""
+"""Every module of the site, its workers and the SDK can be imported: none looks for what has moved where it was."""
 
 import subprocess
 import sys
