@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BIAS_REGULARIZATION = 5.0  # m
+LARGEST_RATING = 1e9  # in size; squares of larger ones are lost to 32 bits
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Team
+from apps.datasets.kinds import Shown, shown_as
 
 
 class Upload(models.Model):
@@ -88,6 +89,11 @@ class DatasetVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset.name} v{self.number}"
+
+    @property
+    def shown(self) -> Shown | None:
+        """How people see data of this kind."""
+        return shown_as(self.kind, self.task)
 
     @property
     def frozen_files(self) -> dict[str, dict]:

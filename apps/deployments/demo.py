@@ -161,9 +161,10 @@ def _prepare_image(request: HttpRequest, deployment: Deployment) -> dict[str, An
 
 
 def _prepare_audio(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """Examples come out of the team's data, so only the team hears them."""
-    examples = sample_recordings(deployment.version) if _is_member(request, deployment) else []
-    return _sample(deployment, SOUNDS) | {"examples": examples}
+    """The sample and the examples come out of the team's data, so only the team hears them."""
+    if not _is_member(request, deployment):
+        return {}
+    return _sample(deployment, SOUNDS) | {"examples": sample_recordings(deployment.version)}
 
 
 def _sample(deployment: Deployment, kinds: dict[bytes, str]) -> dict[str, Any]:
@@ -271,11 +272,15 @@ def _predict_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     """For the things that were ticked, or, where the team asks, for one user: what is recommended to somebody tells
     what they took, and ids can be guessed."""
     user, items = request.POST.get("user", "").strip(), request.POST.getlist("items")[:SHOWN_ITEMS]
-    if user and not _is_member(request, deployment):
+    may_name = _is_member(request, deployment)
+    if user and not may_name:
         message = _("Only the team may ask about users of its data. Choose things you like.")
         raise Forbidden(message, code="members_only", field="user")
     if not user and not items:
-        raise Unprocessable(_("Choose something you like first, or name a user."), code="nothing_chosen")
+        told = (
+            _("Choose something you like first, or name a user.") if may_name else _("Choose something you like first.")
+        )
+        raise Unprocessable(told, code="nothing_chosen")
     asked = {"user": user} if user else {"items": items}
     return _outcome(request, deployment, Question(JSON, json.dumps({**asked, "k": LIST_LENGTH}).encode())) | {
         "asked": user

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Team, User
+from apps.datasets.kinds import Shown, shown_as
 from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import methods_for
 from apps.jobs.interactions import FIELDS, choices_for, found_roles
@@ -33,14 +34,9 @@ from workers.contract import (
     WEIGHTED,
 )
 from workers.domains import tasks_of
-from workers.training.hyperparameters import (
-    DEFAULT_PRESET,
-    PRESETS,
-    Field,
-    HyperparameterError,
-    fields_for,
-    preset_values,
-)
+from workers.training.field import Field, HyperparameterError
+from workers.training.hyperparameters import fields_for, preset_values
+from workers.training.presets import DEFAULT_PRESET, PRESETS
 
 TASK_CHOICES = {
     TABULAR_CLASSIFICATION: gettext_lazy("Classification (one of several classes)"),
@@ -247,6 +243,11 @@ class LaunchForm(forms.Form):
     @property
     def task_word(self) -> str:
         return str(TASK_LABELS[self.task_name])
+
+    @property
+    def shown(self) -> Shown | None:
+        """How people see the data that such a task learns from."""
+        return shown_as(self.version.kind, self.task_name)
 
     @property
     def text_column_name(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from django.conf import settings
 from apps.core.errors import NotFound, Unprocessable
 from apps.deployments.pages import check_page
 from workers.domains import TASKS
-from workers.training.hyperparameters import HyperparameterError, resolve
+from workers.training.field import HyperparameterError
+from workers.training.hyperparameters import resolve
 
 RECIPE_FILE = "recipe.toml"
 EXAMPLE = re.compile(r"[a-z_]+\.(zip|csv|jsonl)")
+TYPES = {"str": (str, "text"), "int": (int, "whole number"), "Mapping[str, Any]": (Mapping, "table")}
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -82,7 +84,7 @@ def read_recipe(folder: Path) -> Recipe:
         with open(path, "rb") as file:
             recipe = _from_toml(folder, tomllib.load(file))
         _check(recipe)
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise Unprocessable(f"The recipe {folder.name} cannot be used: {told}.", code="invalid_recipe") from error
     return recipe
@@ -90,11 +92,12 @@ def read_recipe(folder: Path) -> Recipe:
 
 def _from_toml(folder: Path, raw: dict[str, Any]) -> Recipe:
     data, training, page = raw["data"], raw.get("training", {}), dict(raw.get("page", {}))
+    about = raw["about"]
     return Recipe(
         slug=folder.name,
         folder=folder,
         title=raw["title"],
-        about=raw["about"].strip(),
+        about=about.strip() if isinstance(about, str) else about,
         task=raw["task"],
         icon=raw.get("icon", "ti-sparkles"),
         order=raw.get("order", 100),
@@ -113,8 +116,24 @@ def _from_toml(folder: Path, raw: dict[str, Any]) -> Recipe:
     )
 
 
+def _lies_in(folder: Path, name: str) -> bool:
+    """Also by a link none leads out of the folder: a team would get what else lies on the machine as its data."""
+    path = folder / name
+    return Path(name).name == name and path.is_file() and path.resolve().parent == folder.resolve()
+
+
+def _check_types(recipe: Recipe) -> None:
+    """Raises ValueError for a value that is of another type than its field."""
+    for item in fields(recipe):
+        kind, word = TYPES.get(item.type, (object, ""))
+        value = getattr(recipe, item.name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"its {item.name} is {value!r}, which is no {word}")
+
+
 def _check(recipe: Recipe) -> None:
     """Raises ValueError."""
+    _check_types(recipe)
     if not SLUG.fullmatch(recipe.slug):
         raise ValueError("its folder is not named in small letters, digits and single hyphens")
     if recipe.task not in TASKS:
@@ -123,7 +142,7 @@ def _check(recipe: Recipe) -> None:
         raise ValueError("[data] names a file or an example, and not both")
     if recipe.example and not EXAMPLE.fullmatch(recipe.example):
         raise ValueError(f"{recipe.example!r} is no example; one is named like digits.zip")
-    if recipe.file and (Path(recipe.file).name != recipe.file or not (recipe.folder / recipe.file).is_file()):
+    if recipe.file and not _lies_in(recipe.folder, recipe.file):
         raise ValueError(f"its folder has no file {recipe.file!r}")
     try:
         resolve(recipe.task, recipe.preset, recipe.settings)

@@ -1,6 +1,7 @@
 """A file becomes what a model hears: the same sound is the same, whatever its format, loudness and sampling rate."""
 
 from math import gcd
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.signal import resample_poly
 
 from tests.audio.making import encoded, tone
+from workers import audio
 from workers.audio import BANDS, decode, fit, frames_of, hear, resample, spectrogram
 from workers.contract import ProgramFailure
 
@@ -115,3 +117,31 @@ def test_a_recording_of_hours_is_refused_before_it_fills_the_memory():
     with pytest.raises(ProgramFailure) as caught:
         decode(encoded(np.zeros(1000 * 601, np.float32), "FLAC", 1000), RATE)
     assert caught.value.code == "audio_too_long"
+
+
+def test_a_rate_that_nobody_can_hear_needs_no_more_memory(monkeypatch):
+    """A FLAC of silence has a thousandth of the bytes that it becomes."""
+    monkeypatch.setattr("workers.audio.MOST_SAMPLES", 100_000)
+    assert len(decode(encoded(np.zeros(100_000, np.float32), "FLAC", 96_000), RATE)) == pytest.approx(16_667, abs=1)
+    with pytest.raises(ProgramFailure) as caught:
+        decode(encoded(np.zeros(300_000, np.float32), "FLAC", 96_000), RATE)
+    assert caught.value.code == "audio_too_long" and "0.0174 minutes" in caught.value.message
+
+
+@pytest.mark.parametrize("source", [1_009, 44_101, 96_013, 383_987])
+def test_an_odd_rate_costs_no_filter_of_its_own_size(source, monkeypatch):
+    low_pass = Mock(wraps=audio._low_pass)
+    monkeypatch.setattr(audio, "_low_pass", low_pass)
+    samples = tone(300, rate=source, seconds=0.5)
+    heard = resample(samples, source, RATE)
+    assert len(heard) == pytest.approx(RATE / 2, rel=1e-3)
+    assert peak(heard, RATE) == pytest.approx(peak(samples, source), abs=2.5)
+    asked = [call.args for call in low_pass.call_args_list]
+    assert asked and all(down <= 2_000 for _up, down in asked)
+
+
+@pytest.mark.parametrize("kind", ["CAF", "AU", "W64", "PAF"])
+def test_what_only_the_library_knows_is_no_recording(kind):
+    with pytest.raises(ProgramFailure) as caught:
+        decode(encoded(tone(440, rate=RATE), kind, RATE), RATE)
+    assert caught.value.code == "undecodable_audio"

@@ -146,7 +146,9 @@ def test_only_the_team_hears_recordings_of_its_data(owner, pitches):
     for person in (Client(), owner.page):
         assert person.post(url(pitches), {"example": "model.onnx"}).status_code == 422
     assert Client().post(url(pitches), {"example": "example-1.wav"}).status_code == 422
-    assert "example-" not in Client().get(url(pitches)).content.decode()
+    seen = Client().get(url(pitches)).content.decode() + Client().post(url(pitches), {"sample": "1"}).content.decode()
+    assert "example-" not in seen and "data:audio" not in seen and "Try a sample" not in seen
+    assert "data:audio" in owner.page.post(url(pitches), {"sample": "1"}).content.decode()
     assert Client().post(url(pitches), {"file": clip()}).context["outcome"]["class"] == "high"
 
 

@@ -94,6 +94,16 @@ def test_an_error_in_a_part_of_the_page_becomes_a_message_and_leaves_the_page(op
     expect(browser_page.locator("#toasts .toast-error")).to_be_hidden()
 
 
+def test_a_part_that_comes_again_takes_over_no_inline_style(open_page):
+    """Extensions and tools that look at a page leave a style attribute; set on what comes in, the policy refuses it."""
+    browser_page = open_page()
+    browser_page.goto("/docs/")
+    browser_page.evaluate("document.querySelector('#content').style.color = 'red'")
+    browser_page.evaluate("htmx.ajax('GET', '/docs/', {target: '#content', select: '#content', swap: 'outerHTML'})")
+    expect(browser_page.locator("#content[style]")).to_have_count(0)
+    expect(browser_page.locator("#content")).not_to_have_class(re.compile("htmx-"))
+
+
 def test_menus_open_and_lead_on(open_page):
     browser_page = open_page(390)
     browser_page.goto("/")

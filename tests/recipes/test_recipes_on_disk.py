@@ -77,6 +77,10 @@ def test_the_sites_own_counts_before_one_that_came_along(own):
         ('preset = "balanced"', 'preset = "balanced"\nsettings = {epochs = -1}', "epochs"),
         ('preset = "balanced"', "preset = balanced", "recipe.toml|Invalid value"),
         ('title = "Smart customer service"\n', "", "it lacks 'title'"),
+        ('title = "Smart customer service"\n', "title = 5\n", "title is 5, which is no text"),
+        ("order = 20", 'order = "first"', "order is 'first', which is no whole"),
+        ("minutes = 1", "minutes = true", "minutes is True"),
+        ('preset = "balanced"', 'preset = "balanced"\nsettings = "none"', "settings is 'none', which is no table"),
     ],
 )
 def test_what_is_wrong_in_one_is_named(own, old, new, told):
@@ -84,6 +88,24 @@ def test_what_is_wrong_in_one_is_named(own, old, new, told):
     with pytest.raises(Unprocessable, match=told) as caught:
         find_recipe("bookshop")
     assert "bookshop" in caught.value.message and caught.value.code == "invalid_recipe"
+
+
+@pytest.mark.parametrize("about", ["about = 7", "about = []"])
+def test_an_about_that_is_no_text_is_named_and_not_an_error_of_the_site(own, about):
+    text = (own / "recipe.toml").read_text()
+    start, end = text.index("about ="), text.index('task = "')
+    (own / "recipe.toml").write_text(f"{text[:start]}{about}\n{text[end:]}")
+    with pytest.raises(Unprocessable, match="bookshop") as caught:
+        find_recipe("bookshop")
+    assert caught.value.code == "invalid_recipe"
+
+
+def test_no_link_leads_out_of_its_folder(own, tmp_path):
+    (tmp_path / "secret_key").write_text("text,intent\nhidden,secret\n")
+    (own / "messages.csv").unlink()
+    (own / "messages.csv").symlink_to(tmp_path / "secret_key")
+    with pytest.raises(Unprocessable, match="has no file"):
+        find_recipe("bookshop")
 
 
 def test_names_that_are_no_folder_are_not_looked_for():

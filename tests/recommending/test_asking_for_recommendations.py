@@ -114,6 +114,19 @@ def test_ratings_of_somebody_new_change_what_is_expected(films):
 
 
 @pytest.mark.parametrize(
+    "rating", [float("nan"), float("inf"), 1e300, 10**400, True, "5", None], ids=lambda v: str(v)[:5]
+)
+def test_a_rating_that_is_no_number_to_reckon_with_is_refused(films, rating):
+    found, body = ask(films, {"items": {"m1": rating}, "item": "m3"})
+    assert (found, body["error"]["code"], body["error"]["field"]) == (400, "invalid_request", "items")
+
+
+def test_lines_without_a_user_are_asked_nothing(films, tmp_path):
+    (tmp_path / "users.csv").write_text("user_id,age\nu1,3\n,4\nu2,5\nu1,6\n")
+    assert films.items_in(tmp_path / "users.csv") == [{"user": "u1"}, {"user": "u2"}]
+
+
+@pytest.mark.parametrize(
     ("asked", "status", "code", "field"),
     [
         ({}, 400, "invalid_request", "user"),

@@ -140,6 +140,15 @@ def failure_of(work: Path, data: Path, **overrides: object) -> ProgramFailure:
     return caught.value
 
 
+def test_ratings_that_cannot_be_reckoned_with_are_left_out(tmp_path: Path) -> None:
+    rows = [(user, item, title, odd, when) for (user, item, title, _rating, when), odd in
+            zip(ratings()[:5], ("nan", "inf", "-inf", "1e300", "5 stars"), strict=True)]  # fmt: skip
+    output = train_here(tmp_path / "work", write_data(tmp_path, RATED, [*rows, *ratings()[5:]]))
+    result = read(output / "result.json")
+    assert sum(result["interactions"].values()) == len(ratings()) - 5
+    assert 0 < result["metrics"]["test"]["rmse"] < 5
+
+
 def test_columns_are_chosen_by_name_or_by_hand_and_what_is_wrong_is_said(rated: Path, tmp_path: Path) -> None:
     failure = failure_of(tmp_path, rated, item_column="film")
     assert (failure.code, failure.field) == ("unknown_column", "item_column") and "movie_id" in failure.hint

@@ -161,12 +161,22 @@ def test_values_of_json_are_written_as_in_a_table(place):
         ("[]\n[]\n", "no_json_lines"),
         ('{"text": "a"}\n', "one_column"),
         ('{"text ": "a", "label": "b"}\n', "bad_header"),
+        ('{"text": "a", "label\\ud83d": "b"}\n', "bad_header"),
         (b'{"text": "\xff", "label": "b"}\n', "wrong_encoding"),
         ('{"text": "a\0", "label": "b"}\n', "nul_bytes"),
     ],
 )
 def test_a_file_that_is_no_json_lines_is_refused_with_what_is_wrong(place, body, code):
     assert place.refusal({"messages.jsonl": body}).code == code
+
+
+def test_half_a_letter_that_json_can_escape_becomes_a_question_mark(place):
+    whole, half = (
+        r'{"text": "well done \ud83d\ude00", "topic": "praise"}',
+        r'{"text": "well \ud83d done", "topic": "praise"}',
+    )
+    done = place.prepare({"messages.jsonl": f"{whole}\n{half}\n" + json_lines(english())})
+    assert [row[0] for row in rows_of(done)[1:3]] == ["well done 😀", "well ? done"]
 
 
 def test_json_lines_and_tables_may_be_parts_of_one_data_set(place):

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.images import events_of
-from tests.translation.making import make_spec, read, toy, train_here
+from tests.translation.making import make_spec, read, toy, train_here, write_pairs
 from workers.contract import EventWriter, ProgramFailure, TrainSpec, read_spec
 from workers.domains import NETWORKS, TASKS
 from workers.fence import Fenced
@@ -166,6 +166,15 @@ def failure_of(work: Path, data: Path, target: str | None = None, **overrides: o
     with pytest.raises(ProgramFailure) as caught:
         train(read_spec(TrainSpec, work / "spec.json"), EventWriter(work / "events.jsonl"), Stop())
     return caught.value
+
+
+def test_held_out_texts_that_are_longer_than_the_model_reads_are_judged_too(tmp_path):
+    """Of the row to test and its translation, each is cut into far more than 32 pieces."""
+    rows = toy()[:60]
+    rows[8] = (" ".join([rows[8][0]] * 12), " ".join([rows[8][1]] * 12))
+    result = read(train_here(tmp_path / "work", write_pairs(tmp_path / "data", rows), epochs=1) / "result.json")
+    assert result["judged"] == {"split": "test", "pairs": 12, "of": 12}
+    assert result["metrics"]["test"]["loss"] > 0 and len(result["samples"]) == 12
 
 
 def test_columns_that_cannot_be_translated_are_named(pairs, tmp_path):

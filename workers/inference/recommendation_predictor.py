@@ -140,7 +140,7 @@ class RecommendationPredictor:
                 hint = "Add it, or write one user on each line of a .txt file."
                 raise ProgramFailure("missing_column", f"{path.name} lacks the column {column!r}.", hint=hint)
             users = [row[column] for row in rows]
-        return [{"user": user} for user in dict.fromkeys(users)]
+        return [{"user": user} for user in dict.fromkeys(users) if user]
 
     def outcome(self, output: Recommended, top_k: int | None = None) -> dict[str, Any]:
         """{"items": [{"item", "name", "score", "rating"}], "based_on"}, and of one item these and its "rank"."""

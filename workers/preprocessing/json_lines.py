@@ -36,6 +36,8 @@ def open_json_lines(path: Path, name: str, limits: Limits) -> Table:
     header = tuple(sorted(counts, key=lambda key: counts[key] >= len(objects) / 2))
     if strange := next((key for key in header if key != key.strip()), None):
         raise ProgramFailure("bad_header", f"{name} has a key with blanks around it, {strange!r}.", hint=HINT)
+    if broken := next((key for key in header if key != sound_text(key)), None):
+        raise ProgramFailure("bad_header", f"{name} has a key with half a letter in it, {broken!r}.", hint=HINT)
     check_header(header, name, limits)
     return Table(name, path, encoding, "", header)
 
@@ -96,4 +98,9 @@ def written(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value.replace("\0", "") if isinstance(value, str) else repr(value)
+    return sound_text(value.replace("\0", "")) if isinstance(value, str) else repr(value)
+
+
+def sound_text(text: str) -> str:
+    """JSON can escape halves of a letter, which no file can hold; each becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")

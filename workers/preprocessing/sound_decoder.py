@@ -21,11 +21,10 @@ import numpy as np  # noqa: E402
 import soundfile  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from workers.audio import FORMATS, fit, open_sound, read_samples, resample, spectrogram  # noqa: E402
+from workers.audio import CONTAINERS, FORMATS, fit, open_sound, read_samples, resample, spectrogram  # noqa: E402
 from workers.contract import ProgramFailure  # noqa: E402
 from workers.preprocessing.decoder import confine, content_of, serve  # noqa: E402
 
-KNOWN = {"WAV": "WAV", "WAVEX": "WAV", "RF64": "WAV", "FLAC": "FLAC", "MP3": "MP3", "OGG": "OGG", "AIFF": "AIFF"}
 FULL_SCALE = 0.999
 EXCERPT_RATE = 16_000
 PICTURE_SIZE = (160, 64)
@@ -60,10 +59,8 @@ def reason_of(failure: ProgramFailure, data: bytes) -> str:
 def describe(data: bytes) -> tuple[dict[str, Any], np.ndarray]:
     """Facts and samples. Raises ProgramFailure."""
     with open_sound(data) as file:
-        if file.format not in KNOWN:
-            raise ProgramFailure("undecodable_audio", f"{file.format} is not one of {FORMATS}.")
         samples, rate = read_samples(file)
-        kind, channels = KNOWN[file.format], file.channels
+        kind, channels = CONTAINERS[file.format], file.channels
     if not len(samples):
         raise ProgramFailure("empty_body", "There are no samples.")
     sizes = np.abs(samples)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
 from workers.inference.beams import Search, search
@@ -171,7 +171,7 @@ def token_loss(smoothing: float) -> Loss:
     return Loss(mean, lambda targets: float((targets != PADDING).sum()))
 
 
-def evaluate(model: nn.Module, data: PairData, judge: Judge, settings: Mapping[str, Any], device: str) -> Evaluation:
+def evaluate(model: Translator, data: PairData, judge: Judge, settings: Mapping[str, Any], device: str) -> Evaluation:
     """The loss of each token of the validation pairs, of which the lowest is kept, and how often the most probable
     token is right. BLEU is that of greedy translations of some of them."""
     loss, accuracy = token_figures(model, data, "val", device)
@@ -183,16 +183,20 @@ def evaluate(model: nn.Module, data: PairData, judge: Judge, settings: Mapping[s
 
 
 @torch.no_grad()
-def token_figures(model: nn.Module, data: PairData, split: str, device: str) -> tuple[float, float]:
-    """Mean loss of each token and the share that is guessed right, when all before it are known."""
+def token_figures(model: Translator, data: PairData, split: str, device: str) -> tuple[float, float]:
+    """Mean loss of each token and the share that is guessed right, when all before it are known; of texts that are
+    longer than the model reads and writes, as far as it does."""
     model.eval()
     rows, total, right, count = data.splits[split], 0.0, 0, 0
+    longest = model.positions.shape[0] - 1
     lengths = np.maximum(data.sources.lengths(rows), data.targets.lengths(rows))
     known = begun(data.targets)
     for places in parts_by_length(lengths, JUDGED_TOKENS):
         part = rows[places]
-        logits = model(_ids(data.sources[part], device), _ids(known[part], device)).float()
-        wanted = _ids(data.targets[part], device)
+        sources, before, wanted = (
+            _ids(side[part][:, :longest], device) for side in (data.sources, known, data.targets)
+        )
+        logits = model(sources, before).float()
         is_token = wanted != PADDING
         total += F.cross_entropy(logits[is_token], wanted[is_token], reduction="sum").item()
         right += int((logits.argmax(dim=2) == wanted)[is_token].sum())

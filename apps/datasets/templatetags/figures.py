@@ -3,6 +3,8 @@
 from django import template
 from django.utils import formats
 
+from apps.datasets.kinds import Shown
+
 register = template.Library()
 
 
@@ -16,3 +18,9 @@ def figure(value: float | None) -> str:
     digits = 0 if abs(value) >= 1000 else 4
     text = f"{value:.{digits}g}" if digits else f"{value:.0f}"
     return formats.number_format(text, use_l10n=True, force_grouping=True)
+
+
+@register.filter
+def counted(shown: Shown | None, count: int) -> str:
+    """So many items of a kind of data: "1,234 images"."""
+    return shown.counted(count) if shown else ""

@@ -11,6 +11,7 @@ from workers.inference.framing import RAW, SAMPLE, Question
 from workers.inference.questions.columns import as_texts, only
 from workers.inference.questions.json_body import read_object
 from workers.inference.tensors import Request
+from workers.recommending import LARGEST_RATING
 
 if TYPE_CHECKING:
     from workers.inference.recommendation_predictor import RecommendationPredictor, Recommended
@@ -69,9 +70,7 @@ def _liked(predictor: RecommendationPredictor, items: Any) -> Any:
     if isinstance(items, dict):
         if not predictor.is_rated:
             raise _invalid("This model knows no ratings; send a list of items.", "items")
-        if not items or not all(
-            isinstance(each, int | float) and not isinstance(each, bool) for each in items.values()
-        ):
+        if not items or not all(map(_is_rating, items.values())):
             raise _invalid('"items" is not an object of items and ratings.', "items")
     elif not isinstance(items, list) or not items or not all(map(_is_id, items)):
         raise _invalid('"items" is not a list of items.', "items")
@@ -103,6 +102,11 @@ def _options(asked: Mapping[str, Any], top_k: int | None) -> dict[str, Any]:
 def _is_id(value: Any) -> bool:
     """A text, or a whole number as ids often are."""
     return (isinstance(value, str) and value != "") or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _is_rating(value: Any) -> bool:
+    """A number that can be reckoned with: JSON in Python knows NaN, Infinity and numbers of a thousand digits."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_RATING
 
 
 def _invalid(message: str, field: str) -> ProgramFailure:

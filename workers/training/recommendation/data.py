@@ -14,6 +14,7 @@ import numpy as np
 
 from workers.contract import SPLITS, EventWriter, ProgramFailure, TrainSpec
 from workers.interactions import NO_COLUMN, Roles, find_roles, number_values, read_moments, split_interactions
+from workers.recommending import LARGEST_RATING
 from workers.training.recommendation.sparse import Sparse
 
 EVENTS, RATINGS = "events", "ratings"
@@ -201,10 +202,12 @@ def _read_ratings(columns: Mapping[str, list[str]], roles: Roles, events: EventW
 
 
 def _number(value: str) -> float:
+    """NaN for what is no rating."""
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
         return float("nan")
+    return number if abs(number) <= LARGEST_RATING else float("nan")
 
 
 def _check_counts(user_ids: Sequence[str], item_ids: Sequence[str], roles: Roles) -> None:
