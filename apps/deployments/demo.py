@@ -62,6 +62,7 @@ INVITATIONS = {
 }
 FORMS = {TRANSLATION: "deployments/demo_translation.html"}  # of tasks that have one of their own
 TEXT_RATE = 120  # a text is asked about again whenever its writer rests
+CHARACTERS_OF_ONE = 500  # of a text to translate, which takes about as long as it is
 RATE_SECONDS = 60
 FORM_OVERHEAD_BYTES = 64 * 1024
 
@@ -84,8 +85,7 @@ def page(request: HttpRequest, team: str, name: str) -> HttpResponse:
     context |= PREPARE[kind](request, deployment)
     if request.method == "GET":
         return render(request, "deployments/demo.html", context)
-    weight = EXPLANATION_WEIGHT if is_explanation(request) else 1
-    limit_rate(request, TEXT_RATE if kind in (TEXT, CHAT) else RATE, weight)
+    limit_rate(request, TEXT_RATE if kind in (TEXT, CHAT) else RATE, _weight(request, deployment))
     try:
         _check_egress(deployment)
         context |= PREDICT[kind](request, deployment)
@@ -133,6 +133,14 @@ def _is_member(request: HttpRequest, deployment: Deployment) -> bool:
 def is_explanation(request: HttpRequest) -> bool:
     """Whether the page asks for more than the answer."""
     return "explain" in request.POST
+
+
+def _weight(request: HttpRequest, deployment: Deployment) -> int:
+    """How many predictions a request counts as: an explanation for many, and a translation by its length."""
+    if is_explanation(request):
+        return EXPLANATION_WEIGHT
+    is_translation = deployment.version.model.task == TRANSLATION
+    return 1 + len(request.POST.get("text", "")) // CHARACTERS_OF_ONE if is_translation else 1
 
 
 def limit_rate(request: HttpRequest, most: int, weight: int = 1) -> None:
