@@ -229,6 +229,7 @@ def test_anything_else_is_refused_and_told_what_to_upload(place, name, data):
     failure = place.refusal({name: zip_bytes({"a.wav": b"RIFF", "b.csv": b"a,b"}) if data is None else data})
     assert failure.code == "unknown_kind"
     assert "Upload a ZIP with one folder of images" in failure.hint
+    assert "is a single image" in failure.message or "neither an image, a recording nor a table" in failure.message
 
 
 def column(values, name="x", max_distinct=10_000):
