@@ -27,7 +27,8 @@ import numpy as np
 from benchmarks.data_sets import DataSet, prepared_paths, read_sets, read_table, write_table
 from workers.contract import EVENTS_FILE, TrainSpec, write_spec
 from workers.domains import TABLE, TASKS
-from workers.training.hyperparameters import DEFAULT_PRESET, PRESETS, resolve
+from workers.training.hyperparameters import resolve
+from workers.training.presets import DEFAULT_PRESET, PRESETS
 
 FOLDS, SMALL_TABLE = 5, 1000
 SHOWN = ("macro_f1", "auc", "ece", "rmse", "mae")

@@ -13,10 +13,9 @@ import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -29,13 +28,11 @@ from apps.deployments.admission import EXPLANATION_WEIGHT, Caller, check_address
 from apps.deployments.autoscaling import wake_deployment
 from apps.deployments.connections import NOT_READY, ConnectionPool, no_replica
 from apps.deployments.counting import TALLY
-from apps.deployments.endpoints import Endpoint, endpoint_of, resolve_endpoint
+from apps.deployments.endpoints import Endpoint, endpoint_now, resolve_endpoint
 from apps.deployments.expiring import ExpiringCache
 from apps.deployments.holding import Holder
 from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.limiting import RateLimiter
-from apps.deployments.models import Deployment
-from apps.deployments.placing import with_replicas
 from apps.deployments.request_log import REQUEST_LOG
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
 from apps.deployments.rollouts import stop_bad_canaries
@@ -43,19 +40,22 @@ from apps.deployments.streaming import MEDIA_TYPE, line_of_error, lines_of, ques
 from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
 from lepton_site import open_inference
 from lepton_site.messages import (
+    LOOK_AFTER_SECONDS,
     MAX_NAME_LENGTH,
     Answer,
     App,
     ClientGone,
-    MethodNotAllowed,
     Receive,
     Scope,
     Send,
     Stream,
-    Unauthorized,
     WhileConnected,
+    bearer_of,
+    check_method,
     headers_of,
     internal_error,
+    invalid_key,
+    query_of,
     read_body,
     refusal,
     send_answer,
@@ -71,7 +71,6 @@ PREDICT, EXPLAIN = "predict", "explain"
 CACHE_SECONDS = 0.8
 MAX_BUFFERED_BYTES = 512 * 2**20
 DATABASE_THREADS = 4
-MAX_SECRET_LENGTH = 200
 VERSION_HEADER = "Lepton-Version"
 
 
@@ -91,7 +90,7 @@ class Gateway:
         self._keys = ExpiringCache(self._in_thread(_caller_of), seconds=CACHE_SECONDS)
         self._endpoints = ExpiringCache(self._in_thread(_endpoint_of), seconds=CACHE_SECONDS)
         self._pool = ConnectionPool()
-        self._holder = Holder(self._in_thread(wake_deployment), self._in_thread(_endpoint_by_id))
+        self._holder = Holder(self._in_thread(wake_deployment), self._in_thread(endpoint_now))
         self._buffered_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,22 +113,20 @@ class Gateway:
         send: Send,
     ) -> None:
         """Send what `answer_of` gives, and what it raises as `refusal_of` writes it."""
+        first = b""
         try:
             answer = await answer_of(scope, receive)
             if isinstance(answer, Stream):
-                await send_stream(send, answer, await anext(answer.lines))
-                return
+                first = await anext(answer.lines)
         except ClientGone:
             return
-        except DomainError as error:
-            answer = refusal_of(error)
-        except DatabaseError:
-            logger.exception("the database does not answer")
-            answer = refusal_of(Unavailable("The site is not ready. Try again.", retry_after_seconds=2))
-        except Exception:
-            logger.exception("a prediction failed")
-            answer = refusal_of(internal_error())
-        await send_answer(send, answer)
+        except Exception as error:
+            answer = refusal_of(_told_of(error))
+        if not isinstance(answer, Stream):
+            await send_answer(send, answer)
+            return
+        with suppress(ClientGone):
+            await send_stream(send, answer, first)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """From the server's start to its stop: what was sent is written down about once a second, and at the end."""
@@ -156,26 +153,26 @@ class Gateway:
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | Stream:
         name, verb = _parse_path(scope["path"])
         is_prediction = bool(verb)
-        _check_method(scope["method"], "POST" if is_prediction else "GET")
+        check_method(scope["method"], "POST" if is_prediction else "GET")
         headers = headers_of(scope)
         weight = EXPLANATION_WEIGHT if verb == EXPLAIN else 1
         caller, endpoint = await self._admit(scope, headers, name, is_prediction, weight)
         team_id = caller.team_id
         if not is_prediction:
             return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
-        top_k = read_top_k(_query(scope).get("top_k", [None])[-1])
+        top_k = read_top_k(query_of(scope).get("top_k", [None])[-1])
         if verb != EXPLAIN and wants_lines(headers.get("accept", "")):
             return Stream(self._lines(scope, headers, receive, team_id, name, endpoint, top_k), MEDIA_TYPE)
         with self._room_for(headers):
             question = await self._question(scope, headers, receive, endpoint, top_k)
             if verb == EXPLAIN:
-                question, endpoint = question.explained(), endpoint.uncounted()
+                question = question.explained()
             frame, told = await self._ask(team_id, name, endpoint, question, receive)
             return _metered(team_id, Answer(frame.status, frame.body, told))
 
     async def _answer_open_inference(self, scope: Scope, receive: Receive) -> Answer:
         call = open_inference.parse_path(scope["path"])
-        _check_method(scope["method"], call.method)
+        check_method(scope["method"], call.method)
         if not call.name:
             return Answer(200, json.dumps(await self._about_server(call.what)).encode(), {})
         headers = headers_of(scope)
@@ -203,7 +200,7 @@ class Gateway:
 
         Raises Unauthorized, NotFound, QuotaExceeded, Forbidden for an address, and TooManyRequests.
         """
-        caller = await self._keys.get(_bearer(headers))
+        caller = await self._keys.get(bearer_of(headers))
         endpoint = await self._endpoints.get((caller.team_id, name))
         check_address(endpoint.networks, (scope.get("client") or ("",))[0])
         if is_prediction:
@@ -218,10 +215,12 @@ class Gateway:
         question: Question,
         receive: Receive,
         version: int | None = None,
+        *,
+        look_after_seconds: float = LOOK_AFTER_SECONDS,
     ) -> tuple[Frame, dict[str, str]]:
         """The answer, and the headers that tell of it. Raises ClientGone where nobody waits for it any more."""
         with IN_FLIGHT.count(endpoint.deployment_id):
-            async with WhileConnected(receive):
+            async with WhileConnected(receive, look_after_seconds):
                 return await self._ask_or_hold(team_id, name, endpoint, question, version)
 
     async def _ask_or_hold(
@@ -248,12 +247,12 @@ class Gateway:
             try:
                 frame = await self._pool.ask(route.sockets, question.to_version(route.number))
             except Unavailable as error:
-                route.count(started, error.status)
+                route.count(question, started, error.status)
                 self._endpoints.forget((team_id, name))
                 if error.code != NOT_READY:
                     raise
                 continue
-            route.count(started, frame.status, frame.head.get("batch", 1))
+            route.count(question, started, frame.status, frame.head.get("batch", 1))
             REQUEST_LOG.note(
                 endpoint.log,
                 endpoint.deployment_id,
@@ -283,13 +282,16 @@ class Gateway:
             question = await self._question(scope, headers, receive, endpoint, top_k)
             number = 0
             for part in await self._in_thread(questions_of)(question):
+                wait = 0 if number else LOOK_AFTER_SECONDS  # many quick parts, and nobody would ever look
                 try:
-                    frame, _told = await self._ask(team_id, name, endpoint, part, receive)
+                    frame, _told = await self._ask(team_id, name, endpoint, part, receive, look_after_seconds=wait)
                     lines, count = lines_of(frame, number)
-                except DomainError as error:
+                except ClientGone:
+                    raise
+                except Exception as error:
                     if not number:
                         raise
-                    yield line_of_error(error, number)
+                    yield line_of_error(_told_of(error), number)
                     return
                 METER.add(team_id, PREDICTION, len(lines))
                 number += count
@@ -333,19 +335,26 @@ class Gateway:
         return sync_to_async(run, thread_sensitive=False, executor=self._threads)
 
 
+def _told_of(error: Exception) -> DomainError:
+    """What a client is told of an error; what is no refusal stands in the log."""
+    if isinstance(error, DomainError):
+        return error
+    if isinstance(error, DatabaseError):
+        logger.error("the database does not answer", exc_info=error)
+        return Unavailable("The site is not ready. Try again.", retry_after_seconds=2)
+    logger.error("a prediction failed", exc_info=error)
+    return internal_error()
+
+
 # Look-ups, in a thread: the cached part of a request
 
 
 def _caller_of(secret: str) -> Caller:
     key = find_api_key(secret)
     if key is None:
-        raise _invalid_key()
+        raise invalid_key()
     touch_api_key(key)
     return Caller(key.pk, key.team_id, key.requests_per_minute)
-
-
-def _invalid_key() -> Unauthorized:
-    return Unauthorized("This API key is not valid: it was mistyped or revoked. Make a new one on the page API keys.")
 
 
 def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
@@ -353,14 +362,6 @@ def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
     endpoint = resolve_endpoint(*team_and_name)
     check_egress(team_and_name[0])
     return endpoint
-
-
-def _endpoint_by_id(deployment_id: int) -> Endpoint:
-    """Raises NotFound for one that was deleted meanwhile."""
-    deployment = with_replicas(Deployment.objects.filter(pk=deployment_id)).first()
-    if deployment is None:
-        raise NotFound("This deployment was deleted.", code="no_such_endpoint")
-    return endpoint_of(deployment)
 
 
 def _tell_what_is_in_flight() -> None:
@@ -383,30 +384,6 @@ def _parse_path(path: str) -> tuple[str, str]:
     if verb not in (PREDICT, EXPLAIN) or not name or len(name) > MAX_NAME_LENGTH:
         raise NotFound("There is no such address. Predictions are asked for at /v1/models/<name>/predict.")
     return name, verb
-
-
-def _check_method(method: str, allowed: str) -> None:
-    if method != allowed:
-        message = f"This address answers {allowed} only."
-        raise MethodNotAllowed(message, details={"allow": allowed})
-
-
-def _bearer(headers: dict[str, str]) -> str:
-    scheme, _, secret = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
-        raise Unauthorized("Send your API key in the header: Authorization: Bearer lp_...", code="not_authenticated")
-    if len(secret) > MAX_SECRET_LENGTH:  # it would be kept in memory for as long as it is remembered to be wrong
-        raise _invalid_key()
-    return secret.strip()
-
-
-def _query(scope: Scope) -> dict[str, list[str]]:
-    if not scope["query_string"]:
-        return {}
-    try:
-        return parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=20)
-    except ValueError as error:
-        raise DomainError("The address has too many parameters.") from error
 
 
 def _metered(team_id: int, answer: Answer) -> Answer:

@@ -1,4 +1,4 @@
-"""HTTP over ASGI: bodies that are read within limits, answers that are sent, and refusals as sentences."""
+"""HTTP over ASGI: headers and bodies that are read within limits, answers that are sent, refusals as sentences."""
 
 import asyncio
 import json
@@ -6,15 +6,18 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs
 
 from django.conf import settings
 
 from apps.core.errors import DomainError, TooLarge
 
 BODY_SECONDS = 30.0
+SEND_SECONDS = 60.0  # for a part of a stream
 LOOK_AFTER_SECONDS = 0.2
 FORM_OVERHEAD_BYTES = 2**20
 MAX_NAME_LENGTH = 200  # of a deployment in an address
+MAX_SECRET_LENGTH = 200
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -66,17 +69,17 @@ class WhileConnected:
     """``async with WhileConnected(receive):`` cancels what stands within when the client closes the connection, and
     raises ClientGone. The body has been read.
 
-    It looks only after `LOOK_AFTER_SECONDS`, so that what is answered at once pays nothing for it.
+    It looks only after `after_seconds`, so that what is answered at once pays nothing for it.
     """
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, after_seconds: float = LOOK_AFTER_SECONDS) -> None:
+        self._receive, self._after_seconds = receive, after_seconds
         self._watcher: asyncio.Task[None] | None = None
         self._is_gone = False
 
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(LOOK_AFTER_SECONDS, self._look)
+        self._timer = asyncio.get_running_loop().call_later(self._after_seconds, self._look)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_details: object) -> None:
         self._timer.cancel()
@@ -157,6 +160,37 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
+def check_method(method: str, allowed: str) -> None:
+    """Raises MethodNotAllowed."""
+    if method != allowed:
+        message = f"This address answers {allowed} only."
+        raise MethodNotAllowed(message, details={"allow": allowed})
+
+
+def bearer_of(headers: dict[str, str]) -> str:
+    """The secret that was sent as a bearer token. Raises Unauthorized for none."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthorized("Send your API key in the header: Authorization: Bearer lp_...", code="not_authenticated")
+    if len(secret) > MAX_SECRET_LENGTH:  # it would be kept in memory for as long as it is remembered to be wrong
+        raise invalid_key()
+    return secret.strip()
+
+
+def query_of(scope: Scope) -> dict[str, list[str]]:
+    """What follows the question mark, by name. Raises DomainError for more than 20 parameters."""
+    if not scope["query_string"]:
+        return {}
+    try:
+        return parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=20)
+    except ValueError as error:
+        raise DomainError("The address has too many parameters.") from error
+
+
+def invalid_key() -> Unauthorized:
+    return Unauthorized("This API key is not valid: it was mistyped or revoked. Make a new one on the page API keys.")
+
+
 async def read_body(receive: Receive) -> bytes:
     """The whole body. Raises TooLarge, BodyTimeout, ClientGone."""
     try:
@@ -191,14 +225,23 @@ async def send_answer(send: Send, answer: Answer) -> None:
 
 
 async def send_stream(send: Send, stream: Stream, first: bytes) -> None:
-    """`first` is what its first line was."""
+    """`first` is what its first line was. Raises ClientGone where the client reads nothing for `SEND_SECONDS`: as long
+    as it reads, its body takes room."""
     headers = _encoded(_COMMON | {"Content-Type": stream.media_type})
     async with aclosing(stream.lines):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": first, "more_body": True})
+        await _send_part(send, first)
         async for line in stream.lines:
-            await send({"type": "http.response.body", "body": line, "more_body": True})
+            await _send_part(send, line)
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_part(send: Send, body: bytes) -> None:
+    try:
+        async with asyncio.timeout(SEND_SECONDS):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+    except TimeoutError as error:
+        raise ClientGone from error
 
 
 _COMMON = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

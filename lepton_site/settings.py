@@ -257,6 +257,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 900},
     },
+    "give_up_load_tests": {
+        "task": "apps.deployments.tasks.give_up_load_tests",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "measure_storage": {"task": "apps.resources.tasks.measure_storage", "schedule": 900.0, "options": {"expires": 300}},
     "watch_budgets": {"task": "apps.resources.tasks.watch_budgets", "schedule": 60.0, "options": {"expires": 60}},
     "sweep": {"task": "apps.datasets.tasks.sweep_uploads", "schedule": 3600.0, "options": {"expires": 600}},

@@ -7,11 +7,15 @@ from urllib.parse import quote
 
 import httpx
 
+from leptonai.datasets import Datasets
+from leptonai.deployments import Deployments
 from leptonai.errors import AuthenticationError
+from leptonai.jobs import Jobs
 from leptonai.model import Model
+from leptonai.models import Models
+from leptonai.nodes import Nodes, read_usage
 from leptonai.recipes import Recipes
 from leptonai.records import Record
-from leptonai.resources import Datasets, Deployments, Jobs, Models, Nodes, read_usage
 from leptonai.transport import Http
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"

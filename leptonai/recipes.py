@@ -5,7 +5,7 @@ from typing import Any
 
 from leptonai.errors import Failed
 from leptonai.records import Record
-from leptonai.resources import Resource
+from leptonai.resource import Resource, last
 
 ENDED = ("done", "failed")
 
@@ -29,7 +29,7 @@ class Recipes(Resource):
 
     def wait(self, reference: int | Mapping, *, timeout: float | None = None) -> Record:
         """Until it answers; `deployment_name` is what `load_model` takes. Raises Failed with the reason."""
-        *_earlier, record = self.follow(reference, timeout=timeout)
+        record = last(self.follow(reference, timeout=timeout))
         if record["stage"] == "failed":
             raise Failed(record["error"], code="recipe_failed")
         return record

@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 from redis.exceptions import RedisError
 
 from apps.accounts.models import User
+from apps.core.errors import NotFound
 from apps.core.valkey import valkey
 from apps.deployments import in_flight
 from apps.deployments.counting import figures_lately
@@ -87,21 +88,21 @@ def _memory_key(deployment: Deployment) -> str:
 
 
 def _recall(deployment: Deployment, now: float) -> Memory:
-    """A fresh one where nothing is kept: windows then begin anew."""
-    kept = valkey().get(_memory_key(deployment))
-    if kept is None:
+    """A fresh one where nothing is kept, or what another version of this code kept: windows then begin anew."""
+    try:
+        fields = json.loads(valkey().get(_memory_key(deployment)) or "{}")
+        pairs = {name: tuple((at, value) for at, value in fields.pop(name)) for name in ("loads", "wishes")}
+        return Memory(**fields, **pairs)
+    except (ValueError, KeyError, TypeError):
         return Memory.fresh(now)
-    fields = json.loads(kept)
-    pairs = {name: tuple((at, value) for at, value in fields.pop(name)) for name in ("loads", "wishes")}
-    return Memory(**fields, **pairs)
 
 
 def _keep(deployment: Deployment, memory: Memory) -> None:
     valkey().set(_memory_key(deployment), json.dumps(asdict(memory)), ex=MEMORY_SECONDS)
 
 
-def _forget(deployment: Deployment) -> None:
-    """What was remembered of a time without requests would put it to sleep again."""
+def forget_load(deployment: Deployment) -> None:
+    """Before it follows its load anew: what is remembered of a time without requests would put it to sleep."""
     with contextlib.suppress(RedisError):
         valkey().delete(_memory_key(deployment))
 
@@ -111,8 +112,11 @@ def _forget(deployment: Deployment) -> None:
 
 @transaction.atomic
 def _apply(deployment: Deployment, decision: Decision, reason: str) -> bool:
-    """False where somebody else has changed the deployment meanwhile."""
-    row = locked(deployment)
+    """False where somebody else has changed the deployment meanwhile, or deleted it."""
+    try:
+        row = locked(deployment)
+    except NotFound:
+        return False
     if row.wanted_replicas != deployment.wanted_replicas or row.max_replicas is None:
         return False
     set_replicas(row, decision.replicas, user=None, reason=reason)
@@ -145,7 +149,7 @@ def wake_deployment(deployment_id: int) -> None:
     row = locked(deployment)
     if row.may_sleep and not row.wanted_replicas:
         set_replicas(row, 1, user=None, reason=_("A request came while it slept."))
-        _forget(row)
+        forget_load(row)
 
 
 def _reason(deployment: Deployment, decision: Decision, load: Load) -> str:

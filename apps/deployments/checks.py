@@ -44,6 +44,7 @@ def check_scaling(deployment: Deployment, *, is_count_asked: bool) -> None:
     check_range("idle_minutes", deployment.idle_minutes, 1, MAX_IDLE_MINUTES)
     check_range("target_latency_ms", deployment.target_latency_ms or 1, 1, MAX_LATENCY_MS)
     if most is None:
+        check_range("min_replicas", least, 0, MAX_REPLICAS)
         return
     check_range("max_replicas", most, 1, MAX_REPLICAS)
     check_range("min_replicas", least, 0, most)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from apps.core.errors import DomainError, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
+from apps.core.errors import DomainError, Forbidden, QuotaExceeded, TooLarge, TooManyRequests, Unprocessable
 from apps.core.storage import open_blob
 from apps.deployments.admission import EXPLANATION_WEIGHT, check_address, to_networks
 from apps.deployments.endpoints import ask_endpoint, endpoint_of
@@ -293,20 +293,23 @@ def sample_texts(version: ModelVersion) -> list[str]:
 
 
 def _prepare_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """What most people know, to choose from. Users come out of the team's data, so only the team asks about them."""
+    """What most people know, to choose from. Users come out of the team's data, so only the team may ask for them."""
     facts = deployment.version.meta.get("input", {})
     chosen = request.POST.getlist("items")
     liked = [{**item, "is_chosen": item["item"] in chosen} for item in facts.get("popular", [])[:SHOWN_ITEMS]]
-    is_member = _is_member(request, deployment)
-    examples = facts.get("examples", []) if is_member else []
-    return {"liked": liked, "may_name": is_member, "examples": examples, "user": request.POST.get("user", "")}
+    has_users = _is_member(request, deployment)
+    examples = facts.get("examples", []) if has_users else []
+    return {"liked": liked, "has_users": has_users, "examples": examples, "user": request.POST.get("user", "")}
 
 
 def _predict_user(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """For the things that were ticked, or for one user: strangers would learn by ids what people of the data like."""
+    """For the things that were ticked, or, where the team asks, for one user: what is recommended to somebody tells
+    what they took, and ids can be guessed."""
+    user, items = request.POST.get("user", "").strip(), request.POST.getlist("items")[:SHOWN_ITEMS]
     may_name = _is_member(request, deployment)
-    user = request.POST.get("user", "").strip() if may_name else ""
-    items = request.POST.getlist("items")[:SHOWN_ITEMS]
+    if user and not may_name:
+        message = _("Only the team may ask about users of its data. Choose things you like.")
+        raise Forbidden(message, code="members_only", field="user")
     if not user and not items:
         told = (
             _("Choose something you like first, or name a user.") if may_name else _("Choose something you like first.")
@@ -373,7 +376,7 @@ def _outcome(request: HttpRequest, deployment: Deployment, question: Question) -
     if endpoint.may_sleep and not endpoint.routes:
         endpoint = hold_page(deployment)
     if is_explanation(request):
-        endpoint, question = endpoint.uncounted(), question.explained()
+        question = question.explained()
     frame = ask_endpoint(endpoint, question)
     payload = json.loads(frame.body)
     if frame.status != 200:

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from apps.core.errors import NotFound, Unavailable
@@ -12,6 +12,7 @@ from apps.deployments.connections import NOT_READY, ask_any, no_replica
 from apps.deployments.counting import TALLY, Source
 from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.models import Deployment, Replica
+from apps.deployments.placing import with_replicas
 from apps.deployments.replication import FAILED
 from apps.deployments.request_log import LogRule
 from apps.deployments.rollouts import newest_change_id, shares_of
@@ -22,17 +23,18 @@ from workers.inference.framing import Frame, Question
 
 @dataclass(frozen=True)
 class Route:
-    """One version of a deployment: the sockets of its ready replicas, the newest first, and who is counted, unless
-    not `is_counted`."""
+    """One version of a deployment: the sockets of its ready replicas, the newest first, and who is counted."""
 
     number: int
     sockets: tuple[str, ...]
     source: Source
-    is_counted: bool = True
 
-    def count(self, started: float, status: int, batch: int = 1) -> None:
-        """Count an answer that was asked for at `started` (perf_counter), and `batch` questions with it."""
-        if self.is_counted:
+    def count(self, question: Question, started: float, status: int, batch: int = 1) -> None:
+        """Count the answer to `question`, which was asked at `started` (perf_counter) together with `batch` in all.
+
+        Explanations are not counted: they say nothing of how fast the versions predict.
+        """
+        if not question.is_explanation:
             TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500, batch=batch)
 
 
@@ -60,11 +62,6 @@ class Endpoint:
         """The stable version."""
         input_, classes = self.facts_of(None)
         return {"name": self.name, "task": self.task, "input": input_, "classes": classes}
-
-    def uncounted(self) -> "Endpoint":
-        """For what says nothing of how fast the versions predict, such as explanations."""
-        routes = tuple((replace(route, is_counted=False), weight) for route, weight in self.routes)
-        return replace(self, routes=routes)
 
     def facts_of(self, version: int | None) -> tuple[dict[str, Any], list[str]]:
         """Input and classes of a version, the stable one without a number. Raises NotFound."""
@@ -96,6 +93,14 @@ class Endpoint:
 def resolve_endpoint(team_id: int, name: str) -> Endpoint:
     """Raises NotFound."""
     return endpoint_of(find_endpoint(team_id, name))
+
+
+def endpoint_now(deployment_id: int) -> Endpoint:
+    """Raises NotFound for one that was deleted meanwhile."""
+    deployment = with_replicas(Deployment.objects.filter(pk=deployment_id)).first()
+    if deployment is None:
+        raise NotFound("This deployment was deleted.", code="no_such_endpoint")
+    return endpoint_of(deployment)
 
 
 def endpoint_of(deployment: Deployment) -> Endpoint:
@@ -143,10 +148,10 @@ def ask_endpoint(endpoint: Endpoint, question: Question) -> Frame:
             try:
                 frame = ask_any(route.sockets, question)
             except Unavailable as error:
-                route.count(started, error.status)
+                route.count(question, started, error.status)
                 if error.code != NOT_READY:
                     raise
                 continue
-            route.count(started, frame.status, frame.head.get("batch", 1))
+            route.count(question, started, frame.status, frame.head.get("batch", 1))
             return frame
         raise no_replica()

@@ -15,9 +15,8 @@ from django.utils.translation import gettext as _
 from apps.core.errors import TooManyRequests, Unavailable
 from apps.deployments.autoscaling import wake_deployment
 from apps.deployments.connections import NOT_READY, no_replica
-from apps.deployments.endpoints import Endpoint, endpoint_of
+from apps.deployments.endpoints import Endpoint, endpoint_now
 from apps.deployments.models import Deployment
-from apps.deployments.placing import with_replicas
 
 MAX_HELD = 64
 MAX_HELD_PAGES = 8
@@ -103,14 +102,14 @@ _pages = BoundedSemaphore(MAX_HELD_PAGES)
 
 
 def hold_page(deployment: Deployment) -> Endpoint:
-    """The same for a page, in its own thread. Raises TooManyRequests, Unavailable."""
+    """The same for a page, in its own thread. Raises TooManyRequests, Unavailable, NotFound."""
     if not _pages.acquire(blocking=False):
         raise too_many_held()
     try:
-        wake_deployment(deployment.pk)
         deadline = time.monotonic() + HOLD_SECONDS
         while time.monotonic() < deadline:
-            endpoint = endpoint_of(with_replicas(Deployment.objects.filter(pk=deployment.pk)).get())
+            wake_deployment(deployment.pk)
+            endpoint = endpoint_now(deployment.pk)
             if endpoint.routes:
                 return endpoint
             if endpoint.trouble:

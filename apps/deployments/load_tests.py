@@ -1,7 +1,6 @@
 """Load tests: start one, run it in a process of its own, and give up what has been lost."""
 
 import asyncio
-import json
 import logging
 from datetime import timedelta
 from typing import Any
@@ -17,12 +16,11 @@ from apps.accounts.services import create_api_key, record_audit
 from apps.core.doorbell import ring
 from apps.core.errors import Conflict, NotFound, Unprocessable
 from apps.core.storage import open_blob
-from apps.deployments.demo import sample_input
 from apps.deployments.loading import Target, apply_load
 from apps.deployments.models import Deployment, LoadTest, Replica
 from apps.deployments.services import prediction_path, state_of
 from apps.registry.models import ModelVersion
-from workers.domains import TABLE, TASKS, TEXT
+from workers.domains import TABLE, TASKS, TEXT, USER
 
 MOST_SECONDS, MOST_CLIENTS = 60, 32
 LOST_AFTER = timedelta(seconds=30)  # without a word; it tells once a second
@@ -68,10 +66,10 @@ def start_load_test(*, deployment: Deployment, user: User, seconds: int = 10, cl
     return test
 
 
-def give_up_lost(deployment: Deployment) -> None:
-    """What has said nothing for long was lost with its process; its key goes with it."""
-    lost = deployment.load_tests.filter(status__in=LoadTest.OPEN, updated_at__lt=Now() - LOST_AFTER)
-    for test in lost:
+def give_up_lost(deployment: Deployment | None = None) -> None:
+    """What has said nothing for long was lost with its process; its key goes with it. Of all deployments, or of one."""
+    tests = LoadTest.objects.all() if deployment is None else deployment.load_tests
+    for test in tests.filter(status__in=LoadTest.OPEN, updated_at__lt=Now() - LOST_AFTER):
         _end(test, S.FAILED, reason=_("It was lost: its process did not start, or was ended."))
 
 
@@ -98,16 +96,16 @@ def _teller(test: LoadTest) -> Any:
 
 
 def _end(test: LoadTest, status: str, **changes: Any) -> None:
-    LoadTest.objects.filter(pk=test.pk, status__in=LoadTest.OPEN).update(status=status, updated_at=Now(), **changes)
-    if test.api_key_id:
+    if test.api_key_id:  # first: what ends here and leaves the test open is given up later
         test.api_key.delete()
+    LoadTest.objects.filter(pk=test.pk, status__in=LoadTest.OPEN).update(status=status, updated_at=Now(), **changes)
 
 
 def _target(test: LoadTest) -> Target:
     """The public address, with a key that only this process knows."""
-    key, secret = create_api_key(team=test.deployment.team, user=test.created_by, name=KEY_NAME)
-    test.api_key = key
-    test.save(update_fields=["api_key"])
+    with transaction.atomic():  # no key without a test that names it
+        test.api_key, secret = create_api_key(team=test.deployment.team, user=test.created_by, name=KEY_NAME)
+        test.save(update_fields=["api_key"])
     content_type, body = sample_body(test.deployment.version)
     headers = {"Authorization": f"Bearer {secret}", "Content-Type": content_type}
     return Target(settings.LEPTON_BASE_URL.rstrip("/") + prediction_path(test.deployment), headers, body)
@@ -115,13 +113,15 @@ def _target(test: LoadTest) -> Target:
 
 def sample_body(version: ModelVersion) -> tuple[str, bytes]:
     """The model's own sample as a client sends it. Raises NotFound where it has none."""
+    artifact = version.artifacts.filter(name=version.meta.get("sample")).first()
+    if artifact is None:
+        raise NotFound(_("This version came without a sample, so there is nothing to send."))
+    with open_blob(artifact.sha256) as file:
+        sample = file.read()
     match TASKS[version.model.task].asks:
-        case asks if asks in (TABLE, TEXT):
-            name = "row" if asks == TABLE else "text"
-            return "application/json", json.dumps({name: sample_input(version)}).encode()
+        case asks if asks == TABLE:
+            return "application/json", b'{"row": %s}' % sample
+        case asks if asks in (TEXT, USER):  # it is kept as it is asked
+            return "application/json", sample
         case _:
-            artifact = version.artifacts.filter(name=version.meta.get("sample")).first()
-            if artifact is None:
-                raise NotFound(_("This version came without a sample, so there is nothing to send."))
-            with open_blob(artifact.sha256) as file:
-                return "application/octet-stream", file.read()
+            return "application/octet-stream", sample

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import User
 from apps.accounts.services import record_audit
 from apps.core.errors import QuotaExceeded, Unprocessable
 from apps.deployments.models import Deployment, LoggedRequest
+from apps.deployments.rollouts import locked
 from apps.resources.storage_use import check_storage
 from workers.inference.framing import JSON, RAW, Question
 
@@ -113,6 +114,8 @@ def write_requests(rows: Sequence[LoggedRequest]) -> None:
                 LoggedRequest.objects.bulk_create(mine)
         except QuotaExceeded:
             logger.warning("%d requests of %s are not logged: its team's storage is full", len(mine), deployment)
+        except IntegrityError:
+            logger.info("%d requests of %s are not logged: it was deleted", len(mine), deployment)
 
 
 @transaction.atomic
@@ -125,7 +128,7 @@ def set_request_log(
     if not 1 <= days <= MOST_DAYS:
         message = _("Give a number of days from 1 to %(most)d.") % {"most": MOST_DAYS}
         raise Unprocessable(message, code="out_of_range", field="days")
-    row = Deployment.objects.select_for_update(of=("self",)).select_related("team").get(pk=deployment.pk)
+    row = locked(deployment)
     row.logged_percent, row.logged_days, row.logs_inputs = percent, days, has_inputs
     row.save(update_fields=["logged_percent", "logged_days", "logs_inputs"])
     details = {"percent": percent, "days": days, "inputs": has_inputs}

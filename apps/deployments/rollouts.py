@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import User
 from apps.accounts.services import record_audit
-from apps.core.errors import Conflict
+from apps.core.errors import Conflict, NotFound
 from apps.deployments.checks import check_same_task, check_version
 from apps.deployments.counting import Source, figures_since
 from apps.deployments.judging import Limits, why_to_stop
@@ -130,9 +130,12 @@ def _stop_canary(canary: Canary, change_id: int, reason: str) -> None:
 
 
 def locked(deployment: Deployment) -> Deployment:
-    """The deployment as it is, and as it stays until the transaction ends."""
+    """The deployment as it is, and as it stays until the transaction ends. Raises NotFound where it was deleted."""
     rows = Deployment.objects.select_for_update(of=("self",)).select_related("team", "version__model")
-    return rows.get(pk=deployment.pk)
+    row = rows.filter(pk=deployment.pk).first()
+    if row is None:
+        raise NotFound(_("This deployment was deleted."), code="no_such_endpoint")
+    return row
 
 
 def serve(row: Deployment, user: User | None, kind: str, shares: Sequence[Share]) -> Deployment:

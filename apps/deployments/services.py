@@ -10,11 +10,11 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from apps.accounts.limits import check_per_minute
-from apps.accounts.models import Team, User
+from apps.accounts.models import ApiKey, Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, NotFound
 from apps.deployments.admission import check_networks
-from apps.deployments.autoscaling import note_scaling
+from apps.deployments.autoscaling import forget_load, note_scaling
 from apps.deployments.checks import NAME_LENGTH, check_name, check_scaling, check_version
 from apps.deployments.models import Deployment, Replica, TrafficChange
 from apps.deployments.pages import check_page
@@ -97,7 +97,7 @@ def change_deployment(
     Raises Conflict for a version of another task, Unprocessable for a number of replicas out of range.
     """
     row = locked(deployment)
-    before = row.wanted_replicas
+    before, was_scaled = row.wanted_replicas, row.max_replicas is not None
     if page is not None or page_settings is not None:
         page_settings = row.page_settings if page_settings is None else page_settings
         check_page(row.version.model.task, row.page if page is None else page, page_settings)
@@ -128,6 +128,8 @@ def change_deployment(
     if changes:
         row.save(update_fields=list(changes))
         _note(row, user, "deployment.changed", {key: str(value) for key, value in changes.items()})
+    if row.max_replicas is not None and not was_scaled:
+        forget_load(row)
     if before != row.wanted_replicas:
         note_scaling(row, before, user=user)
     if version is not None and version.pk != row.version_id:
@@ -148,9 +150,10 @@ def retry_deployment(*, deployment: Deployment, user: User | None) -> None:
 
 @transaction.atomic
 def delete_deployment(*, deployment: Deployment, user: User | None) -> None:
-    """Delete it at once; the node agent ends processes whose row is gone."""
+    """Delete it at once, with the keys of its load tests; the node agent ends processes whose row is gone."""
     wake(Node.objects.filter(replicas__deployment=deployment, replicas__status__in=Replica.LIVE).distinct())
     _note(deployment, user, "deployment.deleted", {"version": str(deployment.version)})
+    ApiKey.objects.filter(pk__in=deployment.load_tests.values("api_key")).delete()
     deployment.delete()
 
 

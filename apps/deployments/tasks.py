@@ -7,6 +7,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from apps.deployments.load_tests import give_up_lost
 from apps.deployments.request_log import forget_old_requests
 
 
@@ -25,3 +26,9 @@ def run_load_test(pk: int) -> None:
 def forget_requests() -> None:
     """What was written down for so many days is over them."""
     forget_old_requests(now=timezone.now())
+
+
+@shared_task
+def give_up_load_tests() -> None:
+    """Those that were lost, also where nobody looks: their keys go with them."""
+    give_up_lost()

@@ -32,7 +32,7 @@ from workers.compression.recipes import (
 )
 from workers.contract import TABULAR_REGRESSION
 from workers.domains import NETWORKS
-from workers.training.hyperparameters import Field, HyperparameterError
+from workers.training.field import Field, HyperparameterError
 
 PLACE = re.compile(r"recipes\.(\d{1,4})\.(\d{1,4})\.(\w{1,40})")
 USUAL_SECONDS = (120, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600)

@@ -19,7 +19,7 @@ from apps.resources.scheduling import Demand
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted
 from workers.compression.recipes import method_of, resolve
 from workers.domains import TASKS
-from workers.training.hyperparameters import HyperparameterError
+from workers.training.field import HyperparameterError
 
 
 def submit_compression(

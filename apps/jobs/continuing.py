@@ -31,7 +31,8 @@ from apps.resources.refusals import may_prioritise
 from apps.resources.scheduling import Priority
 from apps.resources.wanted import Wanted, wanted_of
 from workers.domains import NETWORKS
-from workers.training.hyperparameters import HyperparameterError, preset_values, resolve
+from workers.training.field import HyperparameterError
+from workers.training.hyperparameters import preset_values, resolve
 
 USUAL_EPOCHS = 5
 

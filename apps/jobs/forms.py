@@ -34,14 +34,9 @@ from workers.contract import (
     WEIGHTED,
 )
 from workers.domains import tasks_of
-from workers.training.hyperparameters import (
-    DEFAULT_PRESET,
-    PRESETS,
-    Field,
-    HyperparameterError,
-    fields_for,
-    preset_values,
-)
+from workers.training.field import Field, HyperparameterError
+from workers.training.hyperparameters import fields_for, preset_values
+from workers.training.presets import DEFAULT_PRESET, PRESETS
 
 TASK_CHOICES = {
     TABULAR_CLASSIFICATION: gettext_lazy("Classification (one of several classes)"),

@@ -34,7 +34,8 @@ from apps.resources.services import change_claim, release_allocation, request_al
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
 from workers.contract import KIND_TABLE, RECOMMENDATION
 from workers.domains import SPREADABLE, tasks_of
-from workers.training.hyperparameters import HyperparameterError, fields_for, resolve
+from workers.training.field import HyperparameterError
+from workers.training.hyperparameters import fields_for, resolve
 
 LIGHT = Demand(devices=0, cpu_millicores=250, memory_bytes=5 * 10**8)
 ONE_DEVICE = Demand(devices=1, cpu_millicores=500, memory_bytes=10**9)

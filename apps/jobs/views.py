@@ -48,7 +48,8 @@ from apps.resources.metering import metered
 from apps.resources.nodes import default_pool
 from apps.resources.wanted import Wanted, wanted_of
 from workers.spreadsheets import harmless
-from workers.training.hyperparameters import PRESETS, RESTART_SHARE
+from workers.training.hyperparameters import RESTART_SHARE
+from workers.training.presets import PRESETS
 
 PAGE_SIZE = 25
 LOG_LINES = 200

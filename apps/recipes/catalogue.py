@@ -18,7 +18,8 @@ from django.conf import settings
 from apps.core.errors import NotFound, Unprocessable
 from apps.deployments.pages import check_page
 from workers.domains import TASKS
-from workers.training.hyperparameters import HyperparameterError, resolve
+from workers.training.field import HyperparameterError
+from workers.training.hyperparameters import resolve
 
 RECIPE_FILE = "recipe.toml"
 EXAMPLE = re.compile(r"[a-z_]+\.(zip|csv|jsonl)")

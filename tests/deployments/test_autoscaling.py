@@ -3,11 +3,12 @@
 import pytest
 from django.urls import reverse
 
+from apps.core.errors import NotFound
 from apps.deployments import in_flight
 from apps.deployments.autoscaling import scale, scale_deployments, wake_deployment
 from apps.deployments.in_flight import InFlight
 from apps.deployments.models import Deployment, Replica
-from apps.deployments.services import deploy_version
+from apps.deployments.services import change_deployment, deploy_version
 from tests.deployments.conftest import state
 
 pytestmark = pytest.mark.django_db
@@ -122,6 +123,20 @@ def test_who_has_changed_it_meanwhile_is_not_overruled(deployment):
     assert reread(deployment).wanted_replicas == 3
 
 
+def test_one_that_is_deleted_meanwhile_harms_no_other(owner, deployment):
+    stale = reread(deployment)
+    Deployment.objects.all().delete()
+    scale(stale, {stale.pk: 40}, now=1000.0)
+    with pytest.raises(NotFound):
+        change_deployment(deployment=stale, user=owner.user, wanted_replicas=2)
+
+
+def test_what_another_version_of_the_code_remembered_is_forgotten(deployment, _valkey):
+    _valkey.set(f"serving:{deployment.pk}:scaling", '{"since": 1, "mood": "good"}')
+    looks(deployment, 9, range(1000, 1001))
+    assert reread(deployment).wanted_replicas == 3
+
+
 def test_a_rush_told_by_the_web_servers_is_answered_at_the_next_look(deployment):
     in_flight.tell({deployment.pk: 9.0}, server="a")
     scale_deployments()
@@ -166,6 +181,7 @@ def test_a_change_of_another_thing_leaves_the_scaling(owner, deployment):
     [
         ({"max_replicas": 9}, "max_replicas"),
         ({"min_replicas": 5}, "min_replicas"),
+        ({"max_replicas": 0, "min_replicas": 100_000}, "min_replicas"),
         ({"target_in_flight": 0}, "target_in_flight"),
         ({"idle_minutes": 0}, "idle_minutes"),
         ({"wanted_replicas": 5}, "wanted_replicas"),
@@ -175,6 +191,16 @@ def test_bounds_that_cannot_be_are_refused(owner, deployment, fields, field):
     response = patch(owner, deployment, **fields)
     assert (response.status_code, response.json()["error"]["field"]) == (422, field)
     assert reread(deployment).max_replicas == 4
+
+
+def test_one_that_follows_its_load_again_does_not_sleep_for_what_was_long_ago(owner, deployment):
+    looks(deployment, 1, range(1000, 1001))
+    patch(owner, deployment, max_replicas=0)
+    patch(owner, deployment, max_replicas=4)
+    looks(deployment, 0, range(90_000, 90_001))
+    assert reread(deployment).wanted_replicas == 1
+    looks(deployment, 0, range(90_010, 90_611, 10))
+    assert reread(deployment).wanted_replicas == 0
 
 
 def test_a_number_chosen_by_a_person_stands_in_the_same_list(owner, deployment):

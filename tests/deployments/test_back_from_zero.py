@@ -183,6 +183,18 @@ def test_one_that_failed_three_times_is_refused_at_once_with_the_reason(site, ow
     assert response.json()["error"]["message"] == "The model's files are damaged."
 
 
+@pytest.mark.django_db
+def test_a_page_that_waits_for_one_that_is_deleted_says_so(owner, sleeping, monkeypatch):
+    monkeypatch.setattr("apps.deployments.holding.wake_deployment", lambda pk: Deployment.objects.all().delete())
+    page = owner.page.post(f"/demo/{owner.team.slug}/shades/", {"sample": "1"})
+    assert page.status_code == 404 and "was deleted" in page.content.decode()
+
+
+@pytest.mark.django_db
+def test_the_demo_page_of_a_sleeper_says_that_it_wakes(owner, sleeping):
+    assert "asleep" in owner.page.get(f"/demo/{owner.team.slug}/shades/").content.decode()
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.xdist_group("gateway")
 def test_a_wrong_key_wakes_nobody(site, sleeping, owner):

@@ -9,7 +9,8 @@ from django.core.asgi import get_asgi_application
 
 from apps.deployments.counting import TALLY
 from apps.deployments.limiting import RateLimiter
-from apps.deployments.models import Deployment
+from apps.deployments.models import Deployment, Replica
+from lepton_site import gateway
 from lepton_site.gateway import Gateway
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
@@ -55,6 +56,19 @@ def test_a_program_is_told_where_an_answer_comes_from(site, owner, deployments):
     found = site("POST", "/v1/models/shades/explain", owner.secret, content=png(255)).json()
     assert len(found["explanation"]["grid"]) == 8 and found["explanation"]["overlay"]
     assert not TALLY.take(), "explanations say nothing of how fast a version predicts"
+
+
+def test_an_explanation_that_wakes_a_sleeper_is_not_counted_either(owner, deployments, monkeypatch):
+    TALLY.take()
+    ages = deployments["ages"]
+    Deployment.objects.filter(pk=ages.pk).update(wanted_replicas=0, min_replicas=0, max_replicas=1)
+    ages.replicas.update(status=Replica.Status.STOPPED)
+    monkeypatch.setattr(gateway, "wake_deployment", lambda _pk: ages.replicas.update(status=Replica.Status.READY))
+    site = Site(Gateway(get_asgi_application()))
+    found = site("POST", "/v1/models/ages/explain", owner.secret, json={"row": {"age": 58, "city": "Rome"}})
+    site.runner.close()
+    assert found.status_code == 200 and "explanation" in found.json()
+    assert not TALLY.take()
 
 
 def test_it_asks_for_a_key_and_for_one_item(site, owner, stranger, deployments):

@@ -9,11 +9,13 @@ import pytest
 from django.utils import timezone
 
 from apps.accounts.models import ApiKey
+from apps.accounts.services import create_api_key
 from apps.core.errors import Conflict, Unprocessable
 from apps.deployments import load_tests
 from apps.deployments.load_tests import run_load_test, sample_body, start_load_test
 from apps.deployments.loading import BROKEN, Load, Target, apply_load
 from apps.deployments.models import LoadTest
+from apps.deployments.tasks import give_up_load_tests
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
 from tests.inference.models import image_model, table_model, text_model
@@ -161,6 +163,39 @@ def test_one_runs_at_a_time_and_one_that_was_lost_is_given_up(owner, deployment)
     assert first.status == "failed" and "was lost" in first.reason
 
 
+def running_with_a_key(owner, deployment) -> LoadTest:
+    """One whose process was ended in the middle."""
+    test = start_load_test(deployment=deployment, user=owner.user)
+    key, _secret = create_api_key(team=owner.team, user=owner.user, name="Load test")
+    LoadTest.objects.update(status="running", api_key=key, updated_at=timezone.now() - timedelta(minutes=2))
+    return test
+
+
+def test_the_key_of_one_that_was_lost_goes_also_where_nobody_looks(owner, deployment):
+    test = running_with_a_key(owner, deployment)
+    give_up_load_tests()
+    test.refresh_from_db()
+    assert test.status == "failed" and not ApiKey.objects.filter(name="Load test").exists()
+
+
+def test_the_key_of_one_goes_with_the_deployment(owner, deployment):
+    running_with_a_key(owner, deployment)
+    assert owner.page.post(f"/deployments/{deployment.pk}/delete/").status_code == 302
+    assert not ApiKey.objects.filter(name="Load test").exists()
+
+
+def test_a_key_that_cannot_be_noted_is_not_left_behind(owner, deployment, monkeypatch):
+    test = start_load_test(deployment=deployment, user=owner.user)
+
+    def ended(*_args, **_options) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(LoadTest, "save", ended)
+    with pytest.raises(SystemExit):
+        run_load_test(test.pk)
+    assert not ApiKey.objects.filter(name="Load test").exists()
+
+
 def test_where_nothing_is_ready_there_is_nothing_to_measure(owner, deployment):
     deployment.replicas.all().delete()
     with pytest.raises(Conflict) as caught:
@@ -197,5 +232,14 @@ def test_the_sample_is_sent_as_clients_send_it(owner, tmp_path):
     assert content_type == "application/octet-stream" and body.startswith(b"\x89PNG")
     _type, body = sample_body(store_model(owner, table_model(tmp_path / "b"), "b"))
     assert set(json.loads(body)["row"]) == {"age", "city"}
-    content_type, _body = sample_body(store_model(owner, text_model(tmp_path / "c"), "c"))
-    assert content_type == "application/json"
+    content_type, body = sample_body(store_model(owner, text_model(tmp_path / "c"), "c"))
+    assert content_type == "application/json" and json.loads(body) == {"text": "a good lamp"}
+
+
+def test_a_model_that_recommends_is_asked_about_a_user(owner, tmp_path):
+    folder = image_model(tmp_path / "a")
+    meta = json.loads((folder / "meta.json").read_text()) | {"task": "recommendation", "sample": "sample.json"}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    (folder / "sample.json").write_text(json.dumps({"user": "u7", "k": 10}))
+    content_type, body = sample_body(store_model(owner, folder, "films"))
+    assert (content_type, json.loads(body)) == ("application/json", {"user": "u7", "k": 10})

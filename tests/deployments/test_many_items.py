@@ -1,5 +1,6 @@
 """Several items in one request, and answers that come line by line."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 from django.core.asgi import get_asgi_application
 
 from apps.deployments.models import Deployment, Replica
+from lepton_site import messages
 from lepton_site.gateway import Gateway
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
@@ -154,6 +156,68 @@ def test_when_the_replica_dies_between_two_parts_the_last_line_says_so(site, own
     found = lines(site("POST", SHADES, owner.secret, files=files(*[png(0)] * 20), headers=LINES))
     assert [item["index"] for item in found] == list(range(9))
     assert found[8]["error"]["code"] == "not_ready"
+
+
+def test_when_something_breaks_between_two_parts_the_last_line_says_so(site, owner, shades, monkeypatch):
+    asked, ask = [], site.gateway._pool.ask
+
+    async def once(sockets, question):
+        asked.append(question)
+        if len(asked) == 2:
+            raise RuntimeError("a bug")
+        return await ask(sockets, question)
+
+    monkeypatch.setattr(site.gateway._pool, "ask", once)
+    found = lines(site("POST", SHADES, owner.secret, files=files(*[png(0)] * 20), headers=LINES))
+    assert [item["index"] for item in found] == list(range(9))
+    assert found[8]["error"]["code"] == "internal_error" and "a bug" not in found[8]["error"]["message"]
+
+
+def test_when_the_client_hangs_up_the_rest_is_not_computed(site, owner, shades, monkeypatch):
+    asked, ask = [], site.gateway._pool.ask
+    body = json.dumps(in_base64(*[png(0)] * 160)).encode()
+    incoming = [{"type": "http.request", "body": body}]
+
+    async def count(sockets, question):
+        asked.append(question)
+        return await ask(sockets, question)
+
+    async def receive() -> dict:
+        return incoming.pop() if incoming else {"type": "http.disconnect"}
+
+    async def send(_message: dict) -> None:
+        pass  # as a server does for a connection that is gone
+
+    monkeypatch.setattr(site.gateway._pool, "ask", count)
+    headers = {"authorization": f"Bearer {owner.secret}", "content-type": "application/json", "accept": LINES["Accept"]}
+    scope = {"type": "http", "method": "POST", "path": SHADES, "query_string": b"", "client": ("127.0.0.1", 4000)}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+    site.runner.run(site.gateway(scope, receive, send))
+    assert 1 <= len(asked) < 5, "of twenty parts"
+
+
+def test_a_client_that_reads_nothing_gives_its_room_back(monkeypatch):
+    monkeypatch.setattr(messages, "SEND_SECONDS", 0.01)
+    ended = []
+
+    async def numbers():
+        try:
+            for number in range(3):
+                yield b"%d\n" % number
+        finally:
+            ended.append(True)
+
+    async def send(message: dict) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        stream = messages.Stream(numbers(), "application/x-ndjson")
+        with pytest.raises(messages.ClientGone):
+            await messages.send_stream(send, stream, await anext(stream.lines))
+
+    asyncio.run(scenario())
+    assert ended
 
 
 def test_batch_sizes_are_counted(site, owner, shades):

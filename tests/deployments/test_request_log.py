@@ -136,6 +136,20 @@ def test_it_goes_with_the_deployment_and_what_comes_after_is_dropped(owner, ages
     assert not LoggedRequest.objects.exists()
 
 
+def test_one_that_is_deleted_at_that_moment_takes_no_other_request_with_it(owner, ages, monkeypatch):
+    other = served(owner, ages.version, "/nowhere", "other")
+
+    def meanwhile(_team, _count) -> None:
+        Deployment.objects.filter(pk=ages.pk).delete()
+
+    log = RequestLog(choose=lambda: 0.0)
+    for deployment in (ages, other):
+        note(log, LogRule(100.0), deployment.pk)
+    monkeypatch.setattr(request_log, "check_storage", meanwhile)
+    write_requests(log.take())
+    assert other.logged_requests.count() == 1
+
+
 def test_it_counts_as_storage_and_stops_where_that_is_full(owner, administrator, ages):
     before = storage_bytes(owner.team)
     rows = kept(ages, 5)

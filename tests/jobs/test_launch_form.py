@@ -6,7 +6,8 @@ from apps.jobs.models import Job
 from apps.registry.models import RegisteredModel
 from tests.jobs.making import make_node, make_table, make_version, run, submit, succeed
 from tests.people import Person
-from workers.training.hyperparameters import PRESETS, fields_for, preset_values
+from workers.training.hyperparameters import fields_for, preset_values
+from workers.training.presets import PRESETS
 
 
 @pytest.fixture

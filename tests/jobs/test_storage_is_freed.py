@@ -46,7 +46,14 @@ def team() -> Team:
 
 def register(team: Team, blob: storage.Blob) -> None:
     register_version(
-        team=team, user=None, model_name="m", task="t", meta={}, metrics={}, lineage={}, files={"model.onnx": blob}
+        team=team,
+        user=None,
+        model_name="m",
+        task="image_classification",
+        meta={},
+        metrics={},
+        lineage={},
+        files={"model.onnx": blob},
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from apps.deployments.requests import to_question
+from apps.deployments.streaming import questions_of
 from tests.recommending.making import RATED, TAKEN, events, ratings, train_here, write_data
 from workers.arrays import read_arrays, write_arrays
 from workers.contract import ProgramFailure
@@ -71,6 +72,15 @@ def test_a_user_may_be_a_number_and_several_are_answered_in_order(things):
     assert [item["item"] for item in body["predictions"][1]["items"]] == items_of(things, user="u8", k=2)
 
 
+def test_many_users_come_line_by_line_and_one_that_is_none_harms_no_other(things):
+    users = [f"u{number % 9}" for number in range(40)] + [""]
+    parts = questions_of(Question(JSON, json.dumps({"users": users, "k": 2}).encode()))
+    assert len(parts) == 2
+    found = [each for part in parts for each in json.loads(answer(things, [part])[0].body)["predictions"]]
+    assert [item["item"] for item in found[8]["items"]] == items_of(things, user="u8", k=2)
+    assert len(found) == 41 and [number for number, each in enumerate(found) if "error" in each] == [40]
+
+
 def test_rows_of_a_file_are_answered_for_their_users(things):
     rows = [{"user": "u3", "item": "i1", "time": ""}, {"user": "u8", "item": "i2", "time": ""}]
     assert predict_file(things, rows, 2) == ask(things, {"users": ["u3", "u8"], "k": 2})[1]["predictions"]
@@ -103,7 +113,9 @@ def test_ratings_of_somebody_new_change_what_is_expected(films):
     assert loved["rating"] > hated["rating"]
 
 
-@pytest.mark.parametrize("rating", [float("nan"), float("inf"), 1e300, 10**400, True, "5", None], ids=lambda v: str(v)[:5])
+@pytest.mark.parametrize(
+    "rating", [float("nan"), float("inf"), 1e300, 10**400, True, "5", None], ids=lambda v: str(v)[:5]
+)
 def test_a_rating_that_is_no_number_to_reckon_with_is_refused(films, rating):
     found, body = ask(films, {"items": {"m1": rating}, "item": "m3"})
     assert (found, body["error"]["code"], body["error"]["field"]) == (400, "invalid_request", "items")

@@ -41,7 +41,14 @@ def fresh(settings, tmp_path) -> Iterator[None]:
 def version(member, tmp_path: Path) -> ModelVersion:
     files = {"model.onnx": store(tmp_path, "model.onnx", WEIGHTS), "meta.json": store(tmp_path, "meta.json", b"{}")}
     return register_version(
-        team=member.team, user=None, model_name="m", task="t", meta={}, metrics={}, lineage={}, files=files
+        team=member.team,
+        user=None,
+        model_name="m",
+        task="image_classification",
+        meta={},
+        metrics={},
+        lineage={},
+        files=files,
     )
 
 

@@ -42,7 +42,9 @@ def blob(letter: str, size: int) -> Blob:
 
 def model(team: Team, *files: Blob, name: str = "m") -> None:
     named = {f"file-{n}": file for n, file in enumerate(files)}
-    register_version(team=team, user=None, model_name=name, task="t", meta={}, metrics={}, lineage={}, files=named)
+    register_version(
+        team=team, user=None, model_name=name, task="image_classification", meta={}, metrics={}, lineage={}, files=named
+    )
 
 
 def keep(team: Team, size: int) -> None:

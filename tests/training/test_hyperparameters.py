@@ -2,7 +2,9 @@ import pytest
 
 from workers.contract import IMAGE_CLASSIFICATION, TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from workers.domains import TASKS
-from workers.training.hyperparameters import PRESETS, HyperparameterError, fields_for, resolve
+from workers.training.field import HyperparameterError
+from workers.training.hyperparameters import fields_for, resolve
+from workers.training.presets import PRESETS
 
 
 @pytest.mark.parametrize("task", TASKS)

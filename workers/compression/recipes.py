@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.domains import NETWORKS, TASKS
-from workers.training.hyperparameters import Field, HyperparameterError, Value
+from workers.training.field import Field, HyperparameterError, Value
 
 MOST_STEPS, MOST_RECIPES = 8, 24
 

@@ -13,7 +13,8 @@ from typing import Any
 from workers.contract import EventWriter, ProgramFailure, TrainSpec
 from workers.domains import SPREADABLE, TASKS
 from workers.programs import run_program
-from workers.training.hyperparameters import HyperparameterError, resolve
+from workers.training.field import HyperparameterError
+from workers.training.hyperparameters import resolve
 from workers.training.memory import is_out_of_memory
 from workers.training.stopping import Stop
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import os
@@ -17,7 +16,7 @@ import scipy.linalg  # noqa: F401
 from PIL import Image
 
 from workers.contract import EVENTS_FILE, IMAGE_CLASSIFICATION, EventWriter, TrainSpec
-from workers.training.__main__ import MODULES
+from workers.domains import TASKS
 from workers.training.hyperparameters import resolve
 from workers.training.stopping import Stop
 
@@ -30,7 +29,7 @@ IMAGES, SIDE = 16, 16
 def warm_up() -> None:
     """Import every trainer and train on a few made-up images, from the first decoded to the model exported."""
     with _no_gpu(), tempfile.TemporaryDirectory() as folder:
-        trainers = {task: importlib.import_module(name) for task, name in MODULES.items()}
+        trainers = {task.name: task.load("trainer") for task in TASKS.values()}
         spec = _write_example(Path(folder))
         trainers[spec.task].train(spec, EventWriter(Path(folder) / EVENTS_FILE), Stop())
 

@@ -15,7 +15,8 @@ from workers.contract import ProgramFailure
 from workers.inference.framing import FILES, JSON, RAW, SAMPLE, Question
 from workers.inference.questions.json_body import decode_file, read_object
 
-LISTS = {"images": 8, "recordings": 4, "rows": 256, "texts": 32}  # how many of each are answered at once line by line
+# How many of each are answered at once line by line.
+LISTS = {"images": 8, "recordings": 4, "rows": 256, "texts": 32, "users": 32}
 
 
 def read_files(

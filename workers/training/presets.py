@@ -1,0 +1,79 @@
+"""Named sets of hyper-parameters for people who do not want to set any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from workers.training.field import Value
+from workers.training.task_groups import IMAGES, PAIRS, RECOMMENDING, RECORDINGS, TEXTS
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of values for people who do not want to set any; what it leaves out keeps its default."""
+
+    name: str
+    label: str
+    help: str
+    images: Mapping[str, Value] = field(default_factory=dict)
+    tables: Mapping[str, Value] = field(default_factory=dict)
+    texts: Mapping[str, Value] = field(default_factory=dict)
+    recommending: Mapping[str, Value] = field(default_factory=dict)
+    pairs: Mapping[str, Value] = field(default_factory=dict)
+    recordings: Mapping[str, Value] = field(default_factory=dict)
+
+    def values_for(self, task: str) -> Mapping[str, Value]:
+        kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings,
+                 RECOMMENDING: self.recommending}  # fmt: skip
+        return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
+
+
+# What keeps models of texts, which have many weights for each text, from knowing these by heart.
+LEARNING_TEXTS = {
+    "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "label_smoothing": 0.1, "ema_decay": 0.99,
+}  # fmt: skip
+LEARNING_PAIRS = {
+    "learning_rate": 0.002, "warmup_ratio": 0.1, "dropout": 0.2, "label_smoothing": 0.1, "ema_decay": 0.995,
+}  # fmt: skip
+
+LEARNING_RECORDINGS = {
+    "batch_size": 0, "learning_rate": 0.01, "label_smoothing": 0.05, "ema_decay": 0.99, "class_weights": "balanced",
+}  # fmt: skip
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "fast", "Fast", "A first answer within a minute or so.",
+            images={"model": "resnet_tiny", "epochs": 10, "learning_rate": 0.01},
+            tables={"model": "gradient_boosting", "folds": 1, "trees": 100, "tree_learning_rate": 0.15, "epochs": 10,
+                    "early_stopping_patience": 5},
+            texts=LEARNING_TEXTS | {"model": "hashed_ngrams", "epochs": 8},
+            recommending={"epochs": 4, "factors": 32},
+            pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
+            recordings=LEARNING_RECORDINGS | {"epochs": 25},
+        ),
+        Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
+            images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
+                    "ema_decay": 0.99},
+            tables={"early_stopping_patience": 10},
+            texts=LEARNING_TEXTS | {"epochs": 15},
+            recommending={"epochs": 12, "early_stopping_patience": 3},
+            pairs=LEARNING_PAIRS | {"epochs": 15},
+            recordings=LEARNING_RECORDINGS | {"epochs": 60},
+        ),
+        Preset(
+            "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
+            images={"model": "resnet_small", "epochs": 30, "learning_rate": 0.01, "class_weights": "balanced",
+                    "label_smoothing": 0.05, "ema_decay": 0.99},
+            tables={"model": "blend", "folds": 8, "trees": 1000, "tree_learning_rate": 0.04, "epochs": 60,
+                    "early_stopping_patience": 15},
+            texts=LEARNING_TEXTS | {"model": "blend", "epochs": 30, "embedding_size": 96, "learning_rate": 0.004},
+            recommending={"epochs": 25, "factors": 128, "early_stopping_patience": 5},
+            pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
+            recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
+        ),
+    )
+}  # fmt: skip
+DEFAULT_PRESET = "balanced"
