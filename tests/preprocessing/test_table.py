@@ -231,7 +231,7 @@ def test_a_table_among_pictures_is_refused(place):
     [("paper.pdf", b"%PDF-1.7"), ("cat.png", picture(1)), ("sheet.xlsx", b"PK\x03\x04"), ("noise.zip", None)],
 )
 def test_anything_else_is_refused_and_told_what_to_upload(place, name, data):
-    failure = place.refusal({name: zip_bytes({"a.wav": b"RIFF", "b.csv": b"a,b"}) if data is None else data})
+    failure = place.refusal({name: zip_bytes({"a.mid": b"MThd", "b.csv": b"a,b"}) if data is None else data})
     assert failure.code == "unknown_kind"
     assert "Upload a ZIP with one folder of images" in failure.hint
 
