@@ -22,6 +22,7 @@ CONTAINERS = {"WAV": "WAV", "WAVEX": "WAV", "RF64": "WAV", "FLAC": "FLAC", "MP3"
 LONGEST_SECONDS = 600
 MOST_SAMPLES = LONGEST_SECONDS * 48_000  # of higher rates fewer seconds: a small FLAC of silence would fill the memory
 BLOCK_FRAMES = 2**18
+OVERSHOOT = 2.0  # what reaches further than a decoder's rounding does was written on another scale, such as to 32,767
 LOWEST_RATE, HIGHEST_RATE, MOST_CHANNELS = 1_000, 384_000, 32
 MOST_DOWN = 2_000  # from 383,987 to 16,000 exactly would take a filter of eight million numbers
 
@@ -68,7 +69,10 @@ def read_samples(file: soundfile.SoundFile) -> tuple[np.ndarray, int]:
             raise ProgramFailure("audio_too_long", message, hint="Cut it into parts and send these.")
         blocks.append(block.mean(axis=1))
     samples = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
-    return np.nan_to_num(samples, copy=False, posinf=0.0, neginf=0.0), file.samplerate
+    samples = np.nan_to_num(samples, copy=False, posinf=0.0, neginf=0.0)
+    if (peak := float(np.abs(samples).max(initial=0.0))) > OVERSHOOT:
+        samples /= peak
+    return samples, file.samplerate
 
 
 def _undecodable() -> ProgramFailure:

@@ -245,7 +245,7 @@ class LaunchForm(forms.Form):
         return str(TASK_LABELS[self.task_name])
 
     @property
-    def shown(self) -> Shown | None:
+    def data_kind(self) -> Shown | None:
         """How people see the data that such a task learns from."""
         return shown_as(self.version.kind, self.task_name)
 

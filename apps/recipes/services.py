@@ -32,7 +32,7 @@ S = RecipeRun.Stage
 
 
 def start_recipe(*, team: Team, user: User | None, recipe: Recipe) -> RecipeRun:
-    """Begin with the data; the rest follows by itself (`advance_runs`). While a run of it goes on, that is returned.
+    """Begin with the data; the rest follows by itself (`advance`). While a run of it goes on, that is returned.
 
     Raises what creating a data set raises.
     """
@@ -95,11 +95,6 @@ def _with_free_name(name: str, create: Callable[[str], DatasetVersion]) -> Datas
             if error.code != "name_taken":
                 raise
     raise Conflict(_('Too many data sets are called "%(name)s".') % {"name": name}, code="name_taken")
-
-
-def advance_runs() -> int:
-    """Take each run that has not ended a step further where it can be; returns how many have moved."""
-    return sum(advance(run) for run in RecipeRun.objects.exclude(stage__in=RecipeRun.ENDED))
 
 
 def advance(run: RecipeRun) -> bool:

@@ -1,10 +1,12 @@
 """A file becomes what a model hears: the same sound is the same, whatever its format, loudness and sampling rate."""
 
+import io
 from math import gcd
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
@@ -117,6 +119,16 @@ def test_a_recording_of_hours_is_refused_before_it_fills_the_memory():
     with pytest.raises(ProgramFailure) as caught:
         decode(encoded(np.zeros(1000 * 601, np.float32), "FLAC", 1000), RATE)
     assert caught.value.code == "audio_too_long"
+
+
+@pytest.mark.parametrize("scale", [32_767, 1e38])
+def test_samples_on_another_scale_are_the_same_sound(scale):
+    wave = tone(440, rate=RATE)
+    out = io.BytesIO()
+    soundfile.write(out, wave * np.float32(scale), RATE, format="WAV", subtype="FLOAT")
+    heard = decode(out.getvalue(), RATE)
+    assert np.abs(heard).max() == pytest.approx(1)
+    assert np.array_equal(spectrogram(heard, RATE), spectrogram(wave / np.abs(wave).max(), RATE))
 
 
 def test_a_rate_that_nobody_can_hear_needs_no_more_memory(monkeypatch):

@@ -216,6 +216,11 @@ def test_a_large_table_is_read_in_chunks_with_the_same_result(place):
     assert income["mean"] == pytest.approx(4500.0)
 
 
+def test_what_is_no_data_is_called_neither_image_recording_nor_table(place):
+    failure = place.refusal({"paper.pdf": b"%PDF-1.7"})
+    assert failure.message == "paper.pdf is neither an image, a recording nor a table."
+
+
 def test_a_table_among_pictures_is_refused(place):
     failure = place.refusal({"a.csv": csv_text(people()), "cats/1.png": picture(1)})
     assert failure.code == "unknown_kind"
@@ -226,7 +231,7 @@ def test_a_table_among_pictures_is_refused(place):
     [("paper.pdf", b"%PDF-1.7"), ("cat.png", picture(1)), ("sheet.xlsx", b"PK\x03\x04"), ("noise.zip", None)],
 )
 def test_anything_else_is_refused_and_told_what_to_upload(place, name, data):
-    failure = place.refusal({name: zip_bytes({"a.wav": b"RIFF", "b.csv": b"a,b"}) if data is None else data})
+    failure = place.refusal({name: zip_bytes({"a.mid": b"MThd", "b.csv": b"a,b"}) if data is None else data})
     assert failure.code == "unknown_kind"
     assert "Upload a ZIP with one folder of images" in failure.hint
 

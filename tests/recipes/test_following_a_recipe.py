@@ -6,9 +6,11 @@ from apps.datasets.models import Dataset, DatasetVersion
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.placing import reconcile_one
 from apps.jobs.models import Job
+from apps.recipes import services
 from apps.recipes.catalogue import find_recipe
 from apps.recipes.models import RecipeRun
-from apps.recipes.services import advance_runs, start_recipe
+from apps.recipes.services import start_recipe
+from apps.recipes.tasks import advance_runs
 from apps.registry.models import ModelVersion, RegisteredModel
 from tests.jobs.making import make_node
 from tests.people import Person
@@ -113,6 +115,20 @@ def test_a_training_that_fails_or_a_name_of_another_task_ends_it_with_a_reason(m
     RegisteredModel.objects.create(team=member.team, name="customer-service", task="image_classification")
     again = moved(start(member))
     assert again.stage == S.FAILED and "customer-service" in again.error and again.job is None
+
+
+def test_a_run_that_breaks_holds_up_no_other(member, stranger, monkeypatch):
+    broken, sound = start(member), start(stranger)
+    check = services.STEPS[S.CHECKING]
+
+    def check_or_break(run: RecipeRun) -> None:
+        if run.pk == broken.pk:
+            raise ZeroDivisionError
+        check(run)
+
+    monkeypatch.setitem(services.STEPS, S.CHECKING, check_or_break)
+    DatasetVersion.objects.filter(pk__in=(broken.dataset_version_id, sound.dataset_version_id)).update(**DATA)
+    assert moved(sound).stage == S.TRAINING and moved(broken).stage == S.CHECKING
 
 
 def test_what_was_deleted_on_the_way_ends_it(member):

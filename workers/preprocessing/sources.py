@@ -173,7 +173,7 @@ def kind_of(members: Sequence[Member]) -> str:
     if tables and not others:
         return KIND_TABLE
     stranger = others[0] if others else members[0]
-    raise unknown_kind(f"{stranger.name} is neither an image nor a table.")
+    raise unknown_kind(f"{stranger.name} is neither an image, a recording nor a table.")
 
 
 def unknown_kind(message: str) -> ProgramFailure:
