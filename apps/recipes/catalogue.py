@@ -58,10 +58,16 @@ class Recipe:
         return {**self.page_settings, **({"notice": self.notice} if self.notice else {})}
 
 
-def all_recipes() -> list[Recipe]:
-    """In the order in which they are shown. Raises Unprocessable for one that cannot be read."""
+def all_recipes() -> tuple[list[Recipe], list[str]]:
+    """Those that can be used, in the order in which they are shown, and what is wrong with the others."""
     found = {path.parent.name: path.parent for folder in folders() for path in sorted(folder.glob(f"*/{RECIPE_FILE}"))}
-    return sorted((read_recipe(folder) for folder in found.values()), key=lambda recipe: (recipe.order, recipe.slug))
+    recipes, broken = [], []
+    for folder in found.values():
+        try:
+            recipes.append(read_recipe(folder))
+        except Unprocessable as error:
+            broken.append(error.message)
+    return sorted(recipes, key=lambda recipe: (recipe.order, recipe.slug)), broken
 
 
 def find_recipe(slug: str) -> Recipe:

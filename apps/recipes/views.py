@@ -22,10 +22,9 @@ STEPS = (S.CHECKING, S.TRAINING, S.DEPLOYING)
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
     newest = {run.recipe: run for run in RecipeRun.objects.filter(team=request.team).order_by("pk")}
-    rows = [
-        {"recipe": recipe, "task": TASK_LABELS[recipe.task], "run": newest.get(recipe.slug)} for recipe in all_recipes()
-    ]
-    return render(request, "recipes/list.html", {"rows": rows})
+    recipes, broken = all_recipes()
+    rows = [{"recipe": recipe, "task": TASK_LABELS[recipe.task], "run": newest.get(recipe.slug)} for recipe in recipes]
+    return render(request, "recipes/list.html", {"rows": rows, "broken": broken})
 
 
 @require_GET

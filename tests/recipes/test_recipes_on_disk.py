@@ -1,6 +1,7 @@
 """A recipe is a folder: those that come along are sound, a site's own are found, and what is wrong in one is named."""
 
 import csv
+import html
 import shutil
 import subprocess
 import sys
@@ -57,13 +58,13 @@ def test_an_answer_is_there_for_each_class_of_the_chat():
 def test_a_copied_folder_is_a_recipe_of_the_site(own):
     rewrite(own, 'title = "Smart customer service"', 'title = "Book shop"')
     assert find_recipe("bookshop").title == "Book shop"
-    assert "bookshop" in [recipe.slug for recipe in all_recipes()]
+    assert "bookshop" in [recipe.slug for recipe in all_recipes()[0]]
 
 
 def test_the_sites_own_counts_before_one_that_came_along(own):
     shutil.copytree(own, own.parent / "handwritten-digits")
     assert find_recipe("handwritten-digits").task == "text_classification"
-    assert len([recipe for recipe in all_recipes() if recipe.slug == "handwritten-digits"]) == 1
+    assert len([recipe for recipe in all_recipes()[0] if recipe.slug == "handwritten-digits"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -112,3 +113,11 @@ def test_names_that_are_no_folder_are_not_looked_for():
     for slug in ("nothing", "..", "a/b", ""):
         with pytest.raises(NotFound):
             find_recipe(slug)
+
+
+@pytest.mark.django_db
+def test_one_that_is_broken_is_told_of_and_hides_no_other(own, member):
+    rewrite(own, 'task = "text_classification"', 'task = "juggling"')
+    page = html.unescape(member.page.get("/recipes/").content.decode())
+    assert "The recipe bookshop cannot be used" in page and "/recipes/customer-service/" in page
+    assert "bookshop" not in [item["slug"] for item in member.api.get("/api/v1/recipes/").json()]
