@@ -98,7 +98,7 @@ def join_node(*, token: str, name: str, machine_id: str, is_same_host: bool) -> 
 def join_command(site: str, name: str, token: str) -> str:
     """What to run on the machine that is to join. On the site's own host it needs a data folder of its own."""
     home = f"LEPTON_HOME=~/.lepton-{name} " if local_settings() else ""
-    return f"{home}.venv/bin/python manage.py join {site} --name {name} --token {token}"
+    return f"{home}.venv/bin/python manage.py join {site} --name {name} --token={token}"
 
 
 def _check_token(found: JoinToken | None, name: str) -> None:

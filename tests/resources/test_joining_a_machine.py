@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from datetime import timedelta
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from apps.accounts.models import AuditEvent
 from apps.core.errors import Conflict
-from apps.resources.joining import create_join_token
+from apps.resources.joining import create_join_token, join_command
 from apps.resources.models import JoinToken, Node, Pool
 from apps.resources.nodes import online_nodes, register_node, remove_node
 from lepton_site.joined import read_node_env, write_node_env
@@ -38,7 +39,7 @@ def code(answer) -> str:
 
 
 def token_on(page: str) -> str:
-    return re.search(r"--token (\S+?)<", page)[1]
+    return re.search(r"--token=(\S+?)<", page)[1]
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def token(administrator) -> str:
 def test_an_administrator_copies_one_command_that_is_shown_once(administrator):
     answer = administrator.page.post("/pool/add-machine/", {"name": "gpu-2"})
     page = answer.content.decode()
-    assert answer.status_code == 201 and "manage.py join http://testserver --name gpu-2 --token " in page
+    assert answer.status_code == 201 and "manage.py join http://testserver --name gpu-2 --token=" in page
     assert "no-store" in answer.headers["Cache-Control"]
     assert JoinToken.objects.get().token_hash not in page and token_on(page) not in str(JoinToken.objects.values())
     assert "Waiting for gpu-2" in page
@@ -198,6 +199,12 @@ def test_the_folder_of_a_site_does_not_join_another_one(tmp_path):
     (tmp_path / "up.lock").touch()
     refused = manage(tmp_path, "join", "http://127.0.0.1:1", "--name", "x", "--token", "y")
     assert "data folder of a site" in refused.stderr and not (tmp_path / "node.env").exists()
+
+
+def test_a_token_that_begins_like_an_option_is_one(tmp_path):
+    words = shlex.split(join_command("http://127.0.0.1:1", "x", "-kYGTl93MIcOg"))
+    tried = manage(tmp_path / "new", *words[words.index("join") :])
+    assert "does not answer" in tried.stderr, tried.stderr
 
 
 def test_a_site_that_does_not_answer_is_named(tmp_path):
