@@ -13,9 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from workers.contract import SPLITS, DataFile, PrepareSpec
+from workers.contract import KIND_AUDIO, KIND_IMAGES, KIND_TABLE, SPLITS, DataFile, PrepareSpec
 
-FILES = {"image_folder": ("data.zip", "index.jsonl"), "table": ("data.csv", "index.json")}
+FILES = {
+    KIND_IMAGES: ("data.zip", "index.jsonl"),
+    KIND_AUDIO: ("data.zip", "index.jsonl"),
+    KIND_TABLE: ("data.csv", "index.json"),
+}
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from workers.training.hyperparameters import resolve
 from workers.training.presets import DEFAULT_PRESET, PRESETS
 
 FOLDS, SMALL_TABLE = 5, 1000
-SHOWN = ("macro_f1", "auc", "ece", "rmse", "mae")
+SHOWN = ("macro_f1", "auc", "ece", "rmse", "mae", "chrf")
 
 
 class Missed(Exception):
@@ -133,7 +133,7 @@ def train(data: DataSet, folder: Path, choices: Choices) -> dict[str, Any]:
     spec = TrainSpec(
         str(train_dir),
         data.task,
-        hyperparameters=resolve(data.task, choices.preset, {"seed": choices.seed}),
+        hyperparameters=resolve(data.task, choices.preset, {"seed": choices.seed, **_columns(data)}),
         target=data.target,
         threads=choices.threads,
         cache_dir=str(folder / "cache"),
@@ -141,6 +141,11 @@ def train(data: DataSet, folder: Path, choices: Choices) -> dict[str, Any]:
     )
     _run("workers.training", spec, choices.seconds)
     return json.loads((train_dir / "output" / "result.json").read_text())["metrics"].get("test", {})
+
+
+def _columns(data: DataSet) -> dict[str, Any]:
+    """What a set says of its columns beside the target."""
+    return {"source_column": data.source} if data.source else {}
 
 
 def _run(program: str, spec: Any, seconds: float) -> None:
