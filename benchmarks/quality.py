@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data_sets import DataSet, prepared_paths, read_sets, read_table, write_table
-from workers.contract import EVENTS_FILE, TrainSpec, write_spec
+from workers.contract import EVENTS_FILE, TrainSpec, read_events, write_spec
 from workers.domains import TABLE, TASKS
+from workers.launcher import log_tail
 from workers.training.hyperparameters import resolve
 from workers.training.presets import DEFAULT_PRESET, PRESETS
 
@@ -165,17 +166,12 @@ def _run(program: str, spec: Any, seconds: float) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if code:
-        raise Missed(_reason(folder) or f"{program} ended with {code}: {_tail(folder / 'log.txt')}")
+        raise Missed(_reason(folder) or f"{program} ended with {code}: {log_tail(folder / 'log.txt', 200)}")
 
 
 def _reason(folder: Path) -> str:
-    path = folder / EVENTS_FILE
-    events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    events = (event for event, _end in read_events(folder / EVENTS_FILE))
     return next((f"{event['code']}: {event['message']}" for event in events if event["type"] == "failure"), "")
-
-
-def _tail(path: Path) -> str:
-    return " ".join(path.read_text(errors="replace").splitlines()[-1:])[:200]
 
 
 def line_of(row: Row) -> str:

@@ -13,7 +13,8 @@ from torch.optim.swa_utils import update_bn
 from tests.training.images import write_digits
 from workers.contract import IMAGE_CLASSIFICATION, EventWriter, FusedModel, FuseSpec
 from workers.fusion.program import fuse
-from workers.training.image_data import ImageSource, build_store, channel_statistics, read_index, split_rows
+from workers.training.classifiers import split_rows
+from workers.training.image_data import ImageSource, build_store, channel_statistics, read_index
 from workers.training.image_models import ImageClassifier
 from workers.training.images import ImageData, write_files
 from workers.training.stopping import Stop
@@ -29,7 +30,7 @@ def load_digits(folder: Path, count: int = 600) -> ImageData:
     labels = np.array([CLASSES.index(row.label) for row in rows])
     source = ImageSource(folder / "data.zip", 1)
     store = build_store(folder / "cache", source, rows, SIDE, 1, lambda _share: None)
-    return ImageData(source, rows, CLASSES, labels, split_rows(rows, labels, 0), store)
+    return ImageData(source, rows, CLASSES, labels, split_rows([row.split for row in rows], labels, 0, "image"), store)
 
 
 def arguments_for(data: ImageData, widths: tuple[int, ...] = (8, 16)) -> dict:

@@ -18,8 +18,8 @@ from workers.images import decode
 from workers.inference.parity import answer_to_sample, difference_from_record
 from workers.inference.predictor import load_predictor
 from workers.training.batches import Draws
-from workers.training.classifiers import sort_classes
-from workers.training.image_data import AUGMENTATIONS, ImageRow, choose_size, split_rows
+from workers.training.classifiers import sort_classes, split_rows
+from workers.training.image_data import AUGMENTATIONS, ImageRow, choose_size
 from workers.training.image_models import ImageClassifier, ImageProbabilities
 from workers.training.images import train
 from workers.training.stopping import Stop
@@ -216,7 +216,7 @@ def test_classes_are_sorted_as_people_count() -> None:
 def test_a_tenth_of_each_class_becomes_validation_where_there_is_none() -> None:
     rows = [row(8)] * 60 + [row(8, "b")] * 20
     labels = np.array([0] * 60 + [1] * 20)
-    splits = split_rows(rows, labels, seed=0)
+    splits = split_rows([row.split for row in rows], labels, 0, "image")
     assert np.bincount(labels[splits["val"]]).tolist() == [6, 2]
     assert len(np.union1d(splits["train"], splits["val"])) == 80 == len(splits["train"]) + len(splits["val"])
 

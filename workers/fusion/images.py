@@ -26,7 +26,8 @@ from workers.fusion.mixing import (
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
 from workers.inference.image_predictor import ImagePredictor
 from workers.inference.predictor import load_predictor
-from workers.training.image_data import ImageSource, build_store, read_index, split_rows
+from workers.training.classifiers import split_rows
+from workers.training.image_data import ImageSource, build_store, read_index
 from workers.training.image_models import ImageEnsemble, build_classifier
 from workers.training.images import ImageData, calibrate, evaluation_parts, predict, write_files
 from workers.training.loop import prepare_torch
@@ -153,7 +154,7 @@ def load_images(work: Work) -> ImageData:
     rows = [row for row in read_index(Path(spec.index_path)) if row.label in classes]
     require_validation(work, {row.split for row in rows})
     labels = np.array([classes.index(row.label) for row in rows], dtype=np.int64)
-    splits = split_rows(rows, labels, seed_of(meta))
+    splits = split_rows([row.split for row in rows], labels, seed_of(meta), "image")
     train = splits["train"]
     wanted = 0 if spec.method == ENSEMBLE else min(STATISTICS_IMAGES, len(train))
     splits = splits | {"train": train[np.linspace(0, len(train) - 1, wanted).astype(int)]}

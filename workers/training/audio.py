@@ -28,7 +28,6 @@ from workers.training.audio_data import (
     choose_rate,
     choose_seconds,
     read_index,
-    split_rows,
 )
 from workers.training.audio_results import describe_model, write_examples, write_mistakes, write_sample
 from workers.training.classifiers import (
@@ -38,6 +37,7 @@ from workers.training.classifiers import (
     judged_probabilities,
     save_weights,
     sort_classes,
+    split_rows,
 )
 from workers.training.export import export_onnx
 from workers.training.image_data import channel_statistics
@@ -99,7 +99,7 @@ def load_data(spec: TrainSpec, events: EventWriter, stop: Stop, rate: int = 0, l
     source = AudioSource(Path(spec.data_path), spec.threads)
     folder = Path(spec.cache_dir or Path(spec.work_dir, "cache"))
     store = build_store(folder, source, rows, rate, length, partial(_report_loading, events, stop))
-    splits = split_rows(rows, labels, settings["seed"])
+    splits = split_rows([row.split for row in rows], labels, settings["seed"], "recording")
     events.log(
         f"{len(rows):,} recordings of {len(classes):,} classes, heard for {length / rate:g} seconds at {rate:,} "
         f"samples a second: spectrograms of {store.shape[1]:,} x {store.shape[2]}."

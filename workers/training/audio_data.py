@@ -16,8 +16,7 @@ import soundfile
 
 from workers import audio as hearing
 from workers.audio import BANDS, frames_of, hear
-from workers.contract import SPLITS, ProgramFailure
-from workers.training.classifiers import carve_validation
+from workers.contract import ProgramFailure
 
 CHUNK = 256
 HEARING = Path(hearing.__file__)  # what another version of it has computed is not used
@@ -60,18 +59,6 @@ def choose_seconds(rows: Sequence[AudioRow]) -> float:
     """How long the model listens: so long that nearly all recordings are heard whole, between 0.5 and 10 seconds."""
     usual = float(np.quantile([row.seconds for row in rows], USUAL_SHARE))
     return round(min(LONGEST_SECONDS, max(SHORTEST_SECONDS, np.ceil(usual / STEP_SECONDS) * STEP_SECONDS)), 3)
-
-
-def split_rows(rows: Sequence[AudioRow], labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Row numbers by split. Without validation recordings, a tenth of each class's training recordings is taken."""
-    names = np.array([row.split for row in rows])
-    splits = {split: np.flatnonzero(names == split) for split in SPLITS}
-    if not len(splits["train"]):
-        message = "No recording of the data set is for training."
-        raise ProgramFailure("no_training_recordings", message, hint="Add a train split.")
-    if not len(splits["val"]):
-        splits["train"], splits["val"] = carve_validation(splits["train"], labels, seed)
-    return splits
 
 
 class AudioSource:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from workers.contract import CHECKPOINT_FOLDER, EventWriter, TrainSpec
+from workers.contract import CHECKPOINT_FOLDER, SPLITS, EventWriter, ProgramFailure, TrainSpec
 from workers.parallel.strategies.base import Strategy
 from workers.training.batches import Batches, Transform
 from workers.training.checkpoints import CheckpointStore
@@ -50,6 +50,21 @@ def carve_validation(rows: np.ndarray, labels: Sequence[Any] | np.ndarray, seed:
     taken = [part[: max(1, round(len(part) * VALIDATION_SHARE))] for part in of_class if len(part) > 1]
     validation = np.sort(np.concatenate([*taken, shuffled[:0]]))
     return np.setdiff1d(rows, validation), validation
+
+
+def split_rows(
+    names: Sequence[str] | np.ndarray, labels: Sequence[Any] | np.ndarray, seed: int, noun: str
+) -> dict[str, np.ndarray]:
+    """Row numbers by split; `names` has the split of each row. Without any for validation, a tenth of each class's
+    training rows is taken. `noun` is what a row is, as in "image". Raises ProgramFailure no_training_images."""
+    found = np.asarray(names)
+    splits = {split: np.flatnonzero(found == split) for split in SPLITS}
+    if not len(splits["train"]):
+        message = f"No {noun} of the data set is for training."
+        raise ProgramFailure(f"no_training_{noun}s", message, hint="Add a train split.")
+    if not len(splits["val"]):
+        splits["train"], splits["val"] = carve_validation(splits["train"], labels, seed)
+    return splits
 
 
 def fit_classifier(

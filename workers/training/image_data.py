@@ -19,11 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers import images as decoder
-from workers.contract import SPLITS, ProgramFailure
+from workers.contract import ProgramFailure
 from workers.images import decode, is_grey
 from workers.training.architectures import choose_side, sides_of
 from workers.training.batches import Draws
-from workers.training.classifiers import carve_validation
 
 CHUNK = 256
 DECODER = Path(decoder.__file__)  # what another version of it has decoded is not used
@@ -61,18 +60,6 @@ def image_origins(rows: Sequence[ImageRow]) -> np.ndarray:
 def choose_size(rows: Sequence[ImageRow], largest: int) -> int:
     """The side of the squares to train on (see `choose_side`), at most `largest` pixels."""
     return choose_side(*sides_of([(row.width, row.height) for row in rows]), largest)
-
-
-def split_rows(rows: Sequence[ImageRow], labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Row numbers by split. Without validation images, a tenth of each class's training images is taken for them."""
-    names = np.array([row.split for row in rows])
-    splits = {split: np.flatnonzero(names == split) for split in SPLITS}
-    if not len(splits["train"]):
-        message = "No image of the data set is for training."
-        raise ProgramFailure("no_training_images", message, hint="Add a train split.")
-    if not len(splits["val"]):
-        splits["train"], splits["val"] = carve_validation(splits["train"], labels, seed)
-    return splits
 
 
 class ImageSource:

@@ -26,6 +26,7 @@ from workers.training.classifiers import (
     judged_probabilities,
     save_weights,
     sort_classes,
+    split_rows,
 )
 from workers.training.export import export_onnx
 from workers.training.image_data import (
@@ -37,7 +38,6 @@ from workers.training.image_data import (
     choose_size,
     image_origins,
     read_index,
-    split_rows,
 )
 from workers.training.image_models import ImageProbabilities, LayeredClassifier, build_classifier
 from workers.training.image_results import describe_model, write_mistakes, write_sample
@@ -110,7 +110,7 @@ def load_data(
 
     channels = processes.once_per_node("images", decode_all)
     store = build(channels)
-    splits = split_rows(rows, labels, spec.hyperparameters["seed"])
+    splits = split_rows([row.split for row in rows], labels, spec.hyperparameters["seed"], "image")
     colour = "grey" if channels == 1 else "colour"
     events.log(f"{len(rows)} images of {len(classes)} classes at {side} x {side} pixels, {colour}.")
     return ImageData(source, rows, classes, labels, splits, store)

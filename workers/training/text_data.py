@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from workers.contract import SPLITS, EventWriter, ProgramFailure, TrainSpec
+from workers.contract import EventWriter, ProgramFailure, TrainSpec
 from workers.tabular import is_missing
 from workers.texts import TextEncoder, normalise, pad, words_of
-from workers.training.classifiers import carve_validation, sort_classes
+from workers.training.classifiers import sort_classes, split_rows
 from workers.training.text_networks import READS_BAGS, READS_ORDER
 
 MAX_CLASSES = 1000
@@ -107,11 +107,7 @@ def name_classes(names: set[str], target: str) -> list[str]:
 
 def settle_splits(split: np.ndarray, names: Sequence[str], seed: int) -> dict[str, np.ndarray]:
     """Row numbers by split. Without validation texts, a tenth of each class's training texts is taken for them."""
-    splits = {name: np.flatnonzero(split == name) for name in SPLITS}
-    if not len(splits["train"]):
-        raise ProgramFailure("no_training_texts", "No text of the data set is for training.", hint="Add a train split.")
-    if not len(splits["val"]):
-        splits["train"], splits["val"] = carve_validation(splits["train"], names, seed)
+    splits = split_rows(split, names, seed, "text")
     if not len(splits["val"]):
         message = "Every class has a single text; none is left to judge by."
         raise ProgramFailure("too_few_texts", message, hint="Add texts, two of each class at least.")
