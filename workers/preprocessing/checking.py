@@ -12,7 +12,7 @@ from workers.preprocessing.decoding import DecoderPool
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.report import BadItems, Progress, Warnings, describe
 from workers.preprocessing.sources import Member
-from workers.preprocessing.splitting import Assignment, crossing_keys
+from workers.preprocessing.splitting import Assignment, crossing_keys, natural_order
 
 CHECK = "check"
 
@@ -23,6 +23,7 @@ class HasMember(Protocol):
 
 
 Candidate = TypeVar("Candidate", bound=HasMember)
+Labelled = TypeVar("Labelled")
 
 
 def batches(candidates: Sequence[Candidate], limits: Limits, bad: BadItems) -> Iterator[list[tuple[Candidate, bytes]]]:
@@ -119,3 +120,13 @@ def warn_of_duplicates(
         found[key].add(label)
     if torn := sum(len(names) > 1 for names in found.values()):
         warnings.add("conflicting_labels", f"{noun} that stand in more than one class: {torn:,}.")
+
+
+def pick_of_each_class(items: Sequence[Labelled], key: str, classes: int, per_class: int) -> list[Labelled]:
+    """The first items of the first classes, in natural order, none twice: those with the lowest values of the attribute
+    `key`, which are equal for equal contents."""
+    by_label: dict[str, dict[str, Labelled]] = defaultdict(dict)
+    for item in items:
+        by_label[item.label].setdefault(getattr(item, key), item)
+    labels = sorted(by_label, key=natural_order)[:classes]
+    return [by_label[label][value] for label in labels for value in sorted(by_label[label])[:per_class]]

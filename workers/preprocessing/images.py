@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, SPLITS, EventWriter, PrepareSpec, ProgramFailure
-from workers.preprocessing.checking import check_classes, check_files, warn_of_duplicates
+from workers.preprocessing.checking import check_classes, check_files, pick_of_each_class, warn_of_duplicates
 from workers.preprocessing.decoding import Decoded, DecoderPool
 from workers.preprocessing.layout import Place, read_layout
 from workers.preprocessing.limits import Limits
@@ -22,7 +21,6 @@ from workers.preprocessing.splitting import (
     Assignment,
     assign_splits,
     count_classes,
-    natural_order,
     warn_of_split,
 )
 from workers.training.architectures import sides_of
@@ -135,7 +133,7 @@ def make_thumbnails(
     images: Sequence[SoundImage], pool: DecoderPool, archive: zipfile.ZipFile, output: Path, limits: Limits
 ) -> list[dict[str, str]]:
     """Re-encode a few images per class, chosen by content, as small PNG files in thumbs/."""
-    chosen = choose_thumbnails(images, limits)
+    chosen = pick_of_each_class(images, "sha256", limits.thumbnail_classes, limits.thumbnails_per_class)
     (output / "thumbs").mkdir()
     done = []
     for start in range(0, len(chosen), limits.batch_items):
@@ -147,14 +145,6 @@ def make_thumbnails(
                 (output / file).write_bytes(png)
                 done.append({"label": image.label, "file": file})
     return done
-
-
-def choose_thumbnails(images: Sequence[SoundImage], limits: Limits) -> list[SoundImage]:
-    by_label: dict[str, dict[str, SoundImage]] = defaultdict(dict)
-    for image in images:
-        by_label[image.label].setdefault(image.sha256, image)
-    labels = sorted(by_label, key=natural_order)[: limits.thumbnail_classes]
-    return [by_label[label][key] for label in labels for key in sorted(by_label[label])[: limits.thumbnails_per_class]]
 
 
 def write_index(path: Path, images: Sequence[SoundImage], splits: Sequence[str]) -> None:

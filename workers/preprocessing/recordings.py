@@ -16,7 +16,7 @@ from typing import Any
 
 from workers.audio import FORMATS
 from workers.contract import AUDIO_CLASSIFICATION, KIND_AUDIO, SPLITS, EventWriter, PrepareSpec, ProgramFailure
-from workers.preprocessing.checking import check_classes, check_files
+from workers.preprocessing.checking import check_classes, check_files, pick_of_each_class
 from workers.preprocessing.decoding import RECORDINGS, DecoderPool, Heard
 from workers.preprocessing.images import ONE_DATE
 from workers.preprocessing.layout import read_layout
@@ -25,7 +25,7 @@ from workers.preprocessing.metadata import FORM, read_metadata
 from workers.preprocessing.recording_warnings import warn_of_recordings
 from workers.preprocessing.report import BadItems, Progress, Warnings
 from workers.preprocessing.sources import AUDIO_ENDINGS, TABLE_ENDINGS, Bundle, Member, Sources, ending_of
-from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, natural_order
+from workers.preprocessing.splitting import Assignment, assign_splits, count_classes
 
 PICTURE, EXCERPT = "picture", "excerpt"
 ENDINGS = {"WAV": ".wav", "FLAC": ".flac", "MP3": ".mp3", "OGG": ".ogg", "AIFF": ".aiff"}
@@ -178,7 +178,9 @@ def make_excerpts(
     """A few recordings per class, chosen by content, as a spectrogram and as an excerpt to listen to."""
     (output / "thumbs").mkdir()
     done = []
-    for number, each in enumerate(choose_excerpts(recordings, limits)):
+    for number, each in enumerate(
+        pick_of_each_class(recordings, "sound", limits.thumbnail_classes, limits.excerpts_per_class)
+    ):
         body = archive.read(each.member)
         (picture,), (excerpt,) = (pool.submit(mode, [body]).result() for mode in (PICTURE, EXCERPT))
         if picture.body and excerpt.body:
@@ -187,14 +189,6 @@ def make_excerpts(
             (output / files["audio"]).write_bytes(excerpt.body)
             done.append({"label": each.label, **files, "seconds": each.heard.seconds})
     return done
-
-
-def choose_excerpts(recordings: Sequence[Recording], limits: Limits) -> list[Recording]:
-    by_label: dict[str, dict[str, Recording]] = defaultdict(dict)
-    for each in recordings:
-        by_label[each.label].setdefault(each.sound, each)
-    labels = sorted(by_label, key=natural_order)[: limits.thumbnail_classes]
-    return [by_label[label][key] for label in labels for key in sorted(by_label[label])[: limits.excerpts_per_class]]
 
 
 def write_index(path: Path, recordings: Sequence[Recording], splits: Sequence[str]) -> None:
