@@ -72,7 +72,10 @@ class PrepareSpec:
     """Inspect uploads and freeze them as a data set version.
 
     Writes to ``output/``: ``report.json`` (see workers/preprocessing), ``index.jsonl`` or ``index.json``, and
-    ``data.zip`` (images, recordings) or ``data.csv`` (table) with only what was found sound.
+    ``data.zip`` (images, recordings) or ``data.csv`` (table) with only what was found sound, and ``findings.json``.
+
+    `recipe` says what was decided about the data (workers/preprocessing/recipe.py). A version with a recipe keeps the
+    split of the first version of these uploads, whose index lies at `first_index`.
     """
 
     work_dir: str
@@ -81,6 +84,8 @@ class PrepareSpec:
     target: str | None = None
     split_fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     threads: int = 1
+    recipe: dict[str, Any] = field(default_factory=dict)
+    first_index: str = ""
 
 
 @dataclass(frozen=True)

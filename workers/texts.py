@@ -141,6 +141,11 @@ class Runs:
         """uint64 [N] of the runs from each start up to before each end."""
         return scramble((self._sums[ends] - self._sums[starts]) * self._inverses[starts])
 
+    def every(self, length: int) -> np.ndarray:
+        """uint64 [N] of all runs of so many characters."""
+        starts = np.arange(max(0, len(self._sums) - length))
+        return self.hashes(starts, starts + length)
+
     def within_words(self, length: int) -> np.ndarray:
         """uint64 [N] of all runs of so many characters that have a blank at an end, or none at all."""
         starts = np.arange(max(0, len(self._sums) - length))

@@ -52,7 +52,7 @@ def test_the_users_split_folders_are_kept(place):
     assert done.report["split_source"] == "user"
     assert done.report["splits"] == {"train": 16, "val": 6, "test": 4}
     assert {image["split"] for image in done.images if "/Valid/" in image["source"]} == {"val"}
-    assert done.warnings == set()
+    assert done.warnings == {"small_classes"}
 
 
 def test_several_archives_are_split_by_their_names(place):
@@ -80,7 +80,7 @@ def test_a_missing_part_is_carved_out_of_train_and_said(place):
     entries = folders("train/", count=18) | folders("test/", count=5, first=100)
     done = place.prepare({"pets.zip": zip_bytes(entries)})
     assert done.report["splits"] == {"train": 32, "val": 4, "test": 10}
-    assert done.warnings == {"val_carved"}
+    assert done.warnings == {"val_carved", "small_classes"}
     assert {image["split"] for image in done.images if "/test/" in image["source"]} == {"test"}
 
 
@@ -197,20 +197,26 @@ def test_copies_stay_on_one_side_and_are_counted(place):
     done = place.prepare({"pets.zip": zip_bytes(entries)})
     splits = {image["split"] for image in done.images if image["sha256"] == hashlib.sha256(picture(3)).hexdigest()}
     assert len(splits) == 1
-    assert done.warnings == {"duplicates"}
+    assert done.warnings == {"duplicates", "small_classes"}
 
 
 def test_copies_across_the_users_own_split_and_classes_are_told(place):
     entries = folders("train/") | folders("test/", count=5, first=500)
     entries |= {"test/cats/leak.png": picture(0), "train/dogs/torn.png": picture(0)}
     done = place.prepare({"pets.zip": zip_bytes(entries)})
-    assert done.warnings == {"val_carved", "duplicates", "duplicate_across_splits", "conflicting_labels"}
+    assert done.warnings == {
+        "val_carved",
+        "duplicates",
+        "duplicate_across_splits",
+        "conflicting_labels",
+        "small_classes",
+    }
 
 
 def test_a_class_that_a_split_lacks_is_told(place):
     entries = folders("train/", classes=("cats", "dogs", "owls")) | folders("test/", count=5, first=500)
     done = place.prepare({"pets.zip": zip_bytes(entries)})
-    assert [w["message"] for w in done.report["warnings"] if w["code"] == "class_missing_in_split"] == [
+    assert [w["message"] for w in done.report["findings"] if w["code"] == "class_missing_in_split"] == [
         "The test part has none of the class owls."
     ]
 

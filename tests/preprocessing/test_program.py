@@ -56,7 +56,7 @@ def test_a_good_upload_ends_with_a_result_and_code_zero(place):
     assert any(event["type"] == "log" and event["level"] == "warning" for event in events)
     assert names_in(spec) == {"output", "spec.json", EVENTS_FILE}
     left = {path.name for path in (Path(spec.work_dir) / "output").iterdir()}
-    assert left == {"report.json", "index.jsonl", "data.zip", "thumbs"}
+    assert left == {"report.json", "findings.json", "index.jsonl", "data.zip", "thumbs"}
 
 
 def test_a_table_leaves_its_files(place):
@@ -64,6 +64,7 @@ def test_a_table_leaves_its_files(place):
     assert finish(start(spec))[0] == 0
     assert {path.name for path in (Path(spec.work_dir) / "output").iterdir()} == {
         "report.json",
+        "findings.json",
         "index.json",
         "data.csv",
     }

@@ -203,8 +203,8 @@ def test_equal_content_has_an_equal_hash_and_split_in_any_order(place):
 def test_columns_that_help_nobody_are_told(place):
     rows = [[n, "same", "", "x" if n == 7 else n, "ab"[n % 2]] for n in range(60)]
     done = place.prepare({"x.csv": csv_text([["n", "constant", "empty", "nearly", "class"], *rows])})
-    assert done.warnings == {"constant_column", "empty_column", "almost_numeric"}
-    messages = {warning["code"]: warning["message"] for warning in done.report["warnings"]}
+    assert done.warnings == {"constant_column", "empty_column", "almost_numeric", "identifier_column"}
+    messages = {warning["code"]: warning["message"] for warning in done.report["findings"]}
     assert '"nearly" has 59 numbers and 1 value that is none, such as "x"' in messages["almost_numeric"]
 
 

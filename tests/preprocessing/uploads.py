@@ -84,7 +84,7 @@ class Prepared:
 
     @property
     def warnings(self) -> set[str]:
-        return {warning["code"] for warning in self.report["warnings"]}
+        return {warning["code"] for warning in self.report["findings"]}
 
 
 class Workplace:

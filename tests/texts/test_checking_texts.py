@@ -25,7 +25,7 @@ def json_lines(rows: list[tuple[str, str]]) -> str:
 
 
 def said(done: Prepared, code: str) -> str:
-    return next(item["message"] for item in done.report["warnings"] if item["code"] == code)
+    return next(item["message"] for item in done.report["findings"] if item["code"] == code)
 
 
 def rows_of(done: Prepared) -> list[list[str]]:

@@ -22,11 +22,11 @@ def table(rows: list[Pair], header: tuple[str, ...] = ("source", "target"), deli
 
 
 def said(done: Prepared, code: str) -> str:
-    return next(item["message"] for item in done.report["warnings"] if item["code"] == code)
+    return next(item["message"] for item in done.report["findings"] if item["code"] == code)
 
 
 def codes(done: Prepared) -> set[str]:
-    return {item["code"] for item in done.report["warnings"]}
+    return {item["code"] for item in done.report["findings"]}
 
 
 def chinese(count: int = 100) -> list[str]:
@@ -107,7 +107,7 @@ def test_a_row_without_a_translation_is_left_out_by_its_line(place):
 def test_texts_in_another_script_than_their_column_are_shown(place):
     rows = [(english, han) for (english, _toy), han in zip(toy(), chinese(), strict=False)]
     done = place.prepare({"pairs.csv": table([*rows, ("你好吗", "ka ruf okar")], ("en", "zh"))})
-    messages = [item["message"] for item in done.report["warnings"] if item["code"] == "other_script"]
+    messages = [item["message"] for item in done.report["findings"] if item["code"] == "other_script"]
     assert len(messages) == 2
     assert 'column "en" that are not written in Latin like the others: 1, such as "你好吗"' in messages[0]
     assert 'column "zh" that are not written in Han' in messages[1]

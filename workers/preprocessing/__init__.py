@@ -48,7 +48,7 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``audio``           recordings: ``{"seconds", "median_seconds", "shortest_seconds", "longest_seconds", "rates",
                     "speakers"}``, seconds of all together, rates as ``[[samples a second, count]]``
 ``content_hash``    hex sha256; equal for equal content and split, in whatever order it was uploaded
-``warnings``        ``[{"code", "message"}]`` on data that can be used: val_carved, test_carved, split_unclear,
+``findings``        ``[{"code", "message"}]`` on data that can be used: val_carved, test_carved, split_unclear,
                     duplicates, duplicate_across_splits, conflicting_labels, class_missing_in_split, empty_column,
                     constant_column, almost_numeric; on recordings silent_audio, clipped_audio, short_audio, long_audio,
                     mixed_rates, speakers_across_splits; and on texts empty_texts, long_texts, broken_letters,

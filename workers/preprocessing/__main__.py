@@ -24,6 +24,7 @@ from workers.contract import (
 )
 from workers.preprocessing.images import prepare_images
 from workers.preprocessing.limits import DEFAULT_LIMITS, Limits
+from workers.preprocessing.recipe import Recipe, read_splits
 from workers.preprocessing.recordings import prepare_recordings
 from workers.preprocessing.report import staged_output, write_json
 from workers.preprocessing.sources import Sources
@@ -40,21 +41,23 @@ def prepare(spec: PrepareSpec, events: EventWriter, limits: Limits = DEFAULT_LIM
     work_dir.mkdir(parents=True, exist_ok=True)
     with staged_output(work_dir) as output, tempfile.TemporaryDirectory(prefix="unpacked.", dir=work_dir) as scratch:
         events.progress(0.0, "Looking at the upload")
+        recipe = Recipe(spec.recipe, read_splits(spec.first_index))
         with Sources(spec.files, limits) as sources:
             events.log(f"{sources.kind}: {len(sources.members):,} files, {sources.ignored:,} hidden ones ignored")
             if sources.kind == KIND_IMAGES:
-                report = prepare_images(sources, spec, output, limits, events)
+                report = prepare_images(sources, spec, recipe, output, limits, events)
             elif sources.kind == KIND_AUDIO:
-                report = prepare_recordings(sources, spec, output, Path(scratch), limits, events)
+                report = prepare_recordings(sources, spec, recipe, output, Path(scratch), limits, events)
             else:
-                report = prepare_table(sources, spec, output, Path(scratch), limits, events)
+                report = prepare_table(sources, spec, recipe, output, Path(scratch), limits, events)
+        write_json(output / "findings.json", report.pop("remedies"))
         write_json(output / "report.json", report)
     return report
 
 
 def tell(report: dict[str, Any], events: EventWriter) -> None:
-    for warning in report["warnings"]:
-        events.log(warning["message"], "warning")
+    for finding in report["findings"]:
+        events.log(finding["message"], "warning")
     if report["bad_total"]:
         events.log(f"{report['bad_total']:,} items cannot be used", "warning")
     events.progress(1.0, f"{report['items']:,} items are ready")

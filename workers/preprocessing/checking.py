@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar
 from workers.contract import ProgramFailure
 from workers.preprocessing.decoding import DecoderPool
 from workers.preprocessing.limits import Limits
-from workers.preprocessing.report import BadItems, Progress, Warnings, describe
+from workers.preprocessing.report import BadItems, Progress, describe
 from workers.preprocessing.sources import Member
-from workers.preprocessing.splitting import Assignment, crossing_keys, natural_order
+from workers.preprocessing.splitting import natural_order
 
 CHECK = "check"
 
@@ -103,23 +103,6 @@ def check_classes(labels: Sequence[str], bad: BadItems, limits: Limits, noun: st
             f"{describe([f'{label} ({counts[label]})' for label in small])}.{lost}",
             hint=f"Add {noun} to these classes or leave the classes out.",
         )
-
-
-def warn_of_duplicates(
-    labels: Sequence[str], keys: Sequence[str], result: Assignment, warnings: Warnings, noun: str, copies: str
-) -> None:
-    """`keys` are equal for equal content, and `copies` says in which way these are."""
-    if crossing := crossing_keys(keys, result.splits):
-        warnings.add(
-            "duplicate_across_splits", f"{noun} that stand in more than one of train, val and test: {crossing:,}."
-        )
-    if repeated := len(keys) - len(set(keys)):
-        warnings.add("duplicates", f"{noun} that are {copies} of others: {repeated:,}.")
-    found = defaultdict(set)
-    for key, label in zip(keys, labels, strict=True):
-        found[key].add(label)
-    if torn := sum(len(names) > 1 for names in found.values()):
-        warnings.add("conflicting_labels", f"{noun} that stand in more than one class: {torn:,}.")
 
 
 def pick_of_each_class(items: Sequence[Labelled], key: str, classes: int, per_class: int) -> list[Labelled]:

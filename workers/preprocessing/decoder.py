@@ -1,9 +1,10 @@
 """The child that decodes images made by strangers. Started by path in isolated mode, so it imports nothing of ours.
 
-``python -I decoder.py '{"max_pixels": ..., "memory_bytes": ..., "cpu_seconds": ..., "thumbnail_pixels": ...}'`` writes
-"ready" and then answers requests on stdin until it closes. A request is one JSON line ``{"mode": "check"|"thumbnail",
-"sizes": [...]}`` and then the bytes of the images; the answer is one JSON line with a list of ``{"format", "width",
-"height", "bytes"}`` or ``{"code", "reason"}``, one per image, and then the PNG bytes of the thumbnails.
+``python -I decoder.py '{"max_pixels": ..., "memory_bytes": ..., "cpu_seconds": ..., "thumbnail_pixels": ...,
+"glance_pixels": ...}'`` writes "ready" and then answers requests on stdin until it closes. A request is one JSON line
+``{"mode": "check"|"thumbnail", "sizes": [...]}`` and then the bytes of the images; the answer is one JSON line with a
+list of ``{"format", "width", "height", "bytes"}`` or ``{"code", "reason"}``, one per image, then the PNG bytes of the
+thumbnails, or what `glance` makes of each image of a check.
 """
 
 from __future__ import annotations
@@ -86,6 +87,16 @@ def thumbnail(image: Image.Image, pixels: int) -> bytes:
     return out.getvalue()
 
 
+def glance(image: Image.Image, pixels: int) -> bytes:
+    """uint8 [pixels, pixels, 3] in RGB: enough to compare images; empty where this cannot be made of one."""
+    try:
+        if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+            image = rescale_depth(image)
+        return image.convert("RGB").resize((pixels, pixels), Image.Resampling.BILINEAR, reducing_gap=2.0).tobytes()
+    except Exception:  # as in `load`: nothing that strangers wrote may end the check
+        return b""
+
+
 def rescale_depth(image: Image.Image) -> Image.Image:
     """8-bit grey levels of a deeper image: a plain conversion would clip nearly everything to white."""
     image = image.convert("F")
@@ -98,11 +109,12 @@ def answer(mode: str, data: bytes, options: dict[str, int]) -> tuple[dict[str, A
     try:
         image = load(data)
         fact = {"format": image.format, "width": image.width, "height": image.height, "bytes": 0}
-        png = thumbnail(image, options["thumbnail_pixels"]) if mode == "thumbnail" else b""
+        make, option = (thumbnail, "thumbnail_pixels") if mode == "thumbnail" else (glance, "glance_pixels")
+        body = make(image, options[option])
     except BadImage as error:
         code, reason = error.args
         return {"code": code, "reason": reason}, b""
-    return fact | {"bytes": len(png)}, png
+    return fact | {"bytes": len(body)}, body
 
 
 def set_limit(kind: int, value: int) -> None:

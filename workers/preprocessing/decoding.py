@@ -81,6 +81,7 @@ class Decoder:
             "memory_bytes": limits.decoder_memory_bytes,
             "cpu_seconds": limits.decoder_cpu_seconds,
             "thumbnail_pixels": limits.thumbnail_pixels,
+            "glance_pixels": limits.glance_pixels,
             "excerpt_seconds": limits.excerpt_seconds,
         }
         self._command = [sys.executable, "-I", str(FOLDER / kind.program), json.dumps(options)]

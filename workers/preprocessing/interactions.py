@@ -15,7 +15,8 @@ import numpy as np
 
 from workers.interactions import FEWEST_TO_SPLIT, Roles, find_roles, number_values, read_moments, split_interactions
 from workers.preprocessing.columns import parse_number, shorten
-from workers.preprocessing.report import Warnings, describe
+from workers.preprocessing.findings import Findings
+from workers.preprocessing.report import describe
 from workers.preprocessing.splitting import Assignment, require_train
 from workers.preprocessing.targets import USUAL_NAMES
 
@@ -141,59 +142,59 @@ def popular_share(counts: np.ndarray) -> float:
     return float(np.sort(counts)[::-1][:most].sum() / max(1, counts.sum()))
 
 
-def warn_of_interactions(found: Interactions, splits: Sequence[str], warnings: Warnings) -> None:
+def warn_of_interactions(found: Interactions, splits: Sequence[str], findings: Findings) -> None:
     """What makes recommendations worse, or their figures better than they are."""
     if lacking := len(found.users) - len(found.known):
-        warnings.add("missing_user_or_item", f"Rows without a user or an item, which are left out: {lacking:,}.")
-    _warn_of_counts(found, warnings)
-    _warn_of_pairs(found, splits, warnings)
+        findings.add("missing_user_or_item", f"Rows without a user or an item, which are left out: {lacking:,}.")
+    _warn_of_counts(found, findings)
+    _warn_of_pairs(found, splits, findings)
     if found.ratings is not None:
-        _warn_of_ratings(found.ratings, found.roles, warnings)
+        _warn_of_ratings(found.ratings, found.roles, findings)
     if found.moments is not None and (unread := int(np.isnan(found.moments).sum())):
         shown = next(value for value, moment in zip(found.times, found.moments, strict=True) if np.isnan(moment))
-        warnings.add(
+        findings.add(
             "unreadable_times",
             f'Rows whose time in "{found.roles.time}" cannot be read and counts as the earliest: {unread:,}, '
             f'such as "{shorten(shown, 40)}".',
         )
-    _warn_of_names(found, warnings)
+    _warn_of_names(found, findings)
 
 
-def _warn_of_counts(found: Interactions, warnings: Warnings) -> None:
+def _warn_of_counts(found: Interactions, findings: Findings) -> None:
     users, items = found.counts
     few_users, few_items = int((users < FEW_OF_A_USER).sum()), int((items < FEW_OF_AN_ITEM).sum())
     if few_users > MANY * len(users):
-        warnings.add(
+        findings.add(
             "short_histories",
             f"Users with fewer than {FEW_OF_A_USER} rows: {few_users:,} of {len(users):,}. Nothing of theirs can be "
             "kept for the test, and little is known of them.",
         )
     if few_items > MANY * len(items):
-        warnings.add(
+        findings.add(
             "rare_items",
             f"Items with fewer than {FEW_OF_AN_ITEM} rows: {few_items:,} of {len(items):,}. They will hardly be "
             "recommended.",
         )
     share = popular_share(items)
     if share > POPULAR_SHARE and len(items) >= 1 / POPULAR_ITEMS:
-        warnings.add(
+        findings.add(
             "popular_items",
             f"The most popular hundredth of the items has {share * 100:.0f} % of all rows. Look at the coverage of a "
             "model, and compare it with popularity.",
         )
     if 0 < found.density < SPARSE:
-        warnings.add(
+        findings.add(
             "sparse_interactions",
             f"Of all pairs of a user and an item {found.density * 100:.4f} % are known. Recommendations will lean on "
             "what is popular.",
         )
 
 
-def _warn_of_pairs(found: Interactions, splits: Sequence[str], warnings: Warnings) -> None:
+def _warn_of_pairs(found: Interactions, splits: Sequence[str], findings: Findings) -> None:
     users, items = found.numbers
     if repeated := len(users) - found.pairs:
         meaning = "of each the last rating counts" if found.roles.rating else "each counts as a further event"
-        warnings.add(
+        findings.add(
             "repeated_interactions", f"Rows that repeat the user and the item of another: {repeated:,}; {meaning}."
         )
     sides: dict[tuple[int, int], str] = {}
@@ -202,14 +203,14 @@ def _warn_of_pairs(found: Interactions, splits: Sequence[str], warnings: Warning
         if sides.setdefault(pair, splits[row]) != splits[row]:
             crossing.add(pair)
     if crossing:
-        warnings.add(
+        findings.add(
             "interactions_across_splits",
             f"Users and items that stand together in more than one of train, val and test: {len(crossing):,}. "
             "They count in the first of these alone.",
         )
 
 
-def _warn_of_ratings(ratings: Sequence[str], roles: Roles, warnings: Warnings) -> None:
+def _warn_of_ratings(ratings: Sequence[str], roles: Roles, findings: Findings) -> None:
     counts = Counter(ratings)
     numbers: dict[float, int] = {}
     words = 0
@@ -221,26 +222,26 @@ def _warn_of_ratings(ratings: Sequence[str], roles: Roles, warnings: Warnings) -
             numbers[number] = numbers.get(number, 0) + count
     if words:
         shown = next(value for value in counts if value and parse_number(value) is None)
-        warnings.add(
+        findings.add(
             "ratings_no_numbers",
             f'Ratings in "{roles.rating}" that are no numbers: {words:,}, such as "{shorten(shown, 40)}". '
             "These rows are left out.",
         )
     if len(numbers) == 1:
-        warnings.add(
+        findings.add(
             "ratings_constant",
             f'All ratings in "{roles.rating}" are {next(iter(numbers)):g}, so each row counts as an event.',
         )
     elif strange := outside_scale(numbers):
         (low, high), values = strange
         rows = sum(numbers[value] for value in values)
-        warnings.add(
+        findings.add(
             "ratings_out_of_scale",
             f"Nearly all ratings are from {low:g} to {high:g}, and {rows:,} are not: "
             f"{describe([f'{value:g}' for value in values])}. One such number spoils the errors of a whole model.",
         )
     elif len(numbers) > SCALE_VALUES and max(numbers) > 10 * max(1.0, _median(numbers)):
-        warnings.add(
+        findings.add(
             "ratings_are_counts",
             f'"{roles.rating}" reaches from {min(numbers):g} to {max(numbers):g}, with {_median(numbers):g} in the '
             "middle: these look like counts and not like ratings. Train with no rating column.",
@@ -265,7 +266,7 @@ def _median(numbers: Mapping[float, int]) -> float:
     return values[int(np.searchsorted(ends, ends[-1] / 2))]
 
 
-def _warn_of_names(found: Interactions, warnings: Warnings) -> None:
+def _warn_of_names(found: Interactions, findings: Findings) -> None:
     if found.names is None:
         return
     known: dict[str, str] = {}
@@ -275,7 +276,7 @@ def _warn_of_names(found: Interactions, warnings: Warnings) -> None:
             torn.setdefault(item, name)
     if torn:
         item, other = next(iter(torn.items()))
-        warnings.add(
+        findings.add(
             "several_names",
             f'Items with several names: {len(torn):,}, such as "{shorten(item, 40)}" '
             f'("{shorten(known[item], 40)}" and "{shorten(other, 40)}"). The first is shown.',

@@ -24,6 +24,8 @@ class Limits:
     max_decoder_crashes: int = 100
     batch_items: int = 64
     batch_bytes: int = 16 * MIB
+    glances: int = 20_000  # images of which pixels are kept to compare them
+    glance_pixels: int = 32
     thumbnails_per_class: int = 8
     thumbnail_classes: int = 40
     thumbnail_pixels: int = 96

@@ -16,7 +16,7 @@ from typing import Any
 
 from workers.contract import SPLITS
 from workers.preprocessing.columns import BOOLEAN, CATEGORICAL, IDENTIFIER, NUMERIC, TEXT, Column, shorten
-from workers.preprocessing.report import Warnings
+from workers.preprocessing.findings import Findings
 from workers.preprocessing.texts import Texts, describe_texts, key_of, script_of, warn_of_broken_letters
 
 USUAL_PAIRS = (
@@ -122,41 +122,41 @@ def describe_pairs(pairs: Pairs) -> dict[str, Any]:
     }
 
 
-def warn_of_pairs(pairs: Pairs, splits: Sequence[str], warnings: Warnings) -> None:
+def warn_of_pairs(pairs: Pairs, splits: Sequence[str], findings: Findings) -> None:
     """What makes a model worse, or its figures better than it is."""
-    _warn_of_form(pairs, warnings)
-    _warn_of_lengths(pairs, warnings)
-    _warn_of_copies(pairs, splits, warnings)
+    _warn_of_form(pairs, findings)
+    _warn_of_lengths(pairs, findings)
+    _warn_of_copies(pairs, splits, findings)
     for side in (pairs.source, pairs.target):
-        _warn_of_scripts(side, warnings)
+        _warn_of_scripts(side, findings)
     if (count := list(splits).count(SPLITS[0])) < FEW_PAIRS:
-        warnings.add(
+        findings.add(
             "few_pairs",
             f"There are {count:,} pairs to train on. A model learns to translate from some ten thousands; from fewer "
             "it learns short and repeated sentences.",
         )
 
 
-def _warn_of_form(pairs: Pairs, warnings: Warnings) -> None:
+def _warn_of_form(pairs: Pairs, findings: Findings) -> None:
     sources, targets = pairs.source.values, pairs.target.values
     if empty := sum(not value for value in sources):
-        warnings.add("empty_sources", f"Pairs without a text to translate, which are left out of training: {empty:,}.")
+        findings.add("empty_sources", f"Pairs without a text to translate, which are left out of training: {empty:,}.")
     if same := [source for source, target in zip(sources, targets, strict=True) if source and source == target]:
-        warnings.add(
+        findings.add(
             "untranslated",
             f'Pairs with the same text on both sides: {len(same):,}, such as "{shorten(same[0], 60)}". '
             "A model learns from them to copy.",
         )
     if long := sum(len(a) > VERY_LONG or len(b) > VERY_LONG for a, b in zip(sources, targets, strict=True)):
-        warnings.add(
+        findings.add(
             "long_pairs",
             f"Pairs with more than {VERY_LONG} characters on a side: {long:,}. The longest are left out of training; "
             "cut them into sentences.",
         )
-    warn_of_broken_letters([*sources, *targets], warnings)
+    warn_of_broken_letters([*sources, *targets], findings)
 
 
-def _warn_of_lengths(pairs: Pairs, warnings: Warnings) -> None:
+def _warn_of_lengths(pairs: Pairs, findings: Findings) -> None:
     """Of pairs whose lengths are in another proportion than those of all others: often they do not belong together."""
     rows = [row for row in zip(pairs.source.values, pairs.target.values, strict=True)
             if all(row) and max(map(len, row)) >= LONG_ENOUGH]  # fmt: skip
@@ -169,14 +169,14 @@ def _warn_of_lengths(pairs: Pairs, warnings: Warnings) -> None:
     odd = [(abs(ratio - middle), row) for ratio, row in zip(ratios, rows, strict=True) if abs(ratio - middle) > most]
     if odd:
         source, target = max(odd)[1]
-        warnings.add(
+        findings.add(
             "unlike_lengths",
             f"Pairs one side of which is far longer or shorter than in the others: {len(odd):,}, such as "
             f'"{shorten(source, 40)}" and "{shorten(target, 40)}". They may not belong together.',
         )
 
 
-def _warn_of_copies(pairs: Pairs, splits: Sequence[str], warnings: Warnings) -> None:
+def _warn_of_copies(pairs: Pairs, splits: Sequence[str], findings: Findings) -> None:
     places: dict[str, list[int]] = defaultdict(list)
     for number, key in enumerate(pairs.keys):
         if pairs.source.values[number]:
@@ -185,23 +185,23 @@ def _warn_of_copies(pairs: Pairs, splits: Sequence[str], warnings: Warnings) -> 
     different = [len({pairs.target.keys[number] for number in numbers}) for numbers in repeated]
     equal = sum(len(numbers) - count for numbers, count in zip(repeated, different, strict=True))
     if equal:
-        warnings.add("repeated_pairs", f"Pairs that are alike to an earlier one: {equal:,}.")
+        findings.add("repeated_pairs", f"Pairs that are alike to an earlier one: {equal:,}.")
     if many := sum(count > 1 for count in different):
         shown = repeated[different.index(max(different))]
-        warnings.add(
+        findings.add(
             "many_translations",
             f'Texts with several translations: {many:,}, such as "{shorten(pairs.source.values[shown[0]], 40)}" with '
             f"{max(different)}. All are learned from; the score compares with one of them at a time.",
         )
     if crossing := sum(len({splits[number] for number in numbers}) > 1 for numbers in repeated):
-        warnings.add(
+        findings.add(
             "sources_across_splits",
             f"Texts that stand in more than one of train, val and test: {crossing:,}. Those that are trained on judge "
             "nothing.",
         )
 
 
-def _warn_of_scripts(side: Texts, warnings: Warnings) -> None:
+def _warn_of_scripts(side: Texts, findings: Findings) -> None:
     """Of texts without one letter of the script that most texts of their column are written in."""
     rows = side.values[:: max(1, len(side.values) // LOOKED_AT)]
     scripts = [_scripts_in(value) for value in rows]
@@ -211,7 +211,7 @@ def _warn_of_scripts(side: Texts, warnings: Warnings) -> None:
     usual = max(counts, key=counts.__getitem__)
     others = [value for value, found in zip(rows, scripts, strict=True) if found and usual not in found]
     if others:
-        warnings.add(
+        findings.add(
             "other_script",
             f'Texts in the column "{side.column}" that are not written in {usual} like the others: '
             f'{len(others) * len(side.values) // len(rows):,}, such as "{shorten(others[0], 40)}".',

@@ -6,11 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from workers.contract import SPLITS
-from workers.preprocessing.checking import warn_of_duplicates
+from workers.preprocessing.balance import warn_of_balance
 from workers.preprocessing.columns import shorten
 from workers.preprocessing.decoding import Heard
-from workers.preprocessing.report import Warnings, describe
+from workers.preprocessing.findings import Findings, Remedy
+from workers.preprocessing.items import Copies, Items, warn_of_copies
+from workers.preprocessing.report import describe
 from workers.preprocessing.splitting import Assignment, natural_order, warn_of_split
 
 SILENT_PEAK = 0.001  # 60 dB below full scale
@@ -18,7 +19,6 @@ CLIPPED_SHARE = 0.005
 SHORT_SECONDS, LONG_SECONDS = 0.1, 10.0
 LOW_RATE = 16_000
 IMBALANCE = 10
-FEW_RECORDINGS = 20
 
 
 class Recording(Protocol):
@@ -34,21 +34,27 @@ class Recording(Protocol):
     def sound(self) -> str: ...
 
 
-def warn_of_recordings(recordings: Sequence[Recording], result: Assignment, warnings: Warnings) -> None:
+def warn_of_recordings(recordings: Sequence[Recording], items: Items, result: Assignment, findings: Findings) -> None:
     """Raises ProgramFailure one_class where train has one class only."""
     labels, keys = [each.label for each in recordings], [each.sound for each in recordings]
-    _warn_of_sound(recordings, warnings)
-    warn_of_duplicates(labels, keys, result, warnings, "Recordings", "copies, sample by sample,")
-    warn_of_split(labels, [each.given for each in recordings], result, warnings, "recordings")
-    _warn_of_speakers(recordings, result.splits, warnings)
-    _warn_of_imbalance(labels, result.splits, warnings)
+    _warn_of_sound(recordings, items, findings)
+    warn_of_copies(keys, items, Copies("Recordings", "copies, sample by sample, of others"), findings)
+    warn_of_split(labels, [each.given for each in recordings], result, findings, "recordings")
+    _warn_of_speakers(recordings, result.splits, findings)
+    warn_of_balance(items, "recordings", findings, imbalance=IMBALANCE)
 
 
-def _warn_of_sound(recordings: Sequence[Recording], warnings: Warnings) -> None:
+def _warn_of_sound(recordings: Sequence[Recording], items: Items, findings: Findings) -> None:
     def warn(code: str, is_so: Callable[[Heard], bool], sentence: str) -> None:
-        names = [each.source for each in recordings if is_so(each.heard)]
-        if names:
-            warnings.add(code, f"{sentence}: {len(names):,}, such as {shorten(names[0], 80)}.")
+        found = [number for number, each in enumerate(recordings) if is_so(each.heard)]
+        if found:
+            findings.add(
+                code,
+                f"{sentence}: {len(found):,}, such as {shorten(recordings[found[0]].source, 80)}.",
+                total=len(found),
+                shown=items.some(found),
+                remedy=Remedy(leave_out=[items.ids[number] for number in found]),
+            )
 
     warn("silent_audio", lambda heard: heard.peak < SILENT_PEAK, "Recordings in which nothing can be heard")
     warn(
@@ -66,36 +72,22 @@ def _warn_of_sound(recordings: Sequence[Recording], warnings: Warnings) -> None:
     rates = Counter(heard.rate for heard in (each.heard for each in recordings))
     if len(rates) > 1 and min(rates) < LOW_RATE:
         shares = describe([f"{rate:,} Hz ({count:,})" for rate, count in sorted(rates.items())])
-        warnings.add(
+        findings.add(
             "mixed_rates",
             f"The recordings have different numbers of samples a second: {shares}. Those with few have no high "
             "pitches; if some classes have more of them, a model may learn that instead.",
         )
 
 
-def _warn_of_speakers(recordings: Sequence[Recording], splits: Sequence[str], warnings: Warnings) -> None:
+def _warn_of_speakers(recordings: Sequence[Recording], splits: Sequence[str], findings: Findings) -> None:
     heard_in: dict[str, set[str]] = defaultdict(set)
     for each, split in zip(recordings, splits, strict=True):
         if each.speaker:
             heard_in[each.speaker].add(split)
     if crossing := sorted((name for name, found in heard_in.items() if len(found) > 1), key=natural_order):
-        warnings.add(
+        findings.add(
             "speakers_across_splits",
             f"Speakers who are heard in more than one of train, val and test: {len(crossing):,} of {len(heard_in):,} "
             f"({describe([shorten(name, 40) for name in crossing])}). The figures hold for these voices; for others "
             "the model may be worse.",
         )
-
-
-def _warn_of_imbalance(labels: Sequence[str], splits: Sequence[str], warnings: Warnings) -> None:
-    counts = Counter(label for label, split in zip(labels, splits, strict=True) if split == SPLITS[0])
-    (largest, most), (smallest, fewest) = counts.most_common(1)[0], counts.most_common()[-1]
-    if most > IMBALANCE * fewest:
-        warnings.add(
-            "imbalanced_classes",
-            f'The class "{shorten(largest, 40)}" has {most:,} training recordings and "{shorten(smallest, 40)}" '
-            f"{fewest:,}. Look at the F1 as well as at the accuracy, or set class_weights to balanced.",
-        )
-    if few := sorted((name for name, count in counts.items() if count < FEW_RECORDINGS), key=natural_order):
-        names = describe([f"{shorten(name, 40)} ({counts[name]})" for name in few])
-        warnings.add("small_classes", f"Classes with fewer than {FEW_RECORDINGS} training recordings: {names}.")

@@ -14,19 +14,28 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from workers.audio import FORMATS
 from workers.contract import AUDIO_CLASSIFICATION, KIND_AUDIO, SPLITS, EventWriter, PrepareSpec, ProgramFailure
 from workers.preprocessing.checking import check_classes, check_files, pick_of_each_class
 from workers.preprocessing.decoding import RECORDINGS, DecoderPool, Heard
+from workers.preprocessing.doctor.features import sound_features
+from workers.preprocessing.doctor.label_errors import warn_of_labels
+from workers.preprocessing.findings import Findings
 from workers.preprocessing.images import ONE_DATE
+from workers.preprocessing.items import Items
 from workers.preprocessing.layout import read_layout
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.metadata import FORM, read_metadata
+from workers.preprocessing.recipe import Recipe
 from workers.preprocessing.recording_warnings import warn_of_recordings
-from workers.preprocessing.report import BadItems, Progress, Warnings
+from workers.preprocessing.report import BadItems, Progress
 from workers.preprocessing.sources import AUDIO_ENDINGS, TABLE_ENDINGS, Bundle, Member, Sources, ending_of
 from workers.preprocessing.splitting import Assignment, assign_splits, count_classes
 
+LOOKED_AT = 10_000  # recordings whose labels are looked at
+EXCERPTS_OF_FINDINGS = 60
 PICTURE, EXCERPT = "picture", "excerpt"
 ENDINGS = {"WAV": ".wav", "FLAC": ".flac", "MP3": ".mp3", "OGG": ".ogg", "AIFF": ".aiff"}
 SPEAKERS_OF_A_CLASS = 3  # each class needs so many, if no speaker is to stand in two of train, val and test
@@ -59,11 +68,17 @@ class Recording:
 
 
 def prepare_recordings(
-    sources: Sources, spec: PrepareSpec, output: Path, scratch: Path, limits: Limits, events: EventWriter
+    sources: Sources,
+    spec: PrepareSpec,
+    recipe: Recipe,
+    output: Path,
+    scratch: Path,
+    limits: Limits,
+    events: EventWriter,
 ) -> dict[str, Any]:
     """Write data.zip, index.jsonl and thumbs/ into `output`; return the report. Raises ProgramFailure."""
-    bad, warnings = BadItems(limits.max_bad_listed), Warnings()
-    candidates = find_candidates(sources, scratch, limits, bad)
+    bad, findings = BadItems(limits.max_bad_listed), Findings()
+    candidates = list(recipe.choose(find_candidates(sources, scratch, limits, bad)))
     if not candidates:
         raise no_recordings(bad)
     workers = max(1, min(spec.threads, 8))
@@ -74,11 +89,15 @@ def prepare_recordings(
         if not recordings:
             raise no_recordings(bad)
         check_classes([each.label for each in recordings], bad, limits, "recordings")
-        splits = split_recordings(recordings, spec, warnings)
+        splits = split_recordings(recordings, spec, recipe, findings)
+        events.progress(0.96, "Looking for wrong labels")
+        examine(recordings, splits.splits, findings)
         archive.writestr(zipfile.ZipInfo("metadata.csv", ONE_DATE), metadata_of(recordings, splits.splits))
         thumbnails = make_excerpts(recordings, pool, archive, output, limits)
+        show_found(findings, recordings, pool, archive, output)
     write_index(output / "index.jsonl", recordings, splits.splits)
-    return build_report(recordings, splits, bad, warnings, thumbnails) | {
+    return build_report(recordings, splits, bad, findings, thumbnails) | {
+        "steps": describe_steps(len(candidates), bad, recipe),
         "ignored": sources.ignored,
         "data_bytes": (output / "data.zip").stat().st_size,
     }
@@ -136,15 +155,61 @@ def store(archive: zipfile.ZipFile, number: int, candidate: Candidate, data: byt
     return Recording(name, candidate.label, candidate.split, candidate.speaker, candidate.member.name, heard)
 
 
-def split_recordings(recordings: Sequence[Recording], spec: PrepareSpec, warnings: Warnings) -> Assignment:
+def split_recordings(
+    recordings: Sequence[Recording], spec: PrepareSpec, recipe: Recipe, findings: Findings
+) -> Assignment:
     """Settle the split and warn of what a person would want to know about the data. Raises ProgramFailure."""
     labels, given = [each.label for each in recordings], [each.given for each in recordings]
     keys = [each.sound for each in recordings]
     if keeps_speakers_apart(recordings):
         keys = [f"speaker {each.speaker}" if each.speaker else each.sound for each in recordings]
     result = assign_splits(labels, keys, given, spec.split_fractions, spec.seed)
-    warn_of_recordings(recordings, result, warnings)
+    result = result.as_before(recipe.split_source)
+    warn_of_recordings(recordings, items_of(recordings, result.splits), result, findings)
     return result
+
+
+def items_of(recordings: Sequence[Recording], splits: Sequence[str]) -> Items:
+    ids, labels = [each.source for each in recordings], [each.label for each in recordings]
+    return Items(ids, labels, splits, lambda number: {"number": number, "seconds": recordings[number].heard.seconds})
+
+
+def examine(recordings: Sequence[Recording], splits: Sequence[str], findings: Findings) -> None:
+    """Labels that are probably wrong."""
+
+    def features_of(numbers: np.ndarray) -> np.ndarray:
+        glances = [np.frombuffer(recordings[number].heard.body, dtype="<f4") for number in numbers.tolist()]
+        return sound_features(np.stack(glances))
+
+    unread = [number for number, each in enumerate(recordings) if not each.heard.body]
+    items = items_of(recordings, splits)
+    warn_of_labels(items, features_of, "recordings", findings, looked_at=LOOKED_AT, unreadable=unread)
+
+
+def show_found(
+    findings: Findings, recordings: Sequence[Recording], pool: DecoderPool, archive: zipfile.ZipFile, output: Path
+) -> None:
+    """A spectrogram and an excerpt for each recording that a finding shows, as far as they are shown."""
+    made: dict[int, dict[str, str]] = {}
+    for item in findings.shown_items():
+        number = item.pop("number")
+        if number not in made and len(made) < EXCERPTS_OF_FINDINGS:
+            body = archive.read(recordings[number].member)
+            (picture,), (excerpt,) = (pool.submit(mode, [body]).result() for mode in (PICTURE, EXCERPT))
+            made[number] = {"picture": f"thumbs/found-{number:06d}.png", "audio": f"thumbs/found-{number:06d}.wav"}
+            (output / made[number]["picture"]).write_bytes(picture.body)
+            (output / made[number]["audio"]).write_bytes(excerpt.body)
+        item |= made.get(number, {})
+
+
+def describe_steps(candidates: int, bad: BadItems, recipe: Recipe) -> list[dict[str, Any]]:
+    """What was done to make this version, in order."""
+    decoded = "Decoded every recording to see that it is whole; its own bytes are kept"
+    return [
+        recipe.said("decode", "decode", decoded, touched=candidates, noun="files"),
+        recipe.said("bad_items", "bad_items", "Left out files that cannot be used", touched=bad.total, noun="files"),
+        *recipe.describe(),
+    ]
 
 
 def keeps_speakers_apart(recordings: Sequence[Recording]) -> bool:
@@ -212,7 +277,7 @@ def build_report(
     recordings: Sequence[Recording],
     splits: Assignment,
     bad: BadItems,
-    warnings: Warnings,
+    findings: Findings,
     thumbnails: list[dict[str, Any]],
 ) -> dict[str, Any]:
     lines = sorted(f"{r.sound} {split} {r.label}" for r, split in zip(recordings, splits.splits, strict=True))
@@ -231,7 +296,8 @@ def build_report(
         "thumbnails": thumbnails,
         "audio": describe_lengths(recordings),
         "content_hash": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
-        "warnings": warnings.items,
+        "findings": findings.ordered(),
+        "remedies": findings.remedies,
     }
 
 

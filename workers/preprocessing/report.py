@@ -40,16 +40,6 @@ class BadItems:
 
 
 @dataclass
-class Warnings:
-    """Remarks on data that can be used: a stable code and a sentence each."""
-
-    items: list[dict[str, str]] = field(default_factory=list)
-
-    def add(self, code: str, message: str) -> None:
-        self.items.append({"code": code, "message": message})
-
-
-@dataclass
 class Progress:
     """Tells how far the check is, at most twice a second."""
 

@@ -1,7 +1,7 @@
 """The child that decodes recordings made by strangers; it is asked and answers as decoder.py beside it.
 
-Modes: ``check`` gives what is known of a recording (`Heard` in decoding.py), ``picture`` a spectrogram as PNG, and
-``excerpt`` its loudest seconds as WAV that every browser plays.
+Modes: ``check`` gives what is known of a recording (`Heard` in decoding.py) and what `glance` makes of it,
+``picture`` a spectrogram as PNG, and ``excerpt`` its loudest seconds as WAV that every browser plays.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from workers.preprocessing.decoder import confine, content_of, serve  # noqa: E4
 FULL_SCALE = 0.999
 EXCERPT_RATE = 16_000
 PICTURE_SIZE = (160, 64)
+GLANCE_PARTS = 5
 # From silence to the loudest moment: dark blue, violet, orange, pale yellow.
 COLOURS = np.array([(22, 20, 48), (92, 42, 130), (214, 84, 92), (252, 170, 96), (252, 240, 190)], dtype=np.float64)
 
@@ -37,11 +38,9 @@ def answer(mode: str, data: bytes, options: dict[str, int]) -> tuple[dict[str, A
         fact, samples = describe(data)
     except ProgramFailure as failure:
         return {"code": CODES[failure.code], "reason": reason_of(failure, data)}, b""
-    body = b""
-    if mode != "check":
-        heard = resample(samples, fact["rate"], EXCERPT_RATE)
-        heard = fit(heard, min(len(heard), options["excerpt_seconds"] * EXCERPT_RATE))
-        body = MAKERS[mode](heard)
+    heard = resample(samples, fact["rate"], EXCERPT_RATE)
+    heard = fit(heard, min(len(heard), options["excerpt_seconds"] * EXCERPT_RATE))
+    body = MAKERS[mode](heard)
     return fact | {"bytes": len(body)}, body
 
 
@@ -91,7 +90,20 @@ def excerpt(samples: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-MAKERS = {"picture": picture, "excerpt": excerpt}
+def glance(samples: np.ndarray) -> bytes:
+    """float32 [2 * BANDS * GLANCE_PARTS]: mean and standard deviation of each band of the log-mel spectrogram, in
+    as many parts of equal length one after the other."""
+    levels = spectrogram(samples, EXCERPT_RATE).astype(np.float32) / 255
+    parts = [levels[max(0, end - 1) : end] if end == start else levels[start:end] for start, end in _parts(len(levels))]
+    return np.concatenate([np.concatenate([part.mean(0), part.std(0)]) for part in parts]).astype("<f4").tobytes()
+
+
+def _parts(length: int) -> list[tuple[int, int]]:
+    edges = np.linspace(0, length, GLANCE_PARTS + 1).astype(int)
+    return [(min(start, length - 1), max(end, 1)) for start, end in zip(edges[:-1], edges[1:], strict=True)]
+
+
+MAKERS = {"check": glance, "picture": picture, "excerpt": excerpt}
 
 
 if __name__ == "__main__":

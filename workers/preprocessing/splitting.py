@@ -6,10 +6,11 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.contract import SPLITS, ProgramFailure
-from workers.preprocessing.report import Warnings, describe
+from workers.preprocessing.findings import Findings
+from workers.preprocessing.report import describe
 
 WORDS = {
     "train": "train",
@@ -33,6 +34,10 @@ class Assignment:
     splits: list[str]
     is_users: bool
     carved: tuple[str, ...]
+
+    def as_before(self, source: str | None) -> Assignment:
+        """The split of an earlier version, taken over item by item, is still whose it was."""
+        return self if source is None else replace(self, is_users=source == "user")
 
     @property
     def source(self) -> str:
@@ -147,7 +152,7 @@ def crossing_keys(keys: Sequence[str], splits: Sequence[str]) -> int:
 
 
 def warn_of_split(
-    labels: Sequence[str] | None, given: Sequence[str | None], result: Assignment, warnings: Warnings, noun: str
+    labels: Sequence[str] | None, given: Sequence[str | None], result: Assignment, findings: Findings, noun: str
 ) -> None:
     """Say what was carved, what had no split, and (with labels) which classes a split lacks.
 
@@ -155,17 +160,17 @@ def warn_of_split(
     """
     for split in result.carved:
         count = result.splits.count(split)
-        warnings.add(f"{split}_carved", f"There was no {split} part; {noun} taken out of train for it: {count:,}.")
+        findings.add(f"{split}_carved", f"There was no {split} part; {noun} taken out of train for it: {count:,}.")
     if result.is_users and None in given:
-        warnings.add(
+        findings.add(
             "split_unclear",
             f"{noun.capitalize()} that stood in no split and were taken for train: {given.count(None):,}.",
         )
     if labels is not None:
-        warn_of_classes(labels, result.splits, warnings)
+        warn_of_classes(labels, result.splits, findings)
 
 
-def warn_of_classes(labels: Sequence[str], splits: Sequence[str], warnings: Warnings) -> None:
+def warn_of_classes(labels: Sequence[str], splits: Sequence[str], findings: Findings) -> None:
     classes: dict[str, set[str]] = defaultdict(set)
     for label, split in zip(labels, splits, strict=True):
         classes[split].add(label)
@@ -177,7 +182,7 @@ def warn_of_classes(labels: Sequence[str], splits: Sequence[str], warnings: Warn
         )
     for split in sorted(classes):
         if missing := sorted(set(labels) - classes[split], key=natural_order):
-            warnings.add("class_missing_in_split", f"The {split} part has none of the class {describe(missing)}.")
+            findings.add("class_missing_in_split", f"The {split} part has none of the class {describe(missing)}.")
 
 
 def count_classes(labels: Sequence[str], splits: Sequence[str]) -> list[dict[str, int | str]]:

@@ -23,8 +23,11 @@ from workers.contract import (
     ProgramFailure,
 )
 from workers.interactions import Roles
-from workers.preprocessing.columns import MISSING_VALUES, Column, guess_task, shorten
+from workers.preprocessing.cleaning import Cleaner, SoundRow, clean_value
+from workers.preprocessing.columns import Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
+from workers.preprocessing.doctor.tables import examine_table, items_of
+from workers.preprocessing.findings import Findings, Remedy
 from workers.preprocessing.interactions import (
     Interactions,
     describe_interactions,
@@ -33,17 +36,20 @@ from workers.preprocessing.interactions import (
     suggest_roles,
     warn_of_interactions,
 )
+from workers.preprocessing.items import Items, RowIds
 from workers.preprocessing.json_lines import JsonRows, open_json_lines
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.pairs import PairColumns, Pairs, describe_pairs, find_pair, read_pairs, warn_of_pairs
-from workers.preprocessing.report import BadItems, Progress, Warnings, describe, write_json
+from workers.preprocessing.recipe import MISSING_WORDS, Recipe
+from workers.preprocessing.report import BadItems, Progress, describe, write_json
 from workers.preprocessing.sources import JSON_ENDINGS, Sources, ending_of, splits_of_names, unpack
-from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, crossing_keys, warn_of_split
+from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, warn_of_split
 from workers.preprocessing.targets import check_row_number, check_target, choose_target, no_rows
 from workers.preprocessing.texts import Texts, describe_texts, find_text_column, read_texts, warn_of_texts
 
 CELLS_PER_CHUNK = 500_000
 PEEKED_ROWS = 5_000
+SHOWN = 240  # characters of a text that a finding shows
 
 
 @dataclass
@@ -55,6 +61,7 @@ class Gathered:
     keys: list[str] = field(default_factory=list)
     given: list[str | None] = field(default_factory=list)
     preview: list[list[str]] = field(default_factory=list)
+    ids: RowIds = field(default_factory=RowIds)
 
 
 @dataclass(frozen=True)
@@ -70,27 +77,35 @@ class Part:
 
 
 def prepare_table(
-    sources: Sources, spec: PrepareSpec, output: Path, scratch: Path, limits: Limits, events: EventWriter
+    sources: Sources,
+    spec: PrepareSpec,
+    recipe: Recipe,
+    output: Path,
+    scratch: Path,
+    limits: Limits,
+    events: EventWriter,
 ) -> dict[str, Any]:
     """Write data.csv and index.json into `output`; return the report. Raises ProgramFailure."""
-    bad, warnings = BadItems(limits.max_bad_listed), Warnings()
+    bad, findings = BadItems(limits.max_bad_listed), Findings()
     parts = open_parts(sources, scratch, limits)
-    header = parts[0].table.header
+    dropped = recipe.dropped()
+    header = [name for name in parts[0].table.header if name not in dropped]
     roles = find_interactions(parts[0], spec.target, limits)
-    pair = None if roles else peek_for_pair(parts[0], spec.target, limits)
+    pair = None if roles else peek_for_pair(parts[0], header, spec.target, limits)
     if roles:
         target = roles.rating or roles.item
     else:
         target = pair.target if pair else choose_target(header, spec.target)
     progress = Progress(events, sum(part.table.path.stat().st_size for part in parts))
-    gathered = gather(parts, header.index(target), output / "data.csv", limits, bad, progress)
+    cleaner = Cleaner(recipe, header, header.index(target))
+    gathered = gather(parts, cleaner, output / "data.csv", limits, bad, progress)
     if not gathered.keys:
         raise no_rows(target, bad)
     column = gathered.columns[header.index(target)]
     texts, pairs = None, read_pairs(output / "data.csv", pair) if pair else None
     taken = read_interactions(output / "data.csv", roles) if roles else None
     if taken:
-        task, splits = RECOMMENDATION, split_taken(taken, gathered, spec, warnings)
+        task, splits = RECOMMENDATION, split_taken(taken, gathered, spec, recipe, findings)
     else:
         task = TRANSLATION if pairs else guess_task(column)
         if pairs:
@@ -98,18 +113,24 @@ def prepare_table(
         else:
             check_target(column, task, is_guess=spec.target is None, limits=limits)
             texts = find_texts(gathered, target, task, output / "data.csv")
-        splits = split_rows(gathered, task, pairs or texts, spec, warnings)
-    warn_of_columns(gathered.columns, warnings)
+        splits = split_rows(gathered, task, pairs or texts, spec, recipe, findings)
+    warn_of_columns(gathered.columns, findings)
     task = TEXT_CLASSIFICATION if texts else task
+    events.progress(0.96, "Looking for wrong labels and for columns that give the target away")
+    if task in (TABULAR_CLASSIFICATION, TABULAR_REGRESSION):
+        items = items_of(gathered.ids, gathered.targets, splits.splits)
+        examine_table(output / "data.csv", gathered.columns, gathered.keys, target, task, items, findings)
     described = [each.describe(limits.preview_chars) for each in gathered.columns]
     index = {"rows": len(gathered.keys), "columns": described, "target": target, "task": task, "split": splits.splits}
     index |= {"text_column": texts.column if texts else None, "pair": vars(pair) if pair else None}
     index |= {"interactions": roles.to_dict() if roles else None, "split_source": splits.source}
+    index |= {"places": gathered.ids.to_index(), "missing_words": recipe.has(MISSING_WORDS)}
     write_json(output / "index.json", index)
     has_classes = task not in (TABULAR_REGRESSION, TRANSLATION, RECOMMENDATION)
-    return build_report(gathered, splits, described, bad, warnings) | {
+    return build_report(gathered, splits, described, bad, findings) | {
         "task": task,
         "target": target,
+        "steps": cleaner.describe(len(gathered.keys), bad),
         "text": describe_texts(texts) if texts else None,
         "pair": describe_pairs(pairs) if pairs else None,
         "interactions": describe_interactions(taken) if taken else None,
@@ -125,22 +146,24 @@ def find_interactions(part: Part, wanted: str | None, limits: Limits) -> Roles |
     return suggest_roles(part.table.header, wanted, (row for _line, row in rows))
 
 
-def split_taken(taken: Interactions, gathered: Gathered, spec: PrepareSpec, warnings: Warnings) -> Assignment:
+def split_taken(
+    taken: Interactions, gathered: Gathered, spec: PrepareSpec, recipe: Recipe, findings: Findings
+) -> Assignment:
     """The last items of each user are for the test. Raises ProgramFailure."""
-    splits = split_by_user(taken, gathered.given, spec.split_fractions, spec.seed)
-    warn_of_split(None, gathered.given, splits, warnings, "rows")
-    warn_of_interactions(taken, splits.splits, warnings)
+    splits = split_by_user(taken, gathered.given, spec.split_fractions, spec.seed).as_before(recipe.split_source)
+    warn_of_split(None, gathered.given, splits, findings, "rows")
+    warn_of_interactions(taken, splits.splits, findings)
     return splits
 
 
-def peek_for_pair(part: Part, wanted: str | None, limits: Limits) -> PairColumns | None:
+def peek_for_pair(part: Part, header: Sequence[str], wanted: str | None, limits: Limits) -> PairColumns | None:
     """The columns of texts and translations, by the first rows, where the table is one of translations: rows without a
     target are bad, so it must be known before they are read."""
     rows = [[clean_value(value) for value in row] for _line, row in islice(part.rows(limits, BadItems(0)), PEEKED_ROWS)]
     columns = [Column(name, PEEKED_ROWS) for name in part.table.header]
     for column, values in zip(columns, zip(*rows, strict=True), strict=bool(rows)):
         column.add(values)
-    return find_pair(columns, wanted)
+    return find_pair([column for column in columns if column.name in header], wanted)
 
 
 def find_texts(gathered: Gathered, target: str, task: str, path: Path) -> Texts | None:
@@ -150,7 +173,7 @@ def find_texts(gathered: Gathered, target: str, task: str, path: Path) -> Texts 
 
 
 def build_report(
-    gathered: Gathered, splits: Assignment, described: list[dict[str, Any]], bad: BadItems, warnings: Warnings
+    gathered: Gathered, splits: Assignment, described: list[dict[str, Any]], bad: BadItems, findings: Findings
 ) -> dict[str, Any]:
     header = [column.name for column in gathered.columns]
     return {
@@ -164,7 +187,8 @@ def build_report(
         "preview": gathered.preview,
         "thumbnails": [],
         "content_hash": hash_content(header, gathered.keys, splits.splits),
-        "warnings": warnings.items,
+        "findings": findings.ordered(),
+        "remedies": findings.remedies,
     }
 
 
@@ -197,23 +221,25 @@ def check_same_columns(first: Table, other: Table) -> None:
 
 
 def gather(
-    parts: Sequence[Part], target: int, path: Path, limits: Limits, bad: BadItems, progress: Progress
+    parts: Sequence[Part], cleaner: Cleaner, path: Path, limits: Limits, bad: BadItems, progress: Progress
 ) -> Gathered:
     """One pass over all rows: write the sound ones to `path` and remember what the split and the report need."""
-    header = parts[0].table.header
+    header, target = cleaner.header, cleaner.target
     max_distinct = max(1_000, limits.max_distinct_values // len(header))
     gathered = Gathered([Column(name, max_distinct) for name in header])
     by_name = sorted(range(len(header)), key=header.__getitem__)
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
-        for part, done, chunk in chunks(parts, target, limits, bad):
+        for done, found in chunks(parts, cleaner, limits, bad, gathered.ids):
+            chunk = [row for _line, _split, row in found]
             writer.writerows(chunk)
+            gathered.ids.lines.extend(line for line, _split, _row in found)
+            gathered.given.extend(split for _line, split, _row in found)
             for column, values in zip(gathered.columns, zip(*chunk, strict=True), strict=True):
                 column.add(values)
             gathered.targets.extend(row[target] for row in chunk)
             gathered.keys.extend(hash_row([row[place] for place in by_name]) for row in chunk)
-            gathered.given.extend([part.split] * len(chunk))
             add_preview(gathered.preview, chunk, limits)
             check_row_count(len(gathered.keys), limits)
             progress.tell(done, f"Read {len(gathered.keys):,} rows")
@@ -221,38 +247,18 @@ def gather(
 
 
 def chunks(
-    parts: Sequence[Part], target: int, limits: Limits, bad: BadItems
-) -> Iterator[tuple[Part, int, list[list[str]]]]:
-    """(part, bytes read so far, sound rows in the column order of the first part), some thousand rows at a time."""
-    header = parts[0].table.header
-    size = max(1, min(limits.chunk_rows, CELLS_PER_CHUNK // len(header)))
+    parts: Sequence[Part], cleaner: Cleaner, limits: Limits, bad: BadItems, ids: RowIds
+) -> Iterator[tuple[int, list[SoundRow]]]:
+    """(bytes read so far, sound rows in the column order of the first part), some thousand rows at a time."""
+    size = max(1, min(limits.chunk_rows, CELLS_PER_CHUNK // len(cleaner.header)))
     done = 0
     for part in parts:
         reader = part.rows(limits, bad)
-        sound = sound_rows(reader, header, target)
+        sound = cleaner.sound_rows(reader, part.split)
+        ids.begin(part.table.name)
         while chunk := list(islice(sound, size)):
-            yield part, done + reader.bytes_read, chunk
+            yield done + reader.bytes_read, chunk
         done += part.table.path.stat().st_size
-
-
-def sound_rows(reader: Rows | JsonRows, header: Sequence[str], target: int) -> Iterator[list[str]]:
-    """The cleaned rows that have a target, values in the order of `header`; those without one are bad."""
-    order = [reader.table.header.index(name) for name in header]
-    for line, row in reader:
-        values = [clean_value(row[place]) for place in order]
-        if values[target]:
-            yield values
-        else:
-            reason = f'line {line} has no value in the target "{header[target]}"'
-            reader.bad.add(reader.table.name, reason, "missing_target", line)
-
-
-def clean_value(value: str) -> str:
-    """Trimmed, with one kind of line break; empty where it means "not known"."""
-    value = value.strip()
-    if value in MISSING_VALUES:
-        return ""
-    return value.replace("\r\n", "\n").replace("\r", "\n") if "\r" in value else value
 
 
 def hash_row(values: Sequence[str]) -> str:
@@ -282,7 +288,12 @@ def check_row_count(count: int, limits: Limits) -> None:
 
 
 def split_rows(
-    gathered: Gathered, task: str, texts: Texts | Pairs | None, spec: PrepareSpec, warnings: Warnings
+    gathered: Gathered,
+    task: str,
+    texts: Texts | Pairs | None,
+    spec: PrepareSpec,
+    recipe: Recipe,
+    findings: Findings,
 ) -> Assignment:
     """Stratified by target where it is a class; texts that are alike stay together, with all their translations.
     Raises ProgramFailure."""
@@ -290,33 +301,32 @@ def split_rows(
     labels = gathered.targets if is_classification else [""] * len(gathered.targets)
     keys = texts.keys if texts else gathered.keys
     result = assign_splits(labels, keys, gathered.given, spec.split_fractions, spec.seed)
-    warn_of_split(labels if is_classification else None, gathered.given, result, warnings, "rows")
+    result = result.as_before(recipe.split_source)
+    warn_of_split(labels if is_classification else None, gathered.given, result, findings, "rows")
     if isinstance(texts, Pairs):
-        warn_of_pairs(texts, result.splits, warnings)
+        warn_of_pairs(texts, result.splits, findings)
         return result
     if texts:
-        warn_of_texts(texts, labels, result.splits, warnings)
-        return result
-    if crossing := crossing_keys(gathered.keys, result.splits):
-        warnings.add(
-            "duplicate_across_splits", f"Rows that stand in more than one of train, val and test: {crossing:,}."
+        items = Items(
+            gathered.ids, labels, result.splits, lambda number: {"text": shorten(texts.values[number], SHOWN)}
         )
-    if repeated := len(gathered.keys) - len(set(gathered.keys)):
-        warnings.add("duplicates", f"Rows that are equal to an earlier one: {repeated:,}.")
+        warn_of_texts(texts, items, findings)
     return result
 
 
-def warn_of_columns(columns: Sequence[Column], warnings: Warnings) -> None:
+def warn_of_columns(columns: Sequence[Column], findings: Findings) -> None:
     """Name columns that carry nothing, and those that a few stray words keep from being numbers."""
     empty = [column.name for column in columns if not column.present]
     constant = [column.name for column in columns if len(column.counts) == 1 and not column.missing]
     if empty:
-        warnings.add("empty_column", f"No value at all has the column {describe(empty)}.")
+        message = f"No value at all has the column {describe(empty)}."
+        findings.add("empty_column", message, remedy=Remedy(drop=empty))
     if constant:
-        warnings.add("constant_column", f"The same value in every row has the column {describe(constant)}.")
+        message = f"The same value in every row has the column {describe(constant)}."
+        findings.add("constant_column", message, remedy=Remedy(drop=constant))
     for column in columns:
         if column.numbers >= 0.9 * column.present and column.non_numbers:
-            warnings.add("almost_numeric", almost_numeric(column))
+            findings.add("almost_numeric", almost_numeric(column))
 
 
 def almost_numeric(column: Column) -> str:

@@ -6,23 +6,29 @@ import csv
 import hashlib
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.contract import SPLITS
+import numpy as np
+
+from workers.preprocessing.balance import warn_of_balance
 from workers.preprocessing.columns import BOOLEAN, CATEGORICAL, NUMERIC, TEXT, Column, shorten
-from workers.preprocessing.report import Warnings, describe
+from workers.preprocessing.doctor.features import text_features
+from workers.preprocessing.doctor.label_errors import warn_of_labels
+from workers.preprocessing.doctor.near_copies import near_texts, warn_of_near_copies
+from workers.preprocessing.findings import NOTHING, Findings, Remedy
+from workers.preprocessing.items import Items, groups_of, tell_crossing, tell_repeated, tell_torn
+from workers.preprocessing.report import describe
 from workers.texts import normalise, words_of
 
 MOST_OTHER_COLUMNS = 2
 VERY_LONG = 4_000  # characters; what is longer is cut off unless the settings say otherwise
 COMPARED = 20_000
 RARE_SCRIPT, SHOWN_SCRIPT = 0.02, 0.005
-IMBALANCE = 20
-FEW_TEXTS = 20
+LOOKED_AT = 10_000  # texts that are compared, and whose labels are looked at
 NAMED_SCRIPTS = {"CJK": "Han", "HIRAGANA": "Kana", "KATAKANA": "Kana"}
 # UTF-8 that was read as Latin-1 ("Ã©", "â€™"), and what decoders put in the place of bytes they could not read.
 MOJIBAKE = re.compile("\ufffd|[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac[\u2018-\u2122\u0080-\u00bf]")
@@ -90,89 +96,103 @@ def script_of(letter: str) -> str:
     return NAMED_SCRIPTS.get(word, word.capitalize())
 
 
-def warn_of_texts(texts: Texts, labels: Sequence[str], splits: Sequence[str], warnings: Warnings) -> None:
+def warn_of_texts(texts: Texts, items: Items, findings: Findings) -> None:
     """What makes a model worse, or its figures better than it is."""
-    _warn_of_form(texts, warnings)
-    _warn_of_copies(texts, labels, splits, warnings)
-    _warn_of_scripts(texts, labels, warnings)
-    _warn_of_imbalance(labels, splits, warnings)
+    _warn_of_form(texts, items, findings)
+    _warn_of_copies(texts, items, findings)
+    _warn_of_near_copies(texts, items, findings)
+    _warn_of_scripts(texts, findings)
+    warn_of_balance(items, "texts", findings)
+    empty = [number for number, value in enumerate(texts.values) if not value]
+
+    def features_of(numbers: np.ndarray) -> np.ndarray:
+        return text_features([texts.values[number] for number in numbers.tolist()])
+
+    warn_of_labels(items, features_of, "texts", findings, looked_at=LOOKED_AT, unreadable=empty)
 
 
-def _warn_of_form(texts: Texts, warnings: Warnings) -> None:
-    empty = sum(not value for value in texts.values)
-    long = [len(value) for value in texts.values if len(value) > VERY_LONG]
+def _warn_of_form(texts: Texts, items: Items, findings: Findings) -> None:
+    empty = [number for number, value in enumerate(texts.values) if not value]
+    long = [number for number, value in enumerate(texts.values) if len(value) > VERY_LONG]
     if empty:
-        warnings.add("empty_texts", f"Rows without a text, which are left out of training: {empty:,}.")
+        findings.add(
+            "empty_texts",
+            f"Rows without a text, which are left out of training: {len(empty):,}.",
+            total=len(empty),
+            shown=items.some(empty),
+            remedy=Remedy(leave_out=[items.ids[number] for number in empty]),
+        )
     if long:
-        warnings.add(
+        longest = max(len(texts.values[number]) for number in long)
+        findings.add(
             "long_texts",
             f"Texts of more than {VERY_LONG:,} characters, of which a model reads the beginning: {len(long):,}; "
-            f"the longest has {max(long):,}.",
+            f"the longest has {longest:,}.",
+            total=len(long),
+            shown=items.some(long),
+            remedy=Remedy(leave_out=[items.ids[number] for number in long]),
         )
-    warn_of_broken_letters(texts.values, warnings)
+    warn_of_broken_letters(texts.values, findings, items)
 
 
-def warn_of_broken_letters(texts: Iterable[str], warnings: Warnings) -> None:
-    if broken := [text for text in texts if MOJIBAKE.search(text)]:
-        found = MOJIBAKE.search(broken[0]).start()
-        shown = shorten(broken[0][max(0, found - 12) : found + 20], 32)
-        warnings.add(
-            "broken_letters",
-            f'Texts with letters that were read in the wrong encoding: {len(broken):,}, such as "{shown}". '
-            "Save the file as UTF-8 where it was made.",
-        )
-
-
-def _warn_of_copies(texts: Texts, labels: Sequence[str], splits: Sequence[str], warnings: Warnings) -> None:
-    """Of texts that are alike, and not of empty ones."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for number, key in enumerate(texts.keys):
-        if texts.values[number]:
-            places[key].append(number)
-    repeated = [numbers for numbers in places.values() if len(numbers) > 1]
-    if not repeated:
+def warn_of_broken_letters(texts: Sequence[str], findings: Findings, items: Items | None = None) -> None:
+    """`items` are those of the texts, where each text is one."""
+    broken = [number for number, text in enumerate(texts) if MOJIBAKE.search(text)]
+    if not broken:
         return
-    equal = sum(len(numbers) - len({texts.values[number] for number in numbers}) for numbers in repeated)
-    alike = sum(len(numbers) - 1 for numbers in repeated) - equal
-    if equal:
-        warnings.add("repeated_texts", f"Texts that are equal to an earlier one: {equal:,}.")
-    if alike:
-        warnings.add(
-            "similar_texts", f"Texts that differ from an earlier one only in case, blanks or punctuation: {alike:,}."
-        )
-    crossing = [numbers for numbers in repeated if len({splits[number] for number in numbers}) > 1]
+    first = texts[broken[0]]
+    found = MOJIBAKE.search(first).start()
+    shown = shorten(first[max(0, found - 12) : found + 20], 32)
+    findings.add(
+        "broken_letters",
+        f'Texts with letters that were read in the wrong encoding: {len(broken):,}, such as "{shown}". '
+        "Save the file as UTF-8 where it was made.",
+        total=len(broken),
+        shown=items.some(broken) if items else (),
+        remedy=Remedy(leave_out=[items.ids[number] for number in broken]) if items else NOTHING,
+    )
+
+
+def _warn_of_copies(texts: Texts, items: Items, findings: Findings) -> None:
+    """Of texts that are alike, and not of empty ones."""
+    groups = [numbers for numbers in groups_of(texts.keys) if texts.values[numbers[0]]]
+    equal, alike = [], []
+    for numbers in groups:
+        seen: set[str] = set()
+        for number in numbers:
+            value = texts.values[number]
+            if seen:
+                (equal if value in seen else alike).append(number)
+            seen.add(value)
+    message = f"Texts that are equal to an earlier one: {len(equal):,}."
+    tell_repeated(sorted(equal), items, "repeated_texts", message, findings)
+    message = f"Texts that differ from an earlier one only in case, blanks or punctuation: {len(alike):,}."
+    tell_repeated(sorted(alike), items, "similar_texts", message, findings)
+    crossing = [numbers for numbers in groups if len({items.splits[number] for number in numbers}) > 1]
     if crossing:
         shown = shorten(texts.values[crossing[0][0]], 60)
-        warnings.add(
-            "texts_across_splits",
-            f'Texts that stand in more than one of train, val and test: {len(crossing):,}, such as "{shown}". '
-            "The model knows them already when it is tested, so its figures are too good.",
-        )
-    torn = [numbers for numbers in repeated if len({labels[number] for number in numbers}) > 1]
+        message = f'Texts that stand in more than one of train, val and test: {len(crossing):,}, such as "{shown}".'
+        tell_crossing(crossing, items, "texts_across_splits", message, findings)
+    torn = [numbers for numbers in groups if len({items.labels[number] for number in numbers}) > 1]
     if torn:
         shown = shorten(texts.values[torn[0][0]], 60)
-        names = describe(sorted({labels[number] for number in torn[0]}))
-        warnings.add(
-            "texts_with_two_labels", f'Texts that have several labels: {len(torn):,}, such as "{shown}" ({names}).'
-        )
+        names = describe(sorted({items.labels[number] for number in torn[0]}))
+        message = f'Texts that have several labels: {len(torn):,}, such as "{shown}" ({names}).'
+        tell_torn(torn, items, "texts_with_two_labels", message, findings)
 
 
-def _warn_of_scripts(texts: Texts, labels: Sequence[str], warnings: Warnings) -> None:
+def _warn_of_near_copies(texts: Texts, items: Items, findings: Findings) -> None:
+    """Of texts that are not alike word by word, in a sample of many."""
+    first = list({key: number for number, key in reversed(list(enumerate(texts.keys)))}.values())
+    step = 1 + len(first) // LOOKED_AT
+    asked = sorted(first)[::step]
+    groups = [[asked[place] for place in group] for group in near_texts([texts.values[number] for number in asked])]
+    sampled = "" if step == 1 else f"{len(asked):,} of {len(texts.values):,} texts were compared."
+    warn_of_near_copies(groups, items, "texts", findings, sampled)
+
+
+def _warn_of_scripts(texts: Texts, findings: Findings) -> None:
     common = [(name, share) for name, share in script_shares(texts.values) if share >= RARE_SCRIPT]
     if len(common) > 1:
         shares = ", ".join(f"{name} {share * 100:.0f} %" for name, share in common)
-        warnings.add("several_scripts", f"The texts are written in several scripts: {shares} of the letters.")
-
-
-def _warn_of_imbalance(labels: Sequence[str], splits: Sequence[str], warnings: Warnings) -> None:
-    counts = Counter(label for label, split in zip(labels, splits, strict=True) if split == SPLITS[0])
-    (largest, most), (smallest, fewest) = counts.most_common(1)[0], counts.most_common()[-1]
-    if most > IMBALANCE * fewest:
-        warnings.add(
-            "imbalanced_classes",
-            f'The class "{shorten(largest, 40)}" has {most:,} training texts and "{shorten(smallest, 40)}" {fewest:,}. '
-            "Look at the F1 as well as at the accuracy, or set class_weights to balanced.",
-        )
-    if few := sorted(name for name, count in counts.items() if count < FEW_TEXTS):
-        names = describe([f"{shorten(name, 40)} ({counts[name]})" for name in few])
-        warnings.add("small_classes", f"Classes with fewer than {FEW_TEXTS} training texts: {names}.")
+        findings.add("several_scripts", f"The texts are written in several scripts: {shares} of the letters.")

@@ -1,0 +1,134 @@
+"""What a check found in data that can be used: findings with what they may cost and what can be done about them.
+
+A finding stands in ``report.json`` as ``{"key", "code", "severity", "message", "cost", "total", "items", "actions",
+"sampled"}``: `items` are the first of them as people see them, `total` counts all, `actions` are of `ACTIONS`, and
+`sampled` says which part of the data was looked at, where it was not all of it. ``findings.json`` has for each key the
+whole of what its actions change (`Remedy`), for the recipe of the next version (workers/preprocessing/recipe.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+LEAVE_OUT, RELABEL, MOVE, DROP = "leave_out", "relabel", "move", "drop"
+ACTIONS = (LEAVE_OUT, RELABEL, MOVE, DROP)
+SERIOUS, WARNING, NOTE = "serious", "warning", "note"
+
+SHOWN_ITEMS = 24
+KEPT_ITEMS = 100_000
+
+SERIOUS_CODES = frozenset({
+    "duplicate_across_splits", "texts_across_splits", "near_copies_across_splits", "sources_across_splits",
+    "interactions_across_splits", "speakers_across_splits", "target_leakage", "label_errors", "class_missing_in_split",
+})  # fmt: skip
+NOTE_CODES = frozenset({
+    "val_carved", "test_carved", "several_scripts", "identifier_column", "outliers", "long_texts", "long_audio",
+    "many_translations", "popular_items", "sparse_interactions",
+})  # fmt: skip
+
+LEAKS = "The model knows these when it is tested, so its figures will be better than it is with new data."
+# What a finding may cost, where the one who reports it does not say it with numbers.
+COSTS = {
+    "duplicate_across_splits": LEAKS,
+    "texts_across_splits": LEAKS,
+    "near_copies_across_splits": LEAKS,
+    "sources_across_splits": LEAKS,
+    "speakers_across_splits": LEAKS,
+    "interactions_across_splits": "What is learned is asked again, so the figures would be too good.",
+    "duplicates": "Copies count several times in training, and a model leans towards them.",
+    "repeated_texts": "Copies count several times in training, and a model leans towards them.",
+    "similar_texts": "They count several times in training, and a model leans towards them.",
+    "near_copies": "They count several times in training, and a model leans towards them.",
+    "conflicting_labels": "No model can be right about all of them.",
+    "texts_with_two_labels": "No model can be right about all of them.",
+    "class_missing_in_split": "Of this class nothing is measured there, or nothing is learned.",
+    "val_carved": "A little less to train on; without it the best epoch could not be chosen.",
+    "test_carved": "A little less to train on; without it nothing would say how good a model is.",
+    "split_unclear": "They are learned from and judge nothing.",
+    "empty_column": "It teaches nothing and is not used.",
+    "constant_column": "It teaches nothing and is not used.",
+    "nearly_empty_column": "What a model learns from so few values hardly holds for others.",
+    "identifier_column": "It names rows and says nothing about them; a model of tables does not read it.",
+    "almost_numeric": "A model reads its values as words and does not know which is larger.",
+    "outliers": "A few such values can bend what a linear model learns; trees hardly mind.",
+    "empty_texts": "There is nothing to learn from them.",
+    "long_texts": "What stands behind the beginning is not read.",
+    "broken_letters": "A model takes these for words of their own, and does not know them when they are asked well.",
+    "several_scripts": "Each script has to be learned from its own part of the texts.",
+    "other_script": "What is learned from the others hardly helps with them.",
+    "small_classes": "From so few a class is hardly learned, and its figures are uncertain.",
+    "silent_audio": "There is nothing to learn from them but silence.",
+    "clipped_audio": "Their loud parts are distorted, and sound unlike the same words said softly.",
+    "short_audio": "There may be too little to hear.",
+    "long_audio": "The rest of them is not learned from.",
+    "mixed_rates": "A model may learn from what machine a recording came.",
+}
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Everything that the actions of one finding change: items that can be left out, the label or the part of the split
+    for each item that can get another, and columns that can be dropped."""
+
+    leave_out: Sequence[str] = ()
+    relabel: Mapping[str, str] = field(default_factory=dict)
+    move: Mapping[str, str] = field(default_factory=dict)
+    drop: Sequence[str] = ()
+
+    def actions(self) -> list[str]:
+        return [action for action in ACTIONS if getattr(self, action)]
+
+
+NOTHING = Remedy()
+
+
+@dataclass
+class Findings:
+    """Collects findings in the order in which they are made."""
+
+    items: list[dict[str, Any]] = field(default_factory=list)
+    remedies: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(
+        self, code: str, message: str, *, cost: str = "", total: int = 0, shown: Sequence[dict[str, Any]] = (),
+        remedy: Remedy = NOTHING, sampled: str = "",
+    ) -> None:  # fmt: skip
+        """`shown` are items for people, of which the first are kept: ``{"id", "label", "split", "suggested", "text",
+        "row", "number"}``, each with what it has; `number` is the place of an image or recording, which `picture`
+        gets a file for."""
+        times = sum(item["code"] == code for item in self.items)
+        key = f"{code}-{times + 1}" if times else code
+        self.items.append({
+            "key": key,
+            "code": code,
+            "severity": SERIOUS if code in SERIOUS_CODES else NOTE if code in NOTE_CODES else WARNING,
+            "message": message,
+            "cost": cost or COSTS.get(code, ""),
+            "total": total or len(shown),
+            "items": [dict(item) for item in shown[:SHOWN_ITEMS]],
+            "actions": remedy.actions(),
+            "sampled": sampled,
+        })  # fmt: skip
+        if remedy.actions():
+            self.remedies[key] = _cut(remedy)
+
+    def shown_items(self) -> Iterator[dict[str, Any]]:
+        """The items of all findings that are images or recordings and still need a file to be seen by."""
+        return (item for finding in self.items for item in finding["items"] if "number" in item)
+
+    def ordered(self) -> list[dict[str, Any]]:
+        """The serious ones first; else in the order they were made."""
+        order = (SERIOUS, WARNING, NOTE)
+        return sorted(self.items, key=lambda item: order.index(item["severity"]))
+
+
+def _cut(remedy: Remedy) -> dict[str, Any]:
+    """Of millions of items a recipe holds the first."""
+    kept = asdict(remedy)
+    for name in (LEAVE_OUT, DROP):
+        kept[name] = list(kept[name])[:KEPT_ITEMS]
+    for name in (RELABEL, MOVE):
+        kept[name] = dict(list(kept[name].items())[:KEPT_ITEMS])
+    return kept

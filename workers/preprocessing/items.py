@@ -1,0 +1,148 @@
+"""The items of a data set as findings speak of them, and copies among them. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from workers.contract import SPLITS
+from workers.preprocessing.findings import Findings, Remedy
+
+TRAIN = SPLITS[0]
+
+
+class RowIds(Sequence[str]):
+    """``table.csv:line`` of each row, of millions without a string for each."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.starts: list[int] = []
+        self.lines = array("L")
+
+    def begin(self, name: str) -> None:
+        """The rows that come now are of this table."""
+        self.names.append(name)
+        self.starts.append(len(self.lines))
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, number: int) -> str:
+        place = max(place for place, start in enumerate(self.starts) if start <= number)
+        return f"{self.names[place]}:{self.lines[number]}"
+
+    def to_index(self) -> list[dict[str, Any]]:
+        """As they stand in index.json: a table and its lines after the other."""
+        ends = [*self.starts[1:], len(self.lines)]
+        return [
+            {"name": name, "lines": self.lines[start:end].tolist()}
+            for name, start, end in zip(self.names, self.starts, ends, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Items:
+    """`ids`, `labels` and `splits` of all items; `show` gives what people see of one, by its number."""
+
+    ids: Sequence[str]
+    labels: Sequence[str]
+    splits: Sequence[str]
+    show: Callable[[int], dict[str, Any]] = field(default=lambda number: {})
+
+    def shown(self, number: int, **more: Any) -> dict[str, Any]:
+        """An item as a finding has it."""
+        facts = {"id": self.ids[number], "label": self.labels[number], "split": self.splits[number]}
+        return facts | self.show(number) | more
+
+    def some(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """The first of them."""
+        return [self.shown(number) for number in numbers[:24]]
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Codes and words for copies of one kind of items. `noun` begins a sentence; `copies` says in which way they are
+    copies; codes that are empty are not told."""
+
+    noun: str
+    copies: str
+    repeated: str = "duplicates"
+    crossing: str = "duplicate_across_splits"
+    torn: str = "conflicting_labels"
+
+
+def groups_of(keys: Sequence[Hashable]) -> list[list[int]]:
+    """Numbers of items with equal keys, of each key that comes twice or more."""
+    places: dict[Hashable, list[int]] = defaultdict(list)
+    for number, key in enumerate(keys):
+        places[key].append(number)
+    return [numbers for numbers in places.values() if len(numbers) > 1]
+
+
+def tell_crossing(groups: Sequence[Sequence[int]], items: Items, code: str, message: str, findings: Findings) -> None:
+    """Copies that stand in several parts of the split: they can go to training all, or leave it."""
+    found = [numbers for numbers in groups if len({items.splits[number] for number in numbers}) > 1]
+    if not found:
+        return
+    judged = sum(items.splits[n] != TRAIN for numbers in found for n in numbers)
+    all_judged = sum(split != TRAIN for split in items.splits)
+    learned = [n for numbers in found for n in numbers if items.splits[n] == TRAIN]
+    findings.add(
+        code,
+        message,
+        cost=f"{judged:,} of the {all_judged:,} items that judge a model ({judged / max(1, all_judged):.1%}) have a "
+        "copy in another part. If a model knows them by heart, its figures can be too good by as much.",
+        total=sum(map(len, found)),
+        shown=items.some([number for numbers in found for number in numbers]),
+        remedy=Remedy(
+            leave_out=[items.ids[number] for number in learned],
+            move={items.ids[n]: TRAIN for numbers in found for n in numbers if items.splits[n] != TRAIN},
+        ),
+    )
+
+
+def tell_repeated(numbers: Sequence[int], items: Items, code: str, message: str, findings: Findings) -> None:
+    """Items that another one comes before; they can be left out."""
+    if numbers:
+        share = len(numbers) / len(items.ids)
+        findings.add(
+            code,
+            message,
+            cost=f"{share:.1%} of the data is said more than once; a model leans towards it, and training takes as "
+            "much longer.",
+            total=len(numbers),
+            shown=items.some(numbers),
+            remedy=Remedy(leave_out=[items.ids[number] for number in numbers]),
+        )
+
+
+def tell_torn(groups: Sequence[Sequence[int]], items: Items, code: str, message: str, findings: Findings) -> None:
+    """Copies with several labels; they can be left out."""
+    found = [n for numbers in groups if len({items.labels[n] for n in numbers}) > 1 for n in numbers]
+    if found:
+        findings.add(
+            code,
+            message,
+            cost=f"No model can be right about all of these {len(found):,} items.",
+            total=len(found),
+            shown=items.some(found),
+            remedy=Remedy(leave_out=[items.ids[number] for number in found]),
+        )
+
+
+def warn_of_copies(keys: Sequence[Hashable], items: Items, words: Copies, findings: Findings) -> None:
+    """`keys` are equal for equal content."""
+    groups = groups_of(keys)
+    crossing = sum(len({items.splits[number] for number in numbers}) > 1 for numbers in groups)
+    message = f"{words.noun} that stand in more than one of train, val and test: {crossing:,}."
+    tell_crossing(groups, items, words.crossing, message, findings)
+    later = sorted(number for numbers in groups for number in numbers[1:])
+    message = f"{words.noun} that are {words.copies}: {len(later):,}."
+    tell_repeated(later, items, words.repeated, message, findings)
+    if words.torn:
+        torn = sum(len({items.labels[number] for number in numbers}) > 1 for numbers in groups)
+        message = f"{words.noun} that stand in more than one class: {torn:,}."
+        tell_torn(groups, items, words.torn, message, findings)
