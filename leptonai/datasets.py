@@ -76,6 +76,50 @@ class Datasets(Resource):
             for name in names
         ]
 
+    def findings(self, reference: int | str | Mapping, *, version: int | None = None) -> list[Record]:
+        """What the check of a version (the newest unless given) found: each with a key, a message, what it may cost,
+        the first items and the actions that can be taken (see `act`)."""
+        return self._version(reference, version)[1]["report"].get("findings", [])
+
+    def steps(self, reference: int | str | Mapping, *, version: int | None = None) -> list[Record]:
+        """What was done to make a version (the newest unless given), in order. Those with ``is_optional`` can be undone
+        (see `redo`)."""
+        return self._version(reference, version)[1]["report"].get("steps", [])
+
+    def act(
+        self,
+        reference: int | str | Mapping,
+        finding: str,
+        action: str,
+        *,
+        items: Sequence[str] | None = None,
+        version: int | None = None,
+    ) -> Record:
+        """Do something about a finding, by its key: the next version, which is then made (see `wait`).
+
+        `action` is leave_out, relabel, move or drop, as the finding offers them; keep and reopen only note that it is
+        let be. It is done to everything that the finding names, or to the ids in `items` alone.
+        """
+        dataset, record = self._version(reference, version)
+        path = f"{self.path}{dataset}/versions/{record['number']}/findings/{finding}/"
+        return self._http.request(
+            "POST", path, json={"action": action, "items": None if items is None else list(items)}
+        )
+
+    def redo(
+        self, reference: int | str | Mapping, *, without: Sequence[str] = (), version: int | None = None
+    ) -> Record:
+        """The next version, made without the steps of these ids and with all others; it is then made (see `wait`)."""
+        dataset, record = self._version(reference, version)
+        path = f"{self.path}{dataset}/versions/{record['number']}/redo/"
+        return self._http.request("POST", path, json={"without": list(without)})
+
+    def _version(self, reference: int | str | Mapping, number: int | None) -> tuple[int, Record]:
+        dataset = self.get(reference)
+        if number is None:
+            return dataset["id"], dataset["latest_version"]
+        return dataset["id"], self._http.request("GET", f"{self.path}{dataset['id']}/versions/{number}/")
+
     def delete(self, reference: int | str | Mapping) -> None:
         self._http.request("DELETE", f"{self.path}{self._id(reference)}/")
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from apps.core.errors import NotFound, StorageFull
 from apps.core.storage import Blob, DamagedBlob, check_reachable, discard_if_damaged, fetch, put_file
+from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Member
 from apps.jobs.plans import plan_of_grant
@@ -91,7 +92,23 @@ def _prepare_spec(job: Job, folder: Path) -> PrepareSpec:
         path = fetch(file.sha256, folder / "input" / f"{number:05d}{Path(file.name).suffix.lower()}")
         files.append(DataFile(name=file.name, path=str(path), split=file.split or None))
     version = job.dataset_version
-    return PrepareSpec(str(folder), tuple(files), seed=version.seed, target=version.target or None)
+    return PrepareSpec(
+        str(folder),
+        tuple(files),
+        seed=version.seed,
+        target=version.target or None,
+        recipe=version.recipe,
+        first_index=_first_index(version, folder),
+    )
+
+
+def _first_index(version: DatasetVersion, folder: Path) -> str:
+    """The index of the version whose split this one keeps; empty where it is that one."""
+    first = version.first
+    if first == version:
+        return ""
+    _data, index = DATA_FILES[first.kind]
+    return str(fetch(first.outputs[index]["sha256"], folder / "input" / f"first-{index}"))
 
 
 def _data_paths(job: Job, folder: Path) -> dict[str, str]:

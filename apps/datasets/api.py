@@ -19,7 +19,7 @@ from apps.accounts.models import Team
 from apps.core.errors import NotFound, Unprocessable
 from apps.core.files import blob_response
 from apps.core.parsers import TextParser
-from apps.datasets import services
+from apps.datasets import preparing, services
 from apps.datasets.models import Dataset, DatasetVersion, Upload
 from apps.datasets.parsers import ChunkParser, has_checksum
 from apps.datasets.serializers import (
@@ -28,6 +28,8 @@ from apps.datasets.serializers import (
     DatasetDetailOutput,
     DatasetInput,
     DatasetOutput,
+    FindingInput,
+    RedoInput,
     UploadInput,
     UploadOutput,
     VersionInput,
@@ -167,6 +169,30 @@ class VersionAccept(APIView):
         return Response(VersionOutput(services.accept_without_bad_items(version=version, user=request.user)).data)
 
 
+class FindingAction(APIView):
+    @extend_schema(request=FindingInput, responses={200: VersionOutput, 201: VersionOutput})
+    def post(self, request: Request, pk: int, number: int, key: str) -> Response:
+        """Do something about a finding: the answer is the next version, or this one where the finding is let be."""
+        require_write(request)
+        version = find_version(request, pk, number)
+        values = checked(FindingInput(data=request.data))
+        if values["action"] in ("keep", "reopen"):
+            is_kept = values["action"] == "keep"
+            return Response(VersionOutput(preparing.keep_finding(version=version, key=key, is_kept=is_kept)).data)
+        made = preparing.act_on_finding(version=version, user=request.user, key=key, **values)
+        return Response(VersionOutput(made).data, status=201)
+
+
+class VersionRedo(APIView):
+    @extend_schema(request=RedoInput, responses={201: VersionOutput})
+    def post(self, request: Request, pk: int, number: int) -> Response:
+        """Make the next version without some of the steps of this one."""
+        require_write(request)
+        values = checked(RedoInput(data=request.data))
+        made = preparing.redo_without(version=find_version(request, pk, number), user=request.user, **values)
+        return Response(VersionOutput(made).data, status=201)
+
+
 class VersionFile(APIView):
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: Request, pk: int, number: int, name: str) -> HttpResponseBase:
@@ -213,5 +239,11 @@ api_urlpatterns = [
     path("datasets/<int:pk>/versions/", VersionList.as_view(), name="api_dataset_versions"),
     path("datasets/<int:pk>/versions/<int:number>/", VersionDetail.as_view(), name="api_dataset_version"),
     path("datasets/<int:pk>/versions/<int:number>/files/<str:name>", VersionFile.as_view(), name="api_dataset_file"),
+    path(
+        "datasets/<int:pk>/versions/<int:number>/findings/<slug:key>/",
+        FindingAction.as_view(),
+        name="api_dataset_finding",
+    ),
+    path("datasets/<int:pk>/versions/<int:number>/redo/", VersionRedo.as_view(), name="api_dataset_version_redo"),
     path("datasets/<int:pk>/versions/<int:number>/accept/", VersionAccept.as_view(), name="api_dataset_version_accept"),
 ]

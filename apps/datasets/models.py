@@ -53,7 +53,9 @@ class DatasetVersion(models.Model):
     """A snapshot. Once `ready` nothing in it changes.
 
     `report` is what the preprocessing program found (workers/preprocessing says its shape);
-    `outputs` maps its files ("data.zip", "index.jsonl", "thumbs/00.png") to {"sha256", "bytes"}.
+    `outputs` maps its files ("data.zip", "index.jsonl", "thumbs/00.png") to {"sha256", "bytes"}. A version that was
+    made from another one (`parent`) has the same uploads and a `recipe` of what was decided about them
+    (workers/preprocessing/recipe.py). `kept` has the findings that somebody has looked at and lets be.
     """
 
     class Status(models.TextChoices):
@@ -73,6 +75,9 @@ class DatasetVersion(models.Model):
     seed = models.PositiveIntegerField(default=0)
     report = models.JSONField(default=dict, blank=True)
     outputs = models.JSONField(default=dict, blank=True)
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children")
+    recipe = models.JSONField(default=dict, blank=True)
+    kept = models.JSONField(default=list, blank=True)
     content_hash = models.CharField(max_length=64, blank=True)
     item_count = models.PositiveBigIntegerField(default=0)
     size_bytes = models.BigIntegerField(default=0)
@@ -89,6 +94,14 @@ class DatasetVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset.name} v{self.number}"
+
+    @property
+    def first(self) -> "DatasetVersion":
+        """The version of these uploads about which nothing was decided yet; the version itself where it is that one."""
+        version = self
+        while version.parent:
+            version = version.parent
+        return version
 
     @property
     def shown(self) -> Shown | None:

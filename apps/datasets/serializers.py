@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from apps.datasets.models import Dataset, DatasetVersion, Upload
 from apps.datasets.names import MAX_NAME_LENGTH, propose_split
+from apps.datasets.preparing import ACTIONS
 from workers.contract import SPLITS
 
 HEX = r"^[0-9a-fA-F]{64}$"
@@ -71,6 +72,27 @@ class DatasetInput(VersionInput):
     description = serializers.CharField(required=False, allow_blank=True, default="", max_length=10_000)
 
 
+class FindingInput(serializers.Serializer):
+    action = serializers.ChoiceField(
+        choices=[*ACTIONS, "keep", "reopen"],
+        help_text="What to do: leave_out, relabel, move or drop make the next version; keep lets the finding be.",
+    )
+    items = serializers.ListField(
+        child=serializers.CharField(max_length=2_000),
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Ids of the items to do it to; all that the finding names unless given.",
+    )
+
+
+class RedoInput(serializers.Serializer):
+    without = serializers.ListField(
+        child=serializers.CharField(max_length=80),
+        help_text="Ids of the steps to leave out; all others are done. An empty list does every step again.",
+    )
+
+
 class ErrorOutput(serializers.Serializer):
     code = serializers.CharField()
     message = serializers.CharField()
@@ -85,6 +107,9 @@ class FileOutput(serializers.Serializer):
 
 class VersionOutput(serializers.ModelSerializer):
     files = serializers.SerializerMethodField(help_text="The frozen data and its index.")
+    made_from = serializers.IntegerField(
+        source="parent.number", default=None, help_text="The number of the version that this one was made from."
+    )
     error = serializers.SerializerMethodField(help_text="Why the data was rejected; null otherwise.")
 
     class Meta:
@@ -100,6 +125,8 @@ class VersionOutput(serializers.ModelSerializer):
             "size_bytes",
             "content_hash",
             "report",
+            "made_from",
+            "kept",
             "files",
             "error",
             "created_at",

@@ -227,9 +227,7 @@ def add_version(*, dataset: Dataset, user: User | None, uploads: Sources, target
     """
     _check_sources(dataset.team_id, uploads)
     with transaction.atomic():
-        Dataset.objects.select_for_update().get(pk=dataset.pk)
-        number = (dataset.versions.aggregate(n=Max("number"))["n"] or 0) + 1
-        version = DatasetVersion.objects.create(dataset=dataset, number=number, target=target, created_by=user)
+        version = insert_version(dataset, user, target=target)
         VersionFile.objects.bulk_create(
             VersionFile(
                 version=version,
@@ -243,6 +241,13 @@ def add_version(*, dataset: Dataset, user: User | None, uploads: Sources, target
         )
         ring("apps.jobs.tasks.prepare_version", version.pk)
     return version
+
+
+def insert_version(dataset: Dataset, user: User | None, **fields) -> DatasetVersion:
+    """The next version, still without files. Inside a transaction."""
+    Dataset.objects.select_for_update().get(pk=dataset.pk)
+    number = (dataset.versions.aggregate(n=Max("number"))["n"] or 0) + 1
+    return DatasetVersion.objects.create(dataset=dataset, number=number, created_by=user, **fields)
 
 
 def _check_sources(team_id: int, uploads: Sources) -> None:
@@ -267,7 +272,8 @@ def apply_report(*, version: DatasetVersion, report: dict, outputs: dict[str, di
 
     `outputs` maps names to {"sha256", "bytes"}. A version that is checked already stays as it is.
     """
-    is_sound = not report.get("bad_total")
+    was_accepted = version.parent_id is not None  # it comes from a ready version, whose bad items were left out
+    is_sound = was_accepted or not report.get("bad_total")
     fields = {
         "kind": report["kind"],
         "task": report.get("task") or "",

@@ -1,6 +1,8 @@
 """Pages of data."""
 
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -16,7 +18,7 @@ from apps.accounts.access import require_write
 from apps.core.errors import DomainError, NotFound
 from apps.core.files import blob_response
 from apps.core.htmx import render_live
-from apps.datasets import preview, services
+from apps.datasets import findings, preparing, preview, services, steps
 from apps.datasets.forms import DatasetForm, VersionForm
 from apps.datasets.models import Dataset, DatasetVersion, Upload
 from apps.datasets.sending import arrived_files, sent_files
@@ -129,7 +131,7 @@ def _chosen(request: HttpRequest, dataset: Dataset, versions: list[DatasetVersio
     number = request.GET.get("version") or (str(versions[0].number) if versions else "")
     if not number.isdecimal() or len(number) > 9:
         raise Http404
-    found = DatasetVersion.objects.select_related("dataset", "created_by")
+    found = DatasetVersion.objects.select_related("dataset", "created_by", "parent")
     return get_object_or_404(found, dataset=dataset, number=number)
 
 
@@ -141,6 +143,9 @@ def _shown(version: DatasetVersion) -> dict:
         "classes": preview.class_rows(report, version.outputs),
         "max_classes": preview.MAX_CLASSES,
         "splits": preview.split_segments(report),
+        "findings": findings.shown_findings(version),
+        "steps": steps.shown_steps(version),
+        "later_steps": steps.later_steps(version.kind, version.task),
         "columns": (report.get("columns") or [])[: preview.MAX_COLUMNS],
         "rows": preview.first_rows(report),
         "scripts": preview.scripts_of(report),
@@ -165,6 +170,47 @@ def accept_version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     version = services.accept_without_bad_items(version=_find_version(request, pk, number), user=request.user)
     messages.success(request, _("Version %(number)d is ready.") % {"number": version.number})
     return redirect(_address(version))
+
+
+@require_POST
+def act_on_finding(request: HttpRequest, pk: int, number: int, key: str) -> HttpResponse:
+    """Make the next version as the button says, or let the finding be."""
+    require_write(request)
+    version = _find_version(request, pk, number)
+    action = request.POST.get("action", "")
+    if action in ("keep", "reopen"):
+        preparing.keep_finding(version=version, key=key, is_kept=action == "keep")
+        return redirect(_address(version))
+    chosen = request.POST.getlist("item") if request.POST.get("scope") == "chosen" else None
+    return _made_from(
+        request, version, preparing.act_on_finding, user=request.user, key=key, action=action, items=chosen
+    )
+
+
+@require_POST
+def redo(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    """Make the next version without the steps that the form names."""
+    require_write(request)
+    version = _find_version(request, pk, number)
+    return _made_from(
+        request, version, preparing.redo_without, user=request.user, without=request.POST.getlist("without")
+    )
+
+
+def _made_from(
+    request: HttpRequest, version: DatasetVersion, service: Callable[..., DatasetVersion], **values: Any
+) -> HttpResponse:
+    try:
+        made = service(version=version, **values)
+    except DomainError as error:
+        messages.error(request, error.message)
+        return redirect(_address(version))
+    messages.success(
+        request,
+        _("Version %(number)d is being made. Version %(old)d stays as it is.")
+        % {"number": made.number, "old": version.number},
+    )
+    return redirect(_address(made))
 
 
 @require_POST
@@ -207,5 +253,5 @@ def download(request: HttpRequest, pk: int, number: int, name: str) -> HttpRespo
 
 
 def _find_version(request: HttpRequest, pk: int, number: int) -> DatasetVersion:
-    versions = DatasetVersion.objects.select_related("dataset").defer("report")
+    versions = DatasetVersion.objects.select_related("dataset")
     return get_object_or_404(versions, dataset_id=pk, dataset__team=request.team, number=number)

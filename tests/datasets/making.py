@@ -56,7 +56,13 @@ def run_check(version: DatasetVersion, folder: Path) -> DatasetVersion:
         DataFile(file.name, str(fetch(file.sha256, folder / "in" / f"{file.pk}")), file.split or None)
         for file in version.files.all()
     )
-    write_spec(PrepareSpec(str(folder), files, target=version.target or None), folder / "spec.json")
+    first = version.first
+    index = next(name for name in ("index.jsonl", "index.json") if name in first.outputs) if first != version else ""
+    first_index = str(fetch(first.outputs[index]["sha256"], folder / "in" / index)) if index else ""
+    spec = PrepareSpec(
+        str(folder), files, target=version.target or None, recipe=version.recipe, first_index=first_index
+    )
+    write_spec(spec, folder / "spec.json")
     done = subprocess.run([sys.executable, "-m", "workers.preprocessing", str(folder / "spec.json")], cwd=ROOT)
     if done.returncode == EXIT_FAILED:
         failure = [event for event, _end in read_events(folder / "events.jsonl") if event["type"] == "failure"][-1]

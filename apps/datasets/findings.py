@@ -1,0 +1,181 @@
+"""How people see what a check found: titles, pictures and buttons. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.template.defaultfilters import floatformat
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext, ngettext_lazy
+
+from apps.datasets.models import DatasetVersion
+from workers.contract import SPLITS
+
+TITLES = {
+    "label_errors": _("Labels that are probably wrong"),
+    "target_leakage": _("A column gives the answer away"),
+    "duplicates": _("Copies"),
+    "duplicate_across_splits": _("Copies in several parts of the split"),
+    "conflicting_labels": _("The same with several labels"),
+    "near_copies": _("Nearly equal items"),
+    "near_copies_across_splits": _("Nearly equal items in several parts of the split"),
+    "repeated_texts": _("Repeated texts"),
+    "similar_texts": _("Texts that differ in case or marks alone"),
+    "texts_across_splits": _("Texts in several parts of the split"),
+    "texts_with_two_labels": _("Texts with several labels"),
+    "imbalanced_classes": _("Classes of very different size"),
+    "small_classes": _("Small classes"),
+    "class_missing_in_split": _("A class is missing in a part of the split"),
+    "val_carved": _("Validation data taken out of training"),
+    "test_carved": _("Test data taken out of training"),
+    "split_unclear": _("Items that stood in no part"),
+    "empty_column": _("Empty columns"),
+    "constant_column": _("Columns with one value"),
+    "nearly_empty_column": _("A nearly empty column"),
+    "identifier_column": _("Columns that name the rows"),
+    "almost_numeric": _("Nearly a column of numbers"),
+    "outliers": _("Numbers far from all others"),
+    "empty_texts": _("Rows without a text"),
+    "long_texts": _("Very long texts"),
+    "broken_letters": _("Broken letters"),
+    "several_scripts": _("Several scripts"),
+    "other_script": _("Another script"),
+    "silent_audio": _("Silence"),
+    "clipped_audio": _("Recordings that are too loud"),
+    "short_audio": _("Very short recordings"),
+    "long_audio": _("Long recordings"),
+    "mixed_rates": _("Different numbers of samples a second"),
+    "speakers_across_splits": _("Speakers in several parts of the split"),
+    "sources_across_splits": _("Texts in several parts of the split"),
+    "interactions_across_splits": _("Pairs in several parts of the split"),
+    "repeated_pairs": _("Repeated pairs"),
+    "many_translations": _("Several translations"),
+    "empty_sources": _("Pairs without a text"),
+    "untranslated": _("Not translated"),
+    "long_pairs": _("Very long pairs"),
+    "unlike_lengths": _("Sides of very different length"),
+    "few_pairs": _("Few pairs"),
+    "short_histories": _("Users with few rows"),
+    "rare_items": _("Items with few rows"),
+    "popular_items": _("A few items have most rows"),
+    "sparse_interactions": _("Few pairs are known"),
+    "repeated_interactions": _("Repeated interactions"),
+    "missing_user_or_item": _("Rows without a user or an item"),
+    "ratings_no_numbers": _("Ratings that are no numbers"),
+    "ratings_constant": _("All ratings are equal"),
+    "ratings_out_of_scale": _("Ratings beyond their scale"),
+    "ratings_are_counts": _("Ratings that look like counts"),
+    "unreadable_times": _("Times that cannot be read"),
+    "several_names": _("Items with several names"),
+}
+SERIOUS = "serious"
+ICONS = {SERIOUS: "ti-alert-octagon", "warning": "ti-alert-triangle", "note": "ti-info-circle"}
+SPLIT_NAMES = dict(zip(SPLITS, (_("training"), _("validation"), _("test")), strict=True))
+ROWS, FILES = ngettext_lazy("%(n)s row", "%(n)s rows", "count"), ngettext_lazy("%(n)s file", "%(n)s files", "count")
+ACTION_ICONS = {"leave_out": "ti-trash", "relabel": "ti-tag", "move": "ti-arrows-split", "drop": "ti-columns-off"}
+
+
+@dataclass(frozen=True)
+class Button:
+    """What a click does, to everything that the finding names."""
+
+    action: str
+    icon: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a finding: hashes of its picture and of its sound where it has them, else its text or its values."""
+
+    id: str
+    label: str
+    suggested: str
+    split: str
+    picture: str
+    audio: str
+    text: str
+    row: dict[str, str]
+    likely: float | None = None
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether there is more to see than its name."""
+        return bool(self.picture or self.audio or self.text or self.row)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding as the page shows it."""
+
+    key: str
+    code: str
+    title: str
+    severity: str
+    icon: str
+    message: str
+    cost: str
+    total: int
+    sampled: str
+    is_kept: bool
+    items: list[Item] = field(default_factory=list)
+    buttons: list[Button] = field(default_factory=list)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names over the values of its rows."""
+        return list(self.items[0].row) if self.items else []
+
+    @property
+    def can_choose(self) -> bool:
+        """Whether an action can be taken on some items alone."""
+        return bool(self.items) and any(button.action != "drop" for button in self.buttons)
+
+
+def title_of(code: str) -> str:
+    """The title of a finding, by its code or key."""
+    return str(TITLES.get(code) or TITLES.get(code.rpartition("-")[0]) or code.replace("_", " ").capitalize())
+
+
+def shown_findings(version: DatasetVersion) -> list[Finding]:
+    """The findings of a version, those that were let be last."""
+    found = [_shown(version, each) for each in version.report.get("findings") or version.report.get("warnings") or ()]
+    return sorted(found, key=lambda finding: finding.is_kept)
+
+
+def _shown(version: DatasetVersion, found: dict[str, Any]) -> Finding:
+    severity = found.get("severity", "warning")
+    key, total = found.get("key", found["code"]), found.get("total", 0)
+    return Finding(
+        key,
+        found["code"],
+        title_of(found["code"]),
+        severity,
+        ICONS[severity],
+        found["message"],
+        found.get("cost", ""),
+        total,
+        found.get("sampled", ""),
+        key in version.kept,
+        [_item(version, item) for item in found.get("items", ())],
+        [_button(version.kind, action, total) for action in found.get("actions", ())],
+    )
+
+
+def _item(version: DatasetVersion, item: dict[str, Any]) -> Item:
+    hashes = [version.outputs.get(item.get(name, ""), {}).get("sha256", "") for name in ("picture", "audio")]
+    split = SPLIT_NAMES.get(item.get("split"), "")
+    label, suggested = item.get("label", ""), item.get("suggested", "")
+    return Item(
+        item["id"], label, suggested, split, *hashes, item.get("text", ""), item.get("row", {}), item.get("likely")
+    )
+
+
+def _button(kind: str, action: str, total: int) -> Button:
+    counted = (ROWS if kind == "table" else FILES) % {"count": total, "n": floatformat(total, "0g")}
+    labels = {
+        "leave_out": _("Leave %(these)s out"),
+        "relabel": _("Use the suggested labels"),
+        "move": _("Put all copies into training"),
+        "drop": ngettext("Drop the column", "Drop the columns", max(1, total)),
+    }
+    return Button(action, ACTION_ICONS[action], str(labels[action]) % {"these": counted})
