@@ -140,8 +140,14 @@ def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
         extends_step=job.extends_step,
         checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
         cache_dir=_cache_dir(member),
+        preparation=_preparation(job.dataset_version),
         **_data_paths(job, folder),
     )
+
+
+def _preparation(version: DatasetVersion) -> list[dict[str, str]]:
+    steps = version.report.get("steps", ())
+    return [{"id": step["id"], "message": step["message"]} for step in steps if step["is_on"]]
 
 
 def _compress_spec(member: Member, folder: Path, resume: bool) -> CompressSpec:

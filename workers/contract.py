@@ -102,6 +102,8 @@ class TrainSpec:
 
     `cache_dir` is where what was decoded of this data is kept for later trainings on it; empty is the work folder.
 
+    `preparation` names the steps that made the data, ``{"id", "message"}`` each; they stand in the model's meta.json.
+
     `tuning`, where there is any, goes on with a model that there is (workers/training/tuning.py);
     ``output/model/`` then gets its weights and meta.json alone.
     """
@@ -120,6 +122,7 @@ class TrainSpec:
     extends_step: int = 0
     cache_dir: str = ""
     tuning: dict[str, Any] = field(default_factory=dict)
+    preparation: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ import numpy as np
 from workers.contract import ProgramFailure
 
 MISSING_TOKENS = frozenset({"", "?", "NA", "N/A", "NaN", "nan", "null", "None"})
+NO_WORDS = frozenset({""})  # where "NA" is a value like any other
 UNKNOWN_CODE, MISSING_CODE, FIRST_KNOWN_CODE = 0, 1, 2
 MAX_KNOWN_VALUES = 200
 LARGEST_DEVIATION = 1e6
@@ -34,11 +35,16 @@ DATE_PARTS = ("day number", "year", "month", "day", "weekday")
 Row = dict[str, Any]
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a cell has no value: None, NaN, or one of `MISSING_TOKENS` with blanks around it."""
+def is_missing(value: Any, words: Container[str] = MISSING_TOKENS) -> bool:
+    """Whether a cell has no value: None, NaN, or one of `words` with blanks around it."""
     if isinstance(value, str):
-        return value.strip() in MISSING_TOKENS
+        return value.strip() in words
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def missing_words(index: Mapping[str, Any]) -> frozenset[str]:
+    """The words that mean "not known" in a frozen table, by its index.json."""
+    return MISSING_TOKENS if index.get("missing_words", True) else NO_WORDS
 
 
 def wrong_type(name: str, value: Any, expected: str, position: int) -> ProgramFailure:
@@ -224,7 +230,10 @@ class DateColumn(Column):
 
 @dataclass(frozen=True)
 class CategoricalColumn(Column):
+    """`keeps_words` is for data in which "NA" and the like are values, and not missing."""
+
     values: list[str]
+    keeps_words: bool = False
     codes: dict[str, int] = field(init=False, repr=False, compare=False)
     loose_codes: dict[str, int] = field(init=False, repr=False, compare=False)
     type: ClassVar[str] = "categorical"
@@ -237,16 +246,21 @@ class CategoricalColumn(Column):
         object.__setattr__(self, "codes", codes)
         object.__setattr__(self, "loose_codes", loose)
 
+    @property
+    def missing_words(self) -> frozenset[str]:
+        return NO_WORDS if self.keeps_words else MISSING_TOKENS
+
     @classmethod
-    def fit(cls, name: str, required: bool, values: Sequence[Any]) -> CategoricalColumn:
+    def fit(cls, name: str, required: bool, values: Sequence[Any], *, keeps_words: bool = False) -> CategoricalColumn:
         """Known values are those seen often enough to learn from, the most frequent first."""
-        counts = Counter(_convert(name, [v for v in values if not is_missing(v)], _text, "a text or a number"))
+        words = NO_WORDS if keeps_words else MISSING_TOKENS
+        counts = Counter(_convert(name, [v for v in values if not is_missing(v, words)], _text, "a text or a number"))
         rarest = 2 if len(values) < 1000 else 5
         known = [value for value, count in counts.most_common(MAX_KNOWN_VALUES) if count >= rarest]
-        return cls(name, required, known)
+        return cls(name, required, known, keeps_words)
 
     def _code(self, value: Any) -> int:
-        if is_missing(value):
+        if is_missing(value, self.missing_words):
             return MISSING_CODE
         text = _text(value)
         code = self.codes.get(text)
@@ -261,7 +275,8 @@ class CategoricalColumn(Column):
         return FIRST_KNOWN_CODE + len(self.values)
 
     def to_meta(self) -> dict[str, Any]:
-        return {"type": self.type, "name": self.name, "required": self.required, "values": self.values}
+        meta = {"type": self.type, "name": self.name, "required": self.required, "values": self.values}
+        return meta | ({"keeps_words": True} if self.keeps_words else {})
 
     def describe(self) -> dict[str, Any]:
         return {"choices": self.values, "default": self.values[0]}
@@ -293,16 +308,16 @@ def _is_boolean(values: Sequence[Any]) -> bool:
     return True
 
 
-def _reason_to_drop(kind: str, values: Sequence[Any]) -> str | None:
+def _reason_to_drop(kind: str, values: Sequence[Any], words: Container[str]) -> str | None:
     """Why a column teaches nothing, or None."""
     if kind == "identifier":
         return "an identifier: nearly every row has its own value"
     if kind == "text":
         return "free text, which this model does not read"
-    present = {str(value).strip() for value in values if not is_missing(value)}
+    present = {str(value).strip() for value in values if not is_missing(value, words)}
     if not present:
         return "no value in any training row"
-    if len(present) == 1 and not any(map(is_missing, values)):
+    if len(present) == 1 and not any(is_missing(value, words) for value in values):
         return "the same value in every training row"
     return None
 
@@ -342,8 +357,9 @@ class TableEncoder:
     dropped: tuple[dict[str, str], ...] = ()
 
     @classmethod
-    def fit(cls, columns: Sequence[dict[str, Any]], rows: Sequence[Row]) -> TableEncoder:
-        """Learn from `rows`; `columns` are the index's, each with name and type, without the target.
+    def fit(cls, columns: Sequence[dict[str, Any]], rows: Sequence[Row], *, keeps_words: bool = False) -> TableEncoder:
+        """Learn from `rows`; `columns` are the index's, each with name and type, without the target. With `keeps_words`
+        the words of `MISSING_TOKENS` are values.
 
         Raises ProgramFailure no_usable_columns when nothing is left to learn from, wrong_type for a cell that
         contradicts its column's type.
@@ -351,7 +367,7 @@ class TableEncoder:
         fitted, dropped = [], []
         for spec in columns:
             values = [row.get(spec["name"]) for row in rows]
-            column, reason = cls._fit_column(spec["name"], spec["type"], values)
+            column, reason = cls._fit_column(spec["name"], spec["type"], values, keeps_words)
             if column:
                 fitted.append(column)
             else:
@@ -365,11 +381,14 @@ class TableEncoder:
         return cls(tuple(fitted), tuple(dropped))
 
     @staticmethod
-    def _fit_column(name: str, kind: str, values: list[Any]) -> tuple[Column | None, str]:
-        if reason := _reason_to_drop(kind, values):
+    def _fit_column(name: str, kind: str, values: list[Any], keeps_words: bool) -> tuple[Column | None, str]:
+        words = NO_WORDS if keeps_words else MISSING_TOKENS
+        if reason := _reason_to_drop(kind, values, words):
             return None, reason
-        required = not any(map(is_missing, values))
-        column = COLUMN_TYPES[_settled_type(kind, values)].fit(name, required, values)
+        required = not any(is_missing(value, words) for value in values)
+        settled = COLUMN_TYPES[_settled_type(kind, values)]
+        more = {"keeps_words": keeps_words} if settled.is_categorical else {}
+        column = settled.fit(name, required, values, **more)
         if column.is_categorical and not column.values:
             return None, "hardly a value occurs twice"
         return column, ""

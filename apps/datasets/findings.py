@@ -94,7 +94,7 @@ class Item:
     picture: str
     audio: str
     text: str
-    row: dict[str, str]
+    row: list[tuple[str, str]]
     likely: float | None = None
 
     @property
@@ -123,7 +123,7 @@ class Finding:
     @property
     def columns(self) -> list[str]:
         """The names over the values of its rows."""
-        return list(self.items[0].row) if self.items else []
+        return [name for name, _value in self.items[0].row] if self.items else []
 
     @property
     def can_choose(self) -> bool:
@@ -143,7 +143,7 @@ def shown_findings(version: DatasetVersion) -> list[Finding]:
 
 
 def _shown(version: DatasetVersion, found: dict[str, Any]) -> Finding:
-    severity = found.get("severity", "warning")
+    severity, actions = found.get("severity", "warning"), found.get("actions", {})
     key, total = found.get("key", found["code"]), found.get("total", 0)
     return Finding(
         key,
@@ -157,7 +157,7 @@ def _shown(version: DatasetVersion, found: dict[str, Any]) -> Finding:
         found.get("sampled", ""),
         key in version.kept,
         [_item(version, item) for item in found.get("items", ())],
-        [_button(version.kind, action, total) for action in found.get("actions", ())],
+        [_button(version.kind, action, actions[action]) for action in ACTION_ICONS if action in actions],
     )
 
 
@@ -166,16 +166,16 @@ def _item(version: DatasetVersion, item: dict[str, Any]) -> Item:
     split = SPLIT_NAMES.get(item.get("split"), "")
     label, suggested = item.get("label", ""), item.get("suggested", "")
     return Item(
-        item["id"], label, suggested, split, *hashes, item.get("text", ""), item.get("row", {}), item.get("likely")
+        item["id"], label, suggested, split, *hashes, item.get("text", ""), item.get("row", []), item.get("likely")
     )
 
 
-def _button(kind: str, action: str, total: int) -> Button:
-    counted = (ROWS if kind == "table" else FILES) % {"count": total, "n": floatformat(total, "0g")}
+def _button(kind: str, action: str, count: int) -> Button:
+    counted = (ROWS if kind == "table" else FILES) % {"count": count, "n": floatformat(count, "0g")}
     labels = {
         "leave_out": _("Leave %(these)s out"),
         "relabel": _("Use the suggested labels"),
         "move": _("Put all copies into training"),
-        "drop": ngettext("Drop the column", "Drop the columns", max(1, total)),
+        "drop": ngettext("Drop the column", "Drop the columns", count),
     }
     return Button(action, ACTION_ICONS[action], str(labels[action]) % {"these": counted})

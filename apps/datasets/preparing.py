@@ -29,14 +29,15 @@ def act_on_finding(
     no_items).
     """
     _require_ready(version)
-    remedy = _remedy(version, key).get(action)
+    remedies = _remedy(version, key)
+    remedy = remedies.get(action)
     if not remedy:
         raise Unprocessable(
             _("Nothing is known how to “%(action)s” what %(finding)s names.") % {"action": action, "finding": key},
             code="unknown_action",
             field="action",
         )
-    return _next_version(version, user, _with_step(version.recipe, key, action, _chosen(remedy, items)))
+    return _next_version(version, user, _with_step(version.recipe, key, action, _chosen(remedies, action, items)))
 
 
 def redo_without(*, version: DatasetVersion, user: User | None, without: Sequence[str]) -> DatasetVersion:
@@ -91,13 +92,15 @@ def _remedy(version: DatasetVersion, key: str) -> Mapping[str, Any]:
         return json.load(file).get(key, {})
 
 
-def _chosen(remedy: Any, items: Sequence[str] | None) -> Any:
-    """The part of a remedy that is about `items`; all of it where they are None."""
+def _chosen(remedies: Mapping[str, Any], action: str, items: Sequence[str] | None) -> Any:
+    """What an action changes of `items`; all that it can where they are None."""
+    remedy = remedies[action]
     if items is None:
         return remedy
-    if not items:
-        raise Unprocessable(_("Choose at least one item."), code="no_items", field="items")
-    if unknown := sorted(set(items) - set(remedy)):
+    if not set(items) & set(remedy):
+        message = _("None of what was chosen is changed by this. Choose at least one item that is.")
+        raise Unprocessable(message, code="no_items", field="items")
+    if unknown := sorted(set(items).difference(*remedies.values())):
         raise Unprocessable(
             _('The finding is not about "%(item)s".') % {"item": unknown[0][:120]}, code="unknown_items", field="items"
         )

@@ -53,7 +53,7 @@ def test_a_program_makes_a_data_set_and_reads_its_report(uploader, member, check
     version = member.api.get(f"/api/v1/datasets/{made.json()['id']}/versions/1/").json()
     assert set(version) == {
         *("id", "number", "status", "kind", "task", "target", "item_count", "size_bytes"),
-        *("content_hash", "report", "files", "error", "created_at"),
+        *("content_hash", "report", "files", "error", "created_at", "made_from", "kept"),
     }
     assert (version["status"], version["kind"], version["task"]) == ("ready", "table", "tabular_classification")
     assert (version["target"], version["item_count"], version["error"]) == ("bought", 60, None)

@@ -1,9 +1,10 @@
 """What a check found in data that can be used: findings with what they may cost and what can be done about them.
 
 A finding stands in ``report.json`` as ``{"key", "code", "severity", "message", "cost", "total", "items", "actions",
-"sampled"}``: `items` are the first of them as people see them, `total` counts all, `actions` are of `ACTIONS`, and
-`sampled` says which part of the data was looked at, where it was not all of it. ``findings.json`` has for each key the
-whole of what its actions change (`Remedy`), for the recipe of the next version (workers/preprocessing/recipe.py).
+"sampled"}``: `items` are the first of them as people see them, `total` counts all, `actions` are of `ACTIONS` with how
+many each changes, and `sampled` says which part of the data was looked at, where it was not all of it.
+``findings.json`` has for each key the whole of what its actions change (`Remedy`), for the recipe of the next version
+(workers/preprocessing/recipe.py).
 """
 
 from __future__ import annotations
@@ -77,8 +78,9 @@ class Remedy:
     move: Mapping[str, str] = field(default_factory=dict)
     drop: Sequence[str] = ()
 
-    def actions(self) -> list[str]:
-        return [action for action in ACTIONS if getattr(self, action)]
+    def actions(self) -> dict[str, int]:
+        """How many items or columns each action changes."""
+        return {action: len(getattr(self, action)) for action in ACTIONS if getattr(self, action)}
 
 
 NOTHING = Remedy()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from workers.contract import EventWriter, ProgramFailure, TrainSpec
+from workers.contract import OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
 from workers.domains import SPREADABLE, TASKS
 from workers.programs import run_program
 from workers.training.field import HyperparameterError
@@ -53,7 +55,20 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
         train: Trainer = importlib.import_module("workers.training.tuning").tune
     else:
         train = TASKS[spec.task].load("trainer").train
-    return train(replace(spec, hyperparameters=hyperparameters), events, stop)
+    summary = train(replace(spec, hyperparameters=hyperparameters), events, stop)
+    if os.environ.get("RANK", "0") == "0":
+        name_preparation(spec)
+    return summary
+
+
+def name_preparation(spec: TrainSpec) -> None:
+    """Write into the model's meta.json what was done to the data that it has learned from."""
+    path = Path(spec.work_dir) / OUTPUT_FOLDER / "model" / "meta.json"
+    if spec.preparation and path.exists():
+        meta = json.loads(path.read_text(encoding="utf-8")) | {"preparation": spec.preparation}
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(meta, indent=1, ensure_ascii=False), encoding="utf-8")
+        os.replace(temporary, path)
 
 
 def _out_of_memory(spec: TrainSpec, evidence: str) -> ProgramFailure:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from workers.contract import EventWriter, ProgramFailure, TrainSpec
-from workers.tabular import is_missing
+from workers.tabular import is_missing, missing_words
 from workers.texts import TextEncoder, normalise, pad, words_of
 from workers.training.classifiers import sort_classes, split_rows
 from workers.training.text_networks import READS_BAGS, READS_ORDER
@@ -64,7 +64,8 @@ def read_rows(spec: TrainSpec, events: EventWriter) -> TextRows:
     column, target = choose_columns(index, spec)
     with open(spec.data_path, newline="", encoding="utf-8") as file:
         table = [(row[column], row[target].strip()) for row in csv.DictReader(file)]
-    kept = [number for number, row in enumerate(table) if not any(map(is_missing, row))]
+    words = missing_words(index)
+    kept = [number for number, row in enumerate(table) if not any(is_missing(value, words) for value in row)]
     if len(kept) < len(table):
         events.log(f"{len(table) - len(kept):,} rows have no text or no label and are left out.", "warning")
     texts, names = ([table[number][place] for number in kept] for place in (0, 1))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workers.contract import TABULAR_REGRESSION
-from workers.preprocessing.columns import CATEGORICAL, IDENTIFIER, NUMERIC, TEXT, Column, parse_number, shorten
+from workers.preprocessing.columns import CATEGORICAL, IDENTIFIER, NUMERIC, TEXT, Column, parse_number
 from workers.preprocessing.doctor.quick_model import FOLDS, deal
 from workers.preprocessing.findings import Findings, Remedy
 from workers.preprocessing.items import Items
@@ -52,11 +52,11 @@ def warn_of_weak_columns(columns: Sequence[Column], target: str, findings: Findi
 
 def warn_of_leakage(
     values: Values, columns: Sequence[Column], target: str, task: str, items: Items, findings: Findings
-) -> None:
-    """Columns that tell the target nearly perfectly, alone, in rows that were not learned from."""
-    answers = values.by_column[target]
+) -> list[str]:
+    """Columns that tell the target nearly perfectly, alone, in rows that were not learned from; their names."""
+    answers, telling = values.by_column[target], []
     if len(answers) < MIN_ROWS:
-        return
+        return telling
     is_regression = task == TABULAR_REGRESSION
     truth = np.array([parse_number(value) or 0.0 for value in answers]) if is_regression else _codes(answers)
     fold = deal(np.zeros(len(truth), dtype=np.intp) if is_regression else truth, 0)
@@ -74,12 +74,11 @@ def warn_of_leakage(
             cost="If it is only known after the target is, a model will look excellent here and be of no use later. "
             "If it is known before, you need no model.",
             total=1,
-            shown=[
-                items.shown(int(row), row={column.name: shorten(value, 60), target: shorten(answer, 60)})
-                for row, value, answer in zip(values.rows[:5], values.by_column[column.name], answers, strict=False)
-            ],
+            shown=[items.shown(row, columns=[column.name, target]) for row in values.rows[:5].tolist()],
             remedy=Remedy(drop=[column.name]),
         )
+        telling.append(column.name)
+    return telling
 
 
 def _codes(values: Sequence[str]) -> np.ndarray:
@@ -156,7 +155,7 @@ def warn_of_outliers(values: Values, columns: Sequence[Column], items: Items, fi
         for place in far.tolist():
             row = int(values.rows[place])
             found.append(row)
-            shown.append(items.shown(row, row={column.name: f"{numbers[place]:g}"}))
+            shown.append(items.shown(row, columns=[column.name]))
     if found:
         findings.add(
             "outliers",

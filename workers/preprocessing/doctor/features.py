@@ -15,7 +15,8 @@ RANDOM_FEATURES = 1_024
 COMPARED_FOR_WIDTH = 400
 HASHED = 1_024
 TEXT_ENCODER = TextEncoder(0, 2**15, 2**16, 1_000)
-QUANTILES, COMMON_VALUES = 16, 30
+QUANTILES, COMMON_VALUES = 8, 30
+WEIGHT_OF_NUMBERS = 2.0
 MOST_DIMENSIONS = 800
 
 
@@ -107,7 +108,8 @@ def table_features(columns: Sequence[tuple[str, Sequence[str]]]) -> np.ndarray:
             places = np.searchsorted(edges, numbers, side="right")
             places[np.isnan(numbers)] = len(edges) + 1
             spread = np.nanstd(numbers) or 1.0
-            made.append(np.nan_to_num(np.clip((numbers - np.nanmedian(numbers)) / spread, -4, 4))[:, None])
+            standard = np.clip((numbers - np.nanmedian(numbers)) / spread, -4, 4)
+            made.append(WEIGHT_OF_NUMBERS * np.nan_to_num(standard)[:, None])
         else:
             common = {value: place for place, (value, _) in enumerate(Counter(values).most_common(COMMON_VALUES))}
             places = np.array([common.get(value, COMMON_VALUES) for value in values])

@@ -13,7 +13,7 @@ from workers.texts import Runs, normalise, scramble
 
 LOW_FREQUENCIES = 8
 HASH_BANDS = 4
-MOST_BITS = 3  # so that two hashes which differ in so few bits agree in one of the bands at least
+MOST_BITS = 8  # two hashes that differ in 3 bits agree in one of the bands for certain, in 8 probably
 ALIKE_PICTURES = 0.995  # correlation of grey values
 SLOTS, TEXT_BANDS = 32, 8
 RUN, READ_CHARACTERS, FEWEST_RUNS = 5, 2_000, 20

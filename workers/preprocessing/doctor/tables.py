@@ -45,10 +45,10 @@ def examine_table(
         warn_of_contradictions(values, columns, target, items, findings)
         warn_of_balance(items, "rows", findings)
     warn_of_weak_columns(columns, target, findings)
-    warn_of_leakage(values, columns, target, task, items, findings)
+    telling = warn_of_leakage(values, columns, target, task, items, findings)
     warn_of_outliers(values, [column for column in columns if column.name != target], items, findings)
     if not is_regression:
-        read = [column for column in columns if column.name != target and is_read(column)]
+        read = [column for column in columns if column.name not in (target, *telling) and is_read(column)]
         places = {row: place for place, row in enumerate(values.rows.tolist())}
 
         def features_of(numbers: np.ndarray) -> np.ndarray:
@@ -90,13 +90,15 @@ def warn_of_contradictions(
 
 
 def fill_rows(findings: Findings, path: Path) -> None:
-    """Put the first values of each row that is shown into its finding."""
+    """Put values of each row that is shown into its finding: of the columns that it is about, then of the first."""
     shown = list(findings.shown_items())
     wanted = {item["number"] for item in shown}
     rows: dict[int, dict[str, str]] = {}
     with open(path, newline="", encoding="utf-8") as file:
         for number, row in enumerate(islice(csv.DictReader(file), max(wanted, default=-1) + 1)):
             if number in wanted:
-                rows[number] = {name: shorten(row[name], SHOWN_CHARACTERS) for name in list(row)[:SHOWN_COLUMNS]}
+                rows[number] = row
     for item in shown:
-        item["row"] = rows[item.pop("number")] | item.get("row", {})
+        row, first = rows[item.pop("number")], item.pop("columns", [])
+        names = [*first, *(name for name in row if name not in first)][:SHOWN_COLUMNS]
+        item["row"] = [[name, shorten(row[name], SHOWN_CHARACTERS)] for name in names]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.contract import SPLITS, TABULAR_CLASSIFICATION, EventWriter, ProgramFailure, TrainSpec
-from workers.tabular import Encoded, Row, TableEncoder, is_missing
+from workers.tabular import NO_WORDS, Encoded, Row, TableEncoder, is_missing, missing_words
 
 MIN_ROWS = 10
 MIN_VAL_ROWS = 2
@@ -96,10 +96,11 @@ def load_table(spec: TrainSpec, events: EventWriter) -> Table:
     columns = [column for column in index["columns"] if column["name"] != name]
     if len(columns) == len(index["columns"]):
         raise ProgramFailure("unknown_target", f"The table has no column {name!r} to predict.", field="target")
-    rows, split = _with_target(_read_rows(spec.data_path), index["split"], name, events)
+    rows, split = _with_target(_read_rows(spec.data_path), index, name, events)
     splits = _settle_splits(split, [row[name] for row in rows], spec)
     target, targets = _read_target(spec.task, name, rows, splits)
-    encoder = TableEncoder.fit(columns, [rows[number] for number in splits["train"]])
+    keeps_words = missing_words(index) == NO_WORDS
+    encoder = TableEncoder.fit(columns, [rows[number] for number in splits["train"]], keeps_words=keeps_words)
     for dropped in encoder.dropped:
         events.log(f"Column {dropped['name']!r} is not used: {dropped['reason']}.")
     splits = _drop_unknown_classes(splits, targets, events)
@@ -111,8 +112,9 @@ def _read_rows(path: str) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def _with_target(rows: list[Row], split: list[str], name: str, events: EventWriter) -> tuple[list[Row], np.ndarray]:
-    kept = [number for number, row in enumerate(rows) if not is_missing(row[name])]
+def _with_target(rows: list[Row], index: dict, name: str, events: EventWriter) -> tuple[list[Row], np.ndarray]:
+    words = missing_words(index)
+    kept = [number for number, row in enumerate(rows) if not is_missing(row[name], words)]
     if len(kept) < len(rows):
         events.log(f"{len(rows) - len(kept)} rows have no value in {name!r} and are left out.", "warning")
     if len(kept) < MIN_ROWS:
@@ -121,7 +123,7 @@ def _with_target(rows: list[Row], split: list[str], name: str, events: EventWrit
             f"Only {len(kept)} rows have a value in {name!r}; at least {MIN_ROWS} are needed.",
             hint="Upload more rows or choose another target.",
         )
-    return [rows[number] for number in kept], np.array(split)[kept]
+    return [rows[number] for number in kept], np.array(index["split"])[kept]
 
 
 def _settle_splits(split: np.ndarray, labels: list[str], spec: TrainSpec) -> dict[str, np.ndarray]:
