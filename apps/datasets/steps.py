@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.template.defaultfilters import floatformat
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
 from apps.datasets.findings import title_of
 from apps.datasets.models import DatasetVersion
@@ -34,6 +36,12 @@ TEXTS = (
     _("Forms of letters and blanks are made alike (NFKC), and case does not count."),
     _("Words and runs of letters become numbers; there is no list of words to keep."),
 )
+COUNTED = {
+    "rows": ngettext_lazy("%(n)s row", "%(n)s rows", "count"),
+    "files": ngettext_lazy("%(n)s file", "%(n)s files", "count"),
+    "values": ngettext_lazy("%(n)s value", "%(n)s values", "count"),
+    "columns": ngettext_lazy("%(n)s column", "%(n)s columns", "count"),
+}
 # What a model does with everything that it is given, in training and when it serves: its files say with which numbers.
 LATER = {
     IMAGE_CLASSIFICATION: (
@@ -61,8 +69,7 @@ class Step:
     id: str
     message: str
     because: str
-    touched: int
-    noun: str
+    touched: str
     example: dict[str, str] | None
     is_optional: bool
     is_on: bool
@@ -77,13 +84,12 @@ def shown_steps(version: DatasetVersion) -> list[Step]:
 
 def _shown(version: DatasetVersion, step: dict[str, Any], without: set[str]) -> Step:
     finding = step.get("finding", "")
-    plain = _("rows") if version.kind == KIND_TABLE else _("files")
+    noun = "columns" if step["step"] == "drop" else step["noun"] or ("rows" if version.kind == KIND_TABLE else "files")
     return Step(
         step["id"],
         str(MESSAGES.get(step["step"], step["message"])),
         title_of(finding) if finding else "",
-        step["touched"],
-        str(_("columns") if step["step"] == "drop" else step["noun"] or plain),
+        str(COUNTED[noun] % {"count": step["touched"], "n": floatformat(step["touched"], "0g")}),
         step["example"],
         step["is_optional"],
         step["is_on"],

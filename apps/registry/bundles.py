@@ -158,7 +158,14 @@ def readme(title: str, task: str, meta: dict, metrics: dict) -> str:
         *_input_lines(meta, task),
         "",
     ]
-    return "\n".join([*lines, *_quality_lines(metrics)])
+    return "\n".join([*lines, *_preparation_lines(meta), *_quality_lines(metrics)])
+
+
+def _preparation_lines(meta: dict) -> list[str]:
+    steps = meta.get("preparation") or []
+    if not steps:
+        return []
+    return ["## What was done to its data", "", *(f"- {step['message']}" for step in steps), ""]
 
 
 def _input_lines(meta: dict, task: str) -> list[str]:

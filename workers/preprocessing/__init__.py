@@ -15,6 +15,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
   "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not about
   texts, ``pair`` where it is not one of translations, else ``{"source", "target"}``, its columns, and
   ``interactions`` where it is not about who took what, else its columns by role (user, item, rating, time, name);
+  ``places`` are ``[{"name", "lines"}]``, where each row stood, and ``missing_words`` says whether "NA" is missing;
+- ``findings.json``: for each finding everything that can be done about it;
 - ``report.json``, for people:
 
 ==================  ====================================================================================================
@@ -48,17 +50,10 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``audio``           recordings: ``{"seconds", "median_seconds", "shortest_seconds", "longest_seconds", "rates",
                     "speakers"}``, seconds of all together, rates as ``[[samples a second, count]]``
 ``content_hash``    hex sha256; equal for equal content and split, in whatever order it was uploaded
-``findings``        ``[{"code", "message"}]`` on data that can be used: val_carved, test_carved, split_unclear,
-                    duplicates, duplicate_across_splits, conflicting_labels, class_missing_in_split, empty_column,
-                    constant_column, almost_numeric; on recordings silent_audio, clipped_audio, short_audio, long_audio,
-                    mixed_rates, speakers_across_splits; and on texts empty_texts, long_texts, broken_letters,
-                    repeated_texts, similar_texts, texts_across_splits, texts_with_two_labels, several_scripts,
-                    imbalanced_classes, small_classes; and on translations empty_sources, untranslated, long_pairs,
-                    broken_letters, unlike_lengths, repeated_pairs, many_translations, sources_across_splits,
-                    other_script, few_pairs; and on interactions missing_user_or_item, short_histories, rare_items,
-                    popular_items, sparse_interactions, repeated_interactions, interactions_across_splits,
-                    ratings_no_numbers, ratings_constant, ratings_out_of_scale, ratings_are_counts,
-                    unreadable_times, several_names
+``findings``        what was found in data that can be used, the serious first (findings.py); docs/data-doctor.md lists
+                    all codes
+``steps``           what was done to make the version, in order: ``[{"id", "step", "message", "touched", "noun",
+                    "example": {"before", "after"}, "is_optional", "is_on"}]`` (recipe.py, cleaning.py)
 ``data_bytes``      size of data.zip or data.csv
 ==================  ====================================================================================================
 
