@@ -16,9 +16,9 @@ FITTED = 5_000  # items that the quick model learns from
 MIN_ITEMS, MIN_OF_A_CLASS = 100, 10
 MOST_CLASSES = 200
 ODDS = 10  # the label suggested must be so many times as likely as the one given
-# The part of what always saying the largest class gets wrong that a model must get right to be asked (Cohen's kappa is
-# alike): where it knows hardly more than that, it has no business to correct anybody.
-LEAST_SKILL = 0.2
+# The share of the labels' entropy that a model must explain to be asked: one that knows hardly more than how common each
+# class is has no business to correct anybody.
+LEAST_EXPLAINED = 0.15
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ def warn_of_labels(
         return
     labels = np.array([places[items.labels[number]] for number in asked])
     judged = judge(features_of(asked), labels, len(names), fitted=min(FITTED, len(asked)))
-    guessing = counts.most_common(1)[0][1] / len(asked)
-    if judged.accuracy - guessing < LEAST_SKILL * (1 - guessing):
+    if judged.explained < LEAST_EXPLAINED:
         return
     suspects = find_suspects(judged.probabilities, labels)
     if not len(suspects.numbers):
