@@ -16,8 +16,8 @@ FITTED = 5_000  # items that the quick model learns from
 MIN_ITEMS, MIN_OF_A_CLASS = 100, 10
 MOST_CLASSES = 200
 ODDS = 10  # the label suggested must be so many times as likely as the one given
-# The share of the labels' entropy that a model must explain to be asked: one that knows hardly more than how common each
-# class is has no business to correct anybody.
+# The share of the labels' entropy that a model must explain to be asked: one that knows hardly more than how common
+# each class is has no business to correct anybody.
 LEAST_EXPLAINED = 0.15
 
 
@@ -114,4 +114,4 @@ def _cost(share: float, judging: int, items: Items) -> str:
     if not judging:
         return said
     tested = sum(split == "test" for split in items.splits)
-    return f"{said} {judging:,} are among the {tested:,} test items: there a perfect model would seem to be wrong."
+    return f"{said} Of the {tested:,} test items it is {judging:,}: there a perfect model would seem to be wrong."
