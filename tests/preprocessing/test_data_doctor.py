@@ -12,10 +12,11 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from tests.preprocessing.uploads import Workplace, csv_text, zip_bytes
+from workers.preprocessing.doctor.columns import ranking
 from workers.preprocessing.doctor.features import image_features, table_features, text_features
 from workers.preprocessing.doctor.label_errors import find_suspects
 from workers.preprocessing.doctor.near_copies import near_pictures, near_texts
-from workers.preprocessing.doctor.quick_model import judge
+from workers.preprocessing.doctor.quick_model import deal, judge
 
 WORDS_OF = (
     ("delivery", "parcel courier address doorstep tracking shipped arrived late package driver"),
@@ -155,6 +156,11 @@ def test_a_column_that_gives_the_target_away_is_told(place):
     assert '"group"' in found["message"] and found["actions"] == {"drop": 1}
     honest = place.prepare({"people.csv": csv_text([HEADER, *people()])}, target="bought")
     assert "target_leakage" not in honest.warnings
+
+
+def test_a_value_of_its_own_in_every_row_gives_nothing_away():
+    truth = np.random.default_rng(0).integers(0, 2, 200)
+    assert ranking(np.arange(200), truth, deal(truth, 0)) < 0.7
 
 
 def test_a_column_that_gives_a_number_away_is_told(place):
