@@ -30,6 +30,7 @@ CHECKPOINT_FOLDER = "checkpoints"
 CANDIDATE_FOLDER = "output/candidates"
 MOST_KEPT_CHECKPOINTS = 50  # of those that are asked for beside the newest and the best
 
+ANSWER_RETRIEVAL = "answer_retrieval"
 AUDIO_CLASSIFICATION = "audio_classification"
 IMAGE_CLASSIFICATION = "image_classification"
 TABULAR_CLASSIFICATION = "tabular_classification"
