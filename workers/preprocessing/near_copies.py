@@ -18,8 +18,8 @@ PRIME = (1 << 31) - 1
 
 
 def near_copies(texts: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs (an earlier text, one that is almost like it), of texts with four fifths and more of all their words in common;
-    each text is the second of one pair at most. Of more than 20,000 texts some from all over are looked at."""
+    """Pairs (an earlier text, one that is almost like it): four fifths of all their words and more are in both. Each
+    text is the second of one pair at most. Of more than 20,000 texts some from all over are looked at."""
     sample = texts[:: max(1, -(-len(texts) // COMPARED))]
     words = [frozenset(terms_of(text)) for text in sample]
     seen: dict[tuple[int, bytes], list[int]] = defaultdict(list)

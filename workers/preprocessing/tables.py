@@ -16,7 +16,6 @@ from workers.contract import (
     RECOMMENDATION,
     SPLITS,
     TABULAR_CLASSIFICATION,
-    TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
     EventWriter,

@@ -167,7 +167,8 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS, *ANSWERING, *RECORDINGS), advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"),
+        tasks=(*TABLES, *TEXTS, *PAIRS, *ANSWERING, *RECORDINGS), advanced=True,
     ),
     Field(
         "compile", "Compile",
