@@ -1,4 +1,4 @@
-"""Which documents have the words of a question: BM25, the same way in training and in serving. Python and numpy only."""
+"""Which documents have the words of a question: BM25, the same way in training and in serving. numpy only."""
 
 from __future__ import annotations
 

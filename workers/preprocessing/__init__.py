@@ -60,7 +60,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
                     broken_letters, unlike_lengths, repeated_pairs, many_translations, sources_across_splits,
                     other_script, few_pairs; and on questions and answers empty_questions, long_answers,
                     broken_letters, repeated_questions, conflicting_answers, questions_across_splits, rare_answers,
-                    answers_without_training, similar_answers, few_questions; and on interactions missing_user_or_item, short_histories, rare_items,
+                    answers_without_training, similar_answers, few_questions; and on interactions
+                    missing_user_or_item, short_histories, rare_items,
                     popular_items, sparse_interactions, repeated_interactions, interactions_across_splits,
                     ratings_no_numbers, ratings_constant, ratings_out_of_scale, ratings_are_counts,
                     unreadable_times, several_names

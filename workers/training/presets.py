@@ -43,7 +43,7 @@ LEARNING_RECORDINGS = {
 }  # fmt: skip
 
 LEARNING_ANSWERS = {
-    "batch_size": 0, "learning_rate": 0.006, "dropout": 0.2, "ema_decay": 0.99, "embedding_size": 128,
+    "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "ema_decay": 0.99, "embedding_size": 128,
     "max_characters": 2000,
 }  # fmt: skip
 

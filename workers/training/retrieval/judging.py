@@ -98,7 +98,7 @@ def softmax_loss(scores: np.ndarray, truths: Sequence[np.ndarray], temperature: 
 
 def choose_mixture(index: AnswerIndex, judged: Judged, vectors: np.ndarray) -> Mixture:
     """The one with the highest mean reciprocal rank on these questions, and of equal ones that in the middle."""
-    choices = [Mixture(float(m), float(w)) for m in SHARES_OF_VECTORS for w in SHARES_OF_WHOLE]
+    choices = [Mixture(round(float(m), 2), float(w)) for m in SHARES_OF_VECTORS for w in SHARES_OF_WHOLE]
     found = dict.fromkeys(choices, 0.0)
     for part, asked in parts(judged, len(index.whole) + len(index.known)):
         compared = index.compare(asked.texts, vectors[part])
