@@ -2,7 +2,11 @@
 
 ``chat``, for texts sorted into classes: a talk, in which each class has an answer, and a message of which the model is
 less sure than `unsure_below` gets the answer `unknown`. A model that finds answers has its own, and says itself when it
-does not know, unless `unsure_below` sets another bound. Every page may have a `notice`, which stands above everything.
+does not know, unless `unsure_below` sets another bound.
+
+``offers``, for models that recommend: what to offer to a customer who owns something already.
+
+Every page may have a `notice`, which stands above everything.
 """
 
 from __future__ import annotations
@@ -13,10 +17,10 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from apps.core.errors import Unprocessable
-from workers.contract import ANSWER_RETRIEVAL, TEXT_CLASSIFICATION
+from workers.contract import ANSWER_RETRIEVAL, RECOMMENDATION, TEXT_CLASSIFICATION
 
-CHAT = "chat"
-PAGES = {CHAT: (TEXT_CLASSIFICATION, ANSWER_RETRIEVAL)}
+CHAT, OFFERS = "chat", "offers"
+PAGES = {CHAT: (TEXT_CLASSIFICATION, ANSWER_RETRIEVAL), OFFERS: (RECOMMENDATION,)}
 UNSURE_BELOW = 0.5
 MAX_ANSWER_LENGTH = 2_000
 CHAT_SETTINGS = ("answers", "greeting", "unknown", "unsure_below")

@@ -52,7 +52,9 @@ KINDS = {
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
     ),
     USER: Kind(
-        ("workers/recommending.py", "workers/inference/recommendation_predictor.py"), "numpy onnxruntime", "users.txt"
+        ("workers/recommending.py", "workers/neighbours.py", "workers/inference/recommendation_predictor.py"),
+        "numpy onnxruntime",
+        "users.txt",
     ),
     AUDIO: Kind(
         ("workers/audio.py", "workers/inference/audio_predictor.py"),

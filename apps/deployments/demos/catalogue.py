@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.deployments.demos import files, rows, texts, users
 from apps.deployments.demos.kinds import Demo
 from apps.deployments.models import Deployment
-from apps.deployments.pages import CHAT
+from apps.deployments.pages import CHAT, OFFERS
 from workers.contract import (
     ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
@@ -96,6 +96,13 @@ OF_PAGE = {
         result="deployments/_chat_turn.html",
         target="#chat-log",
         swap="beforeend show:bottom",
+    ),
+    OFFERS: Demo(
+        form="deployments/demo_user.html",
+        answer="deployments/answer_items.html",
+        invitation=_("Say what a customer owns, and it says what to offer next, and why."),
+        prepare=users.prepare,
+        predict=users.predict,
     ),
 }
 
