@@ -16,6 +16,7 @@ from workers.spreadsheets import harmless
 
 PREVIEW_ROWS, PREVIEW_CHARACTERS, PREVIEW_COLUMNS = 10, 120, 12
 PREDICTION, PROBABILITY, PROBABILITIES, ERROR = "prediction", "probability", "probabilities", "error"
+RANK, SCORE, LIFT = "rank", "score", "lift"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Columns:
     ) -> Columns:
         """`is_sure` of answers that are no classes, and come with how sure the model is of them."""
         taken = set(given)
-        names = {name: _free(name, taken) for name in (PREDICTION, PROBABILITY, PROBABILITIES, ERROR)}
+        names = {
+            name: _free(name, taken) for name in (PREDICTION, PROBABILITY, PROBABILITIES, ERROR, RANK, SCORE, LIFT)
+        }
         own = {name: _free(f"{PROBABILITY} {name}", taken) for name in classes} if has_class_columns else {}
         return cls(list(given), names, own, bool(classes) or is_sure)
 
@@ -42,6 +45,11 @@ class Columns:
     def header(self) -> list[str]:
         ours = [PREDICTION, *([PROBABILITY] if self.has_probability else [])]
         return [*self.given, *(self.names[name] for name in ours), *self.classes.values(), self.names[ERROR]]
+
+    @property
+    def target_header(self) -> list[str]:
+        """Of a list of those to turn to first."""
+        return [self.names[RANK], *self.given, self.names[SCORE], self.names[LIFT]]
 
     def cells(self, record: Record) -> list[Any]:
         """One line of the CSV."""
