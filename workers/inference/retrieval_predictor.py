@@ -53,7 +53,7 @@ class RetrievalPredictor:
         self.questions: list[str] = texts["questions"]
         arrays = read_arrays(model_dir / WEIGHTS_FILE)
         encoder = TextEncoder.from_meta(meta["encoder"])
-        self._encoder = Encoder(encoder, arrays[f"{NETWORK}bag.embedding.weight"], arrays[f"{NETWORK}weights"])
+        self.encoder = Encoder(encoder, arrays[f"{NETWORK}bag.embedding.weight"], arrays[f"{NETWORK}weights"])
         self._index = AnswerIndex(
             arrays["owners"],
             arrays["whole"],
@@ -63,7 +63,7 @@ class RetrievalPredictor:
         )
         self._mixture = Mixture(**meta["mixture"])
         self._certainty = Certainty(**meta["certainty"])
-        _check_sizes(self, self._encoder, self._index)
+        _check_sizes(self, self.encoder, self._index)
 
     def encode(self, items: Sequence[str]) -> list[str]:
         return list(items)
@@ -83,7 +83,7 @@ class RetrievalPredictor:
         return self.run(self.encode(items))
 
     def _find(self, questions: Sequence[str]) -> list[Retrieved]:
-        compared = self._index.compare(questions, self._encoder.vectors(questions))
+        compared = self._index.compare(questions, self.encoder.vectors(questions))
         known = self._index.known_scores(compared, self._mixture)
         scores = self._index.scores(compared, self._mixture)
         sure = self._certainty.of(scores)

@@ -59,7 +59,7 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 4, "factors": 32},
             pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
             recordings=LEARNING_RECORDINGS | {"epochs": 25},
-            answering=LEARNING_ANSWERS | {"epochs": 8},
+            answering=LEARNING_ANSWERS | {"epochs": 6},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
@@ -69,7 +69,7 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 12, "early_stopping_patience": 3},
             pairs=LEARNING_PAIRS | {"epochs": 15},
             recordings=LEARNING_RECORDINGS | {"epochs": 60},
-            answering=LEARNING_ANSWERS | {"epochs": 20},
+            answering=LEARNING_ANSWERS | {"epochs": 12, "early_stopping_patience": 3},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -81,7 +81,8 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 25, "factors": 128, "early_stopping_patience": 5},
             pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
-            answering=LEARNING_ANSWERS | {"epochs": 40, "embedding_size": 256, "learning_rate": 0.004},
+            answering=LEARNING_ANSWERS | {"epochs": 30, "early_stopping_patience": 5, "embedding_size": 256,
+                                         "learning_rate": 0.004},
         ),
     )
 }  # fmt: skip

@@ -35,6 +35,7 @@ from workers.training.retrieval.network import (
 )
 from workers.training.retrieval.results import (
     Learned,
+    check_served,
     describe_model,
     describe_result,
     judge_split,
@@ -186,7 +187,9 @@ def write_output(
     write_json(meta, folder / "meta.json")
     result = describe_result(model, fitted, data.answered, learned, told, judged)
     write_json(meta | {"metrics": result["metrics"]}, folder / "meta.json")
-    record_answer(load_predictor(folder, spec.threads), folder)
+    predictor = load_predictor(folder, spec.threads)
+    check_served(predictor, judged["val"], vectors["val"])
+    record_answer(predictor, folder)
     result["model_bytes"] = sum(path.stat().st_size for path in folder.iterdir())
     write_json(result, output / "result.json")
     return {"metrics": result["metrics"], "seconds": result["seconds"], "parameters": result["parameters"]}

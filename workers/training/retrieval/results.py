@@ -12,8 +12,15 @@ import numpy as np
 from torch import nn
 
 from workers.arrays import write_arrays
-from workers.contract import TrainSpec
-from workers.inference.retrieval_predictor import ANSWERS_FILE, KNOWN, NETWORK, WEIGHTS_FILE, WHOLE
+from workers.contract import ProgramFailure, TrainSpec
+from workers.inference.retrieval_predictor import (
+    ANSWERS_FILE,
+    KNOWN,
+    NETWORK,
+    WEIGHTS_FILE,
+    WHOLE,
+    RetrievalPredictor,
+)
 from workers.lexical import Lexicon
 from workers.retrieving import AnswerIndex, Certainty, Mixture
 from workers.texts import TextEncoder
@@ -34,6 +41,7 @@ from workers.training.text_results import shorten
 MISTAKES, SHOWN_CHARACTERS = 24, 400
 EXAMPLES, EXAMPLE_CHARACTERS = 6, 160
 DIGITS = 6
+PARITY_QUESTIONS, TOLERANCE = 64, 1e-4
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,15 @@ def write_files(model: nn.Module, index: AnswerIndex, answered: Answered, folder
     (folder / ANSWERS_FILE).write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
     sample = {"text": _shown(answered).texts[0]}
     (folder / "sample.json").write_text(json.dumps(sample, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def check_served(predictor: RetrievalPredictor, judged: Judged, vectors: np.ndarray) -> None:
+    """Raises ProgramFailure (export_differs) where what is served makes other vectors of held-out questions."""
+    served = predictor.encoder.vectors(judged.texts[:PARITY_QUESTIONS])
+    gap = float(np.abs(served - vectors[:PARITY_QUESTIONS]).max())
+    if not gap <= TOLERANCE:
+        message = f"The exported encoder differs from the trained one by {gap:.2g}."
+        raise ProgramFailure("export_differs", message, hint="Train again.", blame="machine")
 
 
 def _shown(answered: Answered) -> Judged:
