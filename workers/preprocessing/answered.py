@@ -18,7 +18,7 @@ USUAL_COLUMNS = (
     ("question", "answer"), ("questions", "answers"), ("question", "answers"), ("q", "a"), ("query", "answer"),
     ("question", "response"), ("question", "reply"), ("prompt", "response"), ("instruction", "response"),
     ("query", "response"), ("query", "passage"), ("question", "passage"), ("问题", "答案"), ("问题", "回答"),
-    ("問題", "答案"),    ("frage", "antwort"), ("pregunta", "respuesta"), ("вопрос", "ответ"), ("質問", "回答"),
+    ("問題", "答案"), ("frage", "antwort"), ("pregunta", "respuesta"), ("вопрос", "ответ"), ("質問", "回答"),
 )  # fmt: skip
 ANSWER_CHARACTERS = 12  # shorter ones, few of which are different, are classes such as "billing"
 MOSTLY_DIFFERENT = 0.3
