@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -79,8 +80,9 @@ class Takers:
         return Reason(list(items), len(people), also) if also >= FEWEST_PEOPLE else None
 
     def neighbours(self, history: np.ndarray, most: int, without: int = -1) -> list[Neighbour]:
-        """The people with most in common with a history, by the cosine of what both took where a rare item counts more
-        than one that all have: by w = ln(users / takers). `without` is the user who is asked for."""
+        """Of the people who have something beside a history, those with most in common with it, by the cosine of what
+        both took where a rare item counts more than one that all have: by w = ln(users / takers). `without` is the user
+        who is asked for."""
         if not len(history):
             return []
         weights = np.log(self._users / np.maximum(np.diff(self._item_starts), 1)) ** 2
@@ -92,8 +94,9 @@ class Takers:
         likeness = np.round(products / np.maximum(lengths * np.sqrt(weights[history].sum()), 1e-9), DIGITS)
         if without >= 0:
             likeness[without] = 0
-        order = np.argsort(-likeness, kind="stable")[:most]
-        return [self._neighbour(user, float(likeness[user]), history) for user in order.tolist() if likeness[user] > 0]
+        order = np.argsort(-likeness, kind="stable").tolist()
+        found = (self._neighbour(user, float(likeness[user]), history) for user in order if likeness[user] > 0)
+        return list(islice((each for each in found if len(each.others)), most))
 
     def _neighbour(self, user: int, likeness: float, history: np.ndarray) -> Neighbour:
         own = self.taken(user)

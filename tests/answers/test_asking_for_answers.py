@@ -35,6 +35,12 @@ def test_a_question_gets_the_best_answers_and_what_they_are_known_to_answer(pred
     assert ask(predictor, RAW, PRINT.encode()) == (200, outcome)
 
 
+def test_a_question_that_was_taught_has_its_answer_for_certain_whatever_its_case_and_marks(predictor):
+    outcome = ask(predictor, JSON, {"text": "HOW do I bring back: returned books!!"})[1]
+    assert outcome["answers"][0]["answer"] == THINGS["return"][0] and outcome["answers"][0]["score"] == 1.0
+    assert (outcome["confidence"], outcome["knows"]) == (1.0, True)
+
+
 def test_so_many_answers_come_as_are_asked_for(predictor):
     assert len(ask(predictor, JSON, {"text": PRINT}, top_k=2)[1]["answers"]) == 2
     assert len(ask(predictor, JSON, {"text": PRINT}, top_k=100)[1]["answers"]) == 12

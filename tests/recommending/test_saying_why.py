@@ -81,9 +81,10 @@ def test_what_goes_together_no_more_than_by_chance_is_no_reason():
 
 
 def test_people_who_have_most_in_common_come_first_and_oneself_does_not():
-    found = takers(BASKETS).neighbours(np.array([0, 1, 2]), 3, without=0)
-    assert [each.user for each in found] == [1, 2, 3] and found[0].likeness == pytest.approx(1)
-    assert sorted(found[0].shared.tolist()) == [0, 1, 2] and not len(found[0].others)
+    found = takers([*BASKETS, [0, 2, 1, 3]]).neighbours(np.array([0, 1]), 3, without=0)
+    assert [each.user for each in found] == [1, 2, 3], "nine have more than was asked with"
+    assert (found[0].shared.tolist(), found[0].others.tolist()) == ([0, 1], [2])
+    assert takers(BASKETS).neighbours(np.array([0, 1, 2]), 3) == [], "nobody has anything beside it"
     assert all(3 not in each.shared for each in takers(BASKETS).neighbours(np.array([0]), 20))
 
 

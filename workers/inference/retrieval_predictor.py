@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from workers.arrays import read_arrays
 from workers.inference.files import read_column
 from workers.inference.outcomes import PROBABILITY_DIGITS
-from workers.lexical import Lexicon
+from workers.lexical import Lexicon, terms_of
 from workers.retrieving import AnswerIndex, Certainty, Encoder, Mixture
 from workers.texts import TextEncoder
 
@@ -41,7 +42,8 @@ class Retrieved:
 
 
 class RetrievalPredictor:
-    """The answers that go best with a question, out of all that the model was trained with, and whether it knows."""
+    """The answers that go best with a question, out of all that the model was trained with, and whether it knows. A
+    question with the words of a known one has that one's answer, or its answers, with the highest score."""
 
     classes: list[str] = []
 
@@ -64,6 +66,9 @@ class RetrievalPredictor:
         self._mixture = Mixture(**meta["mixture"])
         self._certainty = Certainty(**meta["certainty"])
         _check_sizes(self, self.encoder, self._index)
+        self._taught: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for owner, question in zip(arrays["owners"].tolist(), self.questions, strict=True):
+            self._taught[tuple(terms_of(question))].append(owner)
 
     def encode(self, items: Sequence[str]) -> list[str]:
         return list(items)
@@ -87,6 +92,10 @@ class RetrievalPredictor:
         known = self._index.known_scores(compared, self._mixture)
         scores = self._index.scores(compared, self._mixture)
         sure = self._certainty.of(scores)
+        for number, question in enumerate(questions):
+            if (words := tuple(terms_of(question))) and (taught := self._taught.get(words)):
+                scores[number, taught] = 1.0
+                sure[number] = 1 / len(taught)
         return [self._best(*row) for row in zip(scores, known, sure.tolist(), strict=True)]
 
     def _best(self, scores: np.ndarray, known: np.ndarray, confidence: float) -> Retrieved:
