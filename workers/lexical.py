@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +13,7 @@ import numpy as np
 from workers.texts import UNSPACED_LETTER, normalise, words_of
 
 SATURATION, LENGTH_SHARE = 1.2, 0.75  # k1 and b, as they are usual
-LONGEST = 20_000  # characters
+LONGEST = 5_000  # characters
 RUN = 4  # characters; parts of words find what is inflected, put together or misspelt
 ARRAYS = ("terms", "starts", "documents", "weights")
 
@@ -40,6 +39,11 @@ def _hashed(term: str) -> int:
     return int.from_bytes(hashlib.blake2b(term.encode("utf-8", "replace"), digest_size=8).digest(), "little")
 
 
+def _counted(terms: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """uint64 hashes of the different terms, and int64 how often each is there."""
+    return np.unique(np.array([_hashed(term) for term in terms], dtype=np.uint64), return_counts=True)
+
+
 @dataclass(frozen=True)
 class Lexicon:
     """BM25 (Robertson and Zaragoza: The Probabilistic Relevance Framework, 2009) of `count` documents, by their words,
@@ -63,11 +67,11 @@ class Lexicon:
     @classmethod
     def of(cls, documents: Sequence[str], *, has_runs: bool = True) -> Lexicon:
         cut = with_runs if has_runs else terms_of
-        counts = [Counter(map(_hashed, cut(document))) for document in documents]
-        lengths = np.array([max(1, found.total()) for found in counts], dtype=np.float64)
-        owners = np.repeat(np.arange(len(counts)), [len(found) for found in counts])
-        terms = np.array([term for found in counts for term in found], dtype=np.uint64)
-        times = np.array([number for found in counts for number in found.values()], dtype=np.float64)
+        counts = [_counted(cut(document)) for document in documents]
+        lengths = np.array([max(1, times.sum()) for _terms, times in counts], dtype=np.float64)
+        owners = np.repeat(np.arange(len(counts)), [len(found) for found, _times in counts])
+        terms = np.concatenate([np.zeros(0, dtype=np.uint64), *(found for found, _times in counts)])
+        times = np.concatenate([np.zeros(0), *(each for _found, each in counts)])
         order = np.argsort(terms, kind="stable")
         different, starts = np.unique(terms[order], return_index=True)
         ends = np.append(starts, len(terms))

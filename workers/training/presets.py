@@ -44,7 +44,7 @@ LEARNING_RECORDINGS = {
 
 LEARNING_ANSWERS = {
     "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "ema_decay": 0.99, "embedding_size": 128,
-    "max_characters": 2000,
+    "max_characters": 1000,
 }  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
@@ -82,7 +82,7 @@ PRESETS: dict[str, Preset] = {
             pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
             answering=LEARNING_ANSWERS | {"epochs": 30, "early_stopping_patience": 5, "embedding_size": 256,
-                                         "learning_rate": 0.004},
+                                         "learning_rate": 0.004, "max_characters": 2000},
         ),
     )
 }  # fmt: skip
