@@ -13,7 +13,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 - ``data.csv`` (table): the sound rows, UTF-8, comma, one header, values trimmed, missing values empty;
 - ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "pair", "interactions", "split",
   "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not about
-  texts, ``pair`` where it is not one of translations, else ``{"source", "target"}``, its columns, and
+  texts, ``pair`` where it is not one of translations or of questions and answers, else ``{"source", "target"}``, its
+  columns, and
   ``interactions`` where it is not about who took what, else its columns by role (user, item, rating, time, name);
   ``places`` are ``[{"name", "lines"}]``, where each row stood, and ``missing_words`` says whether "NA" is missing;
 - ``findings.json``: for each finding everything that can be done about it;
@@ -24,13 +25,15 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``task``            guess: ``image_classification``, ``tabular_classification``, ``tabular_regression``,
                     ``audio_classification``, or
                     ``text_classification`` where a column of free text stands beside at most two others, or
+                    ``answer_retrieval`` where two columns are called question and answer, or
                     ``translation`` where two columns are called after languages, or are all there is, or
                     ``recommendation`` where columns are called as users and items are, and both come again
 ``target``          column to predict: the wanted one, else target, label, class, y or outcome, else the last that is
                     not called as texts are; null for images
 ``text``            texts: ``{"column", "median_characters", "longest_characters", "scripts": [[name, share]]}``, the
                     scripts by their share of all letters; null for other tables
-``pair``            translations: ``{"source", "target", "length_ratio"}``, each side as under ``text``; else null
+``pair``            translations: ``{"source", "target", "length_ratio"}``, each side as under ``text``; questions and
+                    answers: ``{"source", "target", "answers"}``, the number of different ones; else null
 ``interactions``    who took what: the columns by role, ``"users"``, ``"items"``, ``"pairs"``, ``"density"`` (share of
                     all pairs that is known), ``"median_of_a_user"``, ``"median_of_an_item"`` (rows) and
                     ``"popular_share"`` (of the rows, had by the most popular hundredth of the items); null for others

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     KIND_TABLE,
     RECOMMENDATION,
     SPLITS,
@@ -23,6 +24,7 @@ from workers.contract import (
     ProgramFailure,
 )
 from workers.interactions import Roles
+from workers.preprocessing.answered import describe_answered, find_answered, warn_of_answered
 from workers.preprocessing.cleaning import Cleaner, SoundRow, clean_value
 from workers.preprocessing.columns import Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
@@ -91,7 +93,8 @@ def prepare_table(
     dropped = recipe.dropped()
     header = [name for name in parts[0].table.header if name not in dropped]
     roles = find_interactions(parts[0], spec.target, limits)
-    pair = None if roles else peek_for_pair(parts[0], header, spec.target, limits)
+    answered, pair = (None, None) if roles else peek_for_pair(parts[0], header, spec.target, limits)
+    pair = answered or pair
     if roles:
         target = roles.rating or roles.item
     else:
@@ -107,7 +110,7 @@ def prepare_table(
     if taken:
         task, splits = RECOMMENDATION, split_taken(taken, gathered, spec, recipe, findings)
     else:
-        task = TRANSLATION if pairs else guess_task(column)
+        task = (ANSWER_RETRIEVAL if answered else TRANSLATION) if pairs else guess_task(column)
         if pairs:
             check_row_number(column, limits)
         else:
@@ -126,13 +129,13 @@ def prepare_table(
     index |= {"interactions": roles.to_dict() if roles else None, "split_source": splits.source}
     index |= {"places": gathered.ids.to_index(), "missing_words": recipe.has(MISSING_WORDS)}
     write_json(output / "index.json", index)
-    has_classes = task not in (TABULAR_REGRESSION, TRANSLATION, RECOMMENDATION)
+    has_classes = task in (TABULAR_CLASSIFICATION, TEXT_CLASSIFICATION)
     return build_report(gathered, splits, described, bad, findings) | {
         "task": task,
         "target": target,
         "steps": cleaner.describe(len(gathered.keys), bad),
         "text": describe_texts(texts) if texts else None,
-        "pair": describe_pairs(pairs) if pairs else None,
+        "pair": (describe_answered if answered else describe_pairs)(pairs) if pairs else None,
         "interactions": describe_interactions(taken) if taken else None,
         "ignored": sources.ignored,
         "classes": count_classes(gathered.targets, splits.splits) if has_classes else [],
@@ -156,14 +159,17 @@ def split_taken(
     return splits
 
 
-def peek_for_pair(part: Part, header: Sequence[str], wanted: str | None, limits: Limits) -> PairColumns | None:
-    """The columns of texts and translations, by the first rows, where the table is one of translations: rows without a
-    target are bad, so it must be known before they are read."""
+def peek_for_pair(
+    part: Part, header: Sequence[str], wanted: str | None, limits: Limits
+) -> tuple[PairColumns | None, PairColumns | None]:
+    """The columns of questions and answers, and those of texts and translations, by the first rows, where the table is
+    about one of these: rows without a target are bad, so it must be known before they are read."""
     rows = [[clean_value(value) for value in row] for _line, row in islice(part.rows(limits, BadItems(0)), PEEKED_ROWS)]
     columns = [Column(name, PEEKED_ROWS) for name in part.table.header]
     for column, values in zip(columns, zip(*rows, strict=True), strict=bool(rows)):
         column.add(values)
-    return find_pair([column for column in columns if column.name in header], wanted)
+    kept = [column for column in columns if column.name in header]
+    return find_answered(kept, wanted), find_pair(kept, wanted)
 
 
 def find_texts(gathered: Gathered, target: str, task: str, path: Path) -> Texts | None:
@@ -304,7 +310,7 @@ def split_rows(
     result = result.as_before(recipe.split_source)
     warn_of_split(labels if is_classification else None, gathered.given, result, findings, "rows")
     if isinstance(texts, Pairs):
-        warn_of_pairs(texts, result.splits, findings)
+        (warn_of_answered if task == ANSWER_RETRIEVAL else warn_of_pairs)(texts, result.splits, findings)
         return result
     if texts:
         items = Items(
