@@ -22,6 +22,7 @@ KEPT_ITEMS = 100_000
 
 SERIOUS_CODES = frozenset({
     "duplicate_across_splits", "texts_across_splits", "near_copies_across_splits", "sources_across_splits",
+    "questions_across_splits",
     "interactions_across_splits", "speakers_across_splits", "target_leakage", "label_errors", "class_missing_in_split",
 })  # fmt: skip
 NOTE_CODES = frozenset({
@@ -32,6 +33,10 @@ NOTE_CODES = frozenset({
 LEAKS = "The model knows these when it is tested, so its figures will be better than it is with new data."
 # What a finding may cost, where the one who reports it does not say it with numbers.
 COSTS = {
+    "questions_across_splits": LEAKS,
+    "conflicting_answers": "No model can be right about all of them.",
+    "repeated_questions": "They count several times in training.",
+    "answers_without_training": "A question about them is judged, and was never learned from.",
     "duplicate_across_splits": LEAKS,
     "texts_across_splits": LEAKS,
     "near_copies_across_splits": LEAKS,
