@@ -97,6 +97,9 @@ class TrainSpec:
 
     `cache_dir` is where what was decoded of this data is kept for later trainings on it; empty is the work folder.
 
+    `start_dir` is where the files of the pretrained checkpoint lie that the hyper-parameter start_from names; empty
+    trains from scratch.
+
     `tuning`, where there is any, goes on with a model that there is (workers/training/tuning.py);
     ``output/model/`` then gets its weights and meta.json alone.
     """
@@ -114,6 +117,7 @@ class TrainSpec:
     checkpoint_seconds: float = 5.0
     extends_step: int = 0
     cache_dir: str = ""
+    start_dir: str = ""
     tuning: dict[str, Any] = field(default_factory=dict)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def _narrow(channels: int, width: float, step: int) -> int:
 
 
 def load_data(
-    spec: TrainSpec, meta: Mapping[str, Any], events: EventWriter, stop: Stop, processes: Processes
+    spec: TrainSpec, meta: Mapping[str, Any], folder: Path, events: EventWriter, stop: Stop, processes: Processes
 ) -> ImageData:
     return images.load_data(spec, meta["architecture"], events, stop, processes)
 

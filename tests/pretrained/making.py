@@ -1,0 +1,81 @@
+"""Small checkpoints as transformers saves them, with a tokenizer that was trained on the texts of the tests."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from tests.texts.making import QUICK, english, make_spec
+from workers.contract import EventWriter, TrainSpec, read_spec
+from workers.training.stopping import Stop
+from workers.training.texts import train
+
+CARD = "---\nlanguage: en\nlicense: apache-2.0\n---\n# A small encoder\n"
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+DISTIL_SIZES = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48}
+FROM_SCRATCH_ONLY = ("embedding_size",)
+PIECES = 300
+
+
+def train_tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=PIECES, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator([text for text, _label in english()], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return tokenizer
+
+
+def save_encoder(folder: Path, family: str = "bert", seed: int = 0, **changes: Any) -> Path:
+    """An untrained encoder of a family, as small as can be, as a checkpoint in `folder`."""
+    from transformers import AutoConfig, AutoModel  # noqa: PLC0415 (seconds to load, for those that build models)
+
+    sizes = DISTIL_SIZES if family == "distilbert" else SIZES
+    if family in ("albert", "electra"):
+        sizes = sizes | {"embedding_size": 16}
+    known = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+    config = AutoConfig.for_model(family, **(sizes | known | {"vocab_size": PIECES} | changes))
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    AutoModel.from_config(config).save_pretrained(folder)
+    train_tokenizer().save(str(folder / "tokenizer.json"))
+    (folder / "README.md").write_text(CARD)
+    return folder
+
+
+def spec_from(work: Path, data: Path, start: Path, *, resume: bool = False, **settings: Any) -> TrainSpec:
+    """Of a short training that starts from the checkpoint in `start`."""
+    quick = {name: value for name, value in QUICK.items() if name not in FROM_SCRATCH_ONLY}
+    chosen = quick | {"start_from": start.name, "learning_rate": 0.01, "epochs": 3} | settings
+    spec = read_spec(TrainSpec, make_spec(work, data, resume=resume, **chosen))
+    return TrainSpec(**{**vars(spec), "start_dir": str(start)})
+
+
+def train_from(work: Path, data: Path, start: Path, **settings: Any) -> Path:
+    """``output/`` of it."""
+    spec = spec_from(work, data, start, **settings)
+    train(spec, EventWriter(work / "events.jsonl"), Stop())
+    return work / "output"
+
+
+@contextmanager
+def without(*packages: str) -> Iterator[None]:
+    """Where importing these fails, as where they are not installed."""
+    import sys  # noqa: PLC0415
+
+    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in packages}
+    for package in packages:
+        sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for package in packages:
+            sys.modules.pop(package, None)
+        sys.modules.update(kept)
