@@ -130,8 +130,8 @@ def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
 
 
 def fetch_start(job: Job, folder: Path) -> Path:
-    """The checkpoint that a training starts from. What the hub has and storage has not is stored, so that another machine
-    gets the same. Raises OSError."""
+    """The checkpoint that a training starts from. What the hub has and storage has not is stored, so that another
+    machine gets the same. Raises OSError."""
     for name, blob in job.inputs.items():
         try:
             fetch(blob["sha256"], folder / name)

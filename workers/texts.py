@@ -156,8 +156,8 @@ class Encoder(Protocol):
 
 
 def load_encoder(meta: Mapping[str, Any], folder: Path) -> Encoder:
-    """What `meta` (the encoder in meta.json) describes, of the model in `folder`. Raises OSError, KeyError, TypeError and
-    ValueError where it describes none."""
+    """What `meta` (the encoder in meta.json) describes, of the model in `folder`. Raises OSError, KeyError, TypeError
+    and ValueError where it describes none."""
     if meta.get("kind") == PRETRAINED:  # only those models need its library
         return importlib.import_module("workers.pretrained.encoder").PretrainedEncoder.from_meta(meta, folder)
     return TextEncoder.from_meta(meta)

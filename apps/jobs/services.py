@@ -240,7 +240,8 @@ def plan_job(job: Job, wanted: Wanted, strategy: str) -> Wanted:
 
 def most_devices(job: Job) -> int:
     """How many devices its program can use."""
-    return MOST_SPREAD if job.kind in SPREADING and job.task in SPREADABLE else MOST_DEVICES.get(job.kind, 1)
+    may_spread = job.kind in SPREADING and job.task in SPREADABLE and not job.hyperparameters.get("start_from")
+    return MOST_SPREAD if may_spread else MOST_DEVICES.get(job.kind, 1)
 
 
 def expected_duration(job: Job, wanted: Wanted) -> Expectation:

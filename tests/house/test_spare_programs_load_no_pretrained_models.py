@@ -24,5 +24,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_it_is_not_loaded_by(program: str) -> None:
-    done = subprocess.run([sys.executable, "-c", f"{PROGRAMS[program]}\n{LOOK}"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{PROGRAMS[program]}\n{LOOK}"], cwd=ROOT, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout.strip().splitlines()[-1:]) == (0, ["[]"]), done.stderr

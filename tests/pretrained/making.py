@@ -1,7 +1,6 @@
 """Small checkpoints as transformers saves them, with a tokenizer that was trained on the texts of the tests."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,37 @@ def save_encoder(folder: Path, family: str = "bert", seed: int = 0, **changes: A
     return folder
 
 
+IMAGE_SIZES = {
+    "convnext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2},
+    "convnextv2": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2},
+    "regnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "groups_width": 4},
+    "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
+    "swin": {
+        "embed_dim": 16,
+        "depths": [1, 1],
+        "num_heads": [2, 2],
+        "window_size": 4,
+        "image_size": 16,
+        "patch_size": 2,
+    },
+}
+IMAGES_OF_16 = SIZES | {"image_size": 16, "patch_size": 4}
+PREPROCESSOR = {"size": {"height": 16, "width": 16}, "image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.25, 0.5]}
+
+
+def save_image_encoder(folder: Path, family: str = "vit") -> Path:
+    """An untrained encoder of images of 16 pixels, as small as can be, as a checkpoint in `folder`."""
+    from transformers import AutoConfig, AutoModel  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = AutoConfig.for_model(family, **IMAGE_SIZES.get(family, IMAGES_OF_16))
+    AutoModel.from_config(config).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    (folder / "README.md").write_text(CARD)
+    return folder
+
+
 def spec_from(work: Path, data: Path, start: Path, *, resume: bool = False, **settings: Any) -> TrainSpec:
     """Of a short training that starts from the checkpoint in `start`."""
     quick = {name: value for name, value in QUICK.items() if name not in FROM_SCRATCH_ONLY}
@@ -63,19 +93,3 @@ def train_from(work: Path, data: Path, start: Path, **settings: Any) -> Path:
     spec = spec_from(work, data, start, **settings)
     train(spec, EventWriter(work / "events.jsonl"), Stop())
     return work / "output"
-
-
-@contextmanager
-def without(*packages: str) -> Iterator[None]:
-    """Where importing these fails, as where they are not installed."""
-    import sys  # noqa: PLC0415
-
-    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in packages}
-    for package in packages:
-        sys.modules[package] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for package in packages:
-            sys.modules.pop(package, None)
-        sys.modules.update(kept)

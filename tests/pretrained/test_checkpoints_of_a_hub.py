@@ -1,5 +1,5 @@
-"""Checkpoints of a hub: the exact commit is written down, large files come to the machine that trains and are checked, and
-a hub that is away says what to do. The hub here is a real server on this machine that speaks the same API."""
+"""Checkpoints of a hub: the exact commit is written down, large files come to the machine that trains and are checked,
+and a hub that is away says what to do. The hub here is a real server on this machine that speaks the same API."""
 
 import hashlib
 import json

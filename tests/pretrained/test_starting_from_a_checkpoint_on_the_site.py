@@ -1,18 +1,18 @@
-"""Starting from a checkpoint on the site: the form offers the site's folders, a program names one, what cannot be used is
-refused before anything starts, and what was used is written down."""
+"""Starting from a checkpoint on the site: the form offers the site's folders, a program names one, what cannot be used
+is refused before anything starts, and what was used is written down."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from apps.core.storage import sha256_of
 from apps.jobs.continuing import clone_job, extend_training
 from apps.jobs.lineage import lineage_of
 from apps.jobs.models import Checkpoint, Job
-from apps.core.storage import sha256_of
 from tests.jobs.making import make_node, make_version
 from tests.people import Person
-from tests.pretrained.making import save_encoder
+from tests.pretrained.making import save_encoder, save_image_encoder
 from workers.artifacts import fetch_start
 from workers.training.hyperparameters import preset_values
 
@@ -155,7 +155,7 @@ def test_the_form_says_beside_the_field_what_is_wrong(member, messages, root):
 
 def test_tasks_that_start_from_nothing_offer_no_checkpoint(member, messages, root):
     form, _page = open_form(member, messages, task="tabular_classification", start_from="tiny-bert")
-    assert form.start_fields == [] and form.start_from == ""
+    assert form.start_fields == [] and form.start_name == ""
 
 
 def test_the_same_again_and_more_epochs_keep_the_checkpoint(member, messages, root):
@@ -178,3 +178,19 @@ def test_a_program_sees_what_it_can_start_from(member, root, saved):
         {"name": "tiny-bert", "family": "bert", "label": "BERT", "license": "apache-2.0", "weight_bytes": weights}
     ]
     assert member.api.get("/api/v1/jobs/starts/", {"task": "tabular_regression"}).json() == []
+
+
+def test_images_start_from_encoders_of_images_on_one_device(member, team, root, tmp_path):
+    save_image_encoder(root / "tiny-vit")
+    make_node(devices=2)
+    make_version(team)
+    body = {"kind": "train", "dataset": "Digits", "hyperparameters": {"start_from": "tiny-vit"}}
+
+    def ask(**changes):
+        response = member.api.post("/api/v1/jobs/", json.dumps(body | changes), content_type="application/json")
+        return response.status_code, response.json()
+
+    status, job = ask()
+    assert (status, job["hyperparameters"]["fine_tuning"]) == (201, "lora")
+    assert ask(devices=2)[1]["error"]["code"] == "too_many_devices"
+    assert ask(hyperparameters={"start_from": "tiny-bert"})[1]["error"]["code"] == "no_preprocessor"

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from workers.contract import TEXT_CLASSIFICATION
+from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
 
 CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-TOKENIZER_FILE, CARD_FILE = "tokenizer.json", "README.md"
+TOKENIZER_FILE, PREPROCESSOR_FILE, CARD_FILE = "tokenizer.json", "preprocessor_config.json", "README.md"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 MOST_BYTES_OF_TEXT_FILES = 50_000_000  # the largest tokenizers take some 17 MB
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
@@ -36,8 +36,21 @@ TEXT_ENCODERS = {
     "roberta": "RoBERTa",
     "xlm-roberta": "XLM-RoBERTa",
 }
-FAMILIES: dict[str, Mapping[str, str]] = {TEXT_CLASSIFICATION: TEXT_ENCODERS}
-FILES: dict[str, tuple[str, ...]] = {TEXT_CLASSIFICATION: (TOKENIZER_FILE,)}  # needed beside config and weights
+IMAGE_ENCODERS = {
+    "beit": "BEiT",
+    "convnext": "ConvNeXt",
+    "convnextv2": "ConvNeXt V2",
+    "deit": "DeiT",
+    "dinov2": "DINOv2",
+    "regnet": "RegNet",
+    "resnet": "ResNet",
+    "swin": "Swin",
+    "vit": "ViT",
+}
+FAMILIES: dict[str, Mapping[str, str]] = {TEXT_CLASSIFICATION: TEXT_ENCODERS, IMAGE_CLASSIFICATION: IMAGE_ENCODERS}
+# What says how a checkpoint sees its input; needed beside config and weights.
+READING: dict[str, str] = {TEXT_CLASSIFICATION: TOKENIZER_FILE, IMAGE_CLASSIFICATION: PREPROCESSOR_FILE}
+WRITERS = {TOKENIZER_FILE: "AutoTokenizer", PREPROCESSOR_FILE: "AutoImageProcessor"}
 
 
 class CheckpointRefused(ValueError):
@@ -50,8 +63,8 @@ class CheckpointRefused(ValueError):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a checkpoint is: its family (`model_type`) and how people call it, its licence as its card states it ("" where
-    it states none), and the bytes of its weights."""
+    """What a checkpoint is: its family (`model_type`) and how people call it, its licence as its card states it (""
+    where it states none), and the bytes of its weights."""
 
     family: str
     label: str
@@ -85,8 +98,8 @@ def starts_of(task: str) -> bool:
 
 
 def read_name(text: str) -> Name:
-    """Raises CheckpointRefused (bad_checkpoint_name) for what is neither a plain name nor owner/name[@revision]: no path
-    leads out of where checkpoints lie."""
+    """Raises CheckpointRefused (bad_checkpoint_name) for what is neither a plain name nor owner/name[@revision]: no
+    path leads out of where checkpoints lie."""
     path, _, revision = text.strip().partition("@")
     owner, _, name = path.rpartition("/")
     parts = [part for part in (owner, name) if part]
@@ -95,26 +108,26 @@ def read_name(text: str) -> Name:
     if not name or not is_plain or not is_known or ("/" in path and not owner):
         raise CheckpointRefused(
             "bad_checkpoint_name",
-            f"{text.strip()[:80]!r} is no checkpoint: write the name of one of the site's folders, or owner/name of the "
-            "hub, with @revision behind it where a certain one is meant.",
+            f"{text.strip()[:80]!r} is no checkpoint: write the name of one of the site's folders, or owner/name of "
+            "the hub, with @revision behind it where a certain one is meant.",
         )
     return Name(owner, name, revision)
 
 
 def choose_files(names: Mapping[str, int], task: str, *, most_bytes: int) -> dict[str, int]:
     """Those files of a checkpoint, name to bytes, that a training of `task` reads. Raises CheckpointRefused (no_config,
-    pickled_weights, no_weights, no_tokenizer, checkpoint_too_large)."""
+    pickled_weights, no_weights, no_tokenizer, no_preprocessor, checkpoint_too_large)."""
     if CONFIG_FILE not in names:
         raise CheckpointRefused("no_config", f"There is no {CONFIG_FILE} in it, so it is no Hugging Face checkpoint.")
     weights = _weights(names)
-    for name in FILES[task]:
-        if name not in names:
-            raise CheckpointRefused(
-                "no_tokenizer",
-                f"There is no {name} in it. Load it once with transformers' AutoTokenizer and save it again with "
-                "save_pretrained, which writes that file.",
-            )
-    kept = [CONFIG_FILE, *weights, *FILES[task], *([CARD_FILE] if CARD_FILE in names else [])]
+    reading = READING[task]
+    if reading not in names:
+        raise CheckpointRefused(
+            f"no_{reading.partition('_')[0].partition('.')[0]}",
+            f"There is no {reading} in it. Load it once with transformers' {WRITERS[reading]} and save it again with "
+            "save_pretrained, which writes that file.",
+        )
+    kept = [CONFIG_FILE, *weights, reading, *([CARD_FILE] if CARD_FILE in names else [])]
     chosen = {name: names[name] for name in kept}
     _check_sizes(chosen, most_bytes)
     return chosen

@@ -10,8 +10,8 @@ from workers.pretrained.families import CARD_FILE, CONFIG_FILE, CheckpointRefuse
 
 
 def describe_start(spec: TrainSpec) -> dict[str, Any]:
-    """Its part of meta.json: {"start": {"name", "family", "label", "license", "weight_bytes", "fine_tuning"}}, and {} for
-    a training from scratch."""
+    """Its part of meta.json: {"start": {"name", "family", "label", "license", "weight_bytes", "fine_tuning"}}, and {}
+    for a training from scratch."""
     if not spec.start_dir:
         return {}
     settings = spec.hyperparameters

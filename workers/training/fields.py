@@ -55,6 +55,7 @@ FIELDS: tuple[Field, ...] = (
         "model", "Model",
         "The network to train; auto picks one that fits, and vit_tiny, a transformer, needs some thousand images.",
         "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small", "vit_tiny"), tasks=IMAGES,
+        start=SCRATCH,
     ),
     Field(
         "model", "Model",
@@ -251,7 +252,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "image_size", "Image size",
-        "Side length in pixels that images are resized to; 0 chooses it from the data.",
+        "Side length in pixels that images are resized to; 0 chooses it from the data, or as a checkpoint was trained.",
         "int", 0, minimum=0, maximum=512, tasks=IMAGES,
     ),
     Field(

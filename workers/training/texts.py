@@ -106,7 +106,8 @@ def encoder_of_checkpoint(spec: TrainSpec) -> Encoder:
 
 
 def of_checkpoints() -> Any:
-    """What goes on from checkpoints. It loads transformers, which takes seconds, so only who starts from one loads it."""
+    """What goes on from checkpoints. It loads transformers, which takes seconds, so only who starts from one loads
+    it."""
     return importlib.import_module("workers.training.pretrained.texts")
 
 

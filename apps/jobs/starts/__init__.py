@@ -17,17 +17,17 @@ __all__ = ["Start", "list_folders", "settle_start"]
 
 @dataclass(frozen=True)
 class Start:
-    """`name` with the exact revision where there are several; `files` maps names to {"sha256", "bytes"}, and "hub", where
-    the hub has it, for files that are not in storage yet."""
+    """`name` with the exact revision where there are several; `files` maps names to {"sha256", "bytes"}, and "hub",
+    where the hub has it, for files that are not in storage yet."""
 
     name: str = ""
     files: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def settle_start(name: str, task: str) -> Start:
-    """The checkpoint called `name` (a folder of the site, or owner/name[@revision]); nothing for "". Raises Unprocessable
-    for one that a model of `task` cannot start from, NotFound, and Unavailable where the hub does not answer."""
-    if not name:
+    """The checkpoint called `name` (a folder of the site, or owner/name[@revision]); nothing for "". Raises
+    Unprocessable for one that a model of `task` cannot start from, NotFound, and Unavailable where the hub does not
+    answer.""" if not name:
         return Start()
     try:
         wanted = read_name(name)

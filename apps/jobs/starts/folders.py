@@ -35,7 +35,8 @@ def _listed(path: Path, task: str) -> Listed:
 
 
 def take_folder(name: str, task: str) -> dict[str, dict[str, Any]]:
-    """Put the files of the folder called `name` into storage; returns them by name. Raises NotFound, CheckpointRefused."""
+    """Put the files of the folder called `name` into storage; returns them by name. Raises NotFound,
+    CheckpointRefused."""
     path = next((path for path in _folders() if path.name == name), None)
     if path is None:
         message = _("There is no checkpoint %(name)s. Folders of this site: %(known)s; a name with a slash is a hub's.")

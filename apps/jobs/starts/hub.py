@@ -1,7 +1,7 @@
 """Checkpoints of a hub that speaks the Hugging Face Hub's HTTP API (LEPTON_HUB_URL).
 
-https://huggingface.co/docs/hub/api: GET /api/models/{id}/revision/{revision}?blobs=true lists the files of a commit, with
-the sha256 of the large ones; GET /{id}/resolve/{commit}/{file} is a file.
+https://huggingface.co/docs/hub/api: GET /api/models/{id}/revision/{revision}?blobs=true lists the files of a commit,
+with the sha256 of the large ones; GET /{id}/resolve/{commit}/{file} is a file.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ RETRY_SECONDS = 60
 
 
 def look_up(wanted: Name, task: str) -> tuple[Name, dict[str, dict[str, Any]]]:
-    """The name with the exact commit, and the files that a training of `task` reads. Small files are stored at once; what
-    is large is named by its sha256, for the machine that trains to fetch. Raises CheckpointRefused, NotFound,
+    """The name with the exact commit, and the files that a training of `task` reads. Small files are stored at once;
+    what is large is named by its sha256, for the machine that trains to fetch. Raises CheckpointRefused, NotFound,
     Unavailable."""
     path = f"{wanted.owner}/{wanted.name}"
     with _hub(wanted) as hub:

@@ -17,7 +17,7 @@ from transformers.utils import logging  # noqa: E402
 
 from workers.pretrained.model_card import damaged_checkpoint  # noqa: E402
 
-UNUSED = ("pooler", "pooler_activation")  # what stands on top of all tokens
+POOLER, ACTIVATION = "pooler", "pooler_activation"
 OF_THE_MACHINE = ("_name_or_path", "transformers_version")
 
 logging.set_verbosity_error()
@@ -57,7 +57,10 @@ def config_of(body: nn.Module) -> dict[str, Any]:
 
 
 def without_unused(body: nn.Module) -> nn.Module:
-    for name in UNUSED:
-        if isinstance(getattr(body, name, None), nn.Module):
-            setattr(body, name, None)
+    """Without a pooler that has weights: it belongs to what was pretrained, and nothing here reads what it says."""
+    pooler = getattr(body, POOLER, None)
+    if isinstance(pooler, nn.Module) and any(True for _ in pooler.parameters()):
+        setattr(body, POOLER, None)
+        if hasattr(body, ACTIVATION):
+            setattr(body, ACTIVATION, None)
     return body

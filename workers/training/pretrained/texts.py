@@ -58,8 +58,8 @@ class PretrainedText(nn.Module):
 
 
 def start(spec: TrainSpec, classes: int, events: EventWriter) -> tuple[nn.Module, dict[str, Any]]:
-    """The classifier on the checkpoint in `spec.start_dir`, ready to learn, and the arguments that make it again. Raises
-    ProgramFailure."""
+    """The classifier on the checkpoint in `spec.start_dir`, ready to learn, and the arguments that make it again.
+    Raises ProgramFailure."""
     folder, settings = Path(spec.start_dir), spec.hyperparameters
     facts = read_facts(folder, spec.task)
     body = load_body(folder)
