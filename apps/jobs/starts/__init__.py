@@ -25,9 +25,10 @@ class Start:
 
 
 def settle_start(name: str, task: str) -> Start:
-    """The checkpoint called `name` (a folder of the site, or owner/name[@revision]); nothing for "". Raises
+    """The checkpoint called `name` (a folder of the site, or owner/name[@revision]); nothing for an empty one. Raises
     Unprocessable for one that a model of `task` cannot start from, NotFound, and Unavailable where the hub does not
-    answer.""" if not name:
+    answer."""
+    if not name:
         return Start()
     try:
         wanted = read_name(name)
