@@ -192,7 +192,7 @@ class LaunchForm(forms.Form):
         usable = [(item.name, start_words(item)) for item in self.starts if item.facts]
         field = self.fields["start_from"]
         field.required = False
-        field.widget = forms.Select(choices=[("", _("Nothing: learn from this data alone")), *usable])
+        field.widget = forms.Select(choices=[("", _("Nothing, this data alone")), *usable])
         self.fields["start_hub"] = forms.CharField(
             label=_("Or a checkpoint of the hub"),
             required=False,
@@ -200,6 +200,11 @@ class LaunchForm(forms.Form):
             widget=forms.TextInput(attrs={"placeholder": "owner/name", "autocapitalize": "off", "spellcheck": "false"}),
             help_text=_("Such as distilbert/distilbert-base-uncased; @revision behind it takes a certain one."),
         )
+
+    @property
+    def refused_starts(self) -> list[Listed]:
+        """The folders that no model of this task can start from."""
+        return [item for item in self.starts if item.refusal]
 
     @property
     def start_fields(self) -> list[forms.BoundField]:

@@ -21,8 +21,7 @@ FULL, HEAD, LORA = FINE_TUNINGS = ("full", "head", "lora")
 FIELDS: tuple[Field, ...] = (
     Field(
         "start_from", "Start from",
-        "A pretrained model knows the language or the look of things already, and learns from far fewer examples; "
-        "a folder of the site, or owner/name of the hub.",
+        "A pretrained model has learned from millions of others already, and needs far fewer examples of yours.",
         "checkpoint", "", tasks=PRETRAINABLE,
     ),
     Field(

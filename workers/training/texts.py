@@ -18,7 +18,7 @@ from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
 from workers.parallel.processes import own_device
 from workers.parallel.strategies.base import Strategy
-from workers.pretrained.model_card import damaged_checkpoint
+from workers.pretrained.model_card import damaged_checkpoint, describe_start
 from workers.texts import PRETRAINED, Encoder
 from workers.training.batches import parts_by_length
 from workers.training.classifiers import LOADING, TRAINING, fit_classifier, judged_probabilities, save_weights
@@ -180,7 +180,8 @@ def write_output(
     folder = output / "model"
     write_files(model, data, folder)
     result = describe_result(data, model, fitted, probabilities, (folder / "model.onnx").stat().st_size)
-    result |= {"architecture": data.architecture, "mistakes": list_mistakes(data, probabilities)}
+    start = describe_start(spec).get("start", {})
+    result |= {"architecture": start.get("label", data.architecture), "mistakes": list_mistakes(data, probabilities)}
     write_json(describe_model(spec, data, arguments, result["metrics"]), folder / "meta.json")
     record_answer(load_predictor(folder, spec.threads), folder)
     write_json(result, output / "result.json")
