@@ -7,7 +7,6 @@ from typing import Any
 
 from django import forms
 from django.http import QueryDict
-from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -18,6 +17,7 @@ from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import methods_for
 from apps.jobs.interactions import FIELDS, choices_for, found_roles
 from apps.jobs.models import Job
+from apps.jobs.start_form import start_fields
 from apps.jobs.starts.folders import Listed, list_folders
 from apps.jobs.text_columns import found_text_column
 from apps.registry.figures import TASK_LABELS, headline
@@ -177,9 +177,10 @@ class LaunchForm(forms.Form):
         if version.kind == KIND_TABLE:
             self._add_table_choices()
         for field in self.hyperparameters:
-            self.fields[field.name] = form_field(field, self._columns_for(field.name))
             if field.type == "checkpoint":
                 self._add_start()
+            else:
+                self.fields[field.name] = form_field(field, self._columns_for(field.name))
 
     def _columns_for(self, field: str) -> list[tuple[str, str]]:
         return (
@@ -187,19 +188,8 @@ class LaunchForm(forms.Form):
         )
 
     def _add_start(self) -> None:
-        """Folders of the site in one field, and the name of a hub's checkpoint in another; that of the hub counts."""
         self.starts = list_folders(self.task_name)
-        usable = [(item.name, start_words(item)) for item in self.starts if item.facts]
-        field = self.fields["start_from"]
-        field.required = False
-        field.widget = forms.Select(choices=[("", _("Nothing, this data alone")), *usable])
-        self.fields["start_hub"] = forms.CharField(
-            label=_("Or a checkpoint of the hub"),
-            required=False,
-            max_length=200,
-            widget=forms.TextInput(attrs={"placeholder": "owner/name", "autocapitalize": "off", "spellcheck": "false"}),
-            help_text=_("Such as distilbert/distilbert-base-uncased; @revision behind it takes a certain one."),
-        )
+        self.fields |= start_fields(self.starts)
 
     @property
     def refused_starts(self) -> list[Listed]:
@@ -443,8 +433,6 @@ def form_field(field: Field, columns: Sequence[tuple[str, str]] = ()) -> forms.F
     if field.type == "column":
         widget = forms.Select(choices=list(columns))
         return forms.CharField(label=field.label, help_text=field.help, widget=widget, required=False)
-    if field.type == "checkpoint":
-        return forms.CharField(label=field.label, help_text=field.help, required=False)
     label = format_html("{} <code>{}</code>", field.label, field.name)
     if field.type in ("choice", "bool"):
         choices = NO_YES if field.type == "bool" else [(choice, choice) for choice in field.choices]
@@ -466,13 +454,6 @@ def typed(field: Field, text: str) -> Any:
     except ValueError:
         return text
     return int(number) if field.type == "int" and number.is_integer() else number
-
-
-def start_words(item: Listed) -> str:
-    """A folder in a line: what it is, how large, and under which licence."""
-    facts = item.facts
-    size = filesizeformat(facts.weight_bytes)
-    return " · ".join(part for part in (f"{item.name}: {facts.label}", size, facts.license) if part)
 
 
 def values_of_job(job: Job) -> dict[str, str]:

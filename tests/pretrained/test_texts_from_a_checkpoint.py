@@ -12,11 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
+from apps.registry.bundles import texts_of
 from tests.pretrained.making import save_encoder, spec_from, train_from
 from tests.stack import ROOT
 from tests.texts.making import english, read, write_texts
 from tests.training.stopping import StopAfter
-from workers.contract import EventWriter, ProgramFailure
+from workers.compression.program import compress
+from workers.compression.recipes import resolve as resolve_compression
+from workers.contract import TEXT_CLASSIFICATION, CompressSpec, EventWriter, ProgramFailure, read_events
 from workers.inference.predictor import load_predictor
 from workers.pretrained.encoder import PretrainedEncoder
 from workers.pretrained.families import TEXT_ENCODERS
@@ -31,6 +34,7 @@ from workers.training.text_models import TextProbabilities
 from workers.training.texts import train
 
 TEXTS = ["where is my parcel", "", "refund " * 300, "天气 \ud800 ok", "I love this lamp so much!"]
+DISTIL = {"method": "distil", "width": 0.5, "epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +221,27 @@ def test_a_checkpoint_that_lacks_weights_is_refused(data: Path, bert: Path, tmp_
     save_file(kept, start / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ProgramFailure, match=r"it has no encoder\.layer\.1\.output\.dense\.weight"):
         train_from(tmp_path / "work", data, start)
+
+
+def test_it_is_made_smaller_by_the_methods_that_other_models_are_made_smaller_by(
+    trained: Path, data: Path, tmp_path: Path
+) -> None:
+    recipes = [[{"method": "low_rank", "energy": 0.8, "epochs": 1}, {"method": "quantise"}], [DISTIL]]
+    settings = resolve_compression(TEXT_CLASSIFICATION, {"recipes": recipes, "limit_points": 50.0})
+    files = [str(trained / "model"), str(data / "data.csv"), str(data / "index.json")]
+    spec = CompressSpec(str(tmp_path), TEXT_CLASSIFICATION, *files, settings)
+    events = EventWriter(tmp_path / "events.jsonl")
+    compress(spec, events, Stop())
+    made = [event for event, _offset in read_events(events.path) if event["type"] == "candidate"]
+    original, smaller, distilled = made
+    assert smaller["figures"]["bytes"] < original["figures"]["bytes"] / 3
+    assert smaller["figures"]["metrics"]["accuracy"] >= original["figures"]["metrics"]["accuracy"] - 0.2
+    assert load_predictor(tmp_path / smaller["folder"], 1).predict(["where is my lamp"]).shape == (1, 3)
+    assert (distilled["verdict"], "has no narrower one" in distilled["reason"]) == ("failed", True)
+
+
+def test_a_model_leaves_with_the_code_that_reads_its_tokenizer(trained: Path) -> None:
+    meta = read(trained / "model" / "meta.json")
+    texts = texts_of("Topics v1", TEXT_CLASSIFICATION, meta, {})
+    assert {"workers/pretrained/encoder.py", "workers/pretrained/families.py"} <= set(texts)
+    assert "pip install numpy onnxruntime tokenizers" in texts["README.md"]

@@ -3,19 +3,16 @@ code is that of transformers, and weights come from safetensors."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"  # before transformers reads them
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel
+from transformers.utils import logging
 
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
-from transformers import AutoConfig, AutoModel  # noqa: E402
-from transformers.utils import logging  # noqa: E402
-
-from workers.pretrained.model_card import damaged_checkpoint  # noqa: E402
+from workers.pretrained.model_card import damaged_checkpoint
 
 POOLER, ACTIVATION = "pooler", "pooler_activation"
 OF_THE_MACHINE = ("_name_or_path", "transformers_version")
