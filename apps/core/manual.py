@@ -11,6 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -47,7 +48,7 @@ class Page:
 
     slug: str
     title: str
-    html: str
+    html: SafeString
     sections: Sequence[Section] = field(repr=False)
 
     @property
@@ -96,7 +97,7 @@ def _read(slug: str) -> Page:
         if heading.type == "heading_open":
             heading.attrSet("id", anchor_of(_text(words)))
     html = markdown.renderer.render(tokens, markdown.options, {})
-    return Page(slug, title, html, tuple(_sections(tokens)))
+    return Page(slug, title, mark_safe(html), tuple(_sections(tokens)))  # noqa: S308 - HTML in the files is escaped
 
 
 def _all(tokens: Sequence[Token]) -> Iterator[Token]:
