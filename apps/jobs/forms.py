@@ -24,6 +24,7 @@ from apps.registry.figures import TASK_LABELS, headline
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.wanted import wanted_of, written
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     ENSEMBLE,
     GREEDY,
     KIND_TABLE,
@@ -46,11 +47,14 @@ TASK_CHOICES = {
     TEXT_CLASSIFICATION: gettext_lazy("Texts (one of several classes)"),
     RECOMMENDATION: gettext_lazy("Recommendation (what users like)"),
     TRANSLATION: gettext_lazy("Translation (another text)"),
+    ANSWER_RETRIEVAL: gettext_lazy("Answers (the one that fits a question)"),
 }
 TARGET_HELP = {
     TEXT_CLASSIFICATION: gettext_lazy("The column the model learns to predict from the texts."),
     TRANSLATION: gettext_lazy("The column with the translations, which the model learns to write."),
+    ANSWER_RETRIEVAL: gettext_lazy("The column with the answers, among which the model learns to find the right one."),
 }
+PAIRED = (TRANSLATION, ANSWER_RETRIEVAL)  # tasks of a table in which two texts go together
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
 MANY_VALUES = 20
@@ -104,8 +108,8 @@ def guess_task(version: DatasetVersion, target: str) -> str:
     if version.kind != KIND_TABLE or target == version.target:
         return version.task
     column = next((item for item in version.report.get("columns", []) if item["name"] == target), {})
-    if version.task == TRANSLATION and column.get("type") not in TARGET_TYPES:
-        return TRANSLATION
+    if version.task in PAIRED and column.get("type") not in TARGET_TYPES:
+        return version.task
     is_number = column.get("type") == "numeric" and column.get("unique", 0) > MANY_VALUES
     if is_number:
         return TABULAR_REGRESSION
@@ -123,7 +127,7 @@ def text_columns_of(version: DatasetVersion, target: str) -> list[tuple[str, str
 
 def targets_of(version: DatasetVersion) -> list[str]:
     """The columns that can be predicted, the version's own target in front."""
-    is_pair = version.task == TRANSLATION
+    is_pair = version.task in PAIRED
     suitable = [
         item["name"]
         for item in version.report.get("columns", [])

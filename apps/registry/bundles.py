@@ -12,7 +12,7 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.contract import TRANSLATION
+from workers.contract import ANSWER_RETRIEVAL, TRANSLATION
 from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
 from workers.texts import PRETRAINED
 
@@ -53,7 +53,9 @@ KINDS = {
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
     ),
     USER: Kind(
-        ("workers/recommending.py", "workers/inference/recommendation_predictor.py"), "numpy onnxruntime", "users.txt"
+        ("workers/recommending.py", "workers/neighbours.py", "workers/inference/recommendation_predictor.py"),
+        "numpy onnxruntime",
+        "users.txt",
     ),
     AUDIO: Kind(
         ("workers/audio.py", "workers/inference/audio_predictor.py"),
@@ -61,6 +63,16 @@ KINDS = {
         "recording.wav",
     ),
     TEXT: Kind(("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"),
+    ANSWER_RETRIEVAL: Kind(
+        (
+            "workers/texts.py",
+            "workers/lexical.py",
+            "workers/retrieving.py",
+            "workers/inference/retrieval_predictor.py",
+        ),
+        "numpy onnxruntime",
+        "texts.txt",
+    ),
     TRANSLATION: Kind(
         (
             "workers/texts.py",
@@ -194,6 +206,8 @@ def _input_lines(meta: dict, task: str) -> list[str]:
     classes = meta.get("classes")
     if task == TRANSLATION:
         answer = f"a translation of each, as those in the column `{meta.get('target')}`, and how sure it is"
+    elif task == ANSWER_RETRIEVAL:
+        answer = f"those of {asked.get('answers', 0):,} answers that fit each best, and whether it knows"
     elif classes:
         answer = f"one of {len(classes)} classes: {', '.join(classes)}"
     else:

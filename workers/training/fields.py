@@ -6,6 +6,7 @@ from workers.contract import TABULAR_REGRESSION
 from workers.domains import CLASSIFICATION, NETWORKS, TASKS
 from workers.training.field import PRETRAINED, SCRATCH, Field
 from workers.training.task_groups import (
+    ANSWERING,
     IMAGES,
     OTHERS_THAN_PAIRS,
     PAIRS,
@@ -114,6 +115,11 @@ FIELDS: tuple[Field, ...] = (
         "float", 0.0, minimum=0.0, maximum=10.0, tasks=RECOMMENDING,
     ),
     Field(
+        "question_column", "Column of questions",
+        "The column that holds the questions; automatic takes the one that the check of the data has found.",
+        "column", "", tasks=ANSWERING,
+    ),
+    Field(
         "source_column", "Column to translate from",
         "The column that holds the texts; automatic takes the one that the check of the data has found.",
         "column", "", tasks=PAIRS,
@@ -197,7 +203,8 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS, *RECORDINGS), advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"),
+        tasks=(*TABLES, *TEXTS, *PAIRS, *ANSWERING, *RECORDINGS), advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -257,12 +264,12 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "embedding_size", "Embedding size",
         "How many numbers stand for a word; more can tell more apart and take longer.",
-        "int", 64, minimum=4, maximum=1024, tasks=TEXTS, start=SCRATCH,
+        "int", 64, minimum=4, maximum=1024, tasks=(*TEXTS, *ANSWERING), start=SCRATCH,
     ),
     Field(
         "max_characters", "Longest text",
         "Texts end after this many characters.",
-        "int", 4000, minimum=16, maximum=100_000, tasks=TEXTS,
+        "int", 4000, minimum=16, maximum=100_000, tasks=(*TEXTS, *ANSWERING),
     ),
     Field(
         "max_words", "Most words",
@@ -272,7 +279,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "buckets", "Buckets",
         "How many different words and parts of words are told apart; 0 chooses it from the data.",
-        "int", 0, minimum=0, maximum=2**20, tasks=TEXTS, advanced=True, start=SCRATCH,
+        "int", 0, minimum=0, maximum=2**20, tasks=(*TEXTS, *ANSWERING), advanced=True, start=SCRATCH,
     ),
     Field(
         "word_dropout", "Word dropout",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.training.field import Value
-from workers.training.task_groups import IMAGES, PAIRS, RECOMMENDING, RECORDINGS, TEXTS
+from workers.training.task_groups import ANSWERING, IMAGES, PAIRS, RECOMMENDING, RECORDINGS, TEXTS
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,11 @@ class Preset:
     pairs: Mapping[str, Value] = field(default_factory=dict)
     recordings: Mapping[str, Value] = field(default_factory=dict)
     pretrained: Mapping[str, Value] = field(default_factory=dict)  # in place of these where there is a checkpoint
+    answering: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
         kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings,
-                 RECOMMENDING: self.recommending}  # fmt: skip
+                 RECOMMENDING: self.recommending, ANSWERING: self.answering}  # fmt: skip
         return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
@@ -46,6 +47,11 @@ FROM_A_CHECKPOINT = {
     "batch_size": 32, "dropout": 0.1, "class_weights": "balanced", "ema_decay": 0.0, "warmup_ratio": 0.1,
 }  # fmt: skip
 
+LEARNING_ANSWERS = {
+    "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "ema_decay": 0.99, "embedding_size": 128,
+    "max_characters": 1000,
+}  # fmt: skip
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -59,6 +65,7 @@ PRESETS: dict[str, Preset] = {
             pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
             recordings=LEARNING_RECORDINGS | {"epochs": 25},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "head", "epochs": 10, "learning_rate": 0.005},
+            answering=LEARNING_ANSWERS | {"epochs": 6},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
@@ -69,6 +76,7 @@ PRESETS: dict[str, Preset] = {
             pairs=LEARNING_PAIRS | {"epochs": 15},
             recordings=LEARNING_RECORDINGS | {"epochs": 60},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "lora", "epochs": 10, "learning_rate": 0.001},
+            answering=LEARNING_ANSWERS | {"epochs": 12, "early_stopping_patience": 3},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -81,6 +89,8 @@ PRESETS: dict[str, Preset] = {
             pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "full", "epochs": 15, "learning_rate": 0.002},
+            answering=LEARNING_ANSWERS | {"epochs": 30, "early_stopping_patience": 5, "embedding_size": 256,
+                                         "learning_rate": 0.004, "max_characters": 2000},
         ),
     )
 }  # fmt: skip

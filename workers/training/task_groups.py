@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
     RECOMMENDATION,
@@ -18,6 +19,7 @@ TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
 RECOMMENDING = (RECOMMENDATION,)
 PAIRS = (TRANSLATION,)
+ANSWERING = (ANSWER_RETRIEVAL,)
 BY_STEPS = tuple(task for task in TASKS if task not in RECOMMENDING)  # of an optimizer; the others are solved
 OTHERS_THAN_PAIRS = tuple(task for task in BY_STEPS if task not in PAIRS)
 PRETRAINABLE = tuple(FAMILIES)
