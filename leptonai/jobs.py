@@ -26,6 +26,12 @@ class Jobs(Resource):
         "pipeline" or "local_sgd"; see `plan` for what the site would choose."""
         return self.create("train", dataset=dataset, **fields)
 
+    def starts(self, task: str = "text_classification") -> list[Record]:
+        """The site's pretrained checkpoints that a training of `task` can start from: `train(data, hyperparameters=
+        {"start_from": starts[0].name})`. A checkpoint of the hub is written as owner/name, @revision behind it for a
+        certain one."""
+        return self._http.request("GET", f"{self.path}starts/", params={"task": task})
+
     def plan(self, dataset: int | str, *, devices: int = 1, strategy: str = "auto", **fields: Any) -> Record:
         """How a training would be spread over devices, what a step would take, and why not otherwise; nothing starts.
         `plan.is_measured` is False while the figures are estimated, `plan.is_measuring` True while that will change."""

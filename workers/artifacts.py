@@ -9,13 +9,14 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from apps.core.errors import NotFound, StorageFull
+from apps.core.errors import DomainError, NotFound, StorageFull
 from apps.core.storage import Blob, DamagedBlob, check_reachable, discard_if_damaged, fetch, put_file
 from apps.datasets.models import DatasetVersion
 from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Member
 from apps.jobs.plans import plan_of_grant
 from apps.jobs.services import SPREADING
+from apps.jobs.starts.hub import download
 from apps.registry.models import ModelVersion
 from apps.resources.models import Device, Node
 from workers.contract import (
@@ -141,6 +142,7 @@ def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
         checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
         cache_dir=_cache_dir(member),
         preparation=_preparation(job.dataset_version),
+        start_dir=str(fetch_start(job, folder / "start")) if job.inputs else "",
         **_data_paths(job, folder),
     )
 
@@ -148,6 +150,27 @@ def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
 def _preparation(version: DatasetVersion) -> list[dict[str, str]]:
     steps = version.report.get("steps", ())
     return [{"id": step["id"], "message": step["message"]} for step in steps if step["is_on"]]
+
+
+def fetch_start(job: Job, folder: Path) -> Path:
+    """The checkpoint that a training starts from. What the hub has and storage has not is stored, so that another
+    machine gets the same. Raises OSError."""
+    for name, blob in job.inputs.items():
+        try:
+            fetch(blob["sha256"], folder / name)
+        except FileNotFoundError:
+            if "hub" not in blob:
+                raise
+            _download(blob, folder / name)
+            put_file(folder / name)
+    return folder
+
+
+def _download(blob: dict, target: Path) -> None:
+    try:
+        download(blob["hub"], blob["sha256"], target)
+    except DomainError as error:
+        raise OSError(error.message) from error
 
 
 def _compress_spec(member: Member, folder: Path, resume: bool) -> CompressSpec:

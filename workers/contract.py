@@ -105,6 +105,9 @@ class TrainSpec:
 
     `preparation` names the steps that made the data, ``{"id", "message"}`` each; they stand in the model's meta.json.
 
+    `start_dir` is where the files of the pretrained checkpoint lie that the hyper-parameter start_from names; empty
+    trains from scratch.
+
     `tuning`, where there is any, goes on with a model that there is (workers/training/tuning.py);
     ``output/model/`` then gets its weights and meta.json alone.
     """
@@ -122,6 +125,7 @@ class TrainSpec:
     checkpoint_seconds: float = 5.0
     extends_step: int = 0
     cache_dir: str = ""
+    start_dir: str = ""
     tuning: dict[str, Any] = field(default_factory=dict)
     preparation: list[dict[str, str]] = field(default_factory=list)
 

@@ -128,6 +128,16 @@ class PlanInput(WantedInput):
     strategy = serializers.ChoiceField(required=False, choices=list(CHOICES), default=AUTO)
 
 
+class StartSerializer(serializers.Serializer):
+    """A folder of the site with a pretrained checkpoint; its `name` is what a training's start_from takes."""
+
+    name = serializers.CharField()
+    family = serializers.CharField()
+    label = serializers.CharField()
+    license = serializers.CharField()
+    weight_bytes = serializers.IntegerField()
+
+
 class CloneInput(WantedInput):
     """What is to be otherwise than in the job that is run again; what is left out stays. Of `hyperparameters` only
     and of `settings` those that are named change."""

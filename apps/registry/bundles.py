@@ -5,7 +5,7 @@ The program is the one that serves it here: `workers.inference.predict` and what
 
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from django.conf import settings
@@ -14,6 +14,7 @@ from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
 from workers.contract import ANSWER_RETRIEVAL, TRANSLATION
 from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
+from workers.texts import PRETRAINED
 
 FILE_MODE = 0o644 << 16
 PROGRAM = "predict.py"
@@ -87,8 +88,14 @@ KINDS = {
 }
 
 
-def kind_of(task: str) -> Kind:
-    return KINDS.get(task) or KINDS[TASKS[task].asks]
+OF_A_CHECKPOINT = ("workers/pretrained/__init__.py", "workers/pretrained/encoder.py", "workers/pretrained/families.py")
+
+
+def kind_of(task: str, meta: dict) -> Kind:
+    kind = KINDS.get(task) or KINDS[TASKS[task].asks]
+    if (meta.get("encoder") or {}).get("kind") == PRETRAINED:
+        return replace(kind, code=kind.code + OF_A_CHECKPOINT, packages=f"{kind.packages} tokenizers")
+    return kind
 
 
 class _Pipe:
@@ -141,7 +148,7 @@ def _blocks(source: BinaryIO) -> Iterator[bytes]:
 
 def texts_of(title: str, task: str, meta: dict, metrics: dict) -> dict[str, str]:
     """What goes into the ZIP beside a model's own files, by name."""
-    code = SHARED_CODE + kind_of(task).code
+    code = SHARED_CODE + kind_of(task, meta).code
     texts = {"README.md": readme(title, task, meta, metrics), PROGRAM: _source("workers/inference/predict.py")}
     return texts | {name: _source(name) for name in code}
 
@@ -152,7 +159,7 @@ def _source(name: str) -> str:
 
 def readme(title: str, task: str, meta: dict, metrics: dict) -> str:
     """How to ask the model, what it takes, and how good it is."""
-    kind = kind_of(task)
+    kind = kind_of(task, meta)
     lines = [
         f"# {title}",
         "",

@@ -63,6 +63,7 @@ FILE_PURPOSES = {
     "pieces.json": _("pieces of words of both languages"),
     "source_pieces.json": _("pieces of words of what is translated"),
     "target_pieces.json": _("pieces of words of the translations"),
+    "tokenizer.json": _("how texts are cut into pieces, from the checkpoint"),
     "parity.json": _("the answer to the sample, to check a copy by"),
     "meta.json": _("input, classes and settings"),
     "catalogue.json": _("the items with their names, and the users"),

@@ -4,23 +4,58 @@ from __future__ import annotations
 
 from workers.contract import TABULAR_REGRESSION
 from workers.domains import CLASSIFICATION, NETWORKS, TASKS
-from workers.training.field import Field
+from workers.training.field import PRETRAINED, SCRATCH, Field
 from workers.training.task_groups import (
     ANSWERING,
     IMAGES,
     OTHERS_THAN_PAIRS,
     PAIRS,
+    PRETRAINABLE,
     RECOMMENDING,
     RECORDINGS,
     TABLES,
     TEXTS,
 )
 
+FULL, HEAD, LORA = FINE_TUNINGS = ("full", "head", "lora")
+
 FIELDS: tuple[Field, ...] = (
+    Field(
+        "start_from", "Start from",
+        "A pretrained model has learned from millions of others already, and needs far fewer examples of yours.",
+        "checkpoint", "", tasks=PRETRAINABLE,
+    ),
+    Field(
+        "fine_tuning", "What learns",
+        "lora adds small matrices to each layer and trains these; head trains the last layer alone, which is fastest; "
+        "full trains everything.",
+        "choice", LORA, choices=FINE_TUNINGS, tasks=PRETRAINABLE, start=PRETRAINED,
+    ),
+    Field(
+        "lora_rank", "Rank",
+        "How many columns the matrices of lora have; more can learn more and take longer.",
+        "int", 16, minimum=1, maximum=256, tasks=PRETRAINABLE, start=PRETRAINED,
+    ),
+    Field(
+        "lora_alpha", "Alpha",
+        "How strongly lora works: what it learns is multiplied by alpha divided by the rank.",
+        "float", 32.0, minimum=0.1, maximum=1024.0, tasks=PRETRAINABLE, advanced=True, start=PRETRAINED,
+    ),
+    Field(
+        "body_rate", "Learning rate of the body",
+        "What the pretrained layers learn at when all learn, as a share of the learning rate of the new head.",
+        "float", 0.05, minimum=0.0, maximum=1.0, tasks=PRETRAINABLE, advanced=True, start=PRETRAINED,
+    ),
+    Field(
+        "layer_decay", "Layer decay",
+        "When all learn, each layer learns at this share of the rate of the one above it; 1 treats all alike.",
+        "float", 0.9, minimum=0.1, maximum=1.0, tasks=PRETRAINABLE, advanced=True, start=PRETRAINED,
+    ),
     Field(
         "model", "Model",
         "The network to train; auto picks one that fits, and vit_tiny, a transformer, needs some thousand images.",
         "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small", "vit_tiny"), tasks=IMAGES,
+        start=SCRATCH,
     ),
     Field(
         "model", "Model",
@@ -41,6 +76,7 @@ FIELDS: tuple[Field, ...] = (
         "model", "Model",
         "The network to train; auto is blend, or hashed_ngrams where that would take long.",
         "choice", "auto", choices=("auto", "hashed_ngrams", "text_gru", "text_transformer", "blend"), tasks=TEXTS,
+        start=SCRATCH,
     ),
     Field(
         "user_column", "Users", "The column that says who.", "column", "", tasks=RECOMMENDING,
@@ -222,13 +258,13 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "image_size", "Image size",
-        "Side length in pixels that images are resized to; 0 chooses it from the data.",
+        "Side length in pixels that images are resized to; 0 chooses it from the data, or as a checkpoint was trained.",
         "int", 0, minimum=0, maximum=512, tasks=IMAGES,
     ),
     Field(
         "embedding_size", "Embedding size",
         "How many numbers stand for a word; more can tell more apart and take longer.",
-        "int", 64, minimum=4, maximum=1024, tasks=(*TEXTS, *ANSWERING),
+        "int", 64, minimum=4, maximum=1024, tasks=(*TEXTS, *ANSWERING), start=SCRATCH,
     ),
     Field(
         "max_characters", "Longest text",
@@ -237,18 +273,18 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "max_words", "Most words",
-        "How many words text_gru and text_transformer read of a text.",
+        "How many words text_gru and text_transformer read of a text, or pieces of words a pretrained encoder.",
         "int", 128, minimum=4, maximum=2048, tasks=TEXTS, advanced=True,
     ),
     Field(
         "buckets", "Buckets",
         "How many different words and parts of words are told apart; 0 chooses it from the data.",
-        "int", 0, minimum=0, maximum=2**20, tasks=(*TEXTS, *ANSWERING), advanced=True,
+        "int", 0, minimum=0, maximum=2**20, tasks=(*TEXTS, *ANSWERING), advanced=True, start=SCRATCH,
     ),
     Field(
         "word_dropout", "Word dropout",
         "The share of words that text_gru and text_transformer do not see in each step, against overfitting.",
-        "float", 0.1, minimum=0.0, maximum=0.9, tasks=TEXTS, advanced=True,
+        "float", 0.1, minimum=0.0, maximum=0.9, tasks=TEXTS, advanced=True, start=SCRATCH,
     ),
     Field(
         "pieces", "Pieces of words",

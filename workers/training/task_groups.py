@@ -11,6 +11,7 @@ from workers.contract import (
     TRANSLATION,
 )
 from workers.domains import TABLE, TASKS, names
+from workers.pretrained.families import FAMILIES
 
 IMAGES = (IMAGE_CLASSIFICATION,)
 RECORDINGS = (AUDIO_CLASSIFICATION,)
@@ -21,3 +22,4 @@ PAIRS = (TRANSLATION,)
 ANSWERING = (ANSWER_RETRIEVAL,)
 BY_STEPS = tuple(task for task in TASKS if task not in RECOMMENDING)  # of an optimizer; the others are solved
 OTHERS_THAN_PAIRS = tuple(task for task in BY_STEPS if task not in PAIRS)
+PRETRAINABLE = tuple(FAMILIES)

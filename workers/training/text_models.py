@@ -3,6 +3,7 @@ they answer does not depend on how much padding there is."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from workers.texts import PADDING
+from workers.texts import PADDING, PRETRAINED
 from workers.training.temperature import divide_head
 
 SPREAD = 0.1  # standard deviation of embeddings before training
@@ -258,6 +259,8 @@ NETWORKS = {"hashed_ngrams": HashedNgrams, "text_gru": TextGru, "text_transforme
 
 def build_text_classifier(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """The untrained classifier that a meta.json describes. Raises KeyError and TypeError where it describes none."""
+    if architecture == PRETRAINED:
+        return importlib.import_module("workers.training.pretrained.texts").PretrainedText(**arguments)
     return NETWORKS[architecture](**arguments)
 
 
