@@ -13,6 +13,7 @@ from typing import Any
 from workers.contract import (
     AUDIO_CLASSIFICATION,
     ENSEMBLE,
+    FORECASTING,
     FUSION_METHODS,
     IMAGE_CLASSIFICATION,
     KIND_AUDIO,
@@ -25,7 +26,7 @@ from workers.contract import (
     TRANSLATION,
 )
 
-AUDIO, IMAGE, TABLE, TEXT, USER = "audio", "image", "table", "text", "user"  # what a model is asked with
+AUDIO, IMAGE, SERIES, TABLE, TEXT, USER = "audio", "image", "series", "table", "text", "user"  # what a model is asked with
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,15 @@ TASKS = {
             predictor="workers.inference.translation_predictor:TranslationPredictor",
             questions="workers.inference.questions.translations",
             is_network=True,
+            is_classification=False,
+        ),
+        Task(
+            FORECASTING,
+            data=KIND_TABLE,
+            asks=SERIES,
+            trainer="workers.training.forecasting",
+            predictor="workers.inference.forecast_predictor:ForecastPredictor",
+            questions="workers.inference.questions.series",
             is_classification=False,
         ),
         Task(

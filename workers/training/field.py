@@ -10,7 +10,7 @@ from typing import Any
 from workers.training.task_groups import BY_STEPS
 
 Value = float | int | str | bool
-LONGEST_NAME = 200
+LONGEST_NAME, LONGEST_LIST = 200, 4_000
 
 
 class HyperparameterError(ValueError):
@@ -23,8 +23,8 @@ class HyperparameterError(ValueError):
 
 @dataclass(frozen=True)
 class Field:
-    """One hyper-parameter. `type` is float, int, choice, bool, or column: a name of one of the table's columns, or
-    nothing. Limits are inclusive."""
+    """One hyper-parameter. `type` is float, int, choice, bool, column: a name of one of the table's columns, or
+    nothing; or columns: several, apart by commas. Limits are inclusive."""
 
     name: str
     label: str
@@ -44,6 +44,7 @@ class Field:
             "int": self._check_number,
             "choice": self._check_choice,
             "column": self._check_column,
+            "columns": self._check_columns,
         }
         return checks.get(self.type, self._check_bool)(value)
 
@@ -71,6 +72,11 @@ class Field:
         """Whether the table has it is for those to say who have the table."""
         if not isinstance(value, str) or len(value) > LONGEST_NAME:
             raise self._wrong_type(value, "the name of a column, or empty")
+        return value
+
+    def _check_columns(self, value: Any) -> Value:
+        if not isinstance(value, str) or len(value) > LONGEST_LIST:
+            raise self._wrong_type(value, "names of columns apart by commas, or empty")
         return value
 
     def _check_bool(self, value: Any) -> Value:

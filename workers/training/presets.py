@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.training.field import Value
-from workers.training.task_groups import IMAGES, PAIRS, RECOMMENDING, RECORDINGS, TEXTS
+from workers.training.task_groups import IMAGES, PAIRS, RECOMMENDING, RECORDINGS, SERIES, TEXTS
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,11 @@ class Preset:
     recommending: Mapping[str, Value] = field(default_factory=dict)
     pairs: Mapping[str, Value] = field(default_factory=dict)
     recordings: Mapping[str, Value] = field(default_factory=dict)
+    series: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
         kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings,
-                 RECOMMENDING: self.recommending}  # fmt: skip
+                 RECOMMENDING: self.recommending, SERIES: self.series}  # fmt: skip
         return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
@@ -53,6 +54,7 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 4, "factors": 32},
             pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
             recordings=LEARNING_RECORDINGS | {"epochs": 25},
+            series={"trees": 100, "tree_learning_rate": 0.15, "early_stopping_patience": 5, "examples": 30_000},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
@@ -62,6 +64,7 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 12, "early_stopping_patience": 3},
             pairs=LEARNING_PAIRS | {"epochs": 15},
             recordings=LEARNING_RECORDINGS | {"epochs": 60},
+            series={"early_stopping_patience": 10},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -73,6 +76,7 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 25, "factors": 128, "early_stopping_patience": 5},
             pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
+            series={"trees": 1000, "tree_learning_rate": 0.04, "early_stopping_patience": 15, "examples": 400_000},
         ),
     )
 }  # fmt: skip

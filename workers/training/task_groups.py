@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workers.contract import (
     AUDIO_CLASSIFICATION,
+    FORECASTING,
     IMAGE_CLASSIFICATION,
     RECOMMENDATION,
     TEXT_CLASSIFICATION,
@@ -17,5 +18,9 @@ TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
 RECOMMENDING = (RECOMMENDATION,)
 PAIRS = (TRANSLATION,)
-BY_STEPS = tuple(task for task in TASKS if task not in RECOMMENDING)  # of an optimizer; the others are solved
+SERIES = (FORECASTING,)
+# Of an optimizer; the others are solved, or grown.
+BY_STEPS = tuple(task for task in TASKS if task not in (*RECOMMENDING, *SERIES))
+WITH_EPOCHS = tuple(task for task in TASKS if task not in SERIES)
+TREES = (*TABLES, *SERIES)
 OTHERS_THAN_PAIRS = tuple(task for task in BY_STEPS if task not in PAIRS)
