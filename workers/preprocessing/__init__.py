@@ -11,10 +11,11 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
   "split", "speaker", "seconds", "rate", "sound", "source"}``: speaker null where it is not known, samples a second, and
   a hash of the samples; ``thumbs/*.png`` and ``thumbs/*.wav``, spectrograms and excerpts of at most 3 per class;
 - ``data.csv`` (table): the sound rows, UTF-8, comma, one header, values trimmed, missing values empty;
-- ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "pair", "interactions", "split",
-  "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not about
-  texts, ``pair`` where it is not one of translations, else ``{"source", "target"}``, its columns, and
-  ``interactions`` where it is not about who took what, else its columns by role (user, item, rating, time, name);
+- ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "pair", "interactions", "series",
+  "split", "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not about
+  texts, ``pair`` where it is not one of translations, else ``{"source", "target"}``, its columns, 
+  ``interactions`` where it is not about who took what, else its columns by role (user, item, rating, time, name), and
+  ``series`` where it is not about values over time, else {"time", "target", "series", "known"};
 - ``report.json``, for people:
 
 ==================  ====================================================================================================
@@ -23,7 +24,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
                     ``audio_classification``, or
                     ``text_classification`` where a column of free text stands beside at most two others, or
                     ``translation`` where two columns are called after languages, or are all there is, or
-                    ``recommendation`` where columns are called as users and items are, and both come again
+                    ``recommendation`` where columns are called as users and items are, and both come again, or
+                    ``forecasting`` where a column holds times in equal steps, for each series if there are several
 ``target``          column to predict: the wanted one, else target, label, class, y or outcome, else the last that is
                     not called as texts are; null for images
 ``text``            texts: ``{"column", "median_characters", "longest_characters", "scripts": [[name, share]]}``, the
@@ -32,13 +34,17 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``interactions``    who took what: the columns by role, ``"users"``, ``"items"``, ``"pairs"``, ``"density"`` (share of
                     all pairs that is known), ``"median_of_a_user"``, ``"median_of_an_item"`` (rows) and
                     ``"popular_share"`` (of the rows, had by the most popular hundredth of the items); null for others
+``series``          values over time: the columns by role, ``"count"`` of series, ``"frequency"``, ``"season"`` (steps),
+                    ``"usual_horizon"``, ``"from"``, ``"until"``, ``"median_length"``, ``"gaps"`` (steps without a row)
+                    and ``"shown"``, the ends of some series as {"name", "times", "values"}; null for others
 ``items``           sound images or rows: what data.zip or data.csv holds
 ``bad``             the first 1,000 of what cannot be used: ``{"path", "line", "reason", "code"}``, line null for images
 ``bad_total``       how many there are
 ``ignored``         hidden files and ``__MACOSX``, which count as nothing
 ``classes``         ``[{"name", "count", "train", "val", "test"}]`` in natural order; empty for a regression
 ``splits``          ``{"train": n, "val": n, "test": n}``
-``split_source``    ``user`` where the upload has splits (a missing one is carved out of train), else ``stratified``
+``split_source``    ``user`` where the upload has splits (a missing one is carved out of train), else ``stratified``, or ``time``
+                    where the last part of time is the test
 ``columns``         table: ``[{"name", "type", "missing", "unique", "unique_is_exact", "min", "max", "mean", "top"}]``;
                     type is numeric, categorical, boolean, text, identifier or date; min, max and mean are null unless
                     numeric; top is up to ten ``[value, count]``
@@ -58,7 +64,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
                     other_script, few_pairs; and on interactions missing_user_or_item, short_histories, rare_items,
                     popular_items, sparse_interactions, repeated_interactions, interactions_across_splits,
                     ratings_no_numbers, ratings_constant, ratings_out_of_scale, ratings_are_counts,
-                    unreadable_times, several_names
+                    unreadable_times, several_names; and on series unreadable_times, repeated_times, irregular_times,
+                    missing_times, short_series, constant_series, outlying_values, split_not_by_time
 ``data_bytes``      size of data.zip or data.csv
 ==================  ====================================================================================================
 

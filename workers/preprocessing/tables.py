@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.contract import (
+    FORECASTING,
     KIND_TABLE,
     RECOMMENDATION,
     SPLITS,
@@ -23,7 +24,7 @@ from workers.contract import (
     ProgramFailure,
 )
 from workers.interactions import Roles
-from workers.preprocessing.columns import MISSING_VALUES, Column, guess_task, shorten
+from workers.preprocessing.columns import MISSING_VALUES, NUMERIC, Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
 from workers.preprocessing.interactions import (
     Interactions,
@@ -37,10 +38,19 @@ from workers.preprocessing.json_lines import JsonRows, open_json_lines
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.pairs import PairColumns, Pairs, describe_pairs, find_pair, read_pairs, warn_of_pairs
 from workers.preprocessing.report import BadItems, Progress, Warnings, describe, write_json
+from workers.preprocessing.series import (
+    TimedRows,
+    describe_series,
+    read_timed_rows,
+    split_by_times,
+    suggest_columns,
+    warn_of_series,
+)
 from workers.preprocessing.sources import JSON_ENDINGS, Sources, ending_of, splits_of_names, unpack
 from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, crossing_keys, warn_of_split
 from workers.preprocessing.targets import check_row_number, check_target, choose_target, no_rows
 from workers.preprocessing.texts import Texts, describe_texts, find_text_column, read_texts, warn_of_texts
+from workers.series.columns import SeriesColumns
 
 CELLS_PER_CHUNK = 500_000
 PEEKED_ROWS = 5_000
@@ -78,10 +88,12 @@ def prepare_table(
     header = parts[0].table.header
     roles = find_interactions(parts[0], spec.target, limits)
     pair = None if roles else peek_for_pair(parts[0], spec.target, limits)
+    timed = None if roles or pair else find_series(parts[0], spec.target, limits)
     if roles:
         target = roles.rating or roles.item
     else:
-        target = pair.target if pair else choose_target(header, spec.target)
+        found = pair or timed
+        target = found.target if found else choose_target(header, spec.target)
     progress = Progress(events, sum(part.table.path.stat().st_size for part in parts))
     gathered = gather(parts, header.index(target), output / "data.csv", limits, bad, progress)
     if not gathered.keys:
@@ -89,8 +101,11 @@ def prepare_table(
     column = gathered.columns[header.index(target)]
     texts, pairs = None, read_pairs(output / "data.csv", pair) if pair else None
     taken = read_interactions(output / "data.csv", roles) if roles else None
+    series = read_timed_rows(output / "data.csv", timed) if timed and column.type == NUMERIC else None
     if taken:
         task, splits = RECOMMENDATION, split_taken(taken, gathered, spec, warnings)
+    elif series:
+        task, splits = FORECASTING, split_timed(series, gathered, spec, warnings)
     else:
         task = TRANSLATION if pairs else guess_task(column)
         if pairs:
@@ -104,15 +119,18 @@ def prepare_table(
     described = [each.describe(limits.preview_chars) for each in gathered.columns]
     index = {"rows": len(gathered.keys), "columns": described, "target": target, "task": task, "split": splits.splits}
     index |= {"text_column": texts.column if texts else None, "pair": vars(pair) if pair else None}
-    index |= {"interactions": roles.to_dict() if roles else None, "split_source": splits.source}
+    index |= {"interactions": roles.to_dict() if roles else None, "split_source": "time" if series else splits.source}
+    index["series"] = timed.to_dict() if series else None
     write_json(output / "index.json", index)
-    has_classes = task not in (TABULAR_REGRESSION, TRANSLATION, RECOMMENDATION)
+    has_classes = task not in (TABULAR_REGRESSION, TRANSLATION, RECOMMENDATION, FORECASTING)
     return build_report(gathered, splits, described, bad, warnings) | {
         "task": task,
         "target": target,
         "text": describe_texts(texts) if texts else None,
         "pair": describe_pairs(pairs) if pairs else None,
         "interactions": describe_interactions(taken) if taken else None,
+        "series": describe_series(series) if series else None,
+        "split_source": index["split_source"],
         "ignored": sources.ignored,
         "classes": count_classes(gathered.targets, splits.splits) if has_classes else [],
         "data_bytes": (output / "data.csv").stat().st_size,
@@ -130,6 +148,19 @@ def split_taken(taken: Interactions, gathered: Gathered, spec: PrepareSpec, warn
     splits = split_by_user(taken, gathered.given, spec.split_fractions, spec.seed)
     warn_of_split(None, gathered.given, splits, warnings, "rows")
     warn_of_interactions(taken, splits.splits, warnings)
+    return splits
+
+
+def find_series(part: Part, wanted: str | None, limits: Limits) -> SeriesColumns | None:
+    """The columns of times and values, where the table is about values over time."""
+    rows = part.rows(limits, BadItems(limits.max_bad_listed))
+    return suggest_columns(part.table.header, wanted, (row for _line, row in rows))
+
+
+def split_timed(series: TimedRows, gathered: Gathered, spec: PrepareSpec, warnings: Warnings) -> Assignment:
+    """The last part of time is for the test, whatever the seed."""
+    splits = split_by_times(series, gathered.given, spec.split_fractions, warnings)
+    warn_of_series(series, warnings)
     return splits
 
 

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, TrainSpec
 from workers.inference.parity import record_answer
 from workers.series.storing import recipe_of
@@ -29,7 +31,8 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     """Train, write ``output/``, and return the summary for the result event. Raises Stopped and ProgramFailure."""
     started = time.monotonic()
     study = _prepare(spec, events, stop)
-    chosen = run_search(study)
+    with threadpool_limits(spec.threads):
+        chosen = run_search(study)
     events.progress(0.87, "Writing and checking the model")
     folder = Path(spec.work_dir) / OUTPUT_FOLDER / "model"
     meta = write_model(study, chosen, folder)
