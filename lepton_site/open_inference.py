@@ -12,7 +12,7 @@ from apps.core.errors import DomainError, NotFound
 from apps.core.version import VERSION
 from apps.deployments.endpoints import Endpoint
 from lepton_site.messages import MAX_NAME_LENGTH, Answer
-from workers.contract import RECOMMENDATION, TRANSLATION
+from workers.contract import FORECASTING, RECOMMENDATION, TRANSLATION
 from workers.domains import TASKS
 from workers.inference.framing import TENSORS, Frame, Question
 
@@ -105,6 +105,9 @@ def _outputs(task: str, classes: list[str]) -> list[dict[str, Any]]:
             {"name": "item", "datatype": "BYTES", "shape": [-1, -1]},
             {"name": "score", "datatype": "FP32", "shape": [-1, -1]},
         ]
+    if task == FORECASTING:
+        numbers = [{"name": name, "datatype": "FP64", "shape": [-1, -1]} for name in ("value", "low", "high")]
+        return [{"name": "time", "datatype": "BYTES", "shape": [-1, -1]}, *numbers]
     if not classes:
         return [{"name": "value", "datatype": "FP64", "shape": [-1]}]
     return [

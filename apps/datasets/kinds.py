@@ -7,7 +7,15 @@ from django.template.defaultfilters import floatformat
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
-from workers.contract import KIND_AUDIO, KIND_IMAGES, KIND_TABLE, RECOMMENDATION, TEXT_CLASSIFICATION, TRANSLATION
+from workers.contract import (
+    FORECASTING,
+    KIND_AUDIO,
+    KIND_IMAGES,
+    KIND_TABLE,
+    RECOMMENDATION,
+    TEXT_CLASSIFICATION,
+    TRANSLATION,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ OF_TASK = {
         "ti-language", _("Translations"), _("Pairs"), ngettext_lazy("%(shown)s pair", "%(shown)s pairs", "n")
     ),
     RECOMMENDATION: Shown("ti-thumb-up", _("Interactions"), _("Rows"), ROWS),
+    FORECASTING: Shown("ti-chart-line", _("Series"), _("Rows"), ROWS),
 }
 
 

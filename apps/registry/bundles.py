@@ -13,7 +13,7 @@ from django.conf import settings
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
 from workers.contract import TRANSLATION
-from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
+from workers.domains import AUDIO, IMAGE, SERIES, TABLE, TASKS, TEXT, USER
 
 FILE_MODE = 0o644 << 16
 PROGRAM = "predict.py"
@@ -53,6 +53,24 @@ KINDS = {
     ),
     USER: Kind(
         ("workers/recommending.py", "workers/inference/recommendation_predictor.py"), "numpy onnxruntime", "users.txt"
+    ),
+    SERIES: Kind(
+        (
+            "workers/interactions.py",
+            "workers/tabular.py",
+            "workers/trees.py",
+            "workers/series/__init__.py",
+            "workers/series/columns.py",
+            "workers/series/features.py",
+            "workers/series/frequency.py",
+            "workers/series/model.py",
+            "workers/series/regular.py",
+            "workers/series/storing.py",
+            "workers/series/times.py",
+            "workers/inference/forecast_predictor.py",
+        ),
+        "numpy onnxruntime",
+        "history.csv",
     ),
     AUDIO: Kind(
         ("workers/audio.py", "workers/inference/audio_predictor.py"),
@@ -181,6 +199,8 @@ def _input_lines(meta: dict, task: str) -> list[str]:
             "",
             "It answers with the items that each will like best, without those that they have taken already.",
         ]
+    elif kind == SERIES:
+        return _series_lines(asked)
     else:
         lines = ["A CSV file with a header and these columns; others are ignored, empty cells are missing values.", ""]
         lines += [f"- `{column['name']}`: {column['type']}" for column in asked.get("columns") or []]
@@ -192,6 +212,18 @@ def _input_lines(meta: dict, task: str) -> list[str]:
     else:
         answer = f"a value: {meta.get('target', '')}"
     return [*lines, "", f"It answers with {answer}."]
+
+
+def _series_lines(asked: dict) -> list[str]:
+    columns = asked["columns_by_role"]
+    named = f", and `{columns['series']}`, which names the series" if columns.get("series") else ""
+    return [
+        f"A CSV file with the columns `{columns['time']}` and `{columns['target']}`{named}: the values until now. Without "
+        "values, names of series that it knows.",
+        "",
+        f"It answers with the next {asked['horizon']} values of each series ({asked['frequency']}), and with the range that "
+        "holds 80 % of them.",
+    ]
 
 
 def _quality_lines(metrics: dict) -> list[str]:

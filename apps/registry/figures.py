@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from workers.contract import (
     AUDIO_CLASSIFICATION,
+    FORECASTING,
     IMAGE_CLASSIFICATION,
     RECOMMENDATION,
     TABULAR_CLASSIFICATION,
@@ -33,8 +34,13 @@ KNOWN = {
     "r2": (_("R²"), PLAIN, True),
     "loss": (_("Loss"), PLAIN, False),
     "log_loss": (_("Log loss"), PLAIN, False),
+    "mase": (_("Scaled error (MASE)"), PLAIN, False),
     "rmse": (_("Root mean squared error"), PLAIN, False),
     "mae": (_("Mean absolute error"), PLAIN, False),
+    "smape": (_("Symmetric error (sMAPE)"), PERCENT, False),
+    "coverage_80": (_("Truth within the 80 % range"), PERCENT, True),
+    "width_80": (_("Width of the 80 % range"), PLAIN, False),
+    "pinball": (_("Pinball loss"), PLAIN, False),
     "ece": (_("Calibration error"), PERCENT, False),
 }
 TASK_LABELS = {
@@ -45,6 +51,7 @@ TASK_LABELS = {
     TRANSLATION: _("Translation"),
     AUDIO_CLASSIFICATION: _("Audio classification"),
     RECOMMENDATION: _("Recommendation"),
+    FORECASTING: _("Forecasting"),
 }
 FILE_PURPOSES = {
     "model.safetensors": _("weights"),
@@ -57,6 +64,7 @@ FILE_PURPOSES = {
     "target_pieces.json": _("pieces of words of the translations"),
     "parity.json": _("the answer to the sample, to check a copy by"),
     "meta.json": _("input, classes and settings"),
+    "series.json": _("the names of the series"),
     "catalogue.json": _("the items with their names, and the users"),
     "heldout.safetensors": _("answers to rows it was not trained on, by which fusions are judged"),
     "sample.png": _("an input to try it with"),
@@ -64,7 +72,7 @@ FILE_PURPOSES = {
     "sample.json": _("an input to try it with"),
 }
 DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}
-HEADLINES = ("accuracy", "bleu", "ndcg_at_10", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
+HEADLINES = ("accuracy", "bleu", "ndcg_at_10", "r2", "mase", "rmse", "mae", "auc", "macro_f1", "loss")
 
 
 @dataclass(frozen=True)

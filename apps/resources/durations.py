@@ -34,6 +34,7 @@ FIRST_GUESSES: Mapping[str, tuple[float, ...]] = {
     "train audio_classification fast": (20.0, 30.0, 60.0, 120.0, 300.0),
     "train audio_classification balanced": (30.0, 60.0, 120.0, 300.0, 900.0),
     "train audio_classification accurate": (300.0, 600.0, 1200.0, 1800.0, 5400.0),
+    "train forecasting": (5.0, 15.0, 30.0, 120.0, 600.0),
     "train image_classification fast": (15.0, 30.0, 45.0, 60.0, 180.0),
     "train image_classification balanced": (60.0, 120.0, 180.0, 300.0, 900.0),
     "train image_classification accurate": (300.0, 600.0, 1200.0, 1800.0, 5400.0),

@@ -16,10 +16,10 @@ from typing import Any
 from workers.contract import OUTPUT_FOLDER, EventWriter, PredictSpec, ProgramFailure
 from workers.inference.predictor import Predictor, load_predictor
 from workers.predicting.asking import ERROR, ask
-from workers.predicting.judging import ClassJudge, NoJudge, ValueJudge, judge_for
+from workers.predicting.judging import NoJudge, judge_for
 from workers.predicting.parts import Parts, Record
 from workers.predicting.sources import Item, Source, open_source
-from workers.predicting.writing import Columns, Overview, write_files
+from workers.predicting.writing import RANGE, Columns, Overview, write_files
 from workers.training.pacing import Pace
 from workers.training.stopping import Stop, Stopped
 
@@ -112,18 +112,21 @@ class Work:
 
     def write(self) -> dict[str, Any]:
         """Both files, and the body of result.json. Raises ProgramFailure where nothing at all could be answered."""
-        columns = Columns.of(self.source.columns, self.classes, has_class_columns=self.spec.has_class_columns)
-        overview, judge = Overview(columns), self._judge()
+        first = next((record["answer"] for record in self.parts.records() if record["answer"]), None)
+        columns = Columns.of(
+            self.source.columns,
+            self.classes,
+            has_class_columns=self.spec.has_class_columns,
+            has_range=set(RANGE) <= set(first or ()),
+        )
+        overview = Overview(columns)
+        judge = judge_for(self.classes, first) if self.source.has_truth else NoJudge()
         for record in write_files(self.parts.records(), columns, self.output, self._tell_written):
             overview.add(record)
             judge.add(record)
         if overview.errors == overview.rows:
             raise nothing_answered(overview.error_kinds.values())
         return {"metrics": {}, **overview.as_dict(), **judge.result(), "split": self.spec.split}
-
-    def _judge(self) -> ClassJudge | ValueJudge | NoJudge:
-        answers = (record["answer"] for record in self.parts.records() if record["answer"])
-        return judge_for(self.classes, next(answers, None)) if self.source.has_truth else NoJudge()
 
     def _tell_written(self, number: int) -> None:
         self.stop.check()

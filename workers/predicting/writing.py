@@ -16,34 +16,40 @@ from workers.spreadsheets import harmless
 
 PREVIEW_ROWS, PREVIEW_CHARACTERS, PREVIEW_COLUMNS = 10, 120, 12
 PREDICTION, PROBABILITY, PROBABILITIES, ERROR = "prediction", "probability", "probabilities", "error"
+LOW, HIGH = RANGE = ("low", "high")
 
 
 @dataclass(frozen=True)
 class Columns:
     """`given` came in; the others are ours, under names that none of the given has. `classes` maps a class to its
-    column, and is empty where those were not asked for."""
+    column, and is empty where those were not asked for. A value `has_range` where a forecast says how far it may be
+    off."""
 
     given: Sequence[str]
     names: Mapping[str, str]
     classes: Mapping[str, str]
     has_probability: bool
+    has_range: bool = False
 
     @classmethod
-    def of(cls, given: Sequence[str], classes: Sequence[str], *, has_class_columns: bool) -> Columns:
+    def of(
+        cls, given: Sequence[str], classes: Sequence[str], *, has_class_columns: bool, has_range: bool = False
+    ) -> Columns:
         taken = set(given)
-        names = {name: _free(name, taken) for name in (PREDICTION, PROBABILITY, PROBABILITIES, ERROR)}
+        names = {name: _free(name, taken) for name in (PREDICTION, PROBABILITY, PROBABILITIES, *RANGE, ERROR)}
         own = {name: _free(f"{PROBABILITY} {name}", taken) for name in classes} if has_class_columns else {}
-        return cls(list(given), names, own, bool(classes))
+        return cls(list(given), names, own, bool(classes), has_range)
 
     @property
     def header(self) -> list[str]:
-        ours = [PREDICTION, *([PROBABILITY] if self.has_probability else [])]
+        ours = [PREDICTION, *([PROBABILITY] if self.has_probability else []), *(RANGE if self.has_range else ())]
         return [*self.given, *(self.names[name] for name in ours), *self.classes.values(), self.names[ERROR]]
 
     def cells(self, record: Record) -> list[Any]:
         """One line of the CSV."""
         answer, error = record["answer"] or {}, record["error"] or {}
         shown = [answer.get(PROBABILITY, "")] if self.has_probability else []
+        shown += [answer.get(name, "") for name in RANGE] if self.has_range else []
         probabilities = probabilities_of(answer)
         given = [record["cells"].get(name, "") for name in self.given]
         said = "" if record["answer"] is None else said_by(answer)
@@ -56,6 +62,8 @@ class Columns:
         made[names[PREDICTION]] = None if answer is None else said_by(answer)
         if self.has_probability:
             made[names[PROBABILITY]] = None if answer is None else answer.get(PROBABILITY)
+        if self.has_range:
+            made |= {names[name]: None if answer is None else answer.get(name) for name in RANGE}
         if self.classes and answer is not None:
             made[names[PROBABILITIES]] = {name: probabilities_of(answer).get(name) for name in self.classes}
         if record["error"]:
@@ -128,7 +136,7 @@ class Overview:
 
     def _in_short(self, cells: list[Any]) -> list[str]:
         ours = len(self.columns.given)
-        ends = 2 if self.columns.has_probability else 1
+        ends = 1 + self.columns.has_probability + len(RANGE) * self.columns.has_range
         kept = [*cells[: self._shown], *cells[ours : ours + ends], cells[-1]]
         return [str(cell)[:PREVIEW_CHARACTERS] for cell in kept]
 

@@ -2,12 +2,13 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from apps.deployments.demos import files, rows, texts, users
+from apps.deployments.demos import files, rows, series, texts, users
 from apps.deployments.demos.kinds import Demo
 from apps.deployments.models import Deployment
 from apps.deployments.pages import CHAT
 from workers.contract import (
     AUDIO_CLASSIFICATION,
+    FORECASTING,
     IMAGE_CLASSIFICATION,
     RECOMMENDATION,
     TABULAR_CLASSIFICATION,
@@ -61,6 +62,16 @@ OF_TASK = {
         invitation=_("Say what you like, and it says what you may like as well."),
         prepare=users.prepare,
         predict=users.predict,
+    ),
+    FORECASTING: Demo(
+        form="deployments/demo_series.html",
+        answer="deployments/answer_forecast.html",
+        invitation=_("Give it what was, and it says what comes."),
+        prepare=series.prepare,
+        predict=series.predict,
+        script="js/series.js",
+        has_chart=True,
+        is_wide=True,
     ),
     TABULAR_CLASSIFICATION: Demo(
         form="deployments/demo_table.html",

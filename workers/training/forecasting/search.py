@@ -10,6 +10,7 @@ import numpy as np
 
 from workers.contract import ProgramFailure
 from workers.series.model import MIDDLE, ForecastModel, Linear, Ranges, correct, mix
+from workers.training.forecasting.data import SeriesData
 from workers.training.forecasting.fitting import ROUNDS, Study, choose_strength, fit_linear, grow_trees
 from workers.training.forecasting.measures import LEVEL, drift, measure, seasonal_naive
 from workers.training.forecasting.pairs import Pairs, Span, backtest, sample
@@ -36,6 +37,12 @@ class Chosen:
     rounds: int
 
 
+def _floor(data: SeriesData) -> float | None:
+    """Zero where no value before the test is below it."""
+    known = (each.values[: max(1, data.from_test - each.first)] for each in data.series)
+    return 0.0 if min(float(values.min()) for values in known) >= 0 else None
+
+
 @dataclass(frozen=True)
 class Parts:
     """What was learned: trees by quantile and the linear part, None and none where they were not wanted."""
@@ -57,7 +64,7 @@ def run_search(study: Study) -> Chosen:
     parts = _learn(study, "first", before, between, judged, (0.05, 0.5))
     share = _choose_share(study, parts, judged)
     correction = _correction(data.horizon, judged, _ranges(parts, judged, study, share))
-    floor = 0.0 if min(float(each.values.min()) for each in data.series) >= 0 else None
+    floor = _floor(data)
     known = _learn_again(study, parts, (EVER, data.from_test), between)
     kept = {name: arrays for name, arrays in known.trees.items() if share < 1}
     model = ForecastModel(
