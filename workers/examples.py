@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ BRIGHTEST = 16  # load_digits counts dark pixels in blocks of 4 x 4
 CUSTOMERS = 4_000
 JOBS = ("employee", "self-employed", "retired", "worker", "student")
 DATE = (2020, 1, 1, 0, 0, 0)
+DEMAND_START, DEMAND_DAYS = date(2022, 1, 3), 1_096
 
 
 def digit_images() -> Iterator[tuple[str, bytes]]:
@@ -74,6 +76,23 @@ def write_customers(path: Path) -> None:
     write_csv(path, [*header, "subscribed"], zip(*columns, strict=True))
 
 
+def write_demand(path: Path) -> None:
+    """Units that three made-up stores sell on each of 1,096 days, drawn with a fixed seed: a level and a trend of each
+    store, a weekly and a yearly pattern, offers that sell a third more, and noise."""
+    random = np.random.default_rng(0)
+    days = np.arange(DEMAND_DAYS)
+    dates = [str(DEMAND_START + timedelta(days=int(day))) for day in days]
+    week = np.array([0.85, 0.8, 0.85, 0.95, 1.15, 1.4, 1.0])[days % 7]  # the first day is a Monday
+    year = 1 + 0.2 * np.sin(2 * np.pi * (days - 100) / 365.25) + 0.35 * np.exp(-(((days % 365.25) - 350) ** 2) / 100)
+    rows = []
+    for store, level, growth in (("Harbour", 120, 0.2), ("Market", 70, 0.05), ("Station", 200, -0.1)):
+        offer = random.random(DEMAND_DAYS) < 0.12
+        mean = level * (1 + growth * days / 365.25) * week * year * np.where(offer, 1.33, 1.0)
+        units = random.poisson(mean * random.lognormal(0, 0.06, DEMAND_DAYS))
+        rows += zip(dates, [store] * DEMAND_DAYS, np.where(offer, "yes", "no"), units, strict=True)
+    write_csv(path, ["date", "store", "offer", "units"], rows)
+
+
 def write_diabetes(path: Path) -> None:
     """442 people with diabetes: ten measures of each, and how far the illness had gone a year later."""
     found = load_diabetes(scaled=False)
@@ -100,6 +119,7 @@ EXAMPLES = {
     "digits": Example(write_digits, ".zip"),
     "breast_cancer": Example(write_breast_cancer, ".csv"),
     "customers": Example(write_customers, ".csv"),
+    "demand": Example(write_demand, ".csv"),
     "diabetes": Example(write_diabetes, ".csv"),
 }
 

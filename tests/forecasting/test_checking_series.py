@@ -92,9 +92,9 @@ def test_what_is_odd_about_series_is_said(place):
 
 
 def test_times_off_the_grid_are_said(place):
-    rows = [(f"{day}T{6 if n % 6 else 11:02}:00:00", str(n % 9)) for n, day in enumerate(DAYS)]
+    rows = [(f"{day}T{6 if n % 10 else 11:02}:00:00", str(n % 9)) for n, day in enumerate(DAYS)]
     done = place.prepare({"sales.csv": csv_text([("time", "value"), *rows])}, target="value")
-    assert done.report["task"] != "forecasting" or "irregular_times" in codes(done)
+    assert done.report["task"] == "forecasting" and "12 of 120" in said(done, "irregular_times")
 
 
 def test_a_split_of_the_user_counts_where_it_is_by_time(place):
@@ -105,5 +105,5 @@ def test_a_split_of_the_user_counts_where_it_is_by_time(place):
     done = place.prepare({name: csv_text([header, *part]) for name, part in zip(names, parts, strict=True)})
     assert done.report["task"] == "forecasting" and done.report["splits"] == {"train": 80, "val": 20, "test": 20}
     mixed = place.prepare({"train.csv": csv_text([header, *rows[::2]]), "test.csv": csv_text([header, *rows[1::2]])})
-    if mixed.report["task"] == "forecasting":
-        assert "split_not_by_time" in codes(mixed) and mixed.report["splits"]["test"] == 12
+    assert mixed.report["task"] == "forecasting"
+    assert "split_not_by_time" in codes(mixed) and mixed.report["splits"]["test"] == 12
