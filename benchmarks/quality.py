@@ -32,7 +32,8 @@ from workers.training.hyperparameters import resolve
 from workers.training.presets import DEFAULT_PRESET, PRESETS
 
 FOLDS, SMALL_TABLE = 5, 1000
-SHOWN = ("macro_f1", "auc", "ece", "rmse", "mae", "chrf")
+SHOWN = ("macro_f1", "auc", "ece", "mase", "rmse", "mae", "chrf", "coverage_80")
+LOWER_IS_BETTER = ("mase", "rmse", "mae", "smape", "pinball", "log_loss", "ece")
 
 
 class Missed(Exception):
@@ -52,7 +53,9 @@ class Row:
     def is_at_baseline(self) -> bool:
         """What has no baseline is only reported."""
         found = self.figures.get(self.data.metric)
-        return found is not None and self.data.baseline is not None and found >= self.data.baseline
+        if found is None or self.data.baseline is None:
+            return False
+        return found <= self.data.baseline if self.data.metric in LOWER_IS_BETTER else found >= self.data.baseline
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,8 @@ def train(data: DataSet, folder: Path, choices: Choices) -> dict[str, Any]:
 
 
 def _columns(data: DataSet) -> dict[str, Any]:
-    """What a set says of its columns beside the target."""
-    return {"source_column": data.source} if data.source else {}
+    """What a set says of its columns beside the target, and of other settings."""
+    return {**data.settings, **({"source_column": data.source} if data.source else {})}
 
 
 def _run(program: str, spec: Any, seconds: float) -> None:

@@ -104,6 +104,9 @@ def test_a_split_of_the_user_counts_where_it_is_by_time(place):
     parts = (rows[:80], rows[80:100], rows[100:])
     done = place.prepare({name: csv_text([header, *part]) for name, part in zip(names, parts, strict=True)})
     assert done.report["task"] == "forecasting" and done.report["splits"] == {"train": 80, "val": 20, "test": 20}
+    carved = place.prepare({"train.csv": csv_text([header, *rows[:100]]), "test.csv": csv_text([header, *parts[2]])})
+    assert carved.report["splits"] == {"train": 89, "val": 11, "test": 20} and "val_carved" in codes(carved)
+    assert carved.report["split_source"] == "user"
     mixed = place.prepare({"train.csv": csv_text([header, *rows[::2]]), "test.csv": csv_text([header, *rows[1::2]])})
     assert mixed.report["task"] == "forecasting"
     assert "split_not_by_time" in codes(mixed) and mixed.report["splits"]["test"] == 12

@@ -105,10 +105,16 @@ def read_timed_rows(path: Path, columns: SeriesColumns) -> TimedRows | None:
 def split_by_times(
     found: TimedRows, given: Sequence[str | None], fractions: Sequence[float], warnings: Warnings
 ) -> Assignment:
-    """The last part of time is the test, the part before it validation; the user's own split where it is by time."""
+    """The last part of time is the test, the part before it validation; the user's own split where it is by time, with
+    the end of its training part for validation where that is missing."""
     present = {split for split in given if split}
-    if present and {"train", "val", "test"} <= present and None not in given and is_by_time(found.ticks, given):
-        return Assignment(list(given), True, ())
+    if "train" in present and None not in given and len(present) > 1 and is_by_time(found.ticks, given):
+        if "val" in present:
+            return Assignment(list(given), True, ())
+        splits, train = np.array(given, dtype="<U5"), np.array(given) == "train"
+        share = fractions[1] / (fractions[0] + fractions[1])
+        splits[train] = split_by_time(found.ticks[train], (1 - share, share, 0.0))
+        return Assignment(splits.tolist(), True, ("val",))
     if present:
         warnings.add(
             "split_not_by_time",

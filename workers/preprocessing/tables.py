@@ -119,7 +119,9 @@ def prepare_table(
     described = [each.describe(limits.preview_chars) for each in gathered.columns]
     index = {"rows": len(gathered.keys), "columns": described, "target": target, "task": task, "split": splits.splits}
     index |= {"text_column": texts.column if texts else None, "pair": vars(pair) if pair else None}
-    index |= {"interactions": roles.to_dict() if roles else None, "split_source": "time" if series else splits.source}
+    index |= {"interactions": roles.to_dict() if roles else None, "split_source": splits.source}
+    if series:
+        index["split_source"] = "user" if splits.is_users else "time"
     index["series"] = timed.to_dict() if series else None
     write_json(output / "index.json", index)
     has_classes = task not in (TABULAR_REGRESSION, TRANSLATION, RECOMMENDATION, FORECASTING)
@@ -160,6 +162,9 @@ def find_series(part: Part, wanted: str | None, limits: Limits) -> SeriesColumns
 def split_timed(series: TimedRows, gathered: Gathered, spec: PrepareSpec, warnings: Warnings) -> Assignment:
     """The last part of time is for the test, whatever the seed."""
     splits = split_by_times(series, gathered.given, spec.split_fractions, warnings)
+    for split in splits.carved:
+        count = splits.splits.count(split)
+        warnings.add(f"{split}_carved", f"There was no {split} part; the last rows of train were taken for it: {count:,}.")
     warn_of_series(series, warnings)
     return splits
 
