@@ -41,15 +41,18 @@ class Model:
         ``predict(user="42", k=10)``, ``predict(items=["a", "b"])`` for somebody new, ``predict(user="42", item="a")``
         about one item; or with such a dict. A model that forecasts likewise: ``predict(series="store 1", horizon=14)``
         goes on with a series it was trained on, ``predict(history=[{"time": ..., "value": ...}, ...])`` with yours, and
-        a list of dicts asks for single times of known series. Answers {"class", "probability"}, with "classes" (best first) when `top_k`
-        is given; {"value"} for a number; {"translation", "score"} for a model that translates, which tries `beam_size`
-        translations side by side; {"items": [{"item", "name", "score"}]} for recommendations;
+        a list of dicts asks for single times of known series. Answers {"class", "probability"}, with
+        "classes" (best first) when `top_k` is given; {"value"} for a number;
+        {"translation", "score"} for a model that translates, which tries `beam_size` translations side by side;
+        {"items": [{"item", "name", "score"}]} for recommendations;
         {"forecast": [{"time", "value", "low", "high"}]} for a forecast, whose ranges hold 80 % of the values;
         {"predictions": [...]} for a list.
         """
         kind = self.input["kind"]
         if asked and kind not in ASKED_BY_NAME:
-            message = f"{self!r} takes no {next(iter(asked))}=; only models that recommend or forecast are asked by name"
+            message = (
+                f"{self!r} takes no {next(iter(asked))}=; only models that recommend or forecast are asked by name"
+            )
             raise TypeError(message)
         choices = {} if beam_size is None else {"beam_size": beam_size}
         item = {**(item or {}), **asked} if kind in ASKED_BY_NAME and not isinstance(item, list) else item

@@ -26,7 +26,14 @@ from workers.contract import (
     TRANSLATION,
 )
 
-AUDIO, IMAGE, SERIES, TABLE, TEXT, USER = "audio", "image", "series", "table", "text", "user"  # what a model is asked with
+AUDIO, IMAGE, SERIES, TABLE, TEXT, USER = (
+    "audio",
+    "image",
+    "series",
+    "table",
+    "text",
+    "user",
+)  # what a model is asked with
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ FILE_FIELD = "file"
 def to_question(task: str, content_type: str, body: bytes, top_k: int | None) -> Question:
     """The question in a body that is not multipart.
 
-    A table's model, and one that recommends or forecasts, reads JSON whatever it is called, as curl calls everything a form. A model
-    of pictures or of recordings reads JSON where the header says so or the body begins like an object, which neither
-    does. A text's model reads plain text where the header says so, or the body does not begin like an object.
+    A table's model, and one that recommends or forecasts, reads JSON whatever it is called, as curl calls everything a
+    form. A model of pictures or of recordings reads JSON where the header says so or the body begins like an object,
+    which neither does. A text's model reads plain text where the header says so, or the body does not begin like an
+    object.
     """
     kind = TASKS[task].asks
     if kind == TEXT and content_type.startswith("text/plain"):

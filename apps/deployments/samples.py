@@ -54,7 +54,8 @@ def sample_texts(version: ModelVersion) -> list[str]:
 
 
 def sample_input(version: ModelVersion) -> Any:
-    """What the snippets send: a row, a text, a user, a question about a series, or the name of the file with the sample picture or recording."""
+    """What the snippets send: a row, a text, a user, a question about a series, or the name of the file with the
+    sample picture or recording."""
     kind = input_kind(version)
     if kind in (AUDIO, IMAGE):
         return str(version.meta.get("sample") or "")

@@ -218,11 +218,11 @@ def _series_lines(asked: dict) -> list[str]:
     columns = asked["columns_by_role"]
     named = f", and `{columns['series']}`, which names the series" if columns.get("series") else ""
     return [
-        f"A CSV file with the columns `{columns['time']}` and `{columns['target']}`{named}: the values until now. Without "
-        "values, names of series that it knows.",
+        f"A CSV file with the columns `{columns['time']}` and `{columns['target']}`{named}: the values until now. "
+        "Without values, names of series that it knows.",
         "",
-        f"It answers with the next {asked['horizon']} values of each series ({asked['frequency']}), and with the range that "
-        "holds 80 % of them.",
+        f"It answers with the next {asked['horizon']} values of each series ({asked['frequency']}), and with the range "
+        "that holds 80 % of them.",
     ]
 
 

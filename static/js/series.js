@@ -1,5 +1,5 @@
 // Draws a series with its forecast and the shaded range: <div class="series-chart" data-series="..."> with JSON:
-// {times, values, forecast?, low?, high?, words: {values, forecast, range}}. The same numbers stand in the page as a table.
+// {times, values, forecast?, low?, high?, words: {time, values, forecast, range}}. The same numbers stand in the page as a table.
 (() => {
   "use strict";
 
@@ -56,9 +56,9 @@
       height: HEIGHT,
       cursor: { drag: { x: true, y: false } },
       scales: { x: { time: false } },
-      series: [{ label: "", value: (u, value) => (known(value) ? about.times[value] : "") }, ...lines(about)],
+      series: [{ label: about.words.time, value: (u, value) => (known(value) ? about.times[value] : "") }, ...lines(about)],
       bands: about.forecast ? [{ series: [3, 4], fill: faded("--tblr-primary") }] : [],
-      axes: [{ ...axis, values: timesAt(about), space: 110, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }, { ...axis, size: 60, values: ticks }],
+      axes: [{ ...axis, size: 30, values: timesAt(about), space: 110, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }, { ...axis, size: 60, values: ticks }],
     };
   }
 

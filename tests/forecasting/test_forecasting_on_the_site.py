@@ -31,15 +31,16 @@ pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("forecasting")]
 TASK = "forecasting"
 HTMX = {"HX-Request": "true", "HX-Target": "result"}
 SHOWN = [{"name": "north", "times": ["2022-01-03", "2022-01-04"], "values": [1.0, None]}]
-FACTS = {"time": "date", "target": "sales", "series": "store", "known": [], "count": 2, "frequency": "daily", "season": 7,
-         "usual_horizon": 14, "from": "2022-01-03", "until": "2023-02-06", "median_length": 400, "gaps": 0,
+FACTS = {"time": "date", "target": "sales", "series": "store", "known": [], "count": 2, "frequency": "daily",
+         "season": 7, "usual_horizon": 14, "from": "2022-01-03", "until": "2023-02-06", "median_length": 400, "gaps": 0,
          "shown": SHOWN}  # fmt: skip
 
 
 @pytest.fixture
 def sales(team):
     report = {
-        "columns": [{"name": "date", "type": "date", "unique": 400}, {"name": "store", "type": "categorical", "unique": 2},
+        "columns": [{"name": "date", "type": "date", "unique": 400},
+                    {"name": "store", "type": "categorical", "unique": 2},
                     {"name": "sales", "type": "numeric", "unique": 700, "min": 1.0, "max": 9.0, "mean": 4.0}],
         "splits": {"train": 640, "val": 80, "test": 80},
         "split_source": "time",

@@ -1,4 +1,4 @@
-"""The training program on series: it beats repeating the season, its range holds, and it goes on where it was stopped."""
+"""The training program on series: it beats repeating the season, its range holds, and it goes on when stopped."""
 
 from pathlib import Path
 

@@ -103,7 +103,9 @@ class ForecastPredictor:
         origin = min(series.last, period - 1 - (period - self._from_test) % self.horizon)
         step = period - origin
         if step > self.horizon:
-            message = f"{self._written([period])[0]} is {step:,} steps after the last value; {self.horizon:,} are forecast."
+            message = (
+                f"{self._written([period])[0]} is {step:,} steps after the last value; {self.horizon:,} are forecast."
+            )
             raise ProgramFailure("horizon_too_long", message, hint="Ask for earlier times.", field=columns.time)
         if origin - series.first + 1 < FEWEST_VALUES:
             message = f"Too little is known before {self._written([period])[0]} to forecast it."
@@ -132,7 +134,9 @@ class ForecastPredictor:
             raise ProgramFailure("unknown_series", message, hint=hint, field="series")
         return found
 
-    def _series_of(self, name: str, history: Sequence[Mapping[str, Any]], future: Sequence[Mapping[str, Any]]) -> Series:
+    def _series_of(
+        self, name: str, history: Sequence[Mapping[str, Any]], future: Sequence[Mapping[str, Any]]
+    ) -> Series:
         """Of rows that a client sends; those of the future have no value."""
         columns = self.reading.columns
         rows = [dict(row) for row in [*history, *future]]

@@ -12,8 +12,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
   a hash of the samples; ``thumbs/*.png`` and ``thumbs/*.wav``, spectrograms and excerpts of at most 3 per class;
 - ``data.csv`` (table): the sound rows, UTF-8, comma, one header, values trimmed, missing values empty;
 - ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "pair", "interactions", "series",
-  "split", "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not about
-  texts, ``pair`` where it is not one of translations, else ``{"source", "target"}``, its columns, 
+  "split", "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not
+  about texts, ``pair`` where it is not one of translations, else ``{"source", "target"}``, its columns,
   ``interactions`` where it is not about who took what, else its columns by role (user, item, rating, time, name), and
   ``series`` where it is not about values over time, else {"time", "target", "series", "known"};
 - ``report.json``, for people:
@@ -43,8 +43,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``ignored``         hidden files and ``__MACOSX``, which count as nothing
 ``classes``         ``[{"name", "count", "train", "val", "test"}]`` in natural order; empty for a regression
 ``splits``          ``{"train": n, "val": n, "test": n}``
-``split_source``    ``user`` where the upload has splits (a missing one is carved out of train), else ``stratified``, or ``time``
-                    where the last part of time is the test
+``split_source``    ``user`` where the upload has splits (a missing one is carved out of train), else ``stratified``,
+                    or ``time`` where the last part of time is the test
 ``columns``         table: ``[{"name", "type", "missing", "unique", "unique_is_exact", "min", "max", "mean", "top"}]``;
                     type is numeric, categorical, boolean, text, identifier or date; min, max and mean are null unless
                     numeric; top is up to ten ``[value, count]``

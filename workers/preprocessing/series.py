@@ -1,4 +1,4 @@
-"""What stands in a table of values over time that people should know before they train. Pure but for reading data.csv."""
+"""What people should know of a table of values over time before they train. Pure but for reading data.csv."""
 
 from __future__ import annotations
 
@@ -164,14 +164,14 @@ def warn_of_series(found: TimedRows, warnings: Warnings) -> None:
     column = found.columns.time
     if unread := int(np.isnan(found.ticks).sum()):
         shown = next(time for time, tick in zip(found.times, found.ticks, strict=True) if np.isnan(tick))
-        warnings.add("unreadable_times", f'Rows whose time in "{column}" cannot be read, which are left out: {unread:,}, '
+        warnings.add("unreadable_times", f'Rows whose time in "{column}" cannot be read and are left out: {unread:,}, '
                      f'such as "{shorten(shown, 40)}".')  # fmt: skip
     _warn_of_repeated(found, warnings)
     _warn_of_steps(found, warnings)
     if gaps := _gaps(found):
         total = sum(len(values) for _, values, _ in found.filled.values())
-        warnings.add("missing_times", f"Steps without a row: {gaps:,} of {total:,}. Training fills them, as its setting "
-                     "for missing times says, and judges nothing by them.")  # fmt: skip
+        warnings.add("missing_times", f"Steps without a row: {gaps:,} of {total:,}. Training fills them, as its "
+                     "setting for missing times says, and judges nothing by them.")  # fmt: skip
     _warn_of_lengths(found, warnings)
     _warn_of_values(found, warnings)
 
@@ -180,7 +180,9 @@ def _warn_of_repeated(found: TimedRows, warnings: Warnings) -> None:
     rows = sum(map(len, found.groups.values()))
     times = sum(len(np.unique(found.ticks[rows])) for rows in found.groups.values())
     if repeated := rows - times:
-        hint = "" if found.columns.series else " Where the table holds several series, choose the column that names them."
+        hint = (
+            "" if found.columns.series else " Where the table holds several series, choose the column that names them."
+        )
         warnings.add("repeated_times", f"Rows with a time that their series has already: {repeated:,}. Training takes "
                      f"their mean, unless its setting says otherwise.{hint}")  # fmt: skip
 

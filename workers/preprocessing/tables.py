@@ -164,7 +164,9 @@ def split_timed(series: TimedRows, gathered: Gathered, spec: PrepareSpec, warnin
     splits = split_by_times(series, gathered.given, spec.split_fractions, warnings)
     for split in splits.carved:
         count = splits.splits.count(split)
-        warnings.add(f"{split}_carved", f"There was no {split} part; the last rows of train were taken for it: {count:,}.")
+        warnings.add(
+            f"{split}_carved", f"There was no {split} part; the last rows of train were taken for it: {count:,}."
+        )
     warn_of_series(series, warnings)
     return splits
 

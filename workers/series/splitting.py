@@ -1,4 +1,4 @@
-"""Which rows are for training, validation and test: the last part of time is the test, the part before it validation."""
+"""Which rows are for training, validation and test: the last part of time is the test, that before it validation."""
 
 from __future__ import annotations
 

@@ -60,7 +60,9 @@ class Further:
         return [column.name for encoder, _ in self.parts for column in encoder.columns]
 
     def to_meta(self) -> dict[str, Any]:
-        return {name: part.to_meta() if part else None for name, part in (("ahead", self.ahead), ("behind", self.behind))}
+        return {
+            name: part.to_meta() if part else None for name, part in (("ahead", self.ahead), ("behind", self.behind))
+        }
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> Further:

@@ -1,4 +1,4 @@
-"""Demos that forecast: a series that somebody pastes or uploads, or, for the team, one that the model was trained on."""
+"""Demos that forecast: a series that somebody pastes or uploads, or, for the team, one of the model's data."""
 
 import csv
 import io
@@ -12,10 +12,11 @@ from apps.core.charts import series_chart
 from apps.core.errors import Forbidden, TooLarge, Unprocessable
 from apps.deployments.demos.asking import ask, is_member
 from apps.deployments.models import Deployment
+from apps.registry.figures import plain
 from workers.inference.framing import JSON, Question
 
 LONGEST_TEXT = 2_000_000  # characters of a pasted or uploaded history
-SHOWN_STEPS = 200  # of the past
+SHOWN_STEPS, SHOWN_HORIZONS = 60, 5  # of the past: so many steps, or so many times as far as is forecast
 TIME, VALUE = "time", "value"
 
 
@@ -38,7 +39,8 @@ def prepare(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
 def predict(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     """Of the history that was sent, or of a series of the data, where the team asks."""
     facts = deployment.version.meta.get("input", {})
-    asked: dict[str, Any] = {"horizon": _horizon(request), "history_steps": SHOWN_STEPS}
+    past = max(SHOWN_STEPS, SHOWN_HORIZONS * facts.get("horizon", 0))
+    asked: dict[str, Any] = {"horizon": _horizon(request), "history_steps": past}
     if request.POST.get("how") == "known":
         if not is_member(request, deployment):
             message = _("Only the team may go on with series of its data. Paste the values of your own.")
@@ -48,7 +50,11 @@ def predict(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     else:
         asked |= read_history(_text(request), facts.get("columns_by_role", {}))
     found = ask(request, deployment, Question(JSON, json.dumps(asked).encode()))
-    return found | {"chart": _chart(found["outcome"])}
+    return found | {"chart": _chart(found["outcome"]), "rows": [_as_texts(row) for row in found["outcome"]["forecast"]]}
+
+
+def _as_texts(row: dict[str, Any]) -> dict[str, str]:
+    return {"time": row["time"], **{name: plain(row[name]) for name in ("value", "low", "high")}}
 
 
 def _horizon(request: HttpRequest) -> int | None:
@@ -101,8 +107,10 @@ def read_history(text: str, columns: dict[str, Any]) -> dict[str, Any]:
     own = value if value in header else VALUE
     future = [row for row in rows if not row.get(own)]
     found: dict[str, Any] = {"history": [row for row in rows if row.get(own)] or rows}
-    return found | ({"future": future} if future and len(future) < len(rows) else {}) | (
-        {"series": named.pop()} if named else {}
+    return (
+        found
+        | ({"future": future} if future and len(future) < len(rows) else {})
+        | ({"series": named.pop()} if named else {})
     )
 
 

@@ -1,8 +1,8 @@
 """Forecasting: from a table of values over time to a model that says what comes next, and how far it may be off.
 
-``output/model/`` gets ``meta.json``, ``model.safetensors`` (trees, weights, corrections, and the series), ``series.json``
-(their names), ``sample.json`` and ``parity.json``; ``output/result.json`` gets metrics, those of the baselines,
-leaderboard and some forecasts beside the truth.
+``output/model/`` gets ``meta.json``, ``model.safetensors`` (trees, weights, corrections and the series),
+``series.json`` (their names), ``sample.json`` and ``parity.json``; ``output/result.json`` gets metrics, those of the
+baselines, leaderboard and some forecasts beside the truth.
 """
 
 from __future__ import annotations

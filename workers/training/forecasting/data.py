@@ -69,8 +69,8 @@ class SeriesData:
         }
 
     def origins(self, series: Series, begin: int, end: int, horizon: int | None = None) -> np.ndarray:
-        """Places of all origins whose next value lies in the periods [begin, end), and the whole horizon too where it is
-        given; only those that have some values before them."""
+        """Places of all origins whose next value lies in the periods [begin, end), and the whole horizon too where it
+        is given; only those that have some values before them."""
         least = min(max(FEWEST_BEFORE, self.season), max(2, len(series) // 3))
         first = max(begin - 1 - series.first, least - 1)
         last = min(end, series.last + 1) - series.first - 1 - (horizon or 1)
@@ -193,7 +193,9 @@ def _groups(names: Sequence[str]) -> dict[str, np.ndarray]:
 def _check_size(periods: np.ndarray, groups: Mapping[str, np.ndarray]) -> None:
     total = sum(int(np.ptp(periods[group])) + 1 for group in groups.values())
     if total > MOST_PERIODS:
-        message = f"With its gaps filled the table would have {total:,} values; at most {MOST_PERIODS:,} are trained on."
+        message = (
+            f"With its gaps filled the table would have {total:,} values; at most {MOST_PERIODS:,} are trained on."
+        )
         raise ProgramFailure("too_many_periods", message, hint="Choose another column of times, or take coarser times.")
 
 
@@ -242,8 +244,8 @@ def _check_length(data: SeriesData, wanted: int) -> None:
     longest = max(data.series, key=len)
     if not any(len(data.origins(each, each.first, data.from_val)) for each in data.series):
         message = (
-            f"The longest series has {len(longest):,} steps, too few to learn from and to be judged {data.horizon} steps "
-            "ahead."
+            f"The longest series has {len(longest):,} steps, too few to learn from and to be judged {data.horizon} "
+            "steps ahead."
         )
         hint = "Ask for fewer steps." if wanted else "Upload a longer time."
         raise ProgramFailure("series_too_short", message, hint=hint, field="horizon" if wanted else "")
@@ -254,13 +256,17 @@ def _tell(data: SeriesData, rows: int, events: EventWriter) -> None:
     merged = rows - sum(int(each.known.sum()) for each in data.series)
     names = f"{len(data.series):,} series" if len(data.series) > 1 else "One series"
     events.log(
-        f"{names}, {data.reading.frequency.name}, {sum(map(len, data.series)):,} values; forecasts reach {data.horizon} "
-        f"steps ahead, and a season has {data.season}."
+        f"{names}, {data.reading.frequency.name}, {sum(map(len, data.series)):,} values; forecasts reach "
+        f"{data.horizon} steps ahead, and a season has {data.season}."
     )
     if gaps:
-        events.log(f"{gaps:,} missing values were filled ({data.reading.filling}); nothing is judged by them.", "warning")
+        events.log(
+            f"{gaps:,} missing values were filled ({data.reading.filling}); nothing is judged by them.", "warning"
+        )
     if merged:
-        events.log(f"{merged:,} rows share their time with another of their series ({data.reading.merging}).", "warning")
+        events.log(
+            f"{merged:,} rows share their time with another of their series ({data.reading.merging}).", "warning"
+        )
 
 
 def _unusable(code: str, column: str, detail: str, field: str) -> ProgramFailure:

@@ -1,4 +1,4 @@
-"""The figures of the model that is kept and of forecasts without learning, on the same values; and some of them to see."""
+"""The figures of the model that is kept and of forecasts without learning, on the same values, and some to see."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SHOWN_SERIES, SHOWN_SEASONS, LONGEST_SHOWN = 6, 4, 400
 
 
 def measure_all(study: Study, chosen: Chosen) -> dict[str, Any]:
-    """{"metrics": {split: figures}, "baseline": those of the seasonal naive forecast, "baselines": of all by name on the
-    test part, "backtest": how many origins and values they are from}.
+    """{"metrics": {split: figures}, "baseline": those of the seasonal naive forecast, "baselines": of all by name on
+    the test part, "backtest": how many origins and values they are from}.
 
     Test figures are of the model that is kept, which knows nothing of the test part but what lies before each origin.
     """

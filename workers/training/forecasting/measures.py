@@ -62,7 +62,9 @@ def measure(targets: np.ndarray, scales: np.ndarray, found: np.ndarray | Ranges)
         figures |= {
             "coverage_80": float(np.mean((targets >= found.low) & (targets <= found.high))),
             "width_80": float(np.mean(found.high - found.low)),
-            "pinball": float(np.mean([pinball_loss(targets, each, quantile) for each, quantile in _by_quantile(found)])),
+            "pinball": float(
+                np.mean([pinball_loss(targets, each, quantile) for each, quantile in _by_quantile(found)])
+            ),
         }
     return {name: value for name, value in figures.items() if np.isfinite(value)}
 

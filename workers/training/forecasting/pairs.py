@@ -86,7 +86,5 @@ def backtest(data: SeriesData, span: Span, most: int) -> list[Asked]:
     every = max(1, -(-sum(map(len, origins)) * data.horizon // most))
     chosen = [places[::-1][::every][::-1] for places in origins]
     return [
-        Asked.whole(each, places, data.horizon)
-        for each, places in zip(data.series, chosen, strict=True)
-        if len(places)
+        Asked.whole(each, places, data.horizon) for each, places in zip(data.series, chosen, strict=True) if len(places)
     ]

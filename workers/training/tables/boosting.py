@@ -30,8 +30,8 @@ REGRESSION_LOSSES = {"mse": "squared_error", "mae": "absolute_error", "huber": "
 @dataclass(frozen=True)
 class BoostingSettings:
     """`patience` counts rounds without a better validation loss; 0 grows all `rounds`. None in max_depth: no limit.
-    `quantile` is what is learned of a value where `loss` is "pinball". All rounds are kept where the number `is_settled`,
-    else those until the best."""
+    `quantile` is what is learned of a value where `loss` is "pinball". All rounds are kept where their number
+    `is_settled`, else those until the best."""
 
     rounds: int
     learning_rate: float
