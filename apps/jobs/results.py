@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.core.charts import series_chart
 from apps.registry.figures import KNOWN, Figure, figure, figures, plain, write
+from apps.registry.labels import LabelRow, label_rows
 
 SHADES = 10
 MAX_CLASSES_AS_TABLE = 40
@@ -172,6 +173,7 @@ class Results:
     leaderboard: list[Tried]
     translation: Translated | None = None
     forecast: Forecasted | None = None
+    labels: Sequence[LabelRow] = ()
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
@@ -189,6 +191,7 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         leaderboard=[_tried(item) for item in result.get("leaderboard", [])],
         translation=_translated(result),
         forecast=_forecasted(result),
+        labels=label_rows(result.get("labels", [])),
     )
 
 

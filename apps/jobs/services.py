@@ -331,7 +331,7 @@ def require_ready(version: DatasetVersion) -> None:
 
 
 def _require_task(version: DatasetVersion, task: str) -> None:
-    known = tasks_of(version.kind)
+    known = tasks_of(version.kind) if version.kind == KIND_TABLE else (version.task,)
     if task not in known:
         raise Unprocessable(
             _('"%(task)s" cannot be trained on this data. Choose one of: %(known)s.')

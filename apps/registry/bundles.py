@@ -12,7 +12,7 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.contract import TRANSLATION
+from workers.contract import MULTI_LABEL_IMAGES, TRANSLATION
 from workers.domains import AUDIO, IMAGE, SERIES, TABLE, TASKS, TEXT, USER
 
 FILE_MODE = 0o644 << 16
@@ -50,6 +50,11 @@ KINDS = {
     ),
     IMAGE: Kind(
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
+    ),
+    MULTI_LABEL_IMAGES: Kind(
+        ("workers/images.py", "workers/inference/image_predictor.py", "workers/inference/label_predictor.py"),
+        "numpy pillow onnxruntime",
+        "picture.jpg",
     ),
     USER: Kind(
         ("workers/recommending.py", "workers/inference/recommendation_predictor.py"), "numpy onnxruntime", "users.txt"
@@ -207,6 +212,8 @@ def _input_lines(meta: dict, task: str) -> list[str]:
     classes = meta.get("classes")
     if task == TRANSLATION:
         answer = f"a translation of each, as those in the column `{meta.get('target')}`, and how sure it is"
+    elif task == MULTI_LABEL_IMAGES:
+        answer = f"those of {len(classes)} labels that the picture has: {', '.join(classes)}"
     elif classes:
         answer = f"one of {len(classes)} classes: {', '.join(classes)}"
     else:

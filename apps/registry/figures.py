@@ -10,6 +10,7 @@ from workers.contract import (
     AUDIO_CLASSIFICATION,
     FORECASTING,
     IMAGE_CLASSIFICATION,
+    MULTI_LABEL_IMAGES,
     RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
@@ -22,6 +23,9 @@ PERCENT, PLAIN, POINTS = "percent", "plain", "points"
 # name: (label, how it is written, whether higher is better)
 KNOWN = {
     "accuracy": (_("Accuracy"), PERCENT, True),
+    "mean_average_precision": (_("Mean average precision"), PERCENT, True),
+    "micro_f1": (_("Micro F1"), PERCENT, True),
+    "exact_match": (_("All labels right"), PERCENT, True),
     "bleu": (_("BLEU"), POINTS, True),
     "chrf": (_("chrF"), POINTS, True),
     "token_accuracy": (_("Next pieces right"), PERCENT, True),
@@ -51,6 +55,7 @@ TASK_LABELS = {
     TRANSLATION: _("Translation"),
     AUDIO_CLASSIFICATION: _("Audio classification"),
     RECOMMENDATION: _("Recommendation"),
+    MULTI_LABEL_IMAGES: _("Images with several labels"),
     FORECASTING: _("Forecasting"),
 }
 FILE_PURPOSES = {
@@ -72,7 +77,7 @@ FILE_PURPOSES = {
     "sample.json": _("an input to try it with"),
 }
 DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}
-HEADLINES = ("accuracy", "bleu", "ndcg_at_10", "r2", "mase", "rmse", "mae", "auc", "macro_f1", "loss")
+HEADLINES = ("accuracy", "mean_average_precision", "bleu", "ndcg_at_10", "r2", "mase", "rmse", "mae", "auc", "macro_f1", "loss")
 
 
 @dataclass(frozen=True)

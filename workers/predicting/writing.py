@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers.contract import LABEL_SEPARATOR
 from workers.predicting.kinds import CSV_FILE, JSON_FILE
 from workers.predicting.parts import Record
 from workers.spreadsheets import harmless
@@ -82,6 +83,8 @@ def _free(name: str, taken: set[str]) -> str:
 
 def said_by(answer: Mapping[str, Any]) -> Any:
     """The answer in one cell: a class, a value, or whatever else stands first in it."""
+    if "labels" in answer:
+        return LABEL_SEPARATOR.join(item["label"] for item in answer["labels"])
     for name in ("class", "value"):
         if name in answer:
             return answer[name]
@@ -90,7 +93,8 @@ def said_by(answer: Mapping[str, Any]) -> Any:
 
 
 def probabilities_of(answer: Mapping[str, Any]) -> dict[str, float]:
-    return {item["class"]: item[PROBABILITY] for item in answer.get("classes", [])}
+    labels = {item["label"]: item[PROBABILITY] for item in answer.get("scores", [])}
+    return labels or {item["class"]: item[PROBABILITY] for item in answer.get("classes", [])}
 
 
 def write_files(

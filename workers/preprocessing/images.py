@@ -6,17 +6,36 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, SPLITS, EventWriter, PrepareSpec, ProgramFailure
+from workers.contract import (
+    IMAGE_CLASSIFICATION,
+    KIND_IMAGES,
+    LABEL_SEPARATOR,
+    MULTI_LABEL_IMAGES,
+    SPLITS,
+    EventWriter,
+    PrepareSpec,
+    ProgramFailure,
+)
 from workers.preprocessing.checking import check_classes, check_files, pick_of_each_class, warn_of_duplicates
 from workers.preprocessing.decoding import Decoded, DecoderPool
+from workers.preprocessing.image_labels import Labelling, check_labels, count_labels, rarest_labels, read_labels
 from workers.preprocessing.layout import Place, read_layout
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.report import BadItems, Progress, Warnings
-from workers.preprocessing.sources import IMAGE_ENDINGS, Bundle, Member, Sources, ending_of
+from workers.preprocessing.sources import (
+    IMAGE_ENDINGS,
+    JSON_ENDINGS,
+    TABLE_ENDINGS,
+    Bundle,
+    Member,
+    Sources,
+    ending_of,
+    is_description,
+)
 from workers.preprocessing.splitting import (
     Assignment,
     assign_splits,
@@ -33,11 +52,13 @@ FORMATS = "PNG, JPEG, WEBP, BMP, GIF and TIFF"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that is called an image and lies in a class folder."""
+    """A file that is called an image and lies in a class folder, or of which a table says what it shows: several labels
+    stand side by side. `folder` is where it goes in data.zip."""
 
     member: Member
     label: str
     split: str | None
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -52,13 +73,17 @@ class SoundImage:
     sha256: str
     source: str
 
+    @property
+    def labels(self) -> list[str]:
+        return self.label.split(LABEL_SEPARATOR) if self.label else []
+
 
 def prepare_images(
-    sources: Sources, spec: PrepareSpec, output: Path, limits: Limits, events: EventWriter
+    sources: Sources, spec: PrepareSpec, output: Path, scratch: Path, limits: Limits, events: EventWriter
 ) -> dict[str, Any]:
     """Write data.zip, index.jsonl and thumbs/ into `output`; return the report. Raises ProgramFailure."""
     bad, warnings = BadItems(limits.max_bad_listed), Warnings()
-    candidates = find_candidates(sources.bundles, bad)
+    candidates, has_several = find_candidates(sources, scratch, limits, bad)
     if not candidates:
         raise no_images(bad)
     workers = max(1, min(spec.threads, 8))
@@ -68,18 +93,54 @@ def prepare_images(
         images = [store(archive, *found) for found in checked]
         if not images:
             raise no_images(bad)
-        check_classes([image.label for image in images], bad, limits, "images")
-        splits = split_images(images, spec, warnings)
-        thumbnails = make_thumbnails(images, pool, archive, output, limits)
+        if not has_several:
+            check_classes([image.label for image in images], bad, limits, "images")
+        splits = (split_labelled if has_several else split_images)(images, spec, warnings)
+        shown = [replace(image, label=label) for image, label in zip(images, strata_of(images), strict=True)]
+        thumbnails = make_thumbnails(shown if has_several else images, pool, archive, output, limits)
     write_index(output / "index.jsonl", images, splits.splits)
-    return build_report(images, splits, bad, warnings, thumbnails) | {
+    several = {"task": MULTI_LABEL_IMAGES, "classes": count_labels([image.labels for image in images], splits.splits)}
+    return build_report(images, splits, bad, warnings, thumbnails) | (several if has_several else {}) | {
         "ignored": sources.ignored,
         "data_bytes": (output / "data.zip").stat().st_size,
     }
 
 
-def find_candidates(bundles: Sequence[Bundle], bad: BadItems) -> list[Candidate]:
-    return [candidate for bundle in bundles for candidate in candidates_of(bundle, bad)]
+def find_candidates(
+    sources: Sources, scratch: Path, limits: Limits, bad: BadItems
+) -> tuple[list[Candidate], bool]:  # fmt: skip
+    """The images that have a label, by a table that describes them, else by their folders; and whether an image may have
+    several."""
+    tables = describing_tables(sources)
+    if not tables:
+        return [candidate for bundle in sources.bundles for candidate in candidates_of(bundle, bad)], False
+    images = [member for member in sources.members if ending_of(member.path) in IMAGE_ENDINGS]
+    told = read_labels(tables, images, scratch, limits, bad)
+    return [each for bundle in sources.bundles for each in described_in(bundle, told, bad)], told.has_several
+
+
+def describing_tables(sources: Sources) -> list[Member]:
+    """Those called metadata or labels; or all, where the folders tell no classes apart."""
+    tables = [member for member in sources.members if ending_of(member.path) in TABLE_ENDINGS - JSON_ENDINGS]
+    named = [member for member in tables if is_description(member)]
+    if named or not tables:
+        return named
+    folders = {each.label for bundle in sources.bundles for each in candidates_of(bundle, BadItems(0))}
+    return tables if len(folders) < 2 else []
+
+
+def described_in(bundle: Bundle, told: Labelling, bad: BadItems) -> Iterator[Candidate]:
+    """The images of one upload that a table describes; the other files are bad items."""
+    for member in bundle.members:
+        about, ending = told.images.get(member), ending_of(member.path)
+        if about is not None:
+            split = member.split or about.split or bundle.split
+            yield Candidate(member, LABEL_SEPARATOR.join(about.labels), split, "images")
+        elif ending in IMAGE_ENDINGS:
+            bad.add(member.name, "no row of the table says what it shows", "no_label")
+        elif ending not in TABLE_ENDINGS:
+            kind = ending or "a file without an ending"
+            bad.add(member.name, f"not an image ({kind}); images are {FORMATS}", "not_an_image")
 
 
 def candidates_of(bundle: Bundle, bad: BadItems) -> Iterator[Candidate]:
@@ -94,7 +155,7 @@ def candidates_of(bundle: Bundle, bad: BadItems) -> Iterator[Candidate]:
         elif place.label is None:
             bad.add(member.name, "lies in no class folder", "no_class_folder")
         else:
-            yield Candidate(member, place.label, member.split or place.split or bundle.split)
+            yield Candidate(member, place.label, member.split or place.split or bundle.split, place.label)
 
 
 def no_images(bad: BadItems) -> ProgramFailure:
@@ -113,7 +174,7 @@ def no_images(bad: BadItems) -> ProgramFailure:
 
 def store(archive: zipfile.ZipFile, number: int, candidate: Candidate, data: bytes, fact: Decoded) -> SoundImage:
     """Write the original bytes under a name of our own; what strangers call their files never becomes a path."""
-    name = f"{candidate.label}/{number:06d}{ENDINGS[fact.format]}"
+    name = f"{candidate.folder}/{number:06d}{ENDINGS[fact.format]}"
     archive.writestr(zipfile.ZipInfo(name, ONE_DATE), data)
     digest = hashlib.sha256(data).hexdigest()
     return SoundImage(name, candidate.label, candidate.split, fact.width, fact.height, digest, candidate.member.name)
@@ -126,6 +187,20 @@ def split_images(images: Sequence[SoundImage], spec: PrepareSpec, warnings: Warn
     result = assign_splits(labels, keys, given, spec.split_fractions, spec.seed)
     warn_of_duplicates(labels, keys, result, warnings, "Images", "byte for byte copies")
     warn_of_split(labels, given, result, warnings, "images")
+    return result
+
+
+def strata_of(images: Sequence[SoundImage]) -> list[str]:
+    return rarest_labels([image.labels for image in images])
+
+
+def split_labelled(images: Sequence[SoundImage], spec: PrepareSpec, warnings: Warnings) -> Assignment:
+    """The same for images of several labels, so that every part has some images of the rare ones."""
+    keys, given = [image.sha256 for image in images], [image.given for image in images]
+    result = assign_splits(strata_of(images), keys, given, spec.split_fractions, spec.seed)
+    warn_of_duplicates([image.label for image in images], keys, result, warnings, "Images", "byte for byte copies")
+    warn_of_split(None, given, result, warnings, "images")
+    check_labels([image.labels for image in images], result.splits, warnings)
     return result
 
 

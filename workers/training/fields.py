@@ -8,6 +8,7 @@ from workers.series.regular import FILLINGS, MERGINGS
 from workers.training.field import Field
 from workers.training.task_groups import (
     IMAGES,
+    LABELS,
     OTHERS_THAN_PAIRS,
     PAIRS,
     RECOMMENDING,
@@ -180,6 +181,11 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "loss", "Loss",
+        "What training makes small: binary cross-entropy, a question of yes or no for each label.",
+        "choice", "binary_cross_entropy", choices=("binary_cross_entropy",), tasks=LABELS, advanced=True,
+    ),
+    Field(
+        "loss", "Loss",
         "What training makes small; mae and huber care less about outliers.",
         "choice", "mse", choices=("mse", "mae", "huber"), tasks=(TABULAR_REGRESSION,),
     ),
@@ -231,12 +237,12 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "label_smoothing", "Label smoothing",
         "The share of certainty taken from each label, against overconfidence.",
-        "float", 0.0, minimum=0.0, maximum=0.5, tasks=(*CLASSIFICATION, *PAIRS), advanced=True,
+        "float", 0.0, minimum=0.0, maximum=0.5, tasks=(*CLASSIFICATION, *PAIRS, *LABELS), advanced=True,
     ),
     Field(
         "class_weights", "Class weights",
         "balanced gives rare classes the same say as common ones.",
-        "choice", "none", choices=("none", "balanced"), tasks=CLASSIFICATION,
+        "choice", "none", choices=("none", "balanced"), tasks=(*CLASSIFICATION, *LABELS),
     ),
     Field(
         "dropout", "Dropout",
