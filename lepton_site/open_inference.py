@@ -114,7 +114,7 @@ def _outputs(task: str, classes: list[str]) -> list[dict[str, Any]]:
         shape = [-1, len(classes)]
         return [
             {"name": "probabilities", "datatype": "FP32", "shape": shape},
-            {"name": "is_said", "datatype": "BOOL", "shape": shape},
+            {"name": "is_said", "datatype": "UINT8", "shape": shape},
         ]
     return [
         {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(classes)]},

@@ -45,7 +45,8 @@ class Model:
         "classes" (best first) when `top_k` is given; {"value"} for a number;
         {"translation", "score"} for a model that translates, which tries `beam_size` translations side by side;
         {"items": [{"item", "name", "score"}]} for recommendations;
-        {"labels": [{"label", "probability"}]} where a picture may have several, with "scores" of the `top_k` most probable;
+        {"labels": [{"label", "probability"}]} where a picture may have several, with "scores" of the `top_k`
+        most probable;
         {"forecast": [{"time", "value", "low", "high"}]} for a forecast, whose ranges hold 80 % of the values;
         {"predictions": [...]} for a list.
         """

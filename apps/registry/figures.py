@@ -77,7 +77,19 @@ FILE_PURPOSES = {
     "sample.json": _("an input to try it with"),
 }
 DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}
-HEADLINES = ("accuracy", "mean_average_precision", "bleu", "ndcg_at_10", "r2", "mase", "rmse", "mae", "auc", "macro_f1", "loss")
+HEADLINES = (
+    "accuracy",
+    "mean_average_precision",
+    "bleu",
+    "ndcg_at_10",
+    "r2",
+    "mase",
+    "rmse",
+    "mae",
+    "auc",
+    "macro_f1",
+    "loss",
+)
 
 
 @dataclass(frozen=True)

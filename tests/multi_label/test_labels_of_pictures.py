@@ -38,7 +38,8 @@ def place(tmp_path) -> Workplace:
 # Checking
 
 
-@pytest.mark.parametrize("table", [table_of(PICTURES), table_of(PICTURES, ";"), flags_of(PICTURES)])
+@pytest.mark.parametrize("table", [table_of(PICTURES), table_of(PICTURES, ";"), flags_of(PICTURES)],
+                         ids=["bars", "semicolons", "flags"])  # fmt: skip
 def test_labels_are_read_from_a_table_in_every_usual_form(place, table):
     done = place.prepare({"marks.zip": zip_of(PICTURES, table)})
     assert (done.report["task"], done.report["items"]) == (MULTI_LABEL_IMAGES, 240)
@@ -163,7 +164,9 @@ def test_no_other_threshold_has_a_higher_f1(pairs):
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = Workplace(tmp_path_factory.mktemp("data")).prepare({"marks.zip": zip_of(PICTURES, table_of(PICTURES))})
     work = tmp_path_factory.mktemp("work")
-    settings_ = resolve(MULTI_LABEL_IMAGES, "fast", QUICK | {"epochs": 6, "class_weights": "balanced"})
+    settings_ = resolve(
+        MULTI_LABEL_IMAGES, "fast", QUICK | {"epochs": 8, "augmentation": "none", "class_weights": "balanced"}
+    )
     paths = {"data_path": str(done.output / "data.zip"), "index_path": str(done.output / "index.jsonl")}
     train(TrainSpec(str(work), MULTI_LABEL_IMAGES, hyperparameters=settings_, **paths), EventWriter(work / "e"), Stop())
     return work / "output"
@@ -209,7 +212,7 @@ def test_a_tensor_of_pictures_gives_probabilities_and_what_is_said(output):
     (frame,) = answer(predictor, [Question(TENSORS, json.dumps(request).encode())])
     outputs = {item["name"]: item for item in json.loads(frame.body)["outputs"]}
     assert outputs["probabilities"]["shape"] == outputs["is_said"]["shape"] == [2, 4]
-    assert outputs["is_said"]["data"][:4].count(True) == 1
+    assert outputs["is_said"]["data"] == [1, 0, 0, 0, 0, 0, 0, 0]
 
 
 def test_the_files_predict_alone(output, tmp_path):

@@ -21,8 +21,8 @@ class LabelPredictor(ImagePredictor):
             raise ValueError("there is not one threshold for each label")
 
     def outcome(self, output: np.ndarray, top_k: int | None = None) -> dict[str, Any]:
-        """{"labels": [{"label", "probability"}]}, those that the picture has, the surest first; and "scores" with so many
-        of the most probable labels, their thresholds, and whether they are said."""
+        """{"labels": [{"label", "probability"}]}, those that the picture has, the surest first; and "scores" with so
+        many of the most probable labels, their thresholds, and whether they are said."""
         order = np.argsort(-output, kind="stable")
         said = output >= self.thresholds
         found: dict[str, Any] = {"labels": [self._label(output, place) for place in order if said[place]]}

@@ -5,7 +5,7 @@ input per column, [N] or [N, 1]; NaN and an empty text are unknown. Texts: one i
 "probabilities" FP32 [N, classes] and "class" BYTES [N], a regression as "value" FP64 [N], translations as
 "translation" BYTES [N] and "score" FP32 [N]. Users: one input, BYTES [N]; recommendations come as "item" BYTES [N, k]
 and "score" FP32 [N, k]. Series: one input, BYTES [N]; forecasts come as "time" BYTES [N, H] and "value", "low" and
-"high" FP64 [N, H]. Several labels: "probabilities" FP32 [N, labels] and "is_said" BOOL [N, labels].
+"high" FP64 [N, H]. Several labels: "probabilities" FP32 [N, labels] and "is_said" UINT8 [N, labels].
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _predict(predictor: Predictor, request: Request) -> list[Tensor]:
         return [numbers("value", "FP64", found)]
     if predictor.meta["task"] == MULTI_LABEL_IMAGES:
         said = np.asarray(found) >= predictor.thresholds
-        return [numbers("probabilities", "FP32", found), numbers("is_said", "BOOL", said)]
+        return [numbers("probabilities", "FP32", found), numbers("is_said", "UINT8", said)]
     best = np.argmax(found, axis=1)
     return [numbers("probabilities", "FP32", found), texts("class", [predictor.classes[index] for index in best])]
 

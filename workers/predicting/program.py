@@ -19,7 +19,7 @@ from workers.predicting.asking import ERROR, ask
 from workers.predicting.judging import NoJudge, judge_for
 from workers.predicting.parts import Parts, Record
 from workers.predicting.sources import Item, Source, open_source
-from workers.predicting.writing import RANGE, Columns, Overview, write_files
+from workers.predicting.writing import PROBABILITY, RANGE, Columns, Overview, write_files
 from workers.training.pacing import Pace
 from workers.training.stopping import Stop, Stopped
 
@@ -117,6 +117,7 @@ class Work:
             self.source.columns,
             self.classes,
             has_class_columns=self.spec.has_class_columns,
+            has_probability=PROBABILITY in (first or ()),
             has_range=set(RANGE) <= set(first or ()),
         )
         overview = Overview(columns)

@@ -23,8 +23,8 @@ LOW, HIGH = RANGE = ("low", "high")
 @dataclass(frozen=True)
 class Columns:
     """`given` came in; the others are ours, under names that none of the given has. `classes` maps a class to its
-    column, and is empty where those were not asked for. A value `has_range` where a forecast says how far it may be
-    off."""
+    column, and is empty where those were not asked for. An answer `has_probability` where it is one class, and
+    `has_range` where it is a forecast, which says how far it may be off."""
 
     given: Sequence[str]
     names: Mapping[str, str]
@@ -34,12 +34,18 @@ class Columns:
 
     @classmethod
     def of(
-        cls, given: Sequence[str], classes: Sequence[str], *, has_class_columns: bool, has_range: bool = False
+        cls,
+        given: Sequence[str],
+        classes: Sequence[str],
+        *,
+        has_class_columns: bool,
+        has_probability: bool,
+        has_range: bool,
     ) -> Columns:
         taken = set(given)
         names = {name: _free(name, taken) for name in (PREDICTION, PROBABILITY, PROBABILITIES, *RANGE, ERROR)}
         own = {name: _free(f"{PROBABILITY} {name}", taken) for name in classes} if has_class_columns else {}
-        return cls(list(given), names, own, bool(classes), has_range)
+        return cls(list(given), names, own, has_probability, has_range)
 
     @property
     def header(self) -> list[str]:

@@ -52,7 +52,9 @@ def read_labels(
         table = open_table(path, member.name, limits)
         columns = find_columns(table)
         rows = list(Rows(table, limits, bad))
-        separator = find_separator([row[columns.labels] for _, row in rows], columns) if columns.labels is not None else ""
+        separator = (
+            find_separator([row[columns.labels] for _, row in rows], columns) if columns.labels is not None else ""
+        )
         has_several = has_several or columns.says_several or bool(separator)
         for line, row in rows:
             name = row[columns.file].strip()

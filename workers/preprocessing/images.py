@@ -100,17 +100,21 @@ def prepare_images(
         thumbnails = make_thumbnails(shown if has_several else images, pool, archive, output, limits)
     write_index(output / "index.jsonl", images, splits.splits)
     several = {"task": MULTI_LABEL_IMAGES, "classes": count_labels([image.labels for image in images], splits.splits)}
-    return build_report(images, splits, bad, warnings, thumbnails) | (several if has_several else {}) | {
-        "ignored": sources.ignored,
-        "data_bytes": (output / "data.zip").stat().st_size,
-    }
+    return (
+        build_report(images, splits, bad, warnings, thumbnails)
+        | (several if has_several else {})
+        | {
+            "ignored": sources.ignored,
+            "data_bytes": (output / "data.zip").stat().st_size,
+        }
+    )
 
 
 def find_candidates(
     sources: Sources, scratch: Path, limits: Limits, bad: BadItems
 ) -> tuple[list[Candidate], bool]:  # fmt: skip
-    """The images that have a label, by a table that describes them, else by their folders; and whether an image may have
-    several."""
+    """The images that have a label, by a table that describes them, else by their folders; and whether an image may
+    have several."""
     tables = describing_tables(sources)
     if not tables:
         return [candidate for bundle in sources.bundles for candidate in candidates_of(bundle, bad)], False

@@ -66,8 +66,8 @@ def make_label_loss(hyperparameters: Mapping[str, Any], weights: Tensor | None =
 
 
 def balanced_label_weights(targets: Tensor) -> Tensor:
-    """(N - n_k) / n_k for each label k of targets [N, K], from 1 to `HEAVIEST_LABEL`: what a label has counts as much as
-    what lacks it."""
+    """(N - n_k) / n_k for each label k of targets [N, K], from 1 to `HEAVIEST_LABEL`: what a label has counts as much
+    as what lacks it."""
     counts = targets.sum(dim=0)
     return ((len(targets) - counts) / counts.clamp(min=1)).clamp(1, HEAVIEST_LABEL)
 

@@ -76,8 +76,8 @@ def measure(truths: np.ndarray, scores: np.ndarray, thresholds: np.ndarray) -> d
 def measure_labels(
     names: list[str], truths: np.ndarray, scores: np.ndarray, thresholds: np.ndarray
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """For each label {"name", "count", "average_precision", "auc", "precision", "recall", "f1", "threshold"}, null where
-    there is none to measure, the most frequent first."""
+    """For each label {"name", "count", "average_precision", "auc", "precision", "recall", "f1", "threshold"}, null
+    where there is none to measure, the most frequent first."""
     rows = []
     for place, name in enumerate(names):
         truth, score = truths[:, place], scores[:, place]
