@@ -58,13 +58,14 @@ def test_one_part_alone_can_be_asked_for(daily: Path, tmp_path: Path, model: str
     assert 0.6 < read(output / "result.json")["metrics"]["test"]["coverage_80"] < 0.97
 
 
-def test_nothing_of_the_test_part_is_known_in_training(daily: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["gradient_boosting", "linear"])
+def test_nothing_of_the_test_part_is_known_in_training(daily: Path, tmp_path: Path, model: str) -> None:
     """Whatever the test values are, training finds the same trees, weights and corrections."""
     split = read(daily / "index.json")["split"]
     rows = [(day, name, "5" if part == "test" else value)
             for (day, name, value), part in zip(stores(), split, strict=True)]  # fmt: skip
     other = write_data(tmp_path / "data", DAILY, rows)
-    outputs = [train_here(tmp_path / name, data, trees=6) for name, data in (("a", daily), ("b", other))]
+    outputs = [train_here(tmp_path / name, data, trees=6, model=model) for name, data in (("a", daily), ("b", other))]
     learned = [
         {name: array.tobytes() for name, array in read_arrays(output / WEIGHTS).items() if "history" not in name}
         for output in outputs
