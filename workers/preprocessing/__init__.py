@@ -2,8 +2,8 @@
 
 An upload is untrusted. It becomes ``output/`` whole, or not at all:
 
-- ``data.zip`` (image folder): the sound images, stored with their original bytes under ``<class>/<number>.<ending>``, or
-  under ``images/`` where a table says what they show;
+- ``data.zip`` (image folder): the sound images, stored with their original bytes under ``<class>/<number>.<ending>``,
+  or under ``images/`` where a table says what they show;
 - ``index.jsonl`` (image folder): one object per image, ``{"member", "label", "split", "width", "height", "sha256",
   "source"}``: its name in data.zip, sizes in pixels, and as source ``archive.zip/path`` or the name it was uploaded by;
 - ``thumbs/*.png`` (image folder): at most 8 per class of at most 40 classes, RGB, at most 96 pixels wide and high;
@@ -21,8 +21,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 
 ==================  ====================================================================================================
 ``kind``            ``image_folder``, ``audio`` or ``table``
-``task``            guess: ``image_classification``, or ``multi_label_images`` where a table says that one may show several
-                    things (an index then has them side by side, apart by |), ``tabular_classification``,
+``task``            guess: ``image_classification``, or ``multi_label_images`` where a table says that one may show
+                    several things (an index then has them side by side, apart by |), ``tabular_classification``,
                     ``tabular_regression``, ``audio_classification``, or
                     ``text_classification`` where a column of free text stands beside at most two others, or
                     ``translation`` where two columns are called after languages, or are all there is, or
@@ -73,7 +73,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 
 Codes of bad items: not_an_image, no_class_folder, empty_file, broken_image, image_too_large, file_too_large,
 decoder_crashed (images); not_audio, no_label, no_class_folder, empty_file, broken_audio, audio_too_long,
-file_too_large, decoder_crashed, and missing_file, missing_label, described_twice of their table (recordings; images too);
+file_too_large, decoder_crashed, and missing_file, missing_label, described_twice of their table (recordings
+and images);
 ragged_row, bad_quoting, bad_json, unknown_key, nested_value, value_too_long, missing_target (rows).
 
 Whatever makes the whole upload unusable is a ``failure`` event with a code, a sentence and a hint, and exit code
@@ -81,8 +82,8 @@ EXIT_FAILED: unsafe_path, symlink, encrypted_archive, corrupt_archive, zip_bomb,
 unsupported_compression, same_name_twice, empty_archive (archives); no_files, empty_file, unknown_kind, unknown_split,
 no_train_split, bad_split_fractions, disk_full (uploads); no_images, no_class_folders, one_class, class_too_small,
 too_many_crashes, missing_columns, no_labels (images); no_recordings, no_class_folders, missing_columns, one_class,
-class_too_small, too_many_crashes (recordings); wrong_encoding, nul_bytes, line_too_long, no_header, bad_header, missing_header,
-duplicate_header, header_too_long, too_many_columns, one_column, no_json_lines, headers_differ, field_too_long,
-unclosed_quote, too_many_rows, no_rows, no_sound_rows, unknown_target, target_all_missing, target_unsuitable, one_class,
-class_too_small, too_few_rows (tables).
+class_too_small, too_many_crashes (recordings); wrong_encoding, nul_bytes, line_too_long, no_header, bad_header,
+missing_header, duplicate_header, header_too_long, too_many_columns, one_column, no_json_lines, headers_differ,
+field_too_long, unclosed_quote, too_many_rows, no_rows, no_sound_rows, unknown_target, target_all_missing, target_unsuitable,
+one_class, class_too_small, too_few_rows (tables).
 """
