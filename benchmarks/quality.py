@@ -25,15 +25,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data_sets import DataSet, prepared_paths, read_sets, read_table, write_table
-from workers.contract import EVENTS_FILE, TrainSpec, read_events, write_spec
+from workers.contract import ANSWER_RETRIEVAL, EVENTS_FILE, TRANSLATION, TrainSpec, read_events, write_spec
 from workers.domains import TABLE, TASKS
 from workers.launcher import log_tail
 from workers.training.hyperparameters import resolve
 from workers.training.presets import DEFAULT_PRESET, PRESETS
 
 FOLDS, SMALL_TABLE = 5, 1000
-SHOWN = ("macro_f1", "auc", "ece", "mase", "rmse", "mae", "chrf", "coverage_80")
+SHOWN = (
+    "macro_f1", "auc", "ece", "mase", "rmse", "mae", "chrf", "coverage_80", "recall_at_1", "recall_at_10", "mrr",
+)  # fmt: skip
 LOWER_IS_BETTER = ("mase", "rmse", "mae", "smape", "pinball", "log_loss", "ece")
+SOURCE_FIELDS = {TRANSLATION: "source_column", ANSWER_RETRIEVAL: "question_column"}  # the setting for "source"
 
 
 class Missed(Exception):
@@ -149,7 +152,8 @@ def train(data: DataSet, folder: Path, choices: Choices) -> dict[str, Any]:
 
 def _columns(data: DataSet) -> dict[str, Any]:
     """What a set says of its columns beside the target, and of other settings."""
-    return {**data.settings, **({"source_column": data.source} if data.source else {})}
+    named = {SOURCE_FIELDS[data.task]: data.source} if data.source and data.task in SOURCE_FIELDS else {}
+    return {**data.settings, **named}
 
 
 def _run(program: str, spec: Any, seconds: float) -> None:

@@ -26,6 +26,12 @@ class Jobs(Resource):
         "pipeline" or "local_sgd"; see `plan` for what the site would choose."""
         return self.create("train", dataset=dataset, **fields)
 
+    def starts(self, task: str = "text_classification") -> list[Record]:
+        """The site's pretrained checkpoints that a training of `task` can start from: `train(data, hyperparameters=
+        {"start_from": starts[0].name})`. A checkpoint of the hub is written as owner/name, @revision behind it for a
+        certain one."""
+        return self._http.request("GET", f"{self.path}starts/", params={"task": task})
+
     def plan(self, dataset: int | str, *, devices: int = 1, strategy: str = "auto", **fields: Any) -> Record:
         """How a training would be spread over devices, what a step would take, and why not otherwise; nothing starts.
         `plan.is_measured` is False while the figures are estimated, `plan.is_measuring` True while that will change."""
@@ -81,18 +87,22 @@ class Jobs(Resource):
         version: int | None = None,
         split: str = "",
         class_columns: bool = False,
+        ranked_by: str = "",
+        top: float = 100.0,
         **fields: Any,
     ) -> Record:
         """Ask a model (its id or name; the newest version unless `version` is given) about a whole data set, or about
         a file of yours: CSV, TSV or JSON Lines for tables and texts, a ZIP for images.
 
-        Of a data set the newest version is asked, `split` of it or all. The job's `result` counts rows and errors, and
-        has `metrics` where the right answers are known; `download` saves the files with the answers.
+        Of a data set the newest version is asked, `split` of it or all. With `ranked_by`, a class or the target of a
+        regression, targets.csv lists the `top` per cent for which it is highest, highest first. The job's `result`
+        counts rows and errors, and has `metrics` where the right answers are known; `download` saves the files.
         """
         chosen = {"dataset": dataset, "version": version}
         sources = {name: value for name, value in chosen.items() if value is not None}
         if file is not None:
             sources["upload"] = upload_file(self._http, Path(file))["id"]
+        fields |= {"ranked_by": ranked_by, "top": top} if ranked_by else {}
         return self.create("predict", model=model, split=split, class_columns=class_columns, **sources, **fields)
 
     def download(self, reference: int | Mapping, folder: str | Path) -> list[Path]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from apps.core.errors import NotFound, StorageFull
+from apps.core.errors import DomainError, NotFound, StorageFull
 from apps.core.storage import Blob, DamagedBlob, check_reachable, discard_if_damaged, fetch, put_file
 from apps.jobs.fusing import parts_of
 from apps.jobs.models import Checkpoint, Job, Member
 from apps.jobs.plans import plan_of_grant
 from apps.jobs.services import SPREADING
+from apps.jobs.starts.hub import download
 from apps.registry.models import ModelVersion
 from apps.resources.models import Device, Node
 from workers.contract import (
@@ -123,8 +124,30 @@ def _train_spec(member: Member, folder: Path, resume: bool) -> TrainSpec:
         extends_step=job.extends_step,
         checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,
         cache_dir=_cache_dir(member),
+        start_dir=str(fetch_start(job, folder / "start")) if job.inputs else "",
         **_data_paths(job, folder),
     )
+
+
+def fetch_start(job: Job, folder: Path) -> Path:
+    """The checkpoint that a training starts from. What the hub has and storage has not is stored, so that another
+    machine gets the same. Raises OSError."""
+    for name, blob in job.inputs.items():
+        try:
+            fetch(blob["sha256"], folder / name)
+        except FileNotFoundError:
+            if "hub" not in blob:
+                raise
+            _download(blob, folder / name)
+            put_file(folder / name)
+    return folder
+
+
+def _download(blob: dict, target: Path) -> None:
+    try:
+        download(blob["hub"], blob["sha256"], target)
+    except DomainError as error:
+        raise OSError(error.message) from error
 
 
 def _compress_spec(member: Member, folder: Path, resume: bool) -> CompressSpec:
@@ -184,6 +207,8 @@ def _predict_spec(member: Member, folder: Path, resume: bool) -> PredictSpec:
         model_dir=str(fetch_model(job.base_version, folder / "model")),
         split=job.hyperparameters["split"],
         has_class_columns=job.hyperparameters["class_columns"],
+        ranked_by=job.hyperparameters.get("ranked_by", ""),
+        top=job.hyperparameters.get("top", 100.0),
         threads=threads(member),
         resume=resume,
         checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,

@@ -8,19 +8,22 @@ Burmese, Khmer) are read character by character: two characters that follow each
 
 from __future__ import annotations
 
+import importlib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import groupby
+from pathlib import Path
 from re import compile as pattern
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from workers.contract import ProgramFailure
 
 PADDING = 0
+PRETRAINED = "pretrained"  # the kind of an encoder that came with a checkpoint (workers/pretrained/encoder.py)
 # Odd, so that it has an inverse modulo 2 ** 64: the golden ratio's fraction of 2 ** 64.
 BASE = 0x9E3779B97F4A7C15
 INVERSE = pow(BASE, -1, 2**64)
@@ -119,6 +122,9 @@ class TextEncoder:
     def to_meta(self) -> dict[str, Any]:
         return asdict(self)
 
+    def save(self, folder: Path) -> None:
+        """All of it stands in meta.json."""
+
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> TextEncoder:
         """Raises TypeError and ValueError where it describes none."""
@@ -126,6 +132,35 @@ class TextEncoder:
         if not all(isinstance(value, int) and value >= 0 for value in meta.values()) or encoder.ids_in_all < 2:
             raise ValueError(f"this describes no text encoder: {dict(meta)}")
         return encoder
+
+
+class Encoder(Protocol):
+    """What turns texts into ids."""
+
+    @property
+    def ids_in_all(self) -> int: ...
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """int32 [N, L], L being that of the longest of these texts."""
+        ...
+
+    def ids(self, text: str) -> np.ndarray:
+        """int32 [L]"""
+        ...
+
+    def to_meta(self) -> dict[str, Any]: ...
+
+    def save(self, folder: Path) -> None:
+        """Write to the model's folder what meta.json has no room for."""
+        ...
+
+
+def load_encoder(meta: Mapping[str, Any], folder: Path) -> Encoder:
+    """What `meta` (the encoder in meta.json) describes, of the model in `folder`. Raises OSError, KeyError, TypeError
+    and ValueError where it describes none."""
+    if meta.get("kind") == PRETRAINED:  # only those models need its library
+        return importlib.import_module("workers.pretrained.encoder").PretrainedEncoder.from_meta(meta, folder)
+    return TextEncoder.from_meta(meta)
 
 
 class Runs:

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     FORECASTING,
     KIND_AUDIO,
     KIND_IMAGES,
@@ -52,6 +53,12 @@ OF_TASK = {
     ),
     TRANSLATION: Shown(
         "ti-language", _("Translations"), _("Pairs"), ngettext_lazy("%(shown)s pair", "%(shown)s pairs", "n")
+    ),
+    ANSWER_RETRIEVAL: Shown(
+        "ti-messages",
+        _("Questions and answers"),
+        _("Questions"),
+        ngettext_lazy("%(shown)s question", "%(shown)s questions", "n"),
     ),
     RECOMMENDATION: Shown("ti-thumb-up", _("Interactions"), _("Rows"), ROWS),
     MULTI_LABEL_IMAGES: Shown("ti-tags", _("Images"), _("Images"), IMAGES),

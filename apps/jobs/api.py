@@ -39,6 +39,7 @@ from apps.jobs.serializers import (
     JobSerializer,
     PlanInput,
     PlanSerializer,
+    StartSerializer,
     WantedInput,
     present_plan,
     read_wanted,
@@ -51,14 +52,17 @@ from apps.jobs.services import (
     submit_fusion,
     submit_training,
 )
+from apps.jobs.starts import list_folders
 from apps.registry.models import RegisteredModel
 from apps.resources.metering import metered
 from apps.resources.nodes import default_pool
 from apps.resources.wanted import Wanted, wanted_of
-from workers.contract import GREEDY
+from workers.contract import GREEDY, TEXT_CLASSIFICATION
 from workers.predicting.kinds import PREDICTION_FILES
+from workers.pretrained.families import starts_of
 
 AFTER = OpenApiParameter("after", OpenApiTypes.INT, description="Only what has a greater id.")
+TASK = OpenApiParameter("task", description="text_classification unless given.")
 FILTERS = [
     OpenApiParameter("status", enum=Job.Status.values),
     OpenApiParameter("kind", enum=Job.Kind.values),
@@ -167,6 +171,8 @@ def start_prediction(request: Request, wanted: dict) -> Job:
         version=version_of(model, wanted.get("version")),
         split=wanted["split"],
         has_class_columns=wanted["class_columns"],
+        ranked_by=wanted["ranked_by"],
+        top=wanted["top"],
         **sources,
         **_where(wanted),
     )
@@ -178,6 +184,17 @@ STARTS = {
     Job.Kind.FUSE: start_fusion,
     Job.Kind.PREDICT: start_prediction,
 }
+
+
+class StartList(GenericAPIView):
+    serializer_class = StartSerializer
+
+    @extend_schema(parameters=[TASK], responses=StartSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """The site's folders of pretrained checkpoints that a training of this task can start from."""
+        task = request.GET.get("task", TEXT_CLASSIFICATION)
+        found = list_folders(task) if starts_of(task) else []
+        return Response([{"name": item.name, **item.facts.as_dict()} for item in found if item.facts])
 
 
 class PlanPreview(GenericAPIView):
@@ -331,6 +348,7 @@ class JobLogs(AfterListView):
 api_urlpatterns = [
     path("jobs/", JobList.as_view(), name="api_jobs"),
     path("jobs/plan/", PlanPreview.as_view(), name="api_job_plan"),
+    path("jobs/starts/", StartList.as_view(), name="api_job_starts"),
     path("jobs/<int:pk>/", JobDetail.as_view(), name="api_job"),
     path("jobs/<int:pk>/files/<str:name>", JobFile.as_view(), name="api_job_file"),
     path("jobs/<int:pk>/cancel/", JobCancel.as_view(), name="api_job_cancel"),

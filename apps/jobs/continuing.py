@@ -82,6 +82,7 @@ def extend_training(*, job: Job, user: User | None, epochs: int, checkpoint_id: 
         preset=job.preset,
         hyperparameters=settings,
         model_name=job.model_name,
+        inputs=job.inputs,
         strategy=job.plan.get("strategy", AUTO),
         continues=job,
         extends_step=checkpoint.step,
@@ -194,5 +195,6 @@ def _base(version: ModelVersion | None) -> ModelVersion:
 
 def own_settings(job: Job) -> dict[str, Any]:
     """What the job's settings have otherwise than its preset."""
-    preset = preset_values(job.task, job.preset)
+    preset = preset_values(job.task, job.preset, job.hyperparameters.get("start_from", ""))
+    preset.pop("start_from", None)
     return {name: value for name, value in job.hyperparameters.items() if preset.get(name) != value}

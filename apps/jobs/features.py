@@ -21,14 +21,15 @@ def features_of(job: Job, devices: int, submitted_at: datetime) -> Features:
         devices=devices,
         team=str(job.team_id),
         user=str(job.created_by_id or ""),
-        kind=f"{settings.get('model', '')} {job.model_name}",
+        kind=f"{settings.get('start_from') or settings.get('model', '')} {job.model_name}",
         data_bytes=round(_bytes_of(job) * (rounds - job.extends_epoch)),
     )
 
 
 def _bytes_of(job: Job) -> int:
     version = job.dataset_version
-    return (version.size_bytes if version else 0) + sum(file["bytes"] for file in job.inputs.values())
+    asked = job.inputs if job.kind == Job.Kind.PREDICT else {}  # a checkpoint is read once, however many epochs follow
+    return (version.size_bytes if version else 0) + sum(file["bytes"] for file in asked.values())
 
 
 def _candidates(job: Job) -> int:

@@ -17,11 +17,14 @@ from apps.datasets.models import DatasetVersion
 from apps.jobs import interactions, series_columns
 from apps.jobs.fusing import methods_for
 from apps.jobs.models import Job
+from apps.jobs.start_form import start_fields
+from apps.jobs.starts.folders import Listed, list_folders
 from apps.jobs.text_columns import found_text_column
 from apps.registry.figures import TASK_LABELS, headline
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.wanted import wanted_of, written
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     ENSEMBLE,
     FORECASTING,
     GREEDY,
@@ -46,6 +49,7 @@ TASK_CHOICES = {
     RECOMMENDATION: gettext_lazy("Recommendation (what users like)"),
     TRANSLATION: gettext_lazy("Translation (another text)"),
     FORECASTING: gettext_lazy("Forecast (the next values over time)"),
+    ANSWER_RETRIEVAL: gettext_lazy("Answers (the one that fits a question)"),
 }
 # The settings that stand beside the task, because they say what the columns of the table are.
 ROLE_FIELDS = {RECOMMENDATION: interactions.FIELDS, FORECASTING: series_columns.SHOWN}
@@ -53,7 +57,9 @@ TARGET_HELP = {
     TEXT_CLASSIFICATION: gettext_lazy("The column the model learns to predict from the texts."),
     TRANSLATION: gettext_lazy("The column with the translations, which the model learns to write."),
     FORECASTING: gettext_lazy("The column with the values, whose next ones the model learns to say."),
+    ANSWER_RETRIEVAL: gettext_lazy("The column with the answers, among which the model learns to find the right one."),
 }
+PAIRED = (TRANSLATION, ANSWER_RETRIEVAL)  # tasks of a table in which two texts go together
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
 MANY_VALUES = 20
@@ -107,8 +113,8 @@ def guess_task(version: DatasetVersion, target: str) -> str:
     if version.kind != KIND_TABLE or target == version.target:
         return version.task
     column = next((item for item in version.report.get("columns", []) if item["name"] == target), {})
-    if version.task == TRANSLATION and column.get("type") not in TARGET_TYPES:
-        return TRANSLATION
+    if version.task in PAIRED and column.get("type") not in TARGET_TYPES:
+        return version.task
     if version.task == FORECASTING and column.get("type") == "numeric":
         return FORECASTING
     is_number = column.get("type") == "numeric" and column.get("unique", 0) > MANY_VALUES
@@ -128,7 +134,7 @@ def text_columns_of(version: DatasetVersion, target: str) -> list[tuple[str, str
 
 def targets_of(version: DatasetVersion) -> list[str]:
     """The columns that can be predicted, the version's own target in front."""
-    is_pair = version.task == TRANSLATION
+    is_pair = version.task in PAIRED
     suitable = [
         item["name"]
         for item in version.report.get("columns", [])
@@ -162,6 +168,7 @@ class LaunchForm(forms.Form):
     preset = forms.ChoiceField(choices=[(item.name, item.label) for item in PRESETS.values()])
     filled_task = forms.CharField(widget=forms.HiddenInput, required=False)
     filled_preset = forms.CharField(widget=forms.HiddenInput, required=False)
+    filled_start = forms.CharField(widget=forms.HiddenInput, required=False)
     filled_name = forms.CharField(widget=forms.HiddenInput, required=False)
 
     def __init__(self, *, version: DatasetVersion, values: Mapping[str, str], is_submitted: bool = False) -> None:
@@ -171,12 +178,19 @@ class LaunchForm(forms.Form):
         self.target_column = _one_of(values.get("target"), targets_of(version), version.target)
         self.task_name = self.chosen_task or guess_task(version, self.target_column)
         self.preset_name = _one_of(values.get("preset"), PRESETS, DEFAULT_PRESET)
-        self.hyperparameters = fields_for(self.task_name)
+        self.start_name = (values.get("start_hub") or values.get("start_from") or "").strip()
+        fields = fields_for(self.task_name)
+        if not any(field.type == "checkpoint" for field in fields):
+            self.start_name = ""
+        self.hyperparameters = [field for field in fields if field.is_for(self.start_name)]
         filled = self._fill_in(values)
         super().__init__(data=filled if is_submitted else None, initial=filled)
         if version.kind == KIND_TABLE:
             self._add_table_choices()
         for field in self.hyperparameters:
+            if field.type == "checkpoint":
+                self._add_start()
+                continue
             columns = self._columns_for(field.name) if field.type == "column" else ()
             self.fields[field.name] = form_field(field, columns)
 
@@ -187,11 +201,29 @@ class LaunchForm(forms.Form):
             return series_columns.choices_for(self.version, field, self.target_column)
         return text_columns_of(self.version, self.target_column)
 
+    def _add_start(self) -> None:
+        self.starts = list_folders(self.task_name)
+        self.fields |= start_fields(self.starts)
+
+    @property
+    def refused_starts(self) -> list[Listed]:
+        """The folders that no model of this task can start from."""
+        return [item for item in self.starts if item.refusal]
+
+    @property
+    def start_fields(self) -> list[forms.BoundField]:
+        """What to start from; none for tasks that always start from nothing."""
+        return [self[name] for name in ("start_from", "start_hub") if name in self.fields]
+
     def _fill_in(self, values: Mapping[str, str]) -> dict[str, str]:
         name = self._proposed_name()
         sent_name = values.get("model_name")
         self.is_name_proposed = sent_name is None or sent_name == values.get("filled_name")
+        is_on_hub = "/" in self.start_name
         filled = {
+            "start_from": "" if is_on_hub else self.start_name,
+            "start_hub": self.start_name if is_on_hub else "",
+            "filled_start": self.start_name,
             "filled_task": self.task_name,
             "filled_preset": self.preset_name,
             "filled_name": name,
@@ -206,9 +238,14 @@ class LaunchForm(forms.Form):
         taken = RegisteredModel.objects.filter(team=dataset.team_id, name=dataset.name).exclude(task=self.task_name)
         return f"{dataset.name} {self.target_column}".strip()[:80] if taken.exists() else dataset.name
 
+    def _preset_values(self) -> dict[str, Any]:
+        """The values of the preset, of the hyper-parameters that are shown."""
+        values = preset_values(self.task_name, self.preset_name, self.start_name)
+        return {field.name: values[field.name] for field in self.hyperparameters}
+
     def _rebased(self, values: Mapping[str, str]) -> dict[str, str]:
         """What a person changed, over the values of the preset that is chosen now."""
-        now = preset_values(self.task_name, self.preset_name)
+        now = self._preset_values()
         before = _filled_from(values)
         result = {name: shown(value) for name, value in now.items()}
         for name in result:
@@ -235,20 +272,28 @@ class LaunchForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
-        preset = preset_values(self.task_name, self.preset_name)
+        preset = self._preset_values()
         own = {}
         for field in self.hyperparameters:
             if field.name in self.errors:
                 continue
+            sent = self.start_name if field.type == "checkpoint" else cleaned[field.name]
             try:
-                value = field.check(typed(field, cleaned[field.name]))
+                value = field.check(typed(field, sent))
             except HyperparameterError as error:
-                self.add_error(field.name, error.message)
+                self.add_error(self.start_place if field.type == "checkpoint" else field.name, error.message)
                 continue
-            if value != preset[field.name]:
+            if field.type == "checkpoint" or value != preset[field.name]:
                 own[field.name] = value
+        if not own.get("start_from"):
+            own.pop("start_from", None)
         self.own_values = own
         return cleaned
+
+    @property
+    def start_place(self) -> str:
+        """The field in which a person said what to start from."""
+        return "start_hub" if "/" in self.start_name else "start_from"
 
     @property
     def task_word(self) -> str:
@@ -292,7 +337,8 @@ class LaunchForm(forms.Form):
     @property
     def usual(self) -> list[forms.BoundField]:
         """Without those that stand beside the task."""
-        known = [field for field in self.hyperparameters if not (field.advanced or field.type == "column")]
+        elsewhere = ("column", "checkpoint")
+        known = [field for field in self.hyperparameters if not (field.advanced or field.type in elsewhere)]
         return [self[field.name] for field in known if field.name not in self._role_names]
 
     @property
@@ -302,13 +348,15 @@ class LaunchForm(forms.Form):
     @property
     def changed_names(self) -> list[str]:
         """The hyper-parameters that differ from the preset."""
-        preset = preset_values(self.task_name, self.preset_name)
-        return [name for name, value in preset.items() if self[name].value() != shown(value)]
+        preset = self._preset_values()
+        return [name for name, value in preset.items() if name != "start_from" and self[name].value() != shown(value)]
 
     def draft(self, team: Team, user: User) -> Job:
         """The job as it would be queued now, not saved; a setting that is wrong counts as the preset's."""
-        settings = preset_values(self.task_name, self.preset_name)
+        settings = preset_values(self.task_name, self.preset_name, self.start_name)
         for field in self.hyperparameters:
+            if field.type == "checkpoint":
+                continue
             with contextlib.suppress(HyperparameterError):
                 settings[field.name] = field.check(typed(field, str(self[field.name].value())))
         return Job(
@@ -392,7 +440,9 @@ def _one_of(value: str | None, known: Any, otherwise: str) -> str:
 
 def _filled_from(values: Mapping[str, str]) -> dict[str, str]:
     try:
-        filled = preset_values(values.get("filled_task", ""), values.get("filled_preset", ""))
+        filled = preset_values(
+            values.get("filled_task", ""), values.get("filled_preset", ""), values.get("filled_start", "")
+        )
     except HyperparameterError:
         return {}
     return {name: shown(value) for name, value in filled.items()}
@@ -419,7 +469,7 @@ def typed(field: Field, text: str) -> Any:
     """The value a person meant; text that is no number goes on as it is, and the check says what was expected."""
     if field.type == "bool":
         return {"true": True, "false": False}.get(text, text)
-    if field.type in ("choice", "column", "columns"):
+    if field.type in ("choice", "column", "columns", "checkpoint"):
         return text
     try:
         number = float(text)

@@ -18,6 +18,9 @@ def lineage_of(job: Job) -> dict[str, Any]:
         "method": job.method,
         "code_version": code_version(),
     }
+    if job.hyperparameters.get("start_from") and job.kind == Job.Kind.TRAIN:
+        files = {name: blob["sha256"] for name, blob in job.inputs.items()}
+        lineage["start"] = {"name": job.hyperparameters["start_from"], "files": files}
     if job.continues_id:
         lineage["continues"] = {"job_id": job.continues_id, "epoch": job.extends_epoch, "step": job.extends_step}
     return lineage

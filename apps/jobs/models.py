@@ -23,7 +23,7 @@ class Job(models.Model):
     lineage it names what was there; a version that was deleted since leaves its name. `hyperparameters` of a
     compression are its settings (workers/compression/recipes.py), and its `method` is SEARCH or RECIPE of there.
     A prediction asks `base_version` about `dataset_version`, or about the file in `inputs`, which like `outputs` maps
-    names to {"sha256", "bytes"}.
+    names to {"sha256", "bytes"}. The `inputs` of a training are the checkpoint that it starts from (apps/jobs/starts).
     """
 
     class Kind(models.TextChoices):

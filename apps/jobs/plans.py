@@ -72,7 +72,8 @@ class Planned:
 
 
 def is_spreadable(job: Job) -> bool:
-    return job.kind == Job.Kind.TRAIN and job.task in SPREADABLE
+    """One that starts from a checkpoint is trained by one process."""
+    return job.kind == Job.Kind.TRAIN and job.task in SPREADABLE and not job.hyperparameters.get("start_from")
 
 
 def check_strategy(job: Job, strategy: str) -> None:

@@ -21,6 +21,7 @@ from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.interactions import settle_columns, target_of
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.plans import AUTO, MOST_SPREAD, check_strategy, describe, plan_training
+from apps.jobs.starts import settle_start
 from apps.jobs.text_columns import require_column, require_text_column
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
@@ -114,8 +115,13 @@ def submit_training(
     strategy: str = AUTO,
 ) -> Job:
     """Queue a training. `strategy` is how it is spread over several devices (see apps/jobs/plans.py). Raises
-    Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when the data is not ready."""
+    Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when the data is not ready, and
+    what `settle_start` raises."""
     fields = _training_fields(team, version, model_name, task, target, preset, hyperparameters or {})
+    start = settle_start(fields["hyperparameters"].get("start_from", ""), fields["task"])
+    if start.files:
+        fields["hyperparameters"]["start_from"] = start.name
+        fields["inputs"] = start.files
     wanted = Wanted(pool or default_pool(), demand, terms)
     with transaction.atomic():
         job = queue_job(team=team, user=user, wanted=wanted, strategy=strategy, **fields)
@@ -237,7 +243,8 @@ def plan_job(job: Job, wanted: Wanted, strategy: str) -> Wanted:
 
 def most_devices(job: Job) -> int:
     """How many devices its program can use."""
-    return MOST_SPREAD if job.kind in SPREADING and job.task in SPREADABLE else MOST_DEVICES.get(job.kind, 1)
+    may_spread = job.kind in SPREADING and job.task in SPREADABLE and not job.hyperparameters.get("start_from")
+    return MOST_SPREAD if may_spread else MOST_DEVICES.get(job.kind, 1)
 
 
 def expected_duration(job: Job, wanted: Wanted) -> Expectation:

@@ -184,7 +184,8 @@ def _launch(request: HttpRequest, form: LaunchForm, where: WhereForm) -> HttpRes
             )
         except DomainError as error:
             beside = where if error.field in where.fields else form
-            beside.add_error(error.field if error.field in beside.fields else None, error.message)
+            field = form.start_place if error.field == "start_from" else error.field
+            beside.add_error(field if field in beside.fields else None, error.message)
             return render(request, FORM_PAGE, _launch_context(request, form, where), status=error.status)
         return redirect("jobs:detail", job.pk)
     return render(request, FORM_PAGE, _launch_context(request, form, where), status=422)

@@ -5,15 +5,16 @@ The program is the one that serves it here: `workers.inference.predict` and what
 
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.contract import MULTI_LABEL_IMAGES, TRANSLATION
+from workers.contract import ANSWER_RETRIEVAL, MULTI_LABEL_IMAGES, TRANSLATION
 from workers.domains import AUDIO, IMAGE, SERIES, TABLE, TASKS, TEXT, USER
+from workers.texts import PRETRAINED
 
 FILE_MODE = 0o644 << 16
 PROGRAM = "predict.py"
@@ -57,7 +58,9 @@ KINDS = {
         "picture.jpg",
     ),
     USER: Kind(
-        ("workers/recommending.py", "workers/inference/recommendation_predictor.py"), "numpy onnxruntime", "users.txt"
+        ("workers/recommending.py", "workers/neighbours.py", "workers/inference/recommendation_predictor.py"),
+        "numpy onnxruntime",
+        "users.txt",
     ),
     SERIES: Kind(
         (
@@ -83,6 +86,16 @@ KINDS = {
         "recording.wav",
     ),
     TEXT: Kind(("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"),
+    ANSWER_RETRIEVAL: Kind(
+        (
+            "workers/texts.py",
+            "workers/lexical.py",
+            "workers/retrieving.py",
+            "workers/inference/retrieval_predictor.py",
+        ),
+        "numpy onnxruntime",
+        "texts.txt",
+    ),
     TRANSLATION: Kind(
         (
             "workers/texts.py",
@@ -98,8 +111,14 @@ KINDS = {
 }
 
 
-def kind_of(task: str) -> Kind:
-    return KINDS.get(task) or KINDS[TASKS[task].asks]
+OF_A_CHECKPOINT = ("workers/pretrained/__init__.py", "workers/pretrained/encoder.py", "workers/pretrained/families.py")
+
+
+def kind_of(task: str, meta: dict) -> Kind:
+    kind = KINDS.get(task) or KINDS[TASKS[task].asks]
+    if (meta.get("encoder") or {}).get("kind") == PRETRAINED:
+        return replace(kind, code=kind.code + OF_A_CHECKPOINT, packages=f"{kind.packages} tokenizers")
+    return kind
 
 
 class _Pipe:
@@ -152,7 +171,7 @@ def _blocks(source: BinaryIO) -> Iterator[bytes]:
 
 def texts_of(title: str, task: str, meta: dict, metrics: dict) -> dict[str, str]:
     """What goes into the ZIP beside a model's own files, by name."""
-    code = SHARED_CODE + kind_of(task).code
+    code = SHARED_CODE + kind_of(task, meta).code
     texts = {"README.md": readme(title, task, meta, metrics), PROGRAM: _source("workers/inference/predict.py")}
     return texts | {name: _source(name) for name in code}
 
@@ -163,7 +182,7 @@ def _source(name: str) -> str:
 
 def readme(title: str, task: str, meta: dict, metrics: dict) -> str:
     """How to ask the model, what it takes, and how good it is."""
-    kind = kind_of(task)
+    kind = kind_of(task, meta)
     lines = [
         f"# {title}",
         "",
@@ -214,6 +233,8 @@ def _input_lines(meta: dict, task: str) -> list[str]:
         answer = f"a translation of each, as those in the column `{meta.get('target')}`, and how sure it is"
     elif task == MULTI_LABEL_IMAGES:
         answer = f"those of {len(classes)} labels that the picture has: {', '.join(classes)}"
+    elif task == ANSWER_RETRIEVAL:
+        answer = f"those of {asked.get('answers', 0):,} answers that fit each best, and whether it knows"
     elif classes:
         answer = f"one of {len(classes)} classes: {', '.join(classes)}"
     else:

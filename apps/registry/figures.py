@@ -7,6 +7,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
     FORECASTING,
     IMAGE_CLASSIFICATION,
@@ -30,7 +31,13 @@ KNOWN = {
     "chrf": (_("chrF"), POINTS, True),
     "token_accuracy": (_("Next pieces right"), PERCENT, True),
     "ndcg_at_10": (_("NDCG@10"), PLAIN, True),
+    "recall_at_1": (_("Recall@1"), PERCENT, True),
+    "recall_at_5": (_("Recall@5"), PERCENT, True),
     "recall_at_10": (_("Recall@10"), PERCENT, True),
+    "mrr": (_("Mean reciprocal rank"), PLAIN, True),
+    "answered": (_("Says that it knows"), PERCENT, True),
+    "right_when_answered": (_("Right when it says so"), PERCENT, True),
+    "refused_without_answer": (_("Does not know what has no answer"), PERCENT, True),
     "hit_rate_at_10": (_("Hit rate@10"), PERCENT, True),
     "coverage_at_10": (_("Coverage@10"), PERCENT, True),
     "macro_f1": (_("Macro F1"), PERCENT, True),
@@ -57,6 +64,7 @@ TASK_LABELS = {
     RECOMMENDATION: _("Recommendation"),
     MULTI_LABEL_IMAGES: _("Images with several labels"),
     FORECASTING: _("Forecasting"),
+    ANSWER_RETRIEVAL: _("Finding answers"),
 }
 FILE_PURPOSES = {
     "model.safetensors": _("weights"),
@@ -67,10 +75,12 @@ FILE_PURPOSES = {
     "pieces.json": _("pieces of words of both languages"),
     "source_pieces.json": _("pieces of words of what is translated"),
     "target_pieces.json": _("pieces of words of the translations"),
+    "tokenizer.json": _("how texts are cut into pieces, from the checkpoint"),
     "parity.json": _("the answer to the sample, to check a copy by"),
     "meta.json": _("input, classes and settings"),
     "series.json": _("the names of the series"),
     "catalogue.json": _("the items with their names, and the users"),
+    "answers.json": _("the answers, and the questions that lead to them"),
     "heldout.safetensors": _("answers to rows it was not trained on, by which fusions are judged"),
     "sample.png": _("an input to try it with"),
     "sample.wav": _("an input to try it with"),
@@ -82,6 +92,7 @@ HEADLINES = (
     "mean_average_precision",
     "bleu",
     "ndcg_at_10",
+    "recall_at_1",
     "r2",
     "mase",
     "rmse",

@@ -25,11 +25,13 @@ from workers.inference.files import (
     tree_groups,
 )
 from workers.inference.packing import pack
+from workers.pretrained.families import TOKENIZER_FILE
 
 if TYPE_CHECKING:
     from workers.compression.torch_steps import Studio
 
 WEIGHTS_FILE = "model.safetensors"
+COMPANIONS = (TOKENIZER_FILE,)  # what some models are asked with beside their graph
 
 
 class Maker:
@@ -63,7 +65,8 @@ class Maker:
         folder.mkdir(parents=True)
         before, notes = self._torch_model([step for step in recipe if is_torch_step(step)], tick)
         meta = read_meta(before)
-        shutil.copyfile(before / meta["sample"], folder / meta["sample"])
+        for name in (meta["sample"], *(name for name in COMPANIONS if (before / name).exists())):
+            shutil.copyfile(before / name, folder / name)
         (folder / META_FILE).write_text(json.dumps(meta))
         if groups := tree_groups(meta):
             self._write_trees(folder, groups)

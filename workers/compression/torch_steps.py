@@ -58,7 +58,8 @@ class Studio:
         def stopping(_share: float) -> None:  # that images are read again is no progress
             work.stop.check()
 
-        return self.subject.load_data(spec, work.meta, Relay(work.events, stopping), work.stop, Processes())
+        relay = Relay(work.events, stopping)
+        return self.subject.load_data(spec, work.meta, work.source, relay, work.stop, Processes())
 
     def seconds_per_epoch(self) -> float:
         """Of fine-tuning the original itself, estimated from a few steps; a smaller student takes less."""

@@ -85,7 +85,7 @@ def tune(work: Work, folder: Path, tuning: Mapping[str, Any], hyperparameters: d
         target=work.spec.target,
         device=work.spec.device,
         threads=work.spec.threads,
-        plan=work.spec.plan if work.spec.task in SPREADABLE else {},
+        plan=work.spec.plan if work.spec.task in SPREADABLE and "start" not in work.meta else {},
         checkpoint_seconds=CHECKPOINT_SECONDS,
         cache_dir=cache_of(work),
         tuning=dict(tuning),

@@ -11,7 +11,7 @@ import numpy as np
 
 from workers.inference.files import open_session, read_column
 from workers.inference.outcomes import class_outcome
-from workers.texts import TextEncoder
+from workers.texts import load_encoder
 
 TEXTS_AT_ONCE = 32
 
@@ -23,7 +23,7 @@ class TextPredictor:
         self.meta = meta
         self.classes: list[str] = meta["classes"]
         self.sample: str = json.loads((model_dir / meta["sample"]).read_text(encoding="utf-8"))["text"]
-        self.encoder = TextEncoder.from_meta(meta["encoder"])
+        self.encoder = load_encoder(meta["encoder"], model_dir)
         self._session = open_session(model_dir, threads)
         self._input = self._session.get_inputs()[0].name
 

@@ -17,7 +17,9 @@ from workers.spreadsheets import harmless
 
 PREVIEW_ROWS, PREVIEW_CHARACTERS, PREVIEW_COLUMNS = 10, 120, 12
 PREDICTION, PROBABILITY, PROBABILITIES, ERROR = "prediction", "probability", "probabilities", "error"
+RANK, SCORE, LIFT = "rank", "score", "lift"
 LOW, HIGH = RANGE = ("low", "high")
+CERTAIN = {PROBABILITY, "confidence"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Columns:
         has_range: bool,
     ) -> Columns:
         taken = set(given)
-        names = {name: _free(name, taken) for name in (PREDICTION, PROBABILITY, PROBABILITIES, *RANGE, ERROR)}
+        ours = (PREDICTION, PROBABILITY, PROBABILITIES, *RANGE, ERROR, RANK, SCORE, LIFT)
+        names = {name: _free(name, taken) for name in ours}
         own = {name: _free(f"{PROBABILITY} {name}", taken) for name in classes} if has_class_columns else {}
         return cls(list(given), names, own, has_probability, has_range)
 
@@ -52,10 +55,15 @@ class Columns:
         ours = [PREDICTION, *([PROBABILITY] if self.has_probability else []), *(RANGE if self.has_range else ())]
         return [*self.given, *(self.names[name] for name in ours), *self.classes.values(), self.names[ERROR]]
 
+    @property
+    def target_header(self) -> list[str]:
+        """Of a list of those to turn to first."""
+        return [self.names[RANK], *self.given, self.names[SCORE], self.names[LIFT]]
+
     def cells(self, record: Record) -> list[Any]:
         """One line of the CSV."""
         answer, error = record["answer"] or {}, record["error"] or {}
-        shown = [answer.get(PROBABILITY, "")] if self.has_probability else []
+        shown = [_certainty(answer, "")] if self.has_probability else []
         shown += [answer.get(name, "") for name in RANGE] if self.has_range else []
         probabilities = probabilities_of(answer)
         given = [record["cells"].get(name, "") for name in self.given]
@@ -68,7 +76,7 @@ class Columns:
         made: dict[str, Any] = {name: record["cells"].get(name) for name in self.given}
         made[names[PREDICTION]] = None if answer is None else said_by(answer)
         if self.has_probability:
-            made[names[PROBABILITY]] = None if answer is None else answer.get(PROBABILITY)
+            made[names[PROBABILITY]] = None if answer is None else _certainty(answer, None)
         if self.has_range:
             made |= {names[name]: None if answer is None else answer.get(name) for name in RANGE}
         if self.classes and answer is not None:
@@ -88,14 +96,21 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def said_by(answer: Mapping[str, Any]) -> Any:
-    """The answer in one cell: a class, a value, or whatever else stands first in it."""
+    """The answer in one cell: a class, a value, the labels, the best of several answers where the model knows one, or
+    whatever else stands first in it."""
     if "labels" in answer:
         return LABEL_SEPARATOR.join(item["label"] for item in answer["labels"])
+    if "knows" in answer:
+        return answer["answers"][0]["answer"] if answer["knows"] else ""
     for name in ("class", "value"):
         if name in answer:
             return answer[name]
     first = next(iter(answer.values()), "")
     return json.dumps(first, ensure_ascii=False) if isinstance(first, list | dict) else first
+
+
+def _certainty(answer: Mapping[str, Any], unknown: Any) -> Any:
+    return answer.get(PROBABILITY, answer.get("confidence", unknown))
 
 
 def probabilities_of(answer: Mapping[str, Any]) -> dict[str, float]:

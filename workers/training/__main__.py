@@ -42,7 +42,7 @@ def run(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
         hyperparameters = resolve(spec.task, overrides=spec.hyperparameters)
     except HyperparameterError as error:
         raise ProgramFailure(error.code, error.message, blame="settings", field=error.field) from error
-    if spec.plan.get("world_size", 1) > 1 and spec.task not in SPREADABLE:
+    if spec.plan.get("world_size", 1) > 1 and (spec.task not in SPREADABLE or spec.start_dir):
         message = "This kind of model is trained by one process."
         raise ProgramFailure("unsupported_strategy", message, hint="Train it on one device.", blame="settings")
     # OpenMP reads these when torch or scikit-learn is loaded, and never again. Threads that wait asleep and not

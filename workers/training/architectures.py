@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 VIT_TINY = "vit_tiny"
+PRETRAINED = "pretrained"  # a classifier on the body of a checkpoint (workers/training/pretrained/images.py)
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "resnet_tiny": {"widths": (16, 32, 64), "blocks": 1},
     "resnet_small": {"widths": (32, 64, 128), "blocks": 2},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from workers.contract import EventWriter, TrainSpec
@@ -17,6 +18,6 @@ __all__ = ["build", "calibrate", "fit_model", "inputs", "load_data", "narrowed",
 
 
 def load_data(
-    spec: TrainSpec, meta: Mapping[str, Any], events: EventWriter, stop: Stop, processes: Processes
+    spec: TrainSpec, meta: Mapping[str, Any], folder: Path, events: EventWriter, stop: Stop, processes: Processes
 ) -> AudioData:
     return audio.load_data(spec, events, stop, meta["input"]["rate"], meta["input"]["length"])

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from workers.pretrained.families import CheckpointRefused, read_name
 from workers.training.task_groups import BY_STEPS
 
+SCRATCH, PRETRAINED = "scratch", "pretrained"
 Value = float | int | str | bool
 LONGEST_NAME, LONGEST_LIST = 200, 4_000
 
@@ -24,7 +26,8 @@ class HyperparameterError(ValueError):
 @dataclass(frozen=True)
 class Field:
     """One hyper-parameter. `type` is float, int, choice, bool, column: a name of one of the table's columns, or
-    nothing; or columns: several, apart by commas. Limits are inclusive."""
+    nothing; columns: several, apart by commas; or checkpoint: what to start from, or nothing. Limits are inclusive.
+    `start` is SCRATCH or PRETRAINED where it is only for trainings that begin so."""
 
     name: str
     label: str
@@ -36,6 +39,11 @@ class Field:
     choices: tuple[str, ...] = ()
     tasks: tuple[str, ...] = BY_STEPS
     advanced: bool = False
+    start: str = ""
+
+    def is_for(self, start_from: str) -> bool:
+        """Whether a training that starts from this checkpoint, or from none, has it."""
+        return self.start in ("", PRETRAINED if start_from else SCRATCH)
 
     def check(self, value: Any) -> Value:
         """`value` in the field's own type. Raises HyperparameterError (wrong_type, out_of_range)."""
@@ -45,6 +53,7 @@ class Field:
             "choice": self._check_choice,
             "column": self._check_column,
             "columns": self._check_columns,
+            "checkpoint": self._check_checkpoint,
         }
         return checks.get(self.type, self._check_bool)(value)
 
@@ -78,6 +87,17 @@ class Field:
         if not isinstance(value, str) or len(value) > LONGEST_LIST:
             raise self._wrong_type(value, "names of columns apart by commas, or empty")
         return value
+
+    def _check_checkpoint(self, value: Any) -> Value:
+        """Whether there is such a checkpoint is for those to say who have it."""
+        if not isinstance(value, str):
+            raise self._wrong_type(value, "the name of a checkpoint, or empty")
+        if not value.strip():
+            return ""
+        try:
+            return str(read_name(value))
+        except CheckpointRefused as error:
+            raise HyperparameterError(self.name, error.code, error.message) from error
 
     def _check_bool(self, value: Any) -> Value:
         if not isinstance(value, bool):

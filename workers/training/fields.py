@@ -5,12 +5,14 @@ from __future__ import annotations
 from workers.contract import TABULAR_REGRESSION
 from workers.domains import CLASSIFICATION, NETWORKS, TASKS
 from workers.series.regular import FILLINGS, MERGINGS
-from workers.training.field import Field
+from workers.training.field import PRETRAINED, SCRATCH, Field
 from workers.training.task_groups import (
+    ANSWERING,
     IMAGES,
     LABELS,
     OTHERS_THAN_PAIRS,
     PAIRS,
+    PRETRAINABLE,
     RECOMMENDING,
     RECORDINGS,
     SERIES,
@@ -20,11 +22,45 @@ from workers.training.task_groups import (
     WITH_EPOCHS,
 )
 
+FULL, HEAD, LORA = FINE_TUNINGS = ("full", "head", "lora")
+
 FIELDS: tuple[Field, ...] = (
+    Field(
+        "start_from", "Start from",
+        "A pretrained model has learned from millions of others already, and needs far fewer examples of yours.",
+        "checkpoint", "", tasks=PRETRAINABLE,
+    ),
+    Field(
+        "fine_tuning", "What learns",
+        "lora adds small matrices to each layer and trains these; head trains the last layer alone, which is fastest; "
+        "full trains everything.",
+        "choice", LORA, choices=FINE_TUNINGS, tasks=PRETRAINABLE, start=PRETRAINED,
+    ),
+    Field(
+        "lora_rank", "Rank",
+        "How many columns the matrices of lora have; more can learn more and take longer.",
+        "int", 16, minimum=1, maximum=256, tasks=PRETRAINABLE, start=PRETRAINED,
+    ),
+    Field(
+        "lora_alpha", "Alpha",
+        "How strongly lora works: what it learns is multiplied by alpha divided by the rank.",
+        "float", 32.0, minimum=0.1, maximum=1024.0, tasks=PRETRAINABLE, advanced=True, start=PRETRAINED,
+    ),
+    Field(
+        "body_rate", "Learning rate of the body",
+        "What the pretrained layers learn at when all learn, as a share of the learning rate of the new head.",
+        "float", 0.05, minimum=0.0, maximum=1.0, tasks=PRETRAINABLE, advanced=True, start=PRETRAINED,
+    ),
+    Field(
+        "layer_decay", "Layer decay",
+        "When all learn, each layer learns at this share of the rate of the one above it; 1 treats all alike.",
+        "float", 0.9, minimum=0.1, maximum=1.0, tasks=PRETRAINABLE, advanced=True, start=PRETRAINED,
+    ),
     Field(
         "model", "Model",
         "The network to train; auto picks one that fits, and vit_tiny, a transformer, needs some thousand images.",
         "choice", "auto", choices=("auto", "resnet_tiny", "resnet_small", "vit_tiny"), tasks=IMAGES,
+        start=SCRATCH,
     ),
     Field(
         "model", "Model",
@@ -45,6 +81,7 @@ FIELDS: tuple[Field, ...] = (
         "model", "Model",
         "The network to train; auto is blend, or hashed_ngrams where that would take long.",
         "choice", "auto", choices=("auto", "hashed_ngrams", "text_gru", "text_transformer", "blend"), tasks=TEXTS,
+        start=SCRATCH,
     ),
     Field(
         "user_column", "Users", "The column that says who.", "column", "", tasks=RECOMMENDING,
@@ -81,6 +118,11 @@ FIELDS: tuple[Field, ...] = (
         "regularization", "Regularisation",
         "How strongly factors are pulled towards zero, against overfitting; 0 tries several strengths.",
         "float", 0.0, minimum=0.0, maximum=10.0, tasks=RECOMMENDING,
+    ),
+    Field(
+        "question_column", "Column of questions",
+        "The column that holds the questions; automatic takes the one that the check of the data has found.",
+        "column", "", tasks=ANSWERING,
     ),
     Field(
         "source_column", "Column to translate from",
@@ -217,7 +259,8 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS, *RECORDINGS), advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"),
+        tasks=(*TABLES, *TEXTS, *PAIRS, *ANSWERING, *RECORDINGS), advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -271,33 +314,33 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "image_size", "Image size",
-        "Side length in pixels that images are resized to; 0 chooses it from the data.",
+        "Side length in pixels that images are resized to; 0 chooses it from the data, or as a checkpoint was trained.",
         "int", 0, minimum=0, maximum=512, tasks=IMAGES,
     ),
     Field(
         "embedding_size", "Embedding size",
         "How many numbers stand for a word; more can tell more apart and take longer.",
-        "int", 64, minimum=4, maximum=1024, tasks=TEXTS,
+        "int", 64, minimum=4, maximum=1024, tasks=(*TEXTS, *ANSWERING), start=SCRATCH,
     ),
     Field(
         "max_characters", "Longest text",
         "Texts end after this many characters.",
-        "int", 4000, minimum=16, maximum=100_000, tasks=TEXTS,
+        "int", 4000, minimum=16, maximum=100_000, tasks=(*TEXTS, *ANSWERING),
     ),
     Field(
         "max_words", "Most words",
-        "How many words text_gru and text_transformer read of a text.",
+        "How many words text_gru and text_transformer read of a text, or pieces of words a pretrained encoder.",
         "int", 128, minimum=4, maximum=2048, tasks=TEXTS, advanced=True,
     ),
     Field(
         "buckets", "Buckets",
         "How many different words and parts of words are told apart; 0 chooses it from the data.",
-        "int", 0, minimum=0, maximum=2**20, tasks=TEXTS, advanced=True,
+        "int", 0, minimum=0, maximum=2**20, tasks=(*TEXTS, *ANSWERING), advanced=True, start=SCRATCH,
     ),
     Field(
         "word_dropout", "Word dropout",
         "The share of words that text_gru and text_transformer do not see in each step, against overfitting.",
-        "float", 0.1, minimum=0.0, maximum=0.9, tasks=TEXTS, advanced=True,
+        "float", 0.1, minimum=0.0, maximum=0.9, tasks=TEXTS, advanced=True, start=SCRATCH,
     ),
     Field(
         "pieces", "Pieces of words",

@@ -13,6 +13,7 @@ from workers.domains import TASKS
 from workers.training.field import Field, HyperparameterError, Value
 from workers.training.fields import FIELDS
 from workers.training.presets import DEFAULT_PRESET, PRESETS
+from workers.training.task_groups import PRETRAINABLE
 
 # An automatic batch size gives an epoch so many steps, as long as the batch lies between these sizes.
 STEPS_OF_AN_EPOCH = 32
@@ -31,12 +32,15 @@ def fields_for(task: str) -> tuple[Field, ...]:
     return tuple(item for item in FIELDS if task in item.tasks)
 
 
-def preset_values(task: str, preset: str) -> dict[str, Value]:
-    """All hyper-parameters as `preset` sets them. Raises HyperparameterError (unknown_task, unknown_preset)."""
+def preset_values(task: str, preset: str, start_from: str = "") -> dict[str, Value]:
+    """All hyper-parameters as `preset` sets them, for a training that starts from this checkpoint, or from none. Raises
+    HyperparameterError (unknown_task, unknown_preset)."""
     defaults = {item.name: item.default for item in fields_for(task)}
     if preset not in PRESETS:
         sentence = f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}."
         raise HyperparameterError("preset", "unknown_preset", sentence)
+    if start_from and task in PRETRAINABLE:
+        return {**defaults, **PRESETS[preset].pretrained, "start_from": start_from}
     return {**defaults, **PRESETS[preset].values_for(task)}
 
 
@@ -45,7 +49,8 @@ def resolve(task: str, preset: str = DEFAULT_PRESET, overrides: Mapping[str, Any
 
     Raises HyperparameterError: unknown_task, unknown_preset, unknown_hyperparameter, wrong_type, out_of_range.
     """
-    values = preset_values(task, preset)
+    start_from = (overrides or {}).get("start_from", "")
+    values = preset_values(task, preset, start_from)
     fields = {item.name: item for item in fields_for(task)}
     for name, value in (overrides or {}).items():
         if name not in fields:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.contract import ENSEMBLE
-from workers.training.architectures import VIT_TINY
+from workers.training.architectures import PRETRAINED, VIT_TINY
 from workers.training.convolutions import ConvNorm
 from workers.training.temperature import divide_head
 from workers.training.transformers import PatchEmbedding, TransformerBlock
@@ -130,6 +131,8 @@ def build_classifier(architecture: str, arguments: Mapping[str, Any]) -> nn.Modu
     if architecture == ENSEMBLE:
         members = arguments["members"]
         return ImageEnsemble([build_classifier(item["architecture"], item["architecture_args"]) for item in members])
+    if architecture == PRETRAINED:
+        return importlib.import_module("workers.training.pretrained.images").PretrainedImage(**arguments)
     return (VisionTransformer if architecture == VIT_TINY else ImageClassifier)(**arguments)
 
 

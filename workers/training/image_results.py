@@ -11,6 +11,7 @@ from PIL import Image
 
 from workers.contract import TrainSpec
 from workers.images import RESIZE
+from workers.pretrained.model_card import describe_start
 from workers.training.image_data import ImageRow, ImageSource
 from workers.training.results import library_versions, surest_mistakes
 
@@ -47,6 +48,7 @@ def describe_model(
             "channels": data.store.shape[3],
             "resize": RESIZE,
         },
+        **describe_start(spec),
         "runtime": "onnx",
         "sample": "sample.png",
         "metrics": metrics,

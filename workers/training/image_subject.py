@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from workers.contract import ENSEMBLE, EventWriter, ProgramFailure, TrainSpec
 from workers.parallel.processes import Processes
 from workers.training import images
+from workers.training.architectures import PRETRAINED
 from workers.training.image_models import build_classifier
-from workers.training.images import ImageData, calibrate, fit_model, write_files
+from workers.training.images import ImageData, Seen, calibrate, fit_model, write_files
 from workers.training.stopping import Stop
 
 __all__ = ["build", "calibrate", "fit_model", "inputs", "load_data", "narrowed", "write_files"]
@@ -45,9 +47,10 @@ def _narrow(channels: int, width: float, step: int) -> int:
 
 
 def load_data(
-    spec: TrainSpec, meta: Mapping[str, Any], events: EventWriter, stop: Stop, processes: Processes
+    spec: TrainSpec, meta: Mapping[str, Any], folder: Path, events: EventWriter, stop: Stop, processes: Processes
 ) -> ImageData:
-    return images.load_data(spec, meta["architecture"], events, stop, processes)
+    seen = Seen(meta["input"]["height"], meta["input"]["channels"]) if meta["architecture"] == PRETRAINED else None
+    return images.load_data(spec, meta["architecture"], events, stop, processes, seen)
 
 
 def inputs(data: ImageData, rows: np.ndarray) -> tuple[Tensor, ...]:

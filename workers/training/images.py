@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from workers.inference.predictor import load_predictor
 from workers.parallel.processes import Processes, joined, own_device
 from workers.parallel.strategies import make_strategy, read_plan
 from workers.parallel.strategies.base import Strategy
-from workers.training.architectures import LARGEST_SIDES, arguments_of, choose_architecture
+from workers.training.architectures import LARGEST_SIDES, PRETRAINED, arguments_of, choose_architecture
 from workers.training.classifiers import (
     LOADING,
     TRAINING,
@@ -54,6 +55,14 @@ PARITY_SAMPLES = 64
 
 
 @dataclass(frozen=True)
+class Seen:
+    """How a model sees images: squares of `side` pixels, in so many channels."""
+
+    side: int
+    channels: int
+
+
+@dataclass(frozen=True)
 class ImageData:
     """A data set version: `store` uint8 [N, side, side, channels], `labels` [N], and row numbers by split."""
 
@@ -72,15 +81,17 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     """
     spec = replace(spec, device=own_device(spec.device))
     prepare_torch(spec.threads, spec.hyperparameters["seed"])
-    architecture = choose_architecture(spec.hyperparameters["model"])
+    architecture = PRETRAINED if spec.start_dir else choose_architecture(spec.hyperparameters["model"])
     with joined(spec.device) as processes:
         strategy = make_strategy(read_plan(spec.plan), processes)
-        data = load_data(spec, architecture, events, stop, processes)
-        arguments = model_arguments(spec, architecture, data)
-        model = build_classifier(architecture, arguments)
+        seen = of_checkpoints().seen_by(spec) if spec.start_dir else None
+        data = load_data(spec, architecture, events, stop, processes, seen)
+        model, arguments = make_model(spec, architecture, data, events)
         fitted = fit_model(model, data, spec, events, stop, strategy)
     if not processes.is_first:
         return {}
+    if spec.start_dir:
+        of_checkpoints().settle(model)
     events.progress(TRAINING[1], "Measuring")
     fitted = replace(fitted, temperature=calibrate(model, data, spec.device))
     events.log(f"Logits divided by {fitted.temperature:.3g} to fit certainty to accuracy.")
@@ -90,32 +101,39 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
 
 
 def load_data(
-    spec: TrainSpec, architecture: str, events: EventWriter, stop: Stop, processes: Processes
-) -> ImageData:  # fmt: skip
-    """Decode the data set version once on every machine, at the size to train on."""
+    spec: TrainSpec, architecture: str, events: EventWriter, stop: Stop, processes: Processes, seen: Seen | None = None
+) -> ImageData:
+    """Decode the data set version once on every machine, at the size to train on; `seen` is how a model that is there
+    already sees images, None chooses that by the data."""
     rows = read_index(Path(spec.index_path))
     classes = sort_classes([row.label for row in rows])
     if len(classes) < 2:
         message = f"All {len(rows)} images are of one class; there is nothing to tell apart."
         raise ProgramFailure("one_class", message, hint="Add images of at least one more class.")
     labels = np.array([classes.index(row.label) for row in rows], dtype=np.int64)
-    source, store = decode_images(spec, architecture, rows, events, stop, processes)
+    source, store = decode_images(spec, architecture, rows, events, stop, processes, seen)
     splits = split_rows([row.split for row in rows], labels, spec.hyperparameters["seed"], "image")
     _tell_images(events, rows, classes, store)
     return ImageData(source, rows, classes, labels, splits, store)
 
 
 def decode_images(
-    spec: TrainSpec, architecture: str, rows: list[ImageRow], events: EventWriter, stop: Stop, processes: Processes
+    spec: TrainSpec,
+    architecture: str,
+    rows: list[ImageRow],
+    events: EventWriter,
+    stop: Stop,
+    processes: Processes,
+    seen: Seen | None = None,
 ) -> tuple[ImageSource, np.ndarray]:
-    """Where the images are read from, and all of them [N, side, side, channels]."""
+    """Where the images are read from, and all of them [N, side, side, channels]; `seen` as for `load_data`."""
     source = ImageSource(Path(spec.data_path), spec.threads)
-    side = spec.hyperparameters["image_size"] or choose_size(rows, LARGEST_SIDES[architecture])
+    side = seen.side if seen else spec.hyperparameters["image_size"] or choose_size(rows, LARGEST_SIDES[architecture])
     folder, progress = Path(spec.cache_dir or Path(spec.work_dir, "cache")), partial(_report_loading, events, stop)
     build = partial(build_store, folder, source, rows, side, progress=progress)
 
     def decode_all() -> int:
-        channels = 1 if source.all_grey(rows) else 3
+        channels = seen.channels if seen else 1 if source.all_grey(rows) else 3
         build(channels)
         return channels
 
@@ -131,6 +149,21 @@ def _tell_images(events: EventWriter, rows: list[ImageRow], classes: list[str], 
 def _report_loading(events: EventWriter, stop: Stop, share: float) -> None:
     stop.check()
     events.progress(LOADING[0] + (LOADING[1] - LOADING[0]) * share, "Reading images")
+
+
+def of_checkpoints() -> Any:
+    """What goes on from checkpoints. It loads transformers, which takes seconds: only who starts from one loads it."""
+    return importlib.import_module("workers.training.pretrained.images")
+
+
+def make_model(
+    spec: TrainSpec, architecture: str, data: ImageData, events: EventWriter
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network before training, and what it is made from."""
+    if spec.start_dir:
+        return of_checkpoints().start(spec, len(data.classes), events)
+    arguments = model_arguments(spec, architecture, data)
+    return build_classifier(architecture, arguments), arguments
 
 
 def model_arguments(spec: TrainSpec, architecture: str, data: ImageData) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from workers.training.state import WHOLE, Pieces
 
 STEP_FACTOR = 0.1
 STEP_PARTS = 3
+SLOWNESS = "rate_factor"  # of a parameter, and of a group of them in an optimiser
 
 
 def make_optimizer(model: nn.Module, hyperparameters: Mapping[str, Any], *, is_fused: bool = True) -> Optimizer:
@@ -22,18 +23,30 @@ def make_optimizer(model: nn.Module, hyperparameters: Mapping[str, Any], *, is_f
     `is_fused` makes one pass over all weights in place of one kernel for each operation; the arithmetic is the same.
     torch has no such pass over slices of weights.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": hyperparameters["weight_decay"]},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    groups = _groups(model, hyperparameters["weight_decay"])
     rate = hyperparameters["learning_rate"]
     if hyperparameters["optimizer"] == "sgd":
         momentum = hyperparameters["momentum"]
         return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=is_fused)
     family = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[hyperparameters["optimizer"]]
     return family(groups, lr=rate, fused=is_fused)
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The parameters that learn, those together that are decayed alike and learn alike fast."""
+    found: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            found.setdefault((parameter.ndim > 1, getattr(parameter, SLOWNESS, 1.0)), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": weight_decay if is_decayed else 0.0, SLOWNESS: factor}
+        for (is_decayed, factor), parameters in found.items()
+    ]
+
+
+def learn_slower(parameter: nn.Parameter, factor: float) -> None:
+    """From now on optimisers move `parameter` by `factor` times the learning rate of the others."""
+    setattr(parameter, SLOWNESS, factor)
 
 
 def learning_rate_factor(scheduler: str, step: int, steps: int, warmup_ratio: float) -> float:
@@ -54,7 +67,7 @@ def learning_rate_factor(scheduler: str, step: int, steps: int, warmup_ratio: fl
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get(SLOWNESS, 1.0)
 
 
 class MovingAverage:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.training.field import Value
-from workers.training.task_groups import IMAGES, PAIRS, RECOMMENDING, RECORDINGS, SERIES, TEXTS
+from workers.training.task_groups import ANSWERING, IMAGES, PAIRS, RECOMMENDING, RECORDINGS, SERIES, TEXTS
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,13 @@ class Preset:
     recommending: Mapping[str, Value] = field(default_factory=dict)
     pairs: Mapping[str, Value] = field(default_factory=dict)
     recordings: Mapping[str, Value] = field(default_factory=dict)
+    pretrained: Mapping[str, Value] = field(default_factory=dict)  # in place of these where there is a checkpoint
+    answering: Mapping[str, Value] = field(default_factory=dict)
     series: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
         kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings,
-                 RECOMMENDING: self.recommending, SERIES: self.series}  # fmt: skip
+                 RECOMMENDING: self.recommending, ANSWERING: self.answering, SERIES: self.series}  # fmt: skip
         return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
@@ -40,6 +42,15 @@ LEARNING_PAIRS = {
 
 LEARNING_RECORDINGS = {
     "batch_size": 0, "learning_rate": 0.01, "label_smoothing": 0.05, "ema_decay": 0.99, "class_weights": "balanced",
+}  # fmt: skip
+# Far lower rates than from scratch: what a checkpoint knows is easily forgotten.
+FROM_A_CHECKPOINT = {
+    "batch_size": 32, "dropout": 0.1, "class_weights": "balanced", "ema_decay": 0.0, "warmup_ratio": 0.1,
+}  # fmt: skip
+
+LEARNING_ANSWERS = {
+    "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "ema_decay": 0.99, "embedding_size": 128,
+    "max_characters": 1000,
 }  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
@@ -55,6 +66,8 @@ PRESETS: dict[str, Preset] = {
             pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
             recordings=LEARNING_RECORDINGS | {"epochs": 25},
             series={"trees": 100, "tree_learning_rate": 0.15, "early_stopping_patience": 5, "examples": 30_000},
+            pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "head", "epochs": 10, "learning_rate": 0.005},
+            answering=LEARNING_ANSWERS | {"epochs": 6},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
@@ -65,6 +78,8 @@ PRESETS: dict[str, Preset] = {
             pairs=LEARNING_PAIRS | {"epochs": 15},
             recordings=LEARNING_RECORDINGS | {"epochs": 60},
             series={"early_stopping_patience": 10},
+            pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "lora", "epochs": 10, "learning_rate": 0.001},
+            answering=LEARNING_ANSWERS | {"epochs": 12, "early_stopping_patience": 3},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -77,6 +92,9 @@ PRESETS: dict[str, Preset] = {
             pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
             series={"trees": 1000, "tree_learning_rate": 0.04, "early_stopping_patience": 15, "examples": 400_000},
+            pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "full", "epochs": 15, "learning_rate": 0.002},
+            answering=LEARNING_ANSWERS | {"epochs": 30, "early_stopping_patience": 5, "embedding_size": 256,
+                                         "learning_rate": 0.004, "max_characters": 2000},
         ),
     )
 }  # fmt: skip

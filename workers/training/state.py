@@ -37,10 +37,17 @@ def export_state(
 ) -> tuple[dict[str, Tensor], Plain]:
     """Weights, moments and random generators by name, and what the optimiser keeps that is no tensor."""
     moments, plain = _split_optimizer(model, optimizer)
-    tensors = _prefixed(MODEL, model.state_dict()) | _prefixed(BEST, best) | _prefixed(OPTIMIZER, moments)
+    tensors = _prefixed(MODEL, learned(model, model)) | _prefixed(BEST, best) | _prefixed(OPTIMIZER, moments)
     if average is not None:
-        tensors |= _prefixed(AVERAGE, average.state_dict())
+        tensors |= _prefixed(AVERAGE, learned(model, average))
     return tensors | _random_states(), plain
+
+
+def learned(trained: nn.Module, model: nn.Module) -> dict[str, Tensor]:
+    """The state of `model`, which is `trained` or like it, without the weights that its training leaves as they are: a
+    model that is made the same way has these already."""
+    frozen = {name for name, parameter in trained.named_parameters() if not parameter.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
 
 
 def import_state(
@@ -72,8 +79,9 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _copy_into(model: nn.Module, values: Mapping[str, Tensor], pieces: Pieces) -> None:
-    for name, value in model.state_dict().items():
-        pieces.own(value).copy_(values[name])
+    own = model.state_dict()
+    for name, value in values.items():
+        pieces.own(own[name]).copy_(value)
 
 
 def _split_optimizer(model: nn.Module, optimizer: Optimizer) -> tuple[dict[str, Tensor], Plain]:

@@ -34,9 +34,10 @@ class Subject(Protocol):
         ProgramFailure unsupported_method where there is none."""
 
     def load_data(
-        self, spec: TrainSpec, meta: Mapping[str, Any], events: EventWriter, stop: Stop, processes: Processes
-    ) -> Data:
-        """The data as the model of `meta` sees it."""
+        self, spec: TrainSpec, meta: Mapping[str, Any], folder: Path, events: EventWriter, stop: Stop,
+        processes: Processes,
+    ) -> Data:  # fmt: skip
+        """The data as the model of `meta`, which lies in `folder`, sees it."""
 
     def inputs(self, data: Data, rows: np.ndarray) -> tuple[Tensor, ...]:
         """What the model is given for these rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
     FORECASTING,
     IMAGE_CLASSIFICATION,
@@ -12,6 +13,7 @@ from workers.contract import (
     TRANSLATION,
 )
 from workers.domains import TABLE, TASKS, names
+from workers.pretrained.families import FAMILIES
 
 IMAGES = (IMAGE_CLASSIFICATION, MULTI_LABEL_IMAGES)
 LABELS = (MULTI_LABEL_IMAGES,)
@@ -20,9 +22,11 @@ TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
 RECOMMENDING = (RECOMMENDATION,)
 PAIRS = (TRANSLATION,)
+ANSWERING = (ANSWER_RETRIEVAL,)
 SERIES = (FORECASTING,)
 # Of an optimizer; the others are solved, or grown.
 BY_STEPS = tuple(task for task in TASKS if task not in (*RECOMMENDING, *SERIES))
 WITH_EPOCHS = tuple(task for task in TASKS if task not in SERIES)
 TREES = (*TABLES, *SERIES)
 OTHERS_THAN_PAIRS = tuple(task for task in BY_STEPS if task not in PAIRS)
+PRETRAINABLE = tuple(FAMILIES)

@@ -13,7 +13,7 @@ import numpy as np
 
 from workers.contract import EventWriter, ProgramFailure, TrainSpec
 from workers.tabular import is_missing
-from workers.texts import TextEncoder, normalise, pad, words_of
+from workers.texts import Encoder, TextEncoder, normalise, pad, words_of
 from workers.training.classifiers import sort_classes, split_rows
 from workers.training.text_networks import READS_BAGS, READS_ORDER
 
@@ -142,7 +142,7 @@ def table_size(counting: TextEncoder, texts: Sequence[str], fewest: int) -> int:
     return min(LARGEST_TABLE, max(SMALLEST_TABLE, 2 ** repeated.bit_length()))
 
 
-def encode_all(encoder: TextEncoder, texts: Sequence[str], progress: Callable[[float], None]) -> Ragged:
+def encode_all(encoder: Encoder, texts: Sequence[str], progress: Callable[[float], None]) -> Ragged:
     """`progress` is told the share that is done and may raise to stop."""
     rows: list[np.ndarray] = []
     for start in range(0, len(texts), CHUNK):

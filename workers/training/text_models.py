@@ -3,6 +3,7 @@ they answer does not depend on how much padding there is."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from workers.texts import PADDING
+from workers.texts import PADDING, PRETRAINED
 from workers.training.temperature import divide_head
 
 SPREAD = 0.1  # standard deviation of embeddings before training
@@ -80,9 +81,14 @@ class HashedNgrams(TextClassifier):
         self.bag = WeightedBag(1 + word_buckets + run_buckets, width)
 
     def features(self, ids: Tensor) -> Tensor:
-        weights = F.embedding(ids, self.weights.unsqueeze(1)).squeeze(2)
-        words = torch.where(ids <= self.word_buckets, weights, 0.0)
-        return self.bag(ids, self.dropout(of_length_one(words) + of_length_one(weights - words)))
+        return self.bag(ids, self.dropout(bag_weights(ids, self.weights, self.word_buckets)))
+
+
+def bag_weights(ids: Tensor, weights: Tensor, word_buckets: int) -> Tensor:
+    """How much each id of the bags [N, L] counts, by the weights [buckets] of all: words and runs to length 1 each."""
+    found = F.embedding(ids, weights.unsqueeze(1)).squeeze(2)
+    words = torch.where(ids <= word_buckets, found, 0.0)
+    return of_length_one(words) + of_length_one(found - words)
 
 
 def of_length_one(weights: Tensor) -> Tensor:
@@ -253,6 +259,8 @@ NETWORKS = {"hashed_ngrams": HashedNgrams, "text_gru": TextGru, "text_transforme
 
 def build_text_classifier(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """The untrained classifier that a meta.json describes. Raises KeyError and TypeError where it describes none."""
+    if architecture == PRETRAINED:
+        return importlib.import_module("workers.training.pretrained.texts").PretrainedText(**arguments)
     return NETWORKS[architecture](**arguments)
 
 

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from workers.contract import TrainSpec
-from workers.texts import TextEncoder
+from workers.pretrained.model_card import describe_start
+from workers.texts import Encoder
 from workers.training.results import library_versions, surest_mistakes
 
 MISTAKES = 24
@@ -25,7 +26,7 @@ class Data(Protocol):
     labels: np.ndarray
     splits: dict[str, np.ndarray]
     architecture: str
-    encoder: TextEncoder
+    encoder: Encoder
 
 
 def describe_model(spec: TrainSpec, data: Data, arguments: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def describe_model(spec: TrainSpec, data: Data, arguments: dict[str, Any], metri
         "target": data.target,
         "input": {"kind": "text", "column": data.column, "examples": sample_texts(data)},
         "encoder": data.encoder.to_meta(),
+        **describe_start(spec),
         "runtime": "onnx",
         "sample": "sample.json",
         "metrics": metrics,

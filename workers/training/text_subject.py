@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workers.contract import EventWriter, TrainSpec
+from workers.contract import EventWriter, ProgramFailure, TrainSpec
 from workers.parallel.processes import Processes
-from workers.texts import TextEncoder
+from workers.texts import PRETRAINED, load_encoder
 from workers.training import texts
 from workers.training.stopping import Stop
 from workers.training.text_models import build_text_classifier
@@ -28,6 +29,10 @@ def build(meta: Mapping[str, Any]) -> nn.Module:
 
 
 def narrowed(meta: Mapping[str, Any], width: float) -> dict[str, Any]:
+    if meta["architecture"] == PRETRAINED:
+        message = "A model that started from a checkpoint has no narrower one to distil to."
+        hint = "Use other methods, or train a smaller checkpoint."
+        raise ProgramFailure("unsupported_method", message, hint=hint, blame="settings")
     return {**meta, "architecture_args": _narrow(meta["architecture_args"], width)}
 
 
@@ -45,9 +50,9 @@ def _narrow_one(name: str, value: Any, width: float) -> Any:
 
 
 def load_data(
-    spec: TrainSpec, meta: Mapping[str, Any], events: EventWriter, stop: Stop, processes: Processes
+    spec: TrainSpec, meta: Mapping[str, Any], folder: Path, events: EventWriter, stop: Stop, processes: Processes
 ) -> TextData:
-    return texts.load_data(spec, meta["architecture"], events, stop, TextEncoder.from_meta(meta["encoder"]))
+    return texts.load_data(spec, meta["architecture"], events, stop, load_encoder(meta["encoder"], folder))
 
 
 def inputs(data: TextData, rows: np.ndarray) -> tuple[Tensor, ...]:

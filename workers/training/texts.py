@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,8 @@ from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
 from workers.parallel.processes import own_device
 from workers.parallel.strategies.base import Strategy
-from workers.texts import TextEncoder
+from workers.pretrained.model_card import damaged_checkpoint, describe_start
+from workers.texts import PRETRAINED, Encoder
 from workers.training.batches import parts_by_length
 from workers.training.classifiers import LOADING, TRAINING, fit_classifier, judged_probabilities, save_weights
 from workers.training.export import export_onnx
@@ -47,7 +49,7 @@ class TextData:
     labels: np.ndarray
     splits: dict[str, np.ndarray]
     architecture: str
-    encoder: TextEncoder
+    encoder: Encoder
     store: Ragged
 
 
@@ -56,11 +58,11 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     spec = replace(spec, device=own_device(spec.device))
     prepare_torch(spec.threads, spec.hyperparameters["seed"])
     data = load_data(spec, spec.hyperparameters["model"], events, stop)
-    arguments = model_arguments(spec, data)
-    model = build_text_classifier(data.architecture, arguments)
-    model.weigh(torch.from_numpy(weights_of(data.encoder, data.store, data.splits["train"])))
+    model, arguments = make_model(spec, data, events)
     fitted = fit_model(model, data, spec, events, stop, Strategy())
     events.progress(TRAINING[1], "Measuring")
+    if spec.start_dir:
+        of_checkpoints().settle(model)
     fitted = replace(fitted, temperature=calibrate(model, data, spec.device))
     events.log(f"Logits divided by {fitted.temperature:.3g} to fit certainty to accuracy.")
     probabilities = judged_probabilities(data, lambda split: predict(model, data, split, spec.device))
@@ -68,13 +70,13 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     return write_output(spec, data, model.cpu(), arguments, fitted, probabilities)
 
 
-def load_data(
-    spec: TrainSpec, model: str, events: EventWriter, stop: Stop, encoder: TextEncoder | None = None
-) -> TextData:
+def load_data(spec: TrainSpec, model: str, events: EventWriter, stop: Stop, encoder: Encoder | None = None) -> TextData:
     """Read the data set version and turn its texts into ids for the network called `model`, or for the one that fits
     the data where it is auto. `encoder` is that of a model which is there already; None makes one for this data."""
     rows = read_rows(spec, events)
     learned_from = [rows.texts[number] for number in rows.splits["train"]]
+    if spec.start_dir:
+        model, encoder = PRETRAINED, encoder_of_checkpoint(spec)
     architecture = choose_network(model, count_words(learned_from, spec.hyperparameters))
     encoder = encoder or choose_encoder(architecture, spec.hyperparameters, learned_from)
     store = encode_all(encoder, rows.texts, partial(_report_loading, events, stop))
@@ -91,9 +93,33 @@ def _report_loading(events: EventWriter, stop: Stop, share: float) -> None:
     events.progress(LOADING[0] + (LOADING[1] - LOADING[0]) * share, "Reading texts")
 
 
-def model_arguments(spec: TrainSpec, data: TextData) -> dict[str, Any]:
-    """What the network is made from; it stands in meta.json, so that the weights can be loaded again."""
-    return network_arguments(data.architecture, spec.hyperparameters, data.encoder, len(data.classes))
+def encoder_of_checkpoint(spec: TrainSpec) -> Encoder:
+    """Raises ProgramFailure damaged_checkpoint."""
+    encoders = importlib.import_module("workers.pretrained.encoder")
+    settings = spec.hyperparameters
+    try:
+        return encoders.PretrainedEncoder.of_checkpoint(
+            Path(spec.start_dir), settings["max_words"], settings["max_characters"]
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise damaged_checkpoint(str(error)) from error
+
+
+def of_checkpoints() -> Any:
+    """What goes on from checkpoints. It loads transformers, which takes seconds, so only who starts from one loads
+    it."""
+    return importlib.import_module("workers.training.pretrained.texts")
+
+
+def make_model(spec: TrainSpec, data: TextData, events: EventWriter) -> tuple[nn.Module, dict[str, Any]]:
+    """The network before training, and what it is made from, which stands in meta.json, so that the weights can be
+    loaded again."""
+    if spec.start_dir:
+        return of_checkpoints().start(spec, len(data.classes), events)
+    arguments = network_arguments(data.architecture, spec.hyperparameters, data.encoder, len(data.classes))
+    model = build_text_classifier(data.architecture, arguments)
+    model.weigh(torch.from_numpy(weights_of(data.encoder, data.store, data.splits["train"])))
+    return model, arguments
 
 
 def fit_model(
@@ -138,6 +164,7 @@ def write_files(model: nn.Module, data: TextData, folder: Path) -> None:
     """The weights, the graph (checked to answer alike) and a sample; `model` is on the CPU."""
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(model, folder)
+    data.encoder.save(folder)
     shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
     samples = torch.from_numpy(data.store[shown[:PARITY_SAMPLES]])
     export_onnx(TextProbabilities(model), {"ids": samples}, "probabilities", folder / "model.onnx", ("ids",))
@@ -153,7 +180,8 @@ def write_output(
     folder = output / "model"
     write_files(model, data, folder)
     result = describe_result(data, model, fitted, probabilities, (folder / "model.onnx").stat().st_size)
-    result |= {"architecture": data.architecture, "mistakes": list_mistakes(data, probabilities)}
+    start = describe_start(spec).get("start", {})
+    result |= {"architecture": start.get("label", data.architecture), "mistakes": list_mistakes(data, probabilities)}
     write_json(describe_model(spec, data, arguments, result["metrics"]), folder / "meta.json")
     record_answer(load_predictor(folder, spec.threads), folder)
     write_json(result, output / "result.json")

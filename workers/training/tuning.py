@@ -50,7 +50,7 @@ def tune(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     meta, subject = read_meta(Path(tuning.student)), subject_of(spec.task)
     with joined(spec.device) as processes:
         strategy = make_strategy(read_plan(spec.plan), processes)
-        data = subject.load_data(spec, meta, events, stop, processes)
+        data = subject.load_data(spec, meta, Path(tuning.teacher), events, stop, processes)
         require_same_classes(data, meta)
         student = load_classifier(Path(tuning.student), meta)
         notes = []

@@ -24,7 +24,7 @@ from workers.training.batches import Batch, Batches
 from workers.training.losses import Loss
 from workers.training.memory import is_out_of_memory
 from workers.training.optimization import MovingAverage, make_optimizer, set_learning_rate
-from workers.training.state import WHOLE, Pieces, export_state, import_state
+from workers.training.state import WHOLE, Pieces, export_state, import_state, learned
 
 
 class Strategy:
@@ -210,7 +210,8 @@ class Strategy:
         return self.average.model if self.average else self.model
 
     def keep_best(self) -> None:
-        self.best = {name: value.detach().clone() for name, value in self._judged().state_dict().items()}
+        kept = learned(self.model, self._judged())
+        self.best = {name: value.detach().clone() for name, value in kept.items()}
 
     # State
 
@@ -245,7 +246,7 @@ class Strategy:
 
     def finish(self) -> None:
         """Leave the best weights in the model that `prepare` was given."""
-        self.original.load_state_dict(self.best)
+        self.original.load_state_dict(self.original.state_dict() | self.best)
         self.original.eval()
 
 

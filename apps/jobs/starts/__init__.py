@@ -1,0 +1,40 @@
+"""What a training starts from: a checkpoint in one of the site's folders, or on a hub, settled when it is handed in.
+
+The exact files are written down by their sha256, and go with the job from then on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from apps.core.errors import Unprocessable
+from apps.jobs.starts.folders import list_folders, take_folder
+from apps.jobs.starts.hub import look_up
+from workers.pretrained.families import CheckpointRefused, read_name
+
+__all__ = ["Start", "list_folders", "settle_start"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """`name` with the exact revision where there are several; `files` maps names to {"sha256", "bytes"}, and "hub",
+    where the hub has it, for files that are not in storage yet."""
+
+    name: str = ""
+    files: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def settle_start(name: str, task: str) -> Start:
+    """The checkpoint called `name` (a folder of the site, or owner/name[@revision]); nothing for an empty one. Raises
+    Unprocessable for one that a model of `task` cannot start from, NotFound, and Unavailable where the hub does not
+    answer."""
+    if not name:
+        return Start()
+    try:
+        wanted = read_name(name)
+        if not wanted.is_on_hub:
+            return Start(str(wanted), take_folder(wanted.name, task))
+        found, files = look_up(wanted, task)
+        return Start(str(found), files)
+    except CheckpointRefused as error:
+        raise Unprocessable(f"{name}: {error.message}", code=error.code, field="start_from") from error
