@@ -1,8 +1,8 @@
 """Data sets that a ``sets.json`` lists, taken through the programs that the site runs.
 
-An entry has "name", "train", "test", "task", "metric", and where they apply "val", "target", "source" (the column
-of what is translated, or of questions), "ignore" (columns that are no input) and "baseline"; files are relative to the
-folder.
+An entry has "name", "train", "test", "task", "metric", and where they apply "val", "target", "source" (the column of
+what is translated, or of questions), "ignore" (columns that are no input), "settings" (hyper-parameters, such as which
+column names the series) and "baseline"; files are relative to the folder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class DataSet:
     source: str | None = None
     ignore: tuple[str, ...] = ()
     baseline: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def without_ignored(self, folder: Path) -> DataSet:
         """The same with copies in `folder` that lack the columns to ignore."""
@@ -56,7 +57,8 @@ def read_sets(folder: Path, names: Sequence[str] = ()) -> list[DataSet]:
 def _read(entry: dict[str, Any], folder: Path) -> DataSet:
     files = {split: folder / entry[split] for split in SPLITS if entry.get(split)}
     facts = {name: entry.get(name) for name in ("target", "source", "baseline")}
-    return DataSet(entry["name"], entry["task"], entry["metric"], files, ignore=tuple(entry.get("ignore", ())), **facts)
+    return DataSet(entry["name"], entry["task"], entry["metric"], files, ignore=tuple(entry.get("ignore", ())),
+                   settings=dict(entry.get("settings", {})), **facts)  # fmt: skip
 
 
 def prepared_paths(work_dir: Path) -> dict[str, str]:

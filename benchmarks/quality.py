@@ -32,7 +32,10 @@ from workers.training.hyperparameters import resolve
 from workers.training.presets import DEFAULT_PRESET, PRESETS
 
 FOLDS, SMALL_TABLE = 5, 1000
-SHOWN = ("macro_f1", "auc", "ece", "rmse", "mae", "chrf", "recall_at_1", "recall_at_10", "mrr")
+SHOWN = (
+    "macro_f1", "auc", "ece", "mase", "rmse", "mae", "chrf", "coverage_80", "recall_at_1", "recall_at_10", "mrr",
+)  # fmt: skip
+LOWER_IS_BETTER = ("mase", "rmse", "mae", "smape", "pinball", "log_loss", "ece")
 SOURCE_FIELDS = {TRANSLATION: "source_column", ANSWER_RETRIEVAL: "question_column"}  # the setting for "source"
 
 
@@ -53,7 +56,9 @@ class Row:
     def is_at_baseline(self) -> bool:
         """What has no baseline is only reported."""
         found = self.figures.get(self.data.metric)
-        return found is not None and self.data.baseline is not None and found >= self.data.baseline
+        if found is None or self.data.baseline is None:
+            return False
+        return found <= self.data.baseline if self.data.metric in LOWER_IS_BETTER else found >= self.data.baseline
 
 
 @dataclass(frozen=True)
@@ -146,8 +151,9 @@ def train(data: DataSet, folder: Path, choices: Choices) -> dict[str, Any]:
 
 
 def _columns(data: DataSet) -> dict[str, Any]:
-    """What a set says of its columns beside the target."""
-    return {SOURCE_FIELDS[data.task]: data.source} if data.source and data.task in SOURCE_FIELDS else {}
+    """What a set says of its columns beside the target, and of other settings."""
+    named = {SOURCE_FIELDS[data.task]: data.source} if data.source and data.task in SOURCE_FIELDS else {}
+    return {**data.settings, **named}
 
 
 def _run(program: str, spec: Any, seconds: float) -> None:

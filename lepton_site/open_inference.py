@@ -12,7 +12,7 @@ from apps.core.errors import DomainError, NotFound
 from apps.core.version import VERSION
 from apps.deployments.endpoints import Endpoint
 from lepton_site.messages import MAX_NAME_LENGTH, Answer
-from workers.contract import ANSWER_RETRIEVAL, RECOMMENDATION, TRANSLATION
+from workers.contract import ANSWER_RETRIEVAL, FORECASTING, MULTI_LABEL_IMAGES, RECOMMENDATION, TRANSLATION
 from workers.domains import TASKS
 from workers.inference.framing import TENSORS, Frame, Question
 
@@ -110,8 +110,17 @@ def _outputs(task: str, classes: list[str]) -> list[dict[str, Any]]:
             {"name": "item", "datatype": "BYTES", "shape": [-1, -1]},
             {"name": "score", "datatype": "FP32", "shape": [-1, -1]},
         ]
+    if task == FORECASTING:
+        numbers = [{"name": name, "datatype": "FP64", "shape": [-1, -1]} for name in ("value", "low", "high")]
+        return [{"name": "time", "datatype": "BYTES", "shape": [-1, -1]}, *numbers]
     if not classes:
         return [{"name": "value", "datatype": "FP64", "shape": [-1]}]
+    if task == MULTI_LABEL_IMAGES:
+        shape = [-1, len(classes)]
+        return [
+            {"name": "probabilities", "datatype": "FP32", "shape": shape},
+            {"name": "is_said", "datatype": "UINT8", "shape": shape},
+        ]
     return [
         {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(classes)]},
         {"name": "class", "datatype": "BYTES", "shape": [-1]},

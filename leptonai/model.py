@@ -39,17 +39,26 @@ class Model:
         bytes or an open file; of either also a list of these; for a model of tables a dict of column -> value, or a
         list of such dicts; for a model of texts a str, or a list of them. A model that recommends is asked by name:
         ``predict(user="42", k=10)``, ``predict(items=["a", "b"])`` for somebody new, ``predict(user="42", item="a")``
-        about one item; or with such a dict. Answers {"class", "probability"}, with "classes" (best first) when `top_k`
-        is given; {"value"} for a number; {"translation", "score"} for a model that translates, which tries `beam_size`
-        translations side by side; {"answers": [{"answer", "score", "question"}], "confidence", "knows"} for one that
-        finds answers, best first, `top_k` of them; {"items": [{"item", "name", "score"}]} for recommendations;
+        about one item; or with such a dict. A model that forecasts likewise: ``predict(series="store 1", horizon=14)``
+        goes on with a series it was trained on, ``predict(history=[{"time": ..., "value": ...}, ...])`` with yours, and
+        a list of dicts asks for single times of known series. Answers {"class", "probability"}, with
+        "classes" (best first) when `top_k` is given; {"value"} for a number;
+        {"translation", "score"} for a model that translates, which tries `beam_size` translations side by side;
+        {"answers": [{"answer", "score", "question"}], "confidence", "knows"} for one that finds answers, best first,
+        `top_k` of them; {"items": [{"item", "name", "score"}]} for recommendations;
+        {"labels": [{"label", "probability"}]} where a picture may have several, with "scores" of the `top_k`
+        most probable;
+        {"forecast": [{"time", "value", "low", "high"}]} for a forecast, whose ranges hold 80 % of the values;
         {"predictions": [...]} for a list.
         """
         kind = self.input["kind"]
-        if asked and kind != "user":
-            raise TypeError(f"{self!r} takes no {next(iter(asked))}=; only models that recommend are asked by name")
+        if asked and kind not in ASKED_BY_NAME:
+            message = (
+                f"{self!r} takes no {next(iter(asked))}=; only models that recommend or forecast are asked by name"
+            )
+            raise TypeError(message)
         choices = {} if beam_size is None else {"beam_size": beam_size}
-        item = {**(item or {}), **asked} if kind == "user" else item
+        item = {**(item or {}), **asked} if kind in ASKED_BY_NAME and not isinstance(item, list) else item
         return self._ask("predict", item, {"top_k": top_k} if top_k else None, **choices)
 
     def explain(self, item: Any) -> Record:
@@ -98,4 +107,9 @@ def _body_of_texts(item: Any) -> dict[str, Any]:
     raise TypeError(f"{type(item).__name__} is no text: give a str, or a list of them")
 
 
-BODIES = {"table": _body_of_rows, "text": _body_of_texts, "user": dict}
+def _body_of_series(item: Any) -> dict[str, Any]:
+    return {"rows": item} if isinstance(item, list) else dict(item)
+
+
+ASKED_BY_NAME = ("series", "user")
+BODIES = {"series": _body_of_series, "table": _body_of_rows, "text": _body_of_texts, "user": dict}

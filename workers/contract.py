@@ -38,12 +38,15 @@ TABULAR_REGRESSION = "tabular_regression"
 TEXT_CLASSIFICATION = "text_classification"
 RECOMMENDATION = "recommendation"
 TRANSLATION = "translation"
+FORECASTING = "forecasting"
+MULTI_LABEL_IMAGES = "multi_label_images"
 
 KIND_AUDIO = "audio"
 KIND_IMAGES = "image_folder"
 KIND_TABLE = "table"
 
 SPLITS = ("train", "val", "test")
+LABEL_SEPARATOR = "|"  # between the labels of one image in an index
 
 # Codes of log lines that say how it stands with checkpoints; the last of them holds.
 CHECKPOINT_FAILED = "checkpoint_failed"

@@ -14,11 +14,13 @@ from workers.contract import (
     ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
     ENSEMBLE,
+    FORECASTING,
     FUSION_METHODS,
     IMAGE_CLASSIFICATION,
     KIND_AUDIO,
     KIND_IMAGES,
     KIND_TABLE,
+    MULTI_LABEL_IMAGES,
     RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
@@ -26,7 +28,14 @@ from workers.contract import (
     TRANSLATION,
 )
 
-AUDIO, IMAGE, TABLE, TEXT, USER = "audio", "image", "table", "text", "user"  # what a model is asked with
+AUDIO, IMAGE, SERIES, TABLE, TEXT, USER = (
+    "audio",
+    "image",
+    "series",
+    "table",
+    "text",
+    "user",
+)  # what a model is asked with
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,16 @@ TASKS = {
             spreads=True,
             fusions=FUSION_METHODS,
         ),
+        Task(
+            MULTI_LABEL_IMAGES,
+            data=KIND_IMAGES,
+            asks=IMAGE,
+            trainer="workers.training.multi_label",
+            predictor="workers.inference.label_predictor:LabelPredictor",
+            questions="workers.inference.questions.images",
+            is_network=True,
+            is_classification=False,
+        ),
         Task(TABULAR_CLASSIFICATION, **_TABLES),
         Task(TABULAR_REGRESSION, **_TABLES, is_classification=False),
         Task(
@@ -120,6 +139,15 @@ TASKS = {
             predictor="workers.inference.translation_predictor:TranslationPredictor",
             questions="workers.inference.questions.translations",
             is_network=True,
+            is_classification=False,
+        ),
+        Task(
+            FORECASTING,
+            data=KIND_TABLE,
+            asks=SERIES,
+            trainer="workers.training.forecasting",
+            predictor="workers.inference.forecast_predictor:ForecastPredictor",
+            questions="workers.inference.questions.series",
             is_classification=False,
         ),
         Task(

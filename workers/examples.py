@@ -31,6 +31,7 @@ BUNDLES = {
 }
 EVERYDAY = ("Gift card", "Insulated cup", "Sunglasses")
 DATE = (2020, 1, 1, 0, 0, 0)
+DEMAND_START, DEMAND_DAYS = date(2022, 1, 3), 1_096
 
 
 def digit_images() -> Iterator[tuple[str, bytes]]:
@@ -86,6 +87,23 @@ def write_customers(path: Path) -> None:
     write_csv(path, [*header, "subscribed"], zip(*columns, strict=True))
 
 
+def write_demand(path: Path) -> None:
+    """Units that three made-up stores sell on each of 1,096 days, drawn with a fixed seed: a level and a trend of each
+    store, a weekly and a yearly pattern, offers that sell a third more, and noise."""
+    random = np.random.default_rng(0)
+    days = np.arange(DEMAND_DAYS)
+    dates = [str(DEMAND_START + timedelta(days=int(day))) for day in days]
+    week = np.array([0.85, 0.8, 0.85, 0.95, 1.15, 1.4, 1.0])[days % 7]  # the first day is a Monday
+    year = 1 + 0.2 * np.sin(2 * np.pi * (days - 100) / 365.25) + 0.35 * np.exp(-(((days % 365.25) - 350) ** 2) / 100)
+    rows = []
+    for store, level, growth in (("Harbour", 120, 0.2), ("Market", 70, 0.05), ("Station", 200, -0.1)):
+        offer = random.random(DEMAND_DAYS) < 0.12
+        mean = level * (1 + growth * days / 365.25) * week * year * np.where(offer, 1.33, 1.0)
+        units = random.poisson(mean * random.lognormal(0, 0.06, DEMAND_DAYS))
+        rows += zip(dates, [store] * DEMAND_DAYS, np.where(offer, "yes", "no"), units, strict=True)
+    write_csv(path, ["date", "store", "offer", "units"], rows)
+
+
 def write_purchases(path: Path) -> None:
     """What 1,500 customers that nobody is bought: drawn with a fixed seed, each from one or two bundles of things that
     go together, and now and then something else."""
@@ -135,6 +153,7 @@ EXAMPLES = {
     "digits": Example(write_digits, ".zip"),
     "breast_cancer": Example(write_breast_cancer, ".csv"),
     "customers": Example(write_customers, ".csv"),
+    "demand": Example(write_demand, ".csv"),
     "purchases": Example(write_purchases, ".csv"),
     "diabetes": Example(write_diabetes, ".csv"),
 }

@@ -22,7 +22,15 @@ SDK = "sdk"
 ELSEWHERE = {SDK: "leptonai/README.md"}  # pages that lie outside docs/
 GROUPS: dict[object, tuple[str, ...]] = {
     _("Begin"): ("tutorial", "recipes", "data", "data-doctor"),
-    _("What models can do"): ("text", "translation", "answers", "audio", "recommendation"),
+    _("What models can do"): (
+        "text",
+        "translation",
+        "answers",
+        "audio",
+        "recommendation",
+        "forecasting",
+        "several-labels",
+    ),
     _("Train"): ("pretrained", "repeating", "losses-and-optimisers", "training-on-several-devices", "fusing"),
     _("Make smaller"): ("compressing", "compression-methods", "taking-a-model-home"),
     _("Use"): ("serving", "batch-prediction", "api", SDK),

@@ -71,6 +71,13 @@ curl {base_url}/v1/models/recommendation/predict \\
   -d '{{"user": "42", "k": 10}}'
 """
 
+SERIES_SNIPPET = """\
+curl {base_url}/v1/models/forecasting/predict \\
+  -H "Authorization: Bearer lp_..." \\
+  -H "Content-Type: application/json" \\
+  -d '{{"series": "store 1", "horizon": 14}}'
+"""
+
 AUDIO_SNIPPET = """\
 curl {base_url}/v1/models/audio_classification/predict \\
   -H "Authorization: Bearer lp_..." \\
@@ -95,6 +102,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "text": TEXT_SNIPPET,
         "audio": AUDIO_SNIPPET,
         "user": USER_SNIPPET,
+        "series": SERIES_SNIPPET,
         "environment": ENVIRONMENT_SNIPPET,
     }
     context = {name: text.format(base_url=base_url).rstrip() for name, text in snippets.items()}

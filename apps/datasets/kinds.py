@@ -9,9 +9,11 @@ from django.utils.translation import ngettext_lazy
 
 from workers.contract import (
     ANSWER_RETRIEVAL,
+    FORECASTING,
     KIND_AUDIO,
     KIND_IMAGES,
     KIND_TABLE,
+    MULTI_LABEL_IMAGES,
     RECOMMENDATION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
@@ -33,8 +35,9 @@ class Shown:
 
 
 ROWS = ngettext_lazy("%(shown)s row", "%(shown)s rows", "n")
+IMAGES = ngettext_lazy("%(shown)s image", "%(shown)s images", "n")
 OF_KIND = {
-    KIND_IMAGES: Shown("ti-photo", _("Images"), _("Images"), ngettext_lazy("%(shown)s image", "%(shown)s images", "n")),
+    KIND_IMAGES: Shown("ti-photo", _("Images"), _("Images"), IMAGES),
     KIND_AUDIO: Shown(
         "ti-microphone",
         _("Recordings"),
@@ -58,6 +61,8 @@ OF_TASK = {
         ngettext_lazy("%(shown)s question", "%(shown)s questions", "n"),
     ),
     RECOMMENDATION: Shown("ti-thumb-up", _("Interactions"), _("Rows"), ROWS),
+    MULTI_LABEL_IMAGES: Shown("ti-tags", _("Images"), _("Images"), IMAGES),
+    FORECASTING: Shown("ti-chart-line", _("Series"), _("Rows"), ROWS),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
+from apps.core.charts import series_chart
 from workers.contract import ANSWER_RETRIEVAL, SPLITS
 
 SPLIT_LABELS = {"train": _("Training"), "val": _("Validation"), "test": _("Test")}
@@ -129,6 +130,12 @@ def hours_of(report: dict[str, Any]) -> str:
     seconds = round((report.get("audio") or {}).get("seconds", 0))
     minutes, hours = seconds // 60 % 60, seconds // 3600
     return f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
+
+
+def series_of(report: dict[str, Any]) -> list[dict[str, str]]:
+    """{"name", "chart"} of the series that are shown, the chart as JSON for js/series.js."""
+    shown = (report.get("series") or {}).get("shown", [])
+    return [{"name": item["name"], "chart": series_chart(item["times"], item["values"])} for item in shown]
 
 
 def split_choices() -> Sequence[tuple[str, Any]]:

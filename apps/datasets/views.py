@@ -151,6 +151,7 @@ def _shown(version: DatasetVersion) -> dict:
         "scripts": preview.scripts_of(report),
         "sides": preview.sides_of(report),
         "hours": preview.hours_of(report),
+        "series_shown": preview.series_of(report),
         "text_column": (report.get("text") or {}).get("column") or report.get("pair"),
         "bad": (report.get("bad") or [])[: preview.FIRST_BAD],
         "more_bad": (report.get("bad") or [])[preview.FIRST_BAD :],

@@ -11,7 +11,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http.multipartparser import MultiPartParserError
 
 from apps.core.errors import DomainError, TooLarge, Unprocessable
-from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
+from workers.domains import AUDIO, IMAGE, SERIES, TABLE, TASKS, TEXT, USER
 from workers.inference.framing import FILES, JSON, RAW, Question
 
 MAX_TOP_K = 1000
@@ -21,15 +21,16 @@ FILE_FIELD = "file"
 def to_question(task: str, content_type: str, body: bytes, top_k: int | None) -> Question:
     """The question in a body that is not multipart.
 
-    A table's model, and one that recommends, reads JSON whatever it is called, as curl calls everything a form. A model
-    of pictures or of recordings reads JSON where the header says so or the body begins like an object, which neither
-    does. A text's model reads plain text where the header says so, or the body does not begin like an object.
+    A table's model, and one that recommends or forecasts, reads JSON whatever it is called, as curl calls everything a
+    form. A model of pictures or of recordings reads JSON where the header says so or the body begins like an object,
+    which neither does. A text's model reads plain text where the header says so, or the body does not begin like an
+    object.
     """
     kind = TASKS[task].asks
     if kind == TEXT and content_type.startswith("text/plain"):
         return Question(RAW, body, top_k)
     is_json = content_type.startswith("application/json") or body[:1] == b"{"
-    if kind in (TABLE, USER) or is_json:
+    if kind in (SERIES, TABLE, USER) or is_json:
         return Question(JSON, body, top_k)
     return Question(RAW, body, top_k)
 

@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 from apps.registry.models import ModelVersion
-from workers.domains import AUDIO, IMAGE, TABLE, TASKS
+from workers.domains import AUDIO, IMAGE, SERIES, TABLE, TASKS
 
 PREVIEW_BYTES = 4 * 2**20
 EXAMPLE_PREFIX = "example-"
@@ -54,10 +54,13 @@ def sample_texts(version: ModelVersion) -> list[str]:
 
 
 def sample_input(version: ModelVersion) -> Any:
-    """What the snippets send: a row, a text, a user, or the name of the file with the sample picture or recording."""
+    """What the snippets send: a row, a text, a user, a question about a series, or the name of the file with the
+    sample picture or recording."""
     kind = input_kind(version)
     if kind in (AUDIO, IMAGE):
         return str(version.meta.get("sample") or "")
     if kind == TABLE:
         return sample_row(version)
+    if kind == SERIES:
+        return version.meta.get("input", {}).get("example", {})
     return next(iter(version.meta.get("input", {}).get("examples", [])), "")

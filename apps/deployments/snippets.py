@@ -6,7 +6,7 @@ from typing import Any
 
 from apps.deployments.models import Deployment
 from apps.deployments.services import prediction_path
-from workers.domains import AUDIO, IMAGE, TASKS, TEXT, USER
+from workers.domains import AUDIO, IMAGE, SERIES, TASKS, TEXT, USER
 
 
 def curl(deployment: Deployment, base_url: str, sample: Any) -> str:
@@ -17,14 +17,17 @@ def curl(deployment: Deployment, base_url: str, sample: Any) -> str:
         url += "?top_k=3"
     else:
         names = {TEXT: "text", USER: "user"}
-        body = {names.get(TASKS[task].asks, "row"): sample}
+        body = sample if TASKS[task].asks == SERIES else {names.get(TASKS[task].asks, "row"): sample}
         what = f"-H 'Content-Type: application/json' \\\n  -d {shlex.quote(json.dumps(body, ensure_ascii=False))}"
     return f'curl {shlex.quote(url)} \\\n  -H "Authorization: Bearer $LEPTON_API_KEY" \\\n  {what}'
 
 
 def python(deployment: Deployment, base_url: str, sample: Any) -> str:
     """As `curl`, with the SDK."""
-    given = f"user={sample!r}" if TASKS[deployment.version.model.task].asks == USER else repr(sample)
+    asked = TASKS[deployment.version.model.task].asks
+    given = f"user={sample!r}" if asked == USER else repr(sample)
+    if asked == SERIES:
+        given = ", ".join(f"{name}={value!r}" for name, value in sample.items())
     return (
         "import leptonai\n\n"
         f"client = leptonai.Client(base_url={base_url!r})\n"

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy
 from apps.accounts.models import Team, User
 from apps.datasets.kinds import Shown, shown_as
 from apps.datasets.models import DatasetVersion
+from apps.jobs import interactions, series_columns
 from apps.jobs.fusing import methods_for
-from apps.jobs.interactions import FIELDS, choices_for, found_roles
 from apps.jobs.models import Job
 from apps.jobs.start_form import start_fields
 from apps.jobs.starts.folders import Listed, list_folders
@@ -26,6 +26,7 @@ from apps.resources.wanted import wanted_of, written
 from workers.contract import (
     ANSWER_RETRIEVAL,
     ENSEMBLE,
+    FORECASTING,
     GREEDY,
     KIND_TABLE,
     RECOMMENDATION,
@@ -47,11 +48,15 @@ TASK_CHOICES = {
     TEXT_CLASSIFICATION: gettext_lazy("Texts (one of several classes)"),
     RECOMMENDATION: gettext_lazy("Recommendation (what users like)"),
     TRANSLATION: gettext_lazy("Translation (another text)"),
+    FORECASTING: gettext_lazy("Forecast (the next values over time)"),
     ANSWER_RETRIEVAL: gettext_lazy("Answers (the one that fits a question)"),
 }
+# The settings that stand beside the task, because they say what the columns of the table are.
+ROLE_FIELDS = {RECOMMENDATION: interactions.FIELDS, FORECASTING: series_columns.SHOWN}
 TARGET_HELP = {
     TEXT_CLASSIFICATION: gettext_lazy("The column the model learns to predict from the texts."),
     TRANSLATION: gettext_lazy("The column with the translations, which the model learns to write."),
+    FORECASTING: gettext_lazy("The column with the values, whose next ones the model learns to say."),
     ANSWER_RETRIEVAL: gettext_lazy("The column with the answers, among which the model learns to find the right one."),
 }
 PAIRED = (TRANSLATION, ANSWER_RETRIEVAL)  # tasks of a table in which two texts go together
@@ -110,6 +115,8 @@ def guess_task(version: DatasetVersion, target: str) -> str:
     column = next((item for item in version.report.get("columns", []) if item["name"] == target), {})
     if version.task in PAIRED and column.get("type") not in TARGET_TYPES:
         return version.task
+    if version.task == FORECASTING and column.get("type") == "numeric":
+        return FORECASTING
     is_number = column.get("type") == "numeric" and column.get("unique", 0) > MANY_VALUES
     if is_number:
         return TABULAR_REGRESSION
@@ -183,13 +190,16 @@ class LaunchForm(forms.Form):
         for field in self.hyperparameters:
             if field.type == "checkpoint":
                 self._add_start()
-            else:
-                self.fields[field.name] = form_field(field, self._columns_for(field.name))
+                continue
+            columns = self._columns_for(field.name) if field.type == "column" else ()
+            self.fields[field.name] = form_field(field, columns)
 
     def _columns_for(self, field: str) -> list[tuple[str, str]]:
-        return (
-            choices_for(self.version, field) if field in FIELDS else text_columns_of(self.version, self.target_column)
-        )
+        if self.task_name == RECOMMENDATION:
+            return interactions.choices_for(self.version, field)
+        if self.task_name == FORECASTING:
+            return series_columns.choices_for(self.version, field, self.target_column)
+        return text_columns_of(self.version, self.target_column)
 
     def _add_start(self) -> None:
         self.starts = list_folders(self.task_name)
@@ -305,25 +315,31 @@ class LaunchForm(forms.Form):
     def text_choice(self) -> forms.BoundField | None:
         """The choice of that column; None for other tasks."""
         columns = (field.name for field in self.hyperparameters if field.type == "column")
-        return next((self[name] for name in columns if name not in FIELDS), None)
+        return next((self[name] for name in columns if name not in self._role_names), None)
+
+    @property
+    def _role_names(self) -> tuple[str, ...]:
+        return ROLE_FIELDS.get(self.task_name, ())
 
     @property
     def role_fields(self) -> list[forms.BoundField]:
-        """The columns of a recommendation; none for other tasks."""
-        return [self[name] for name in FIELDS if name in self.fields]
+        """What the columns of a recommendation or of a forecast are; none for other tasks."""
+        return [self[name] for name in self._role_names]
 
     @property
     def item_word(self) -> str:
-        """The column of what is recommended, as far as it is known."""
-        roles = found_roles(self.version)
+        """The column of what is recommended, as far as it is known; "" for other tasks."""
+        if self.task_name != RECOMMENDATION:
+            return ""
+        roles = interactions.found_roles(self.version)
         return self["item_column"].value() or (roles.item if roles else "")
 
     @property
     def usual(self) -> list[forms.BoundField]:
+        """Without those that stand beside the task."""
         elsewhere = ("column", "checkpoint")
-        return [
-            self[field.name] for field in self.hyperparameters if not field.advanced and field.type not in elsewhere
-        ]
+        known = [field for field in self.hyperparameters if not (field.advanced or field.type in elsewhere)]
+        return [self[field.name] for field in known if field.name not in self._role_names]
 
     @property
     def advanced(self) -> list[forms.BoundField]:
@@ -437,6 +453,8 @@ def form_field(field: Field, columns: Sequence[tuple[str, str]] = ()) -> forms.F
     if field.type == "column":
         widget = forms.Select(choices=list(columns))
         return forms.CharField(label=field.label, help_text=field.help, widget=widget, required=False)
+    if field.type == "columns":
+        return forms.CharField(label=field.label, help_text=field.help, required=False)
     label = format_html("{} <code>{}</code>", field.label, field.name)
     if field.type in ("choice", "bool"):
         choices = NO_YES if field.type == "bool" else [(choice, choice) for choice in field.choices]
@@ -451,7 +469,7 @@ def typed(field: Field, text: str) -> Any:
     """The value a person meant; text that is no number goes on as it is, and the check says what was expected."""
     if field.type == "bool":
         return {"true": True, "false": False}.get(text, text)
-    if field.type in ("choice", "column", "checkpoint"):
+    if field.type in ("choice", "column", "columns", "checkpoint"):
         return text
     try:
         number = float(text)

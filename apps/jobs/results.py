@@ -6,7 +6,9 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from apps.registry.figures import Figure, figure, figures, plain, write
+from apps.core.charts import series_chart
+from apps.registry.figures import KNOWN, Figure, figure, figures, plain, write
+from apps.registry.labels import LabelRow, label_rows
 
 SHADES = 10
 MAX_CLASSES_AS_TABLE = 40
@@ -20,6 +22,11 @@ WITHOUT_A_MODEL = {
     "memory": _("The translation of the most similar training text"),
     "copy": _("The text itself, untranslated"),
 }
+NAIVE = {
+    "seasonal_naive": _("The value one season before"),
+    "naive_with_drift": _("The last value, and on along the trend"),
+}
+COMPARED_BY = ("mase", "mae", "rmse", "smape")
 FINDERS = {
     "model": _("This model"),
     "bm25": _("Words alone (BM25)"),
@@ -130,12 +137,40 @@ class Translated:
 
 
 @dataclass(frozen=True)
+class Charted:
+    """A series with its forecast: `chart` is JSON for js/series.js, `rows` the same as a table."""
+
+    name: str
+    chart: str
+    rows: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class NaiveRow:
+    name: str
+    texts: list[str]
+
+
+@dataclass(frozen=True)
 class Finder:
     """What finds answers, and its figures as they are shown, as in `FOUND_FIGURES`."""
 
     name: str
     figures: list[str]
     is_model: bool
+
+
+@dataclass(frozen=True)
+class Forecasted:
+    """Forecasts of held-out values, and the model's figures beside those of forecasts without learning."""
+
+    charts: list[Charted]
+    horizon: int
+    origins: int
+    values: int
+    labels: list[str]
+    rows: list[NaiveRow]
+    is_beaten: bool
 
 
 @dataclass(frozen=True)
@@ -165,6 +200,8 @@ class Results:
     importance: list[Share]
     leaderboard: list[Tried]
     translation: Translated | None = None
+    forecast: Forecasted | None = None
+    labels: Sequence[LabelRow] = ()
     retrieval: Retrieved | None = None
 
 
@@ -182,8 +219,44 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         importance=_shares(result.get("importance", [])),
         leaderboard=[_tried(item) for item in result.get("leaderboard", [])],
         translation=_translated(result),
+        forecast=_forecasted(result),
+        labels=label_rows(result.get("labels", [])),
         retrieval=_retrieved(result),
     )
+
+
+def _forecasted(result: Mapping[str, Any]) -> Forecasted | None:
+    if not result.get("backtest"):
+        return None
+    about = result["backtest"]
+    ours, naive = result["metrics"][about["split"]], result["baselines"]
+    names = [name for name in COMPARED_BY if name in ours]
+    all_rows = [(_("This model"), ours, True), *((NAIVE[name], figures_, False) for name, figures_ in naive.items())]
+    rows = [
+        NaiveRow(str(label), [write(name, values[name]) if name in values else "–" for name in names], is_model)
+        for label, values, is_model in all_rows
+    ]
+    return Forecasted(
+        charts=[_charted(item) for item in result["examples"]],
+        horizon=result["horizon"],
+        origins=about["origins"],
+        values=about["values"],
+        labels=[str(KNOWN[name][0]) for name in names],
+        rows=rows,
+        is_beaten=naive["seasonal_naive"]["mae"] <= ours["mae"],
+    )
+
+
+def _charted(item: Mapping[str, Any]) -> Charted:
+    lines = {name: item[name] for name in ("forecast", "low", "high")}
+    told = zip(item["times"], item["values"], *lines.values(), strict=True)
+    rows = [
+        {"time": time, "truth": "–" if truth is None else plain(truth), "forecast": plain(middle), "low": plain(low),
+         "high": plain(high)}
+        for time, truth, middle, low, high in told
+        if middle is not None
+    ]  # fmt: skip
+    return Charted(item["name"], series_chart(item["times"], item["values"], **lines), rows)
 
 
 def _translated(result: Mapping[str, Any]) -> Translated | None:

@@ -14,6 +14,7 @@ from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
 from apps.datasets.models import DatasetVersion
+from apps.jobs import series_columns
 from apps.jobs.checkpoints import sort_out
 from apps.jobs.features import features_of, given_seconds, program_of
 from apps.jobs.fusing import check_parts, judging_data, name_of
@@ -33,7 +34,7 @@ from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
 from apps.resources.services import change_claim, release_allocation, request_allocation
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
-from workers.contract import KIND_TABLE, RECOMMENDATION
+from workers.contract import FORECASTING, KIND_TABLE, RECOMMENDATION
 from workers.domains import SPREADABLE, tasks_of
 from workers.training.field import HyperparameterError
 from workers.training.hyperparameters import fields_for, resolve
@@ -152,6 +153,8 @@ def _training_fields(
     if task == RECOMMENDATION:
         resolved |= settle_columns(version, resolved)
         target = target_of(resolved)
+    elif task == FORECASTING:
+        resolved |= series_columns.settle_columns(version, target, resolved)
     else:
         for field in fields_for(task):
             if field.type == "column":
@@ -335,7 +338,7 @@ def require_ready(version: DatasetVersion) -> None:
 
 
 def _require_task(version: DatasetVersion, task: str) -> None:
-    known = tasks_of(version.kind)
+    known = tasks_of(version.kind) if version.kind == KIND_TABLE else (version.task,)
     if task not in known:
         raise Unprocessable(
             _('"%(task)s" cannot be trained on this data. Choose one of: %(known)s.')

@@ -12,8 +12,8 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.contract import ANSWER_RETRIEVAL, TRANSLATION
-from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
+from workers.contract import ANSWER_RETRIEVAL, MULTI_LABEL_IMAGES, TRANSLATION
+from workers.domains import AUDIO, IMAGE, SERIES, TABLE, TASKS, TEXT, USER
 from workers.texts import PRETRAINED
 
 FILE_MODE = 0o644 << 16
@@ -52,10 +52,33 @@ KINDS = {
     IMAGE: Kind(
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
     ),
+    MULTI_LABEL_IMAGES: Kind(
+        ("workers/images.py", "workers/inference/image_predictor.py", "workers/inference/label_predictor.py"),
+        "numpy pillow onnxruntime",
+        "picture.jpg",
+    ),
     USER: Kind(
         ("workers/recommending.py", "workers/neighbours.py", "workers/inference/recommendation_predictor.py"),
         "numpy onnxruntime",
         "users.txt",
+    ),
+    SERIES: Kind(
+        (
+            "workers/interactions.py",
+            "workers/tabular.py",
+            "workers/trees.py",
+            "workers/series/__init__.py",
+            "workers/series/columns.py",
+            "workers/series/features.py",
+            "workers/series/frequency.py",
+            "workers/series/model.py",
+            "workers/series/regular.py",
+            "workers/series/storing.py",
+            "workers/series/times.py",
+            "workers/inference/forecast_predictor.py",
+        ),
+        "numpy onnxruntime",
+        "history.csv",
     ),
     AUDIO: Kind(
         ("workers/audio.py", "workers/inference/audio_predictor.py"),
@@ -207,12 +230,16 @@ def _input_lines(meta: dict, task: str) -> list[str]:
             "",
             "It answers with the items that each will like best, without those that they have taken already.",
         ]
+    elif kind == SERIES:
+        return _series_lines(asked)
     else:
         lines = ["A CSV file with a header and these columns; others are ignored, empty cells are missing values.", ""]
         lines += [f"- `{column['name']}`: {column['type']}" for column in asked.get("columns") or []]
     classes = meta.get("classes")
     if task == TRANSLATION:
         answer = f"a translation of each, as those in the column `{meta.get('target')}`, and how sure it is"
+    elif task == MULTI_LABEL_IMAGES:
+        answer = f"those of {len(classes)} labels that the picture has: {', '.join(classes)}"
     elif task == ANSWER_RETRIEVAL:
         answer = f"those of {asked.get('answers', 0):,} answers that fit each best, and whether it knows"
     elif classes:
@@ -220,6 +247,18 @@ def _input_lines(meta: dict, task: str) -> list[str]:
     else:
         answer = f"a value: {meta.get('target', '')}"
     return [*lines, "", f"It answers with {answer}."]
+
+
+def _series_lines(asked: dict) -> list[str]:
+    columns = asked["columns_by_role"]
+    named = f", and `{columns['series']}`, which names the series" if columns.get("series") else ""
+    return [
+        f"A CSV file with the columns `{columns['time']}` and `{columns['target']}`{named}: the values until now. "
+        "Without values, names of series that it knows.",
+        "",
+        f"It answers with the next {asked['horizon']} values of each series ({asked['frequency']}), and with the range "
+        "that holds 80 % of them.",
+    ]
 
 
 def _quality_lines(metrics: dict) -> list[str]:

@@ -9,7 +9,9 @@ from django.utils.translation import gettext_lazy as _
 from workers.contract import (
     ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
+    FORECASTING,
     IMAGE_CLASSIFICATION,
+    MULTI_LABEL_IMAGES,
     RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
@@ -22,6 +24,9 @@ PERCENT, PLAIN, POINTS = "percent", "plain", "points"
 # name: (label, how it is written, whether higher is better)
 KNOWN = {
     "accuracy": (_("Accuracy"), PERCENT, True),
+    "mean_average_precision": (_("Mean average precision"), PERCENT, True),
+    "micro_f1": (_("Micro F1"), PERCENT, True),
+    "exact_match": (_("All labels right"), PERCENT, True),
     "bleu": (_("BLEU"), POINTS, True),
     "chrf": (_("chrF"), POINTS, True),
     "token_accuracy": (_("Next pieces right"), PERCENT, True),
@@ -40,8 +45,13 @@ KNOWN = {
     "r2": (_("R²"), PLAIN, True),
     "loss": (_("Loss"), PLAIN, False),
     "log_loss": (_("Log loss"), PLAIN, False),
+    "mase": (_("Scaled error (MASE)"), PLAIN, False),
     "rmse": (_("Root mean squared error"), PLAIN, False),
     "mae": (_("Mean absolute error"), PLAIN, False),
+    "smape": (_("Symmetric error (sMAPE)"), PERCENT, False),
+    "coverage_80": (_("Truth within the 80 % range"), PERCENT, True),
+    "width_80": (_("Width of the 80 % range"), PLAIN, False),
+    "pinball": (_("Pinball loss"), PLAIN, False),
     "ece": (_("Calibration error"), PERCENT, False),
 }
 TASK_LABELS = {
@@ -52,6 +62,8 @@ TASK_LABELS = {
     TRANSLATION: _("Translation"),
     AUDIO_CLASSIFICATION: _("Audio classification"),
     RECOMMENDATION: _("Recommendation"),
+    MULTI_LABEL_IMAGES: _("Images with several labels"),
+    FORECASTING: _("Forecasting"),
     ANSWER_RETRIEVAL: _("Finding answers"),
 }
 FILE_PURPOSES = {
@@ -66,6 +78,7 @@ FILE_PURPOSES = {
     "tokenizer.json": _("how texts are cut into pieces, from the checkpoint"),
     "parity.json": _("the answer to the sample, to check a copy by"),
     "meta.json": _("input, classes and settings"),
+    "series.json": _("the names of the series"),
     "catalogue.json": _("the items with their names, and the users"),
     "answers.json": _("the answers, and the questions that lead to them"),
     "heldout.safetensors": _("answers to rows it was not trained on, by which fusions are judged"),
@@ -74,7 +87,20 @@ FILE_PURPOSES = {
     "sample.json": _("an input to try it with"),
 }
 DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}
-HEADLINES = ("accuracy", "bleu", "ndcg_at_10", "recall_at_1", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
+HEADLINES = (
+    "accuracy",
+    "mean_average_precision",
+    "bleu",
+    "ndcg_at_10",
+    "recall_at_1",
+    "r2",
+    "mase",
+    "rmse",
+    "mae",
+    "auc",
+    "macro_f1",
+    "loss",
+)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from apps.core.templatetags.lepton import in_bytes
 from apps.registry.bundles import texts_of, zip_files
 from apps.registry.costs import compare_measured
 from apps.registry.figures import DOWNLOADS, Difference, compare, figures, headline, share_text
+from apps.registry.labels import label_rows
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.operating import counts_of, read_operating
 from apps.registry.spread import spread_of
@@ -98,6 +99,7 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "may_be_tried_in": _deployments_of_others(found),
         "job": job,
         "spread": spread_of(found),
+        "labels": label_rows(found.meta.get("labels") or []),
         "operating": operating,
         "operating_counts": counts_of(operating),
         "compared": compare_measured(*_before_and_after(found)),

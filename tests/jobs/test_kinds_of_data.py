@@ -13,6 +13,8 @@ WORDS = {
     "tabular_regression": ("ti-table", "Table", "rows"),
     "text_classification": ("ti-message-2", "Texts", "texts"),
     "recommendation": ("ti-thumb-up", "Interactions", "rows"),
+    "forecasting": ("ti-chart-line", "Series", "rows"),
+    "multi_label_images": ("ti-tags", "Images", "images"),
     "answer_retrieval": ("ti-messages", "Questions and answers", "questions"),
     "translation": ("ti-language", "Translations", "pairs"),
     "audio_classification": ("ti-microphone", "Recordings", "recordings"),

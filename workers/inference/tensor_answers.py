@@ -5,7 +5,8 @@ input per column, [N] or [N, 1]; NaN and an empty text are unknown. Texts: one i
 "probabilities" FP32 [N, classes] and "class" BYTES [N], a regression as "value" FP64 [N], translations as
 "translation" BYTES [N] and "score" FP32 [N], answers that were found as "answer" BYTES [N], "" where the model does not
 know, and "confidence" FP32 [N]. Users: one input, BYTES [N]; recommendations come as "item" BYTES [N, k]
-and "score" FP32 [N, k].
+and "score" FP32 [N, k]. Series: one input, BYTES [N]; forecasts come as "time" BYTES [N, H] and "value", "low" and
+"high" FP64 [N, H]. Several labels: "probabilities" FP32 [N, labels] and "is_said" UINT8 [N, labels].
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.contract import ANSWER_RETRIEVAL, RECOMMENDATION, TRANSLATION
+from workers.contract import ANSWER_RETRIEVAL, FORECASTING, MULTI_LABEL_IMAGES, RECOMMENDATION, TRANSLATION
 from workers.domains import TASKS
 from workers.inference.framing import Frame, Question
 from workers.inference.predictor import Predictor
@@ -43,10 +44,25 @@ def _predict(predictor: Predictor, request: Request) -> list[Tensor]:
         return [texts("answer", said), numbers("confidence", "FP32", np.array([item.confidence for item in found]))]
     if predictor.meta["task"] == RECOMMENDATION:
         return _lists(predictor, found)
+    if predictor.meta["task"] == FORECASTING:
+        return _forecasts(found)
     if not predictor.classes:
         return [numbers("value", "FP64", found)]
+    if predictor.meta["task"] == MULTI_LABEL_IMAGES:
+        said = np.asarray(found) >= predictor.thresholds
+        return [numbers("probabilities", "FP32", found), numbers("is_said", "UINT8", said)]
     best = np.argmax(found, axis=1)
     return [numbers("probabilities", "FP32", found), texts("class", [predictor.classes[index] for index in best])]
+
+
+def _forecasts(found: list[Any]) -> list[Tensor]:
+    """[N, H] of times, and of the middles and the ends of the ranges."""
+    shape = (len(found), len(found[0].times))
+    times = texts("time", [time for each in found for time in each.times])
+    parts = {"value": "middle", "low": "low", "high": "high"}
+    return [Tensor(times.name, times.datatype, times.array.reshape(shape))] + [
+        numbers(name, "FP64", np.stack([getattr(each, part) for each in found])) for name, part in parts.items()
+    ]
 
 
 def _lists(predictor: Predictor, found: list[Any]) -> list[Tensor]:

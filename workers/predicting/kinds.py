@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.contract import KIND_TABLE
-from workers.domains import TASKS, TEXT
+from workers.domains import SERIES, TASKS, TEXT
 
 CSV_FILE, JSON_FILE, TARGETS_FILE = PREDICTION_FILES = ("predictions.csv", "predictions.jsonl", "targets.csv")
 TABLE_TO_SEND = "Send a table as CSV, TSV or JSON Lines, with the columns that the model was trained on."
 TEXTS_TO_SEND = "Send a table as CSV, TSV or JSON Lines, with the column that holds the texts."
+TIMES_TO_SEND = "Send a table as CSV, TSV or JSON Lines, with the times to forecast and the names of their series."
 FILES_TO_SEND = "Send a ZIP of the files to predict."
 
 
@@ -23,6 +24,8 @@ def what_to_send(task: str) -> str:
     """A sentence for people who have sent something else."""
     if not reads_rows(task):
         return FILES_TO_SEND
+    if TASKS[task].asks == SERIES:
+        return TIMES_TO_SEND
     return TEXTS_TO_SEND if TASKS[task].asks == TEXT else TABLE_TO_SEND
 
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.contract import ANSWER_RETRIEVAL, OUTPUT_FOLDER, EventWriter, PredictSpec, ProgramFailure
+from workers.contract import OUTPUT_FOLDER, EventWriter, PredictSpec, ProgramFailure
 from workers.inference.predictor import Predictor, load_predictor
 from workers.predicting.asking import ERROR, ask
 from workers.predicting.judging import Judge, NoJudge, judge_for
 from workers.predicting.parts import Parts, Record
 from workers.predicting.ranking import Wish, write_targets
 from workers.predicting.sources import Item, Source, open_source
-from workers.predicting.writing import Columns, Overview, write_files
+from workers.predicting.writing import CERTAIN, RANGE, Columns, Overview, write_files
 from workers.training.pacing import Pace
 from workers.training.stopping import Stop, Stopped
 
@@ -114,13 +114,15 @@ class Work:
 
     def write(self) -> dict[str, Any]:
         """Both files, and the body of result.json. Raises ProgramFailure where nothing at all could be answered."""
+        first = next((record["answer"] for record in self.parts.records() if record["answer"]), None)
         columns = Columns.of(
             self.source.columns,
             self.classes,
             has_class_columns=self.spec.has_class_columns,
-            is_sure=self.predictor.meta["task"] == ANSWER_RETRIEVAL,
+            has_probability=not CERTAIN.isdisjoint(first or ()),
+            has_range=set(RANGE) <= set(first or ()),
         )
-        overview, judge = Overview(columns), self._judge()
+        overview, judge = Overview(columns), self._judge(first)
         for record in write_files(self.parts.records(), columns, self.output, self._tell_written):
             overview.add(record)
             judge.add(record)
@@ -132,9 +134,8 @@ class Work:
             result["targets"] = write_targets(self.parts, wish, columns, self.output, self._tell_listed)
         return result
 
-    def _judge(self) -> Judge:
-        answers = (record["answer"] for record in self.parts.records() if record["answer"])
-        return judge_for(self.classes, next(answers, None)) if self.source.has_truth else NoJudge()
+    def _judge(self, first: dict[str, Any] | None) -> Judge:
+        return judge_for(self.classes, first) if self.source.has_truth else NoJudge()
 
     def _tell_listed(self, number: int) -> None:
         self.stop.check()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers.contract import LABEL_SEPARATOR
 from workers.predicting.kinds import CSV_FILE, JSON_FILE
 from workers.predicting.parts import Record
 from workers.spreadsheets import harmless
@@ -17,33 +18,41 @@ from workers.spreadsheets import harmless
 PREVIEW_ROWS, PREVIEW_CHARACTERS, PREVIEW_COLUMNS = 10, 120, 12
 PREDICTION, PROBABILITY, PROBABILITIES, ERROR = "prediction", "probability", "probabilities", "error"
 RANK, SCORE, LIFT = "rank", "score", "lift"
+LOW, HIGH = RANGE = ("low", "high")
+CERTAIN = {PROBABILITY, "confidence"}
 
 
 @dataclass(frozen=True)
 class Columns:
     """`given` came in; the others are ours, under names that none of the given has. `classes` maps a class to its
-    column, and is empty where those were not asked for."""
+    column, and is empty where those were not asked for. An answer `has_probability` where it is one class, and
+    `has_range` where it is a forecast, which says how far it may be off."""
 
     given: Sequence[str]
     names: Mapping[str, str]
     classes: Mapping[str, str]
     has_probability: bool
+    has_range: bool = False
 
     @classmethod
     def of(
-        cls, given: Sequence[str], classes: Sequence[str], *, has_class_columns: bool, is_sure: bool = False
+        cls,
+        given: Sequence[str],
+        classes: Sequence[str],
+        *,
+        has_class_columns: bool,
+        has_probability: bool,
+        has_range: bool,
     ) -> Columns:
-        """`is_sure` of answers that are no classes, and come with how sure the model is of them."""
         taken = set(given)
-        names = {
-            name: _free(name, taken) for name in (PREDICTION, PROBABILITY, PROBABILITIES, ERROR, RANK, SCORE, LIFT)
-        }
+        ours = (PREDICTION, PROBABILITY, PROBABILITIES, *RANGE, ERROR, RANK, SCORE, LIFT)
+        names = {name: _free(name, taken) for name in ours}
         own = {name: _free(f"{PROBABILITY} {name}", taken) for name in classes} if has_class_columns else {}
-        return cls(list(given), names, own, bool(classes) or is_sure)
+        return cls(list(given), names, own, has_probability, has_range)
 
     @property
     def header(self) -> list[str]:
-        ours = [PREDICTION, *([PROBABILITY] if self.has_probability else [])]
+        ours = [PREDICTION, *([PROBABILITY] if self.has_probability else []), *(RANGE if self.has_range else ())]
         return [*self.given, *(self.names[name] for name in ours), *self.classes.values(), self.names[ERROR]]
 
     @property
@@ -55,6 +64,7 @@ class Columns:
         """One line of the CSV."""
         answer, error = record["answer"] or {}, record["error"] or {}
         shown = [_certainty(answer, "")] if self.has_probability else []
+        shown += [answer.get(name, "") for name in RANGE] if self.has_range else []
         probabilities = probabilities_of(answer)
         given = [record["cells"].get(name, "") for name in self.given]
         said = "" if record["answer"] is None else said_by(answer)
@@ -67,6 +77,8 @@ class Columns:
         made[names[PREDICTION]] = None if answer is None else said_by(answer)
         if self.has_probability:
             made[names[PROBABILITY]] = None if answer is None else _certainty(answer, None)
+        if self.has_range:
+            made |= {names[name]: None if answer is None else answer.get(name) for name in RANGE}
         if self.classes and answer is not None:
             made[names[PROBABILITIES]] = {name: probabilities_of(answer).get(name) for name in self.classes}
         if record["error"]:
@@ -84,8 +96,10 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def said_by(answer: Mapping[str, Any]) -> Any:
-    """The answer in one cell: a class, a value, the best of several answers where the model knows one, or whatever else
-    stands first in it."""
+    """The answer in one cell: a class, a value, the labels, the best of several answers where the model knows one, or
+    whatever else stands first in it."""
+    if "labels" in answer:
+        return LABEL_SEPARATOR.join(item["label"] for item in answer["labels"])
     if "knows" in answer:
         return answer["answers"][0]["answer"] if answer["knows"] else ""
     for name in ("class", "value"):
@@ -100,7 +114,8 @@ def _certainty(answer: Mapping[str, Any], unknown: Any) -> Any:
 
 
 def probabilities_of(answer: Mapping[str, Any]) -> dict[str, float]:
-    return {item["class"]: item[PROBABILITY] for item in answer.get("classes", [])}
+    labels = {item["label"]: item[PROBABILITY] for item in answer.get("scores", [])}
+    return labels or {item["class"]: item[PROBABILITY] for item in answer.get("classes", [])}
 
 
 def write_files(
@@ -146,7 +161,7 @@ class Overview:
 
     def _in_short(self, cells: list[Any]) -> list[str]:
         ours = len(self.columns.given)
-        ends = 2 if self.columns.has_probability else 1
+        ends = 1 + self.columns.has_probability + len(RANGE) * self.columns.has_range
         kept = [*cells[: self._shown], *cells[ours : ours + ends], cells[-1]]
         return [str(cell)[:PREVIEW_CHARACTERS] for cell in kept]
 

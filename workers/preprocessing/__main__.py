@@ -45,7 +45,7 @@ def prepare(spec: PrepareSpec, events: EventWriter, limits: Limits = DEFAULT_LIM
         with Sources(spec.files, limits) as sources:
             events.log(f"{sources.kind}: {len(sources.members):,} files, {sources.ignored:,} hidden ones ignored")
             if sources.kind == KIND_IMAGES:
-                report = prepare_images(sources, spec, recipe, output, limits, events)
+                report = prepare_images(sources, spec, recipe, output, Path(scratch), limits, events)
             elif sources.kind == KIND_AUDIO:
                 report = prepare_recordings(sources, spec, recipe, output, Path(scratch), limits, events)
             else:

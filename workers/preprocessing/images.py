@@ -6,13 +6,22 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workers.contract import IMAGE_CLASSIFICATION, KIND_IMAGES, SPLITS, EventWriter, PrepareSpec, ProgramFailure
+from workers.contract import (
+    IMAGE_CLASSIFICATION,
+    KIND_IMAGES,
+    LABEL_SEPARATOR,
+    MULTI_LABEL_IMAGES,
+    SPLITS,
+    EventWriter,
+    PrepareSpec,
+    ProgramFailure,
+)
 from workers.preprocessing.balance import warn_of_balance
 from workers.preprocessing.checking import check_classes, check_files, pick_of_each_class
 from workers.preprocessing.decoding import Decoded, DecoderPool
@@ -20,12 +29,22 @@ from workers.preprocessing.doctor.features import image_features
 from workers.preprocessing.doctor.label_errors import warn_of_labels
 from workers.preprocessing.doctor.near_copies import near_pictures, warn_of_near_copies
 from workers.preprocessing.findings import Findings
+from workers.preprocessing.image_labels import Labelling, check_labels, count_labels, rarest_labels, read_labels
 from workers.preprocessing.items import Copies, Items, warn_of_copies
 from workers.preprocessing.layout import Place, read_layout
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.recipe import Recipe
 from workers.preprocessing.report import BadItems, Progress
-from workers.preprocessing.sources import IMAGE_ENDINGS, Bundle, Member, Sources, ending_of
+from workers.preprocessing.sources import (
+    IMAGE_ENDINGS,
+    JSON_ENDINGS,
+    TABLE_ENDINGS,
+    Bundle,
+    Member,
+    Sources,
+    ending_of,
+    is_description,
+)
 from workers.preprocessing.splitting import (
     Assignment,
     assign_splits,
@@ -43,11 +62,13 @@ FORMATS = "PNG, JPEG, WEBP, BMP, GIF and TIFF"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that is called an image and lies in a class folder."""
+    """A file that is called an image and lies in a class folder, or of which a table says what it shows: several labels
+    stand side by side. `folder` is where it goes in data.zip."""
 
     member: Member
     label: str
     split: str | None
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -63,13 +84,24 @@ class SoundImage:
     source: str
     pixels: bytes = b""
 
+    @property
+    def labels(self) -> list[str]:
+        return self.label.split(LABEL_SEPARATOR) if self.label else []
+
 
 def prepare_images(
-    sources: Sources, spec: PrepareSpec, recipe: Recipe, output: Path, limits: Limits, events: EventWriter
+    sources: Sources,
+    spec: PrepareSpec,
+    recipe: Recipe,
+    output: Path,
+    scratch: Path,
+    limits: Limits,
+    events: EventWriter,
 ) -> dict[str, Any]:
     """Write data.zip, index.jsonl and thumbs/ into `output`; return the report. Raises ProgramFailure."""
     bad, findings = BadItems(limits.max_bad_listed), Findings()
-    candidates = list(recipe.choose(find_candidates(sources.bundles, bad)))
+    found, has_several = find_candidates(sources, scratch, limits, bad)
+    candidates = list(recipe.choose(found))
     if not candidates:
         raise no_images(bad)
     workers = max(1, min(spec.threads, 8))
@@ -80,22 +112,61 @@ def prepare_images(
         images = [store(archive, *found, keeps_pixels=found[0] % kept == 0) for found in checked]
         if not images:
             raise no_images(bad)
-        check_classes([image.label for image in images], bad, limits, "images")
-        splits = split_images(images, spec, recipe, findings)
+        if not has_several:
+            check_classes([image.label for image in images], bad, limits, "images")
+        splits = (split_labelled if has_several else split_images)(images, spec, recipe, findings)
         events.progress(0.96, "Looking for copies and for wrong labels")
-        examine(images, splits.splits, limits.glance_pixels, findings)
-        thumbnails = make_thumbnails(images, pool, archive, output, limits)
+        examine(images, splits.splits, limits.glance_pixels, findings, has_classes=not has_several)
+        shown = [replace(image, label=label) for image, label in zip(images, strata_of(images), strict=True)]
+        thumbnails = make_thumbnails(shown if has_several else images, pool, archive, output, limits)
         show_found(findings, images, pool, archive, output)
     write_index(output / "index.jsonl", images, splits.splits)
-    return build_report(images, splits, bad, findings, thumbnails) | {
+    report = build_report(images, splits, bad, findings, thumbnails) | {
         "steps": describe_steps(len(candidates), bad, recipe),
         "ignored": sources.ignored,
         "data_bytes": (output / "data.zip").stat().st_size,
     }
+    if has_several:
+        labels = count_labels([image.labels for image in images], splits.splits)
+        report |= {"task": MULTI_LABEL_IMAGES, "classes": labels}
+    return report
 
 
-def find_candidates(bundles: Sequence[Bundle], bad: BadItems) -> list[Candidate]:
-    return [candidate for bundle in bundles for candidate in candidates_of(bundle, bad)]
+def find_candidates(
+    sources: Sources, scratch: Path, limits: Limits, bad: BadItems
+) -> tuple[list[Candidate], bool]:  # fmt: skip
+    """The images that have a label, by a table that describes them, else by their folders; and whether an image may
+    have several."""
+    tables = describing_tables(sources)
+    if not tables:
+        return [candidate for bundle in sources.bundles for candidate in candidates_of(bundle, bad)], False
+    images = [member for member in sources.members if ending_of(member.path) in IMAGE_ENDINGS]
+    told = read_labels(tables, images, scratch, limits, bad)
+    return [each for bundle in sources.bundles for each in described_in(bundle, told, bad)], told.has_several
+
+
+def describing_tables(sources: Sources) -> list[Member]:
+    """Those called metadata or labels; or all, where the folders tell no classes apart."""
+    tables = [member for member in sources.members if ending_of(member.path) in TABLE_ENDINGS - JSON_ENDINGS]
+    named = [member for member in tables if is_description(member)]
+    if named or not tables:
+        return named
+    folders = {each.label for bundle in sources.bundles for each in candidates_of(bundle, BadItems(0))}
+    return tables if len(folders) < 2 else []
+
+
+def described_in(bundle: Bundle, told: Labelling, bad: BadItems) -> Iterator[Candidate]:
+    """The images of one upload that a table describes; the other files are bad items."""
+    for member in bundle.members:
+        about, ending = told.images.get(member), ending_of(member.path)
+        if about is not None:
+            split = member.split or about.split or bundle.split
+            yield Candidate(member, LABEL_SEPARATOR.join(about.labels), split, "images")
+        elif ending in IMAGE_ENDINGS:
+            bad.add(member.name, "no row of the table says what it shows", "no_label")
+        elif ending not in TABLE_ENDINGS:
+            kind = ending or "a file without an ending"
+            bad.add(member.name, f"not an image ({kind}); images are {FORMATS}", "not_an_image")
 
 
 def candidates_of(bundle: Bundle, bad: BadItems) -> Iterator[Candidate]:
@@ -110,7 +181,7 @@ def candidates_of(bundle: Bundle, bad: BadItems) -> Iterator[Candidate]:
         elif place.label is None:
             bad.add(member.name, "lies in no class folder", "no_class_folder")
         else:
-            yield Candidate(member, place.label, member.split or place.split or bundle.split)
+            yield Candidate(member, place.label, member.split or place.split or bundle.split, place.label)
 
 
 def no_images(bad: BadItems) -> ProgramFailure:
@@ -131,7 +202,7 @@ def store(
     archive: zipfile.ZipFile, number: int, candidate: Candidate, data: bytes, fact: Decoded, *, keeps_pixels: bool
 ) -> SoundImage:
     """Write the original bytes under a name of our own; what strangers call their files never becomes a path."""
-    name = f"{candidate.label}/{number:06d}{ENDINGS[fact.format]}"
+    name = f"{candidate.folder}/{number:06d}{ENDINGS[fact.format]}"
     archive.writestr(zipfile.ZipInfo(name, ONE_DATE), data)
     digest = hashlib.sha256(data).hexdigest()
     pixels = fact.body if keeps_pixels else b""
@@ -152,13 +223,31 @@ def split_images(images: Sequence[SoundImage], spec: PrepareSpec, recipe: Recipe
     return result
 
 
+def strata_of(images: Sequence[SoundImage]) -> list[str]:
+    return rarest_labels([image.labels for image in images])
+
+
+def split_labelled(images: Sequence[SoundImage], spec: PrepareSpec, recipe: Recipe, findings: Findings) -> Assignment:
+    """The same for images of several labels, so that every part has some images of the rare ones."""
+    keys, given = [image.sha256 for image in images], [image.given for image in images]
+    result = assign_splits(strata_of(images), keys, given, spec.split_fractions, spec.seed)
+    result = result.as_before(recipe.split_source)
+    items = items_of(images, result.splits)
+    warn_of_copies(keys, items, Copies("Images", "byte for byte copies of others"), findings)
+    warn_of_split(None, given, result, findings, "images")
+    check_labels([image.labels for image in images], result.splits, findings)
+    return result
+
+
 def items_of(images: Sequence[SoundImage], splits: Sequence[str]) -> Items:
     ids, labels = [image.source for image in images], [image.label for image in images]
     return Items(ids, labels, splits, lambda number: {"number": number})
 
 
-def examine(images: Sequence[SoundImage], splits: Sequence[str], side: int, findings: Findings) -> None:
-    """Near copies and wrong labels, among the images whose pixels were kept."""
+def examine(
+    images: Sequence[SoundImage], splits: Sequence[str], side: int, findings: Findings, *, has_classes: bool
+) -> None:
+    """Near copies and, where each image has one class, wrong labels, among the images whose pixels were kept."""
     glanced = [number for number, image in enumerate(images) if image.pixels]
     if not glanced:
         return
@@ -169,6 +258,8 @@ def examine(images: Sequence[SoundImage], splits: Sequence[str], side: int, find
     groups = [group for group in groups if len({images[number].sha256 for number in group}) > 1]
     sampled = "" if len(glanced) == len(images) else f"{len(glanced):,} of {len(images):,} images were compared."
     warn_of_near_copies(groups, items, "images", findings, sampled)
+    if not has_classes:
+        return
     places = {number: place for place, number in enumerate(glanced)}
     unread = [number for number, image in enumerate(images) if not image.pixels]
 

@@ -162,7 +162,7 @@ def kind_of(members: Sequence[Member]) -> str:
     recordings = [member for member in members if ending_of(member.path) in AUDIO_ENDINGS]
     if len(recordings) > len(images):
         return KIND_AUDIO
-    has_loose_table = any(member.archive is None for member in tables)
+    has_loose_table = any(member.archive is None and not is_description(member) for member in tables)
     others = [member for member in members if ending_of(member.path) not in IMAGE_ENDINGS | TABLE_ENDINGS]
     if len(members) == 1 and images and "/" not in images[0].path:
         raise unknown_kind(f"{images[0].name} is a single image, which is not a data set.")
@@ -174,6 +174,11 @@ def kind_of(members: Sequence[Member]) -> str:
         return KIND_TABLE
     stranger = others[0] if others else members[0]
     raise unknown_kind(f"{stranger.name} is neither an image, a recording nor a table.")
+
+
+def is_description(member: Member) -> bool:
+    """Whether a table is called as one that says what is on images."""
+    return PurePosixPath(member.path).stem.lower() in ("metadata", "labels")
 
 
 def unknown_kind(message: str) -> ProgramFailure:

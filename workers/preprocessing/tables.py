@@ -12,6 +12,7 @@ from typing import Any
 
 from workers.contract import (
     ANSWER_RETRIEVAL,
+    FORECASTING,
     KIND_TABLE,
     RECOMMENDATION,
     SPLITS,
@@ -26,7 +27,7 @@ from workers.contract import (
 from workers.interactions import Roles
 from workers.preprocessing.answered import describe_answered, find_answered, warn_of_answered
 from workers.preprocessing.cleaning import Cleaner, SoundRow, clean_value
-from workers.preprocessing.columns import Column, guess_task, shorten
+from workers.preprocessing.columns import NUMERIC, Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
 from workers.preprocessing.doctor.tables import examine_table, items_of
 from workers.preprocessing.findings import Findings, Remedy
@@ -44,10 +45,19 @@ from workers.preprocessing.limits import Limits
 from workers.preprocessing.pairs import PairColumns, Pairs, describe_pairs, find_pair, read_pairs, warn_of_pairs
 from workers.preprocessing.recipe import MISSING_WORDS, Recipe
 from workers.preprocessing.report import BadItems, Progress, describe, write_json
+from workers.preprocessing.series import (
+    TimedRows,
+    describe_series,
+    read_timed_rows,
+    split_by_times,
+    suggest_columns,
+    warn_of_series,
+)
 from workers.preprocessing.sources import JSON_ENDINGS, Sources, ending_of, splits_of_names, unpack
 from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, warn_of_split
 from workers.preprocessing.targets import check_row_number, check_target, choose_target, no_rows
 from workers.preprocessing.texts import Texts, describe_texts, find_text_column, read_texts, warn_of_texts
+from workers.series.columns import SeriesColumns
 
 CELLS_PER_CHUNK = 500_000
 PEEKED_ROWS = 5_000
@@ -95,10 +105,12 @@ def prepare_table(
     roles = find_interactions(parts[0], spec.target, limits)
     answered, pair = (None, None) if roles else peek_for_pair(parts[0], header, spec.target, limits)
     pair = answered or pair
+    timed = None if roles or pair else find_series(parts[0], header, spec.target, limits)
     if roles:
         target = roles.rating or roles.item
     else:
-        target = pair.target if pair else choose_target(header, spec.target)
+        found = pair or timed
+        target = found.target if found else choose_target(header, spec.target)
     progress = Progress(events, sum(part.table.path.stat().st_size for part in parts))
     cleaner = Cleaner(recipe, header, header.index(target))
     gathered = gather(parts, cleaner, output / "data.csv", limits, bad, progress)
@@ -107,8 +119,11 @@ def prepare_table(
     column = gathered.columns[header.index(target)]
     texts, pairs = None, read_pairs(output / "data.csv", pair) if pair else None
     taken = read_interactions(output / "data.csv", roles) if roles else None
+    series = read_timed_rows(output / "data.csv", timed) if timed and column.type == NUMERIC else None
     if taken:
         task, splits = RECOMMENDATION, split_taken(taken, gathered, spec, recipe, findings)
+    elif series:
+        task, splits = FORECASTING, split_timed(series, gathered, spec, recipe, findings)
     else:
         task = (ANSWER_RETRIEVAL if answered else TRANSLATION) if pairs else guess_task(column)
         if pairs:
@@ -128,6 +143,9 @@ def prepare_table(
     index |= {"text_column": texts.column if texts else None, "pair": vars(pair) if pair else None}
     index |= {"interactions": roles.to_dict() if roles else None, "split_source": splits.source}
     index |= {"places": gathered.ids.to_index(), "missing_words": recipe.has(MISSING_WORDS)}
+    if series:
+        index["split_source"] = "user" if splits.is_users else "time"
+    index["series"] = timed.to_dict() if series else None
     write_json(output / "index.json", index)
     has_classes = task in (TABULAR_CLASSIFICATION, TEXT_CLASSIFICATION)
     return build_report(gathered, splits, described, bad, findings) | {
@@ -137,6 +155,8 @@ def prepare_table(
         "text": describe_texts(texts) if texts else None,
         "pair": (describe_answered if answered else describe_pairs)(pairs) if pairs else None,
         "interactions": describe_interactions(taken) if taken else None,
+        "series": describe_series(series) if series else None,
+        "split_source": index["split_source"],
         "ignored": sources.ignored,
         "classes": count_classes(gathered.targets, splits.splits) if has_classes else [],
         "data_bytes": (output / "data.csv").stat().st_size,
@@ -156,6 +176,27 @@ def split_taken(
     splits = split_by_user(taken, gathered.given, spec.split_fractions, spec.seed).as_before(recipe.split_source)
     warn_of_split(None, gathered.given, splits, findings, "rows")
     warn_of_interactions(taken, splits.splits, findings)
+    return splits
+
+
+def find_series(part: Part, header: Sequence[str], wanted: str | None, limits: Limits) -> SeriesColumns | None:
+    """The columns of times and values, where the table is about values over time."""
+    places = [part.table.header.index(name) for name in header]
+    rows = part.rows(limits, BadItems(limits.max_bad_listed))
+    return suggest_columns(header, wanted, ([row[place] for place in places] for _line, row in rows))
+
+
+def split_timed(
+    series: TimedRows, gathered: Gathered, spec: PrepareSpec, recipe: Recipe, findings: Findings
+) -> Assignment:
+    """The last part of time is for the test, whatever the seed."""
+    splits = split_by_times(series, gathered.given, spec.split_fractions, findings).as_before(recipe.split_source)
+    for split in splits.carved:
+        count = splits.splits.count(split)
+        findings.add(
+            f"{split}_carved", f"There was no {split} part; the last rows of train were taken for it: {count:,}."
+        )
+    warn_of_series(series, findings)
     return splits
 
 

@@ -17,7 +17,7 @@ from workers.training.batches import Batches, Transform
 from workers.training.checkpoints import CheckpointStore
 from workers.training.hyperparameters import choose_batch_size
 from workers.training.loop import Evaluation, FitResult, fit
-from workers.training.losses import balanced_class_weights, make_loss
+from workers.training.losses import Loss, balanced_class_weights, make_loss
 from workers.training.stopping import Stop
 from workers.training.teaching import Guide
 
@@ -79,20 +79,21 @@ def fit_classifier(
     *,
     transform: Transform | None = None,
     groups: np.ndarray | None = None,
+    loss: Loss | None = None,
 ) -> FitResult:
     """Train `model` on the training rows as `spec` says. `guide` changes what is learned from the labels alone;
-    `transform` and `groups`, of those rows, are as in `Batches`."""
+    `transform` and `groups`, of those rows, are as in `Batches`; `loss` stands in for that of class numbers."""
     settings, rows = spec.hyperparameters, data.splits["train"]
     targets = torch.from_numpy(data.labels[rows])
     weights = None
-    if settings["class_weights"] == "balanced":
+    if loss is None and settings["class_weights"] == "balanced":
         weights = balanced_class_weights(targets, len(data.classes)).to(spec.device)
     size = choose_batch_size(settings["batch_size"], len(rows))
     return fit(
         model,
         Batches([data.store], targets, size, settings["seed"], transform, rows, groups),
         evaluate,
-        guide(make_loss(settings, weights), weights),
+        guide(loss or make_loss(settings, weights), weights),
         hyperparameters=settings,
         events=events,
         stop=stop,

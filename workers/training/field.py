@@ -12,7 +12,7 @@ from workers.training.task_groups import BY_STEPS
 
 SCRATCH, PRETRAINED = "scratch", "pretrained"
 Value = float | int | str | bool
-LONGEST_NAME = 200
+LONGEST_NAME, LONGEST_LIST = 200, 4_000
 
 
 class HyperparameterError(ValueError):
@@ -26,8 +26,8 @@ class HyperparameterError(ValueError):
 @dataclass(frozen=True)
 class Field:
     """One hyper-parameter. `type` is float, int, choice, bool, column: a name of one of the table's columns, or
-    nothing, or checkpoint: what to start from, or nothing. Limits are inclusive. `start` is SCRATCH or PRETRAINED where
-    it is only for trainings that begin so."""
+    nothing; columns: several, apart by commas; or checkpoint: what to start from, or nothing. Limits are inclusive.
+    `start` is SCRATCH or PRETRAINED where it is only for trainings that begin so."""
 
     name: str
     label: str
@@ -52,6 +52,7 @@ class Field:
             "int": self._check_number,
             "choice": self._check_choice,
             "column": self._check_column,
+            "columns": self._check_columns,
             "checkpoint": self._check_checkpoint,
         }
         return checks.get(self.type, self._check_bool)(value)
@@ -80,6 +81,11 @@ class Field:
         """Whether the table has it is for those to say who have the table."""
         if not isinstance(value, str) or len(value) > LONGEST_NAME:
             raise self._wrong_type(value, "the name of a column, or empty")
+        return value
+
+    def _check_columns(self, value: Any) -> Value:
+        if not isinstance(value, str) or len(value) > LONGEST_LIST:
+            raise self._wrong_type(value, "names of columns apart by commas, or empty")
         return value
 
     def _check_checkpoint(self, value: Any) -> Value:

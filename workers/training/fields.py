@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from workers.contract import TABULAR_REGRESSION
 from workers.domains import CLASSIFICATION, NETWORKS, TASKS
+from workers.series.regular import FILLINGS, MERGINGS
 from workers.training.field import PRETRAINED, SCRATCH, Field
 from workers.training.task_groups import (
     ANSWERING,
     IMAGES,
+    LABELS,
     OTHERS_THAN_PAIRS,
     PAIRS,
     PRETRAINABLE,
     RECOMMENDING,
     RECORDINGS,
+    SERIES,
     TABLES,
     TEXTS,
+    TREES,
+    WITH_EPOCHS,
 )
 
 FULL, HEAD, LORA = FINE_TUNINGS = ("full", "head", "lora")
@@ -130,6 +135,52 @@ FIELDS: tuple[Field, ...] = (
         "choice", "auto", choices=("auto", "transformer_tiny", "transformer_small", "transformer_base"), tasks=PAIRS,
     ),
     Field(
+        "time_column", "Column of times",
+        "The column that holds dates, times or numbered steps; automatic takes the one that the check has found.",
+        "column", "", tasks=SERIES,
+    ),
+    Field(
+        "series_column", "Column of series",
+        "The column that says which series a row belongs to, such as a store; without one the table is one series.",
+        "column", "", tasks=SERIES,
+    ),
+    Field(
+        "horizon", "Horizon",
+        "How many steps ahead forecasts reach; 0 chooses it from how far apart the times are.",
+        "int", 0, minimum=0, maximum=1_000, tasks=SERIES,
+    ),
+    Field(
+        "known_columns", "Known beforehand",
+        "Columns whose later values are known when a forecast is made, such as holidays, apart by commas; all others "
+        "count as known until the last value only.",
+        "columns", "", tasks=SERIES,
+    ),
+    Field(
+        "model", "Model",
+        "What learns; auto mixes gradient boosting and a linear map as does best on the validation part.",
+        "choice", "auto", choices=("auto", "gradient_boosting", "linear"), tasks=SERIES,
+    ),
+    Field(
+        "season_length", "Season",
+        "After how many steps the pattern comes again; 0 takes a day, a week or a year, whichever the times suit.",
+        "int", 0, minimum=0, maximum=20_000, tasks=SERIES, advanced=True,
+    ),
+    Field(
+        "fill_gaps", "Missing times",
+        "What a step without a row counts as: the value one season before, the last one before it, or zero.",
+        "choice", "season", choices=FILLINGS, tasks=SERIES,
+    ),
+    Field(
+        "same_time", "Rows of one time",
+        "What several rows of one series and time become.",
+        "choice", "mean", choices=MERGINGS, tasks=SERIES, advanced=True,
+    ),
+    Field(
+        "examples", "Most examples",
+        "How many pairs of an origin and a step trees learn from at most, drawn at random.",
+        "int", 100_000, minimum=1_000, maximum=5_000_000, tasks=SERIES, advanced=True,
+    ),
+    Field(
         "folds", "Folds",
         "How many models are averaged, each trained without another part of the rows; "
         "1 trains one and keeps the validation rows aside.",
@@ -138,7 +189,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "epochs", "Epochs",
         "How many times training goes through all training examples.",
-        "int", 30, minimum=1, maximum=10_000, tasks=tuple(TASKS),
+        "int", 30, minimum=1, maximum=10_000, tasks=WITH_EPOCHS,
     ),
     Field(
         "batch_size", "Batch size",
@@ -169,6 +220,11 @@ FIELDS: tuple[Field, ...] = (
         "loss", "Loss",
         "What training makes small; focal looks harder at difficult examples.",
         "choice", "cross_entropy", choices=("cross_entropy", "focal", "mse"), tasks=CLASSIFICATION,
+    ),
+    Field(
+        "loss", "Loss",
+        "What training makes small: binary cross-entropy, a question of yes or no for each label.",
+        "choice", "binary_cross_entropy", choices=("binary_cross_entropy",), tasks=LABELS, advanced=True,
     ),
     Field(
         "loss", "Loss",
@@ -224,12 +280,12 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "label_smoothing", "Label smoothing",
         "The share of certainty taken from each label, against overconfidence.",
-        "float", 0.0, minimum=0.0, maximum=0.5, tasks=(*CLASSIFICATION, *PAIRS), advanced=True,
+        "float", 0.0, minimum=0.0, maximum=0.5, tasks=(*CLASSIFICATION, *PAIRS, *LABELS), advanced=True,
     ),
     Field(
         "class_weights", "Class weights",
         "balanced gives rare classes the same say as common ones.",
-        "choice", "none", choices=("none", "balanced"), tasks=CLASSIFICATION,
+        "choice", "none", choices=("none", "balanced"), tasks=(*CLASSIFICATION, *LABELS),
     ),
     Field(
         "dropout", "Dropout",
@@ -324,27 +380,27 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "trees", "Trees",
         "The highest number of boosting rounds of gradient_boosting.",
-        "int", 300, minimum=1, maximum=10_000, tasks=TABLES,
+        "int", 300, minimum=1, maximum=10_000, tasks=TREES,
     ),
     Field(
         "tree_learning_rate", "Tree learning rate",
         "How much each tree of gradient_boosting adds.",
-        "float", 0.08, minimum=0.001, maximum=1.0, tasks=TABLES,
+        "float", 0.08, minimum=0.001, maximum=1.0, tasks=TREES,
     ),
     Field(
         "max_leaf_nodes", "Leaves per tree",
         "How many leaves one tree may have; fewer make a simpler model.",
-        "int", 31, minimum=2, maximum=1024, tasks=TABLES,
+        "int", 31, minimum=2, maximum=1024, tasks=TREES,
     ),
     Field(
         "min_samples_leaf", "Rows per leaf",
         "How many rows a leaf needs at least.",
-        "int", 20, minimum=1, maximum=100_000, tasks=TABLES, advanced=True,
+        "int", 20, minimum=1, maximum=100_000, tasks=TREES, advanced=True,
     ),
     Field(
         "l2_regularization", "L2 regularisation",
         "How strongly leaf values are pulled towards zero.",
-        "float", 0.0, minimum=0.0, maximum=10_000.0, tasks=TABLES, advanced=True,
+        "float", 0.0, minimum=0.0, maximum=10_000.0, tasks=TREES, advanced=True,
     ),
     Field(
         "checkpoint_every", "Keep checkpoints",

@@ -148,3 +148,10 @@ class ImageProbabilities(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.classifier(image).softmax(dim=1)
+
+
+class LabelProbabilities(ImageProbabilities):
+    """The same where an image may have several labels: each has a probability of its own."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.classifier(image).sigmoid()

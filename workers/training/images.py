@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -110,6 +111,22 @@ def load_data(
         message = f"All {len(rows)} images are of one class; there is nothing to tell apart."
         raise ProgramFailure("one_class", message, hint="Add images of at least one more class.")
     labels = np.array([classes.index(row.label) for row in rows], dtype=np.int64)
+    source, store = decode_images(spec, architecture, rows, events, stop, processes, seen)
+    splits = split_rows([row.split for row in rows], labels, spec.hyperparameters["seed"], "image")
+    _tell_images(events, rows, classes, store)
+    return ImageData(source, rows, classes, labels, splits, store)
+
+
+def decode_images(
+    spec: TrainSpec,
+    architecture: str,
+    rows: list[ImageRow],
+    events: EventWriter,
+    stop: Stop,
+    processes: Processes,
+    seen: Seen | None = None,
+) -> tuple[ImageSource, np.ndarray]:
+    """Where the images are read from, and all of them [N, side, side, channels]; `seen` as for `load_data`."""
     source = ImageSource(Path(spec.data_path), spec.threads)
     side = seen.side if seen else spec.hyperparameters["image_size"] or choose_size(rows, LARGEST_SIDES[architecture])
     folder, progress = Path(spec.cache_dir or Path(spec.work_dir, "cache")), partial(_report_loading, events, stop)
@@ -121,11 +138,12 @@ def load_data(
         return channels
 
     channels = processes.once_per_node("images", decode_all)
-    store = build(channels)
-    splits = split_rows([row.split for row in rows], labels, spec.hyperparameters["seed"], "image")
-    colour = "grey" if channels == 1 else "colour"
+    return source, build(channels)
+
+
+def _tell_images(events: EventWriter, rows: list[ImageRow], classes: list[str], store: np.ndarray) -> None:
+    side, colour = store.shape[1], "grey" if store.shape[3] == 1 else "colour"
     events.log(f"{len(rows)} images of {len(classes)} classes at {side} x {side} pixels, {colour}.")
-    return ImageData(source, rows, classes, labels, splits, store)
 
 
 def _report_loading(events: EventWriter, stop: Stop, share: float) -> None:
@@ -211,13 +229,16 @@ def calibrate(model: LayeredClassifier, data: ImageData, device: str) -> float:
     return temperature
 
 
-def write_files(model: nn.Module, data: ImageData, folder: Path) -> None:
-    """The weights, the graph (checked to answer alike) and a sample; `model` is on the CPU."""
+def write_files(
+    model: nn.Module, data: ImageData, folder: Path, served: Callable[[nn.Module], nn.Module] = ImageProbabilities
+) -> None:
+    """The weights, the graph (checked to answer alike) and a sample; `model` is on the CPU, and `served` makes of it
+    what answers."""
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(model, folder)
     shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
     samples = torch.from_numpy(data.store[shown[:PARITY_SAMPLES]])
-    export_onnx(ImageProbabilities(model), {"image": samples}, "probabilities", folder / "model.onnx")
+    export_onnx(served(model), {"image": samples}, "probabilities", folder / "model.onnx")
     write_sample(data, int(shown[0]), folder / "sample.png")
 
 

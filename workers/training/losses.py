@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FOCAL_GAMMA = 2.0
+HEAVIEST_LABEL = 30.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,26 @@ def make_loss(hyperparameters: Mapping[str, Any], weights: Tensor | None = None)
         return weighted_mean(rows(outputs, smooth_labels(targets, outputs, smoothing)), targets, weights)
 
     return Loss(mean_of_rows, weigh)
+
+
+def make_label_loss(hyperparameters: Mapping[str, Any], weights: Tensor | None = None) -> Loss:
+    """Binary cross-entropy of logits z [N, K] with targets y [N, K] of 0 and 1: the mean over N and K of
+    -w y ln s(z) - (1 - y) ln(1 - s(z)), s the logistic function and w [K] the weight of each label's positives.
+    ``label_smoothing`` e replaces y by (1 - e) y + e / 2."""
+    smoothing = hyperparameters["label_smoothing"]
+
+    def mean(outputs: Tensor, targets: Tensor) -> Tensor:
+        smooth = targets.to(outputs.dtype) * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(outputs, smooth, pos_weight=weights)
+
+    return Loss(mean)
+
+
+def balanced_label_weights(targets: Tensor) -> Tensor:
+    """(N - n_k) / n_k for each label k of targets [N, K], from 1 to `HEAVIEST_LABEL`: what a label has counts as much
+    as what lacks it."""
+    counts = targets.sum(dim=0)
+    return ((len(targets) - counts) / counts.clamp(min=1)).clamp(1, HEAVIEST_LABEL)
 
 
 def _class_weights_of(weights: Tensor) -> Callable[[Tensor], float]:

@@ -68,6 +68,12 @@ def mae(targets: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean(np.abs(targets - predicted)))
 
 
+def pinball_loss(targets: np.ndarray, predicted: np.ndarray, quantile: float) -> float:
+    """The mean of max(q (y - f), (q - 1) (y - f)), in the target's unit: smallest where f is the q-quantile of y."""
+    missed = targets - predicted
+    return float(np.mean(np.maximum(quantile * missed, (quantile - 1) * missed)))
+
+
 def r2(targets: np.ndarray, predicted: np.ndarray) -> float:
     """The share of variance explained: 1 is perfect, 0 is as good as the mean. NaN where all targets are equal."""
     variation = float(np.sum((targets - targets.mean()) ** 2))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.training.field import Value
-from workers.training.task_groups import ANSWERING, IMAGES, PAIRS, RECOMMENDING, RECORDINGS, TEXTS
+from workers.training.task_groups import ANSWERING, IMAGES, PAIRS, RECOMMENDING, RECORDINGS, SERIES, TEXTS
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,11 @@ class Preset:
     recordings: Mapping[str, Value] = field(default_factory=dict)
     pretrained: Mapping[str, Value] = field(default_factory=dict)  # in place of these where there is a checkpoint
     answering: Mapping[str, Value] = field(default_factory=dict)
+    series: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
         kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings,
-                 RECOMMENDING: self.recommending, ANSWERING: self.answering}  # fmt: skip
+                 RECOMMENDING: self.recommending, ANSWERING: self.answering, SERIES: self.series}  # fmt: skip
         return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
@@ -64,6 +65,7 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 4, "factors": 32},
             pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
             recordings=LEARNING_RECORDINGS | {"epochs": 25},
+            series={"trees": 100, "tree_learning_rate": 0.15, "early_stopping_patience": 5, "examples": 30_000},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "head", "epochs": 10, "learning_rate": 0.005},
             answering=LEARNING_ANSWERS | {"epochs": 6},
         ),
@@ -75,6 +77,7 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 12, "early_stopping_patience": 3},
             pairs=LEARNING_PAIRS | {"epochs": 15},
             recordings=LEARNING_RECORDINGS | {"epochs": 60},
+            series={"early_stopping_patience": 10},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "lora", "epochs": 10, "learning_rate": 0.001},
             answering=LEARNING_ANSWERS | {"epochs": 12, "early_stopping_patience": 3},
         ),
@@ -88,6 +91,7 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 25, "factors": 128, "early_stopping_patience": 5},
             pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
+            series={"trees": 1000, "tree_learning_rate": 0.04, "early_stopping_patience": 15, "examples": 400_000},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "full", "epochs": 15, "learning_rate": 0.002},
             answering=LEARNING_ANSWERS | {"epochs": 30, "early_stopping_patience": 5, "embedding_size": 256,
                                          "learning_rate": 0.004, "max_characters": 2000},

@@ -5,7 +5,9 @@ from __future__ import annotations
 from workers.contract import (
     ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
+    FORECASTING,
     IMAGE_CLASSIFICATION,
+    MULTI_LABEL_IMAGES,
     RECOMMENDATION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
@@ -13,13 +15,18 @@ from workers.contract import (
 from workers.domains import TABLE, TASKS, names
 from workers.pretrained.families import FAMILIES
 
-IMAGES = (IMAGE_CLASSIFICATION,)
+IMAGES = (IMAGE_CLASSIFICATION, MULTI_LABEL_IMAGES)
+LABELS = (MULTI_LABEL_IMAGES,)
 RECORDINGS = (AUDIO_CLASSIFICATION,)
 TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
 RECOMMENDING = (RECOMMENDATION,)
 PAIRS = (TRANSLATION,)
 ANSWERING = (ANSWER_RETRIEVAL,)
-BY_STEPS = tuple(task for task in TASKS if task not in RECOMMENDING)  # of an optimizer; the others are solved
+SERIES = (FORECASTING,)
+# Of an optimizer; the others are solved, or grown.
+BY_STEPS = tuple(task for task in TASKS if task not in (*RECOMMENDING, *SERIES))
+WITH_EPOCHS = tuple(task for task in TASKS if task not in SERIES)
+TREES = (*TABLES, *SERIES)
 OTHERS_THAN_PAIRS = tuple(task for task in BY_STEPS if task not in PAIRS)
 PRETRAINABLE = tuple(FAMILIES)

@@ -2,14 +2,16 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from apps.deployments.demos import files, rows, texts, users
+from apps.deployments.demos import files, rows, series, texts, users
 from apps.deployments.demos.kinds import Demo
 from apps.deployments.models import Deployment
 from apps.deployments.pages import CHAT, OFFERS
 from workers.contract import (
     ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
+    FORECASTING,
     IMAGE_CLASSIFICATION,
+    MULTI_LABEL_IMAGES,
     RECOMMENDATION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
@@ -25,6 +27,15 @@ OF_TASK = {
         invitation=_("Give it an image, and it says what it shows."),
         prepare=files.prepare_image,
         predict=files.predict_image,
+        media=IMAGE,
+        script="js/demo.js",
+    ),
+    MULTI_LABEL_IMAGES: Demo(
+        form="deployments/demo_image.html",
+        answer="deployments/answer_labels.html",
+        invitation=_("Give it an image, and it says everything that it shows."),
+        prepare=files.prepare_image,
+        predict=files.predict_labels,
         media=IMAGE,
         script="js/demo.js",
     ),
@@ -69,6 +80,16 @@ OF_TASK = {
         invitation=_("Say what you like, and it says what you may like as well."),
         prepare=users.prepare,
         predict=users.predict,
+    ),
+    FORECASTING: Demo(
+        form="deployments/demo_series.html",
+        answer="deployments/answer_forecast.html",
+        invitation=_("Give it what was, and it says what comes."),
+        prepare=series.prepare,
+        predict=series.predict,
+        script="js/series.js",
+        has_chart=True,
+        is_wide=True,
     ),
     TABULAR_CLASSIFICATION: Demo(
         form="deployments/demo_table.html",

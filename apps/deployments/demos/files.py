@@ -14,6 +14,7 @@ from apps.deployments.samples import PICTURES, PREVIEW_BYTES, SOUNDS, data_uri, 
 from workers.inference.framing import RAW, SAMPLE, Question
 
 FORM_OVERHEAD_BYTES = 64 * 1024
+ALL_LABELS = 1000
 
 
 def prepare_image(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
@@ -41,6 +42,11 @@ def predict_image(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     return _predict_file(request, deployment, PICTURES, _("Choose an image first."))
 
 
+def predict_labels(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """The same, with every label."""
+    return _predict_file(request, deployment, PICTURES, _("Choose an image first."), ALL_LABELS)
+
+
 def predict_audio(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     """Of the recording that was sent, of the model's sample, or of one of its examples."""
     if "example" in request.POST:
@@ -49,19 +55,19 @@ def predict_audio(request: HttpRequest, deployment: Deployment) -> dict[str, Any
 
 
 def _predict_file(
-    request: HttpRequest, deployment: Deployment, kinds: dict[bytes, str], missing: str
+    request: HttpRequest, deployment: Deployment, kinds: dict[bytes, str], missing: str, top_k: int = TOP_K
 ) -> dict[str, Any]:  # fmt: skip
     """`missing` says what to do where no file was sent."""
     limit = settings.LEPTON_MAX_PREDICT_BYTES
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit + FORM_OVERHEAD_BYTES:
         raise TooLarge(_("The file is larger than %(n)d MB. Choose a smaller one.") % {"n": limit // 10**6})
     if "sample" in request.POST or request.POST.get("explain") == "sample":
-        return ask(request, deployment, Question(SAMPLE, top_k=TOP_K)) | {"is_sample": True}
+        return ask(request, deployment, Question(SAMPLE, top_k=top_k)) | {"is_sample": True}
     file = request.FILES.get("file")
     if file is None:
         raise Unprocessable(missing, code="missing_file", field="file")
     body = file.read()
-    return ask(request, deployment, Question(RAW, body, TOP_K)) | {"preview": data_uri(body, kinds)}
+    return ask(request, deployment, Question(RAW, body, top_k)) | {"preview": data_uri(body, kinds)}
 
 
 def _predict_example(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:

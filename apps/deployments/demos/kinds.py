@@ -23,7 +23,7 @@ class Demo:
     what the answer shows; it raises DomainError. `rate` is how many predictions a stranger has in a minute, and `weigh`
     says how many of them one request counts as. `result` is the template around the answer, which htmx puts into
     `target` by `swap`. `media` is what is sent as a file, image or audio, `script` what the page needs of JavaScript.
-    `waiting` is what stands where the answer will be.
+    `waiting` is what stands where the answer will be. A page that `has_chart` draws it with uPlot.
     """
 
     form: str
@@ -40,3 +40,4 @@ class Demo:
     script: str = ""
     waiting: Any = ""
     is_wide: bool = False
+    has_chart: bool = False

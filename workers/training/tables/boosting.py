@@ -17,18 +17,21 @@ from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTY
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 
 from workers.contract import ProgramFailure
-from workers.training.metrics import log_loss
+from workers.training.metrics import log_loss, pinball_loss
 from workers.training.tables.threads import thread_limit
 from workers.trees import Arrays, Ensemble, to_probabilities
 
 NEVER = 10**9
 PARITY_TOLERANCE = 1e-5
-REGRESSION_LOSSES = {"mse": "squared_error", "mae": "absolute_error", "huber": "squared_error"}
+PINBALL = "pinball"
+REGRESSION_LOSSES = {"mse": "squared_error", "mae": "absolute_error", "huber": "squared_error", PINBALL: "quantile"}
 
 
 @dataclass(frozen=True)
 class BoostingSettings:
-    """`patience` counts rounds without a better validation loss; 0 grows all `rounds`. None in max_depth: no limit."""
+    """`patience` counts rounds without a better validation loss; 0 grows all `rounds`. None in max_depth: no limit.
+    `quantile` is what is learned of a value where `loss` is "pinball". All rounds are kept where their number
+    `is_settled`, else those until the best."""
 
     rounds: int
     learning_rate: float
@@ -41,6 +44,8 @@ class BoostingSettings:
     loss: str = "mse"
     class_weight: str | None = None
     seed: int = 0
+    quantile: float | None = None
+    is_settled: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Booster:
         kind = HistGradientBoostingClassifier if self.classes else HistGradientBoostingRegressor
         chosen = {"class_weight": self.settings.class_weight} if self.classes else {}
         if not self.classes:
-            chosen["loss"] = REGRESSION_LOSSES[self.settings.loss]
+            chosen |= {"loss": REGRESSION_LOSSES[self.settings.loss], "quantile": self.settings.quantile}
         categorical = [self.numeric_count + index for index in range(len(self.code_counts))]
         return kind(
             learning_rate=self.settings.learning_rate,
@@ -104,7 +109,9 @@ class Booster:
 
     @property
     def best_round(self) -> int:
-        """The number of rounds with the lowest validation loss."""
+        """The number of rounds with the lowest validation loss, or all where their number is settled."""
+        if self.settings.is_settled:
+            return len(self.history)
         return int(np.argmin([loss for _, _, loss in self.history])) + 1
 
     @property
@@ -162,6 +169,8 @@ class Booster:
     def _loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
         if self.classes:
             return log_loss(targets.astype(np.intp), to_probabilities(scores))
+        if self.settings.quantile is not None:
+            return pinball_loss(targets, scores[:, 0], self.settings.quantile)
         errors = np.abs(scores[:, 0] - targets)
         return float(np.mean(errors if self.settings.loss == "mae" else errors**2))
 

@@ -1,0 +1,2 @@
+"""Series of values over time, the same way when an upload is checked, in training and in serving. Numpy and the
+standard library only, so that a copy can leave with a model."""
