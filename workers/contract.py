@@ -37,6 +37,7 @@ TABULAR_REGRESSION = "tabular_regression"
 TEXT_CLASSIFICATION = "text_classification"
 RECOMMENDATION = "recommendation"
 TRANSLATION = "translation"
+SPEECH_RECOGNITION = "speech_recognition"
 
 KIND_AUDIO = "audio"
 KIND_IMAGES = "image_folder"

@@ -19,6 +19,7 @@ from workers.contract import (
     KIND_IMAGES,
     KIND_TABLE,
     RECOMMENDATION,
+    SPEECH_RECOGNITION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
@@ -130,6 +131,16 @@ TASKS = {
             questions="workers.inference.questions.audio",
             samples="workers.compression.samples:load_images",
             subject="workers.training.audio_subject",
+        ),
+        Task(
+            SPEECH_RECOGNITION,
+            data=KIND_AUDIO,
+            asks=AUDIO,
+            trainer="workers.training.speech",
+            predictor="workers.inference.speech_predictor:SpeechPredictor",
+            questions="workers.inference.questions.audio",
+            is_network=True,
+            is_classification=False,
         ),
     )
 }

@@ -6,11 +6,12 @@ from workers.contract import TABULAR_REGRESSION
 from workers.domains import CLASSIFICATION, NETWORKS, TASKS
 from workers.training.field import Field
 from workers.training.task_groups import (
+    BY_EXAMPLES,
     IMAGES,
-    OTHERS_THAN_PAIRS,
     PAIRS,
     RECOMMENDING,
     RECORDINGS,
+    SPEECH,
     TABLES,
     TEXTS,
 )
@@ -88,6 +89,11 @@ FIELDS: tuple[Field, ...] = (
         "choice", "auto", choices=("auto", "transformer_tiny", "transformer_small", "transformer_base"), tasks=PAIRS,
     ),
     Field(
+        "model", "Model",
+        "The size of the network; auto takes the one that learns enough from so many hours of speech in minutes.",
+        "choice", "auto", choices=("auto", "conformer_tiny", "conformer_small", "conformer_base"), tasks=SPEECH,
+    ),
+    Field(
         "folds", "Folds",
         "How many models are averaged, each trained without another part of the rows; "
         "1 trains one and keeps the validation rows aside.",
@@ -101,12 +107,17 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "batch_size", "Batch size",
         "How many examples each optimiser step looks at; 0 chooses it from how many there are.",
-        "int", 64, minimum=0, maximum=65_536, tasks=OTHERS_THAN_PAIRS,
+        "int", 64, minimum=0, maximum=65_536, tasks=BY_EXAMPLES,
     ),
     Field(
         "batch_tokens", "Tokens in a batch",
         "How many pieces of words each optimiser step reads or writes at most; 0 chooses it from how many there are.",
         "int", 0, minimum=0, maximum=1_000_000, tasks=PAIRS,
+    ),
+    Field(
+        "batch_seconds", "Seconds in a batch",
+        "How many seconds of speech each optimiser step hears at most; 0 chooses it from how much there is.",
+        "int", 0, minimum=0, maximum=3_600, tasks=SPEECH,
     ),
     Field(
         "learning_rate", "Learning rate",
@@ -161,7 +172,8 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS, *RECORDINGS), advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS, *RECORDINGS, *SPEECH),
+        advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -204,6 +216,36 @@ FIELDS: tuple[Field, ...] = (
         "choice", "light", choices=("none", "light", "strong"), tasks=RECORDINGS,
     ),
     Field(
+        "augmentation", "Augmentation",
+        "Random changes to training recordings: pace, pitch, loudness, noise, and parts that are hidden (SpecAugment).",
+        "choice", "light", choices=("none", "light", "strong"), tasks=SPEECH,
+    ),
+    Field(
+        "case", "Capitals",
+        "Whether the model learns which letters are capitals, or writes small letters only.",
+        "choice", "lower", choices=("lower", "keep"), tasks=SPEECH,
+    ),
+    Field(
+        "punctuation", "Punctuation",
+        "Whether the model learns to write punctuation, which is not heard, or leaves it out.",
+        "choice", "remove", choices=("remove", "keep"), tasks=SPEECH,
+    ),
+    Field(
+        "beam_size", "Beams",
+        "How many beginnings of a text are kept side by side, where that helps on validation; 1 is fastest.",
+        "int", 8, minimum=1, maximum=64, tasks=SPEECH,
+    ),
+    Field(
+        "language_model", "Language model",
+        "auto learns from the transcripts which character follows which, and uses it where that helps on validation.",
+        "choice", "auto", choices=("auto", "none"), tasks=SPEECH,
+    ),
+    Field(
+        "max_seconds", "Longest recording",
+        "Longer recordings are left out of training.",
+        "float", 20.0, minimum=0.5, maximum=120.0, tasks=SPEECH, advanced=True,
+    ),
+    Field(
         "clip_seconds", "Seconds heard",
         "How long the model listens, to the loudest part of a longer recording; 0 chooses it from the data.",
         "float", 0.0, minimum=0.0, maximum=30.0, tasks=RECORDINGS,
@@ -211,7 +253,8 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "sample_rate", "Sampling rate",
         "Samples a second, half of which is the highest pitch that the model hears; auto chooses it from the data.",
-        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=RECORDINGS, advanced=True,
+        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=(*RECORDINGS, *SPEECH),
+        advanced=True,
     ),
     Field(
         "image_size", "Image size",

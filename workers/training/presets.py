@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.training.field import Value
-from workers.training.task_groups import IMAGES, PAIRS, RECOMMENDING, RECORDINGS, TEXTS
+from workers.training.task_groups import IMAGES, PAIRS, RECOMMENDING, RECORDINGS, SPEECH, TEXTS
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,11 @@ class Preset:
     recommending: Mapping[str, Value] = field(default_factory=dict)
     pairs: Mapping[str, Value] = field(default_factory=dict)
     recordings: Mapping[str, Value] = field(default_factory=dict)
+    speech: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
         kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings,
-                 RECOMMENDING: self.recommending}  # fmt: skip
+                 RECOMMENDING: self.recommending, SPEECH: self.speech}  # fmt: skip
         return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
@@ -41,6 +42,10 @@ LEARNING_RECORDINGS = {
     "batch_size": 0, "learning_rate": 0.01, "label_smoothing": 0.05, "ema_decay": 0.99, "class_weights": "balanced",
 }  # fmt: skip
 
+LEARNING_SPEECH = {
+    "learning_rate": 0.002, "warmup_ratio": 0.15, "dropout": 0.1, "ema_decay": 0.99,
+}  # fmt: skip
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -53,6 +58,7 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 4, "factors": 32},
             pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
             recordings=LEARNING_RECORDINGS | {"epochs": 25},
+            speech=LEARNING_SPEECH | {"model": "conformer_tiny", "epochs": 25},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
@@ -62,6 +68,7 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 12, "early_stopping_patience": 3},
             pairs=LEARNING_PAIRS | {"epochs": 15},
             recordings=LEARNING_RECORDINGS | {"epochs": 60},
+            speech=LEARNING_SPEECH | {"epochs": 50},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -73,6 +80,8 @@ PRESETS: dict[str, Preset] = {
             recommending={"epochs": 25, "factors": 128, "early_stopping_patience": 5},
             pairs=LEARNING_PAIRS | {"model": "transformer_small", "epochs": 40, "dropout": 0.3, "learning_rate": 0.001},
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
+            speech=LEARNING_SPEECH | {"model": "conformer_small", "epochs": 100, "learning_rate": 0.0015,
+                                      "beam_size": 16},
         ),
     )
 }  # fmt: skip

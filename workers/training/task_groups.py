@@ -6,6 +6,7 @@ from workers.contract import (
     AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
     RECOMMENDATION,
+    SPEECH_RECOGNITION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
 )
@@ -17,5 +18,6 @@ TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
 RECOMMENDING = (RECOMMENDATION,)
 PAIRS = (TRANSLATION,)
+SPEECH = (SPEECH_RECOGNITION,)
 BY_STEPS = tuple(task for task in TASKS if task not in RECOMMENDING)  # of an optimizer; the others are solved
-OTHERS_THAN_PAIRS = tuple(task for task in BY_STEPS if task not in PAIRS)
+BY_EXAMPLES = tuple(task for task in BY_STEPS if task not in (*PAIRS, *SPEECH))  # whose batches count examples
