@@ -1,8 +1,8 @@
 """From what a network says of each frame to a text: connectionist temporal classification (Graves et al. 2006).
 
 numpy only. A path says one character or the blank in each frame; the text of a path is what is left when repeated
-characters are made one and blanks are dropped. The probability of a text is the sum over all its paths. `logs` are log-probabilities
-[T, V] of T frames; character 0 is the blank, and a text is a sequence of others.
+characters are made one and blanks are dropped. The probability of a text is the sum over all its paths. `logs` are
+log-probabilities [T, V] of T frames; character 0 is the blank, and a text is a sequence of others.
 """
 
 from __future__ import annotations

@@ -106,9 +106,11 @@ def check_classes(labels: Sequence[str], bad: BadItems, limits: Limits, noun: st
 
 
 def warn_of_duplicates(
-    labels: Sequence[str], keys: Sequence[str], result: Assignment, warnings: Warnings, noun: str, copies: str
-) -> None:
-    """`keys` are equal for equal content, and `copies` says in which way these are."""
+    labels: Sequence[str], keys: Sequence[str], result: Assignment, warnings: Warnings, noun: str, copies: str,
+    torn_words: str = "stand in more than one class",
+) -> None:  # fmt: skip
+    """`keys` are equal for equal content, and `copies` says in which way these are; `torn_words` what those are that
+    have several labels."""
     if crossing := crossing_keys(keys, result.splits):
         warnings.add(
             "duplicate_across_splits", f"{noun} that stand in more than one of train, val and test: {crossing:,}."
@@ -119,7 +121,7 @@ def warn_of_duplicates(
     for key, label in zip(keys, labels, strict=True):
         found[key].add(label)
     if torn := sum(len(names) > 1 for names in found.values()):
-        warnings.add("conflicting_labels", f"{noun} that stand in more than one class: {torn:,}.")
+        warnings.add("conflicting_labels", f"{noun} that {torn_words}: {torn:,}.")
 
 
 def pick_of_each_class(items: Sequence[Labelled], key: str, classes: int, per_class: int) -> list[Labelled]:

@@ -12,10 +12,13 @@ from workers.preprocessing.columns import shorten
 from workers.preprocessing.decoding import Heard
 from workers.preprocessing.report import Warnings, describe
 from workers.preprocessing.splitting import Assignment, natural_order, warn_of_split
+from workers.preprocessing.transcripts import warn_of_transcripts
+from workers.spelling import USUAL
 
 SILENT_PEAK = 0.001  # 60 dB below full scale
 CLIPPED_SHARE = 0.005
 SHORT_SECONDS, LONG_SECONDS = 0.1, 10.0
+LONG_SPEECH_SECONDS = 20.0
 LOW_RATE = 16_000
 IMBALANCE = 10
 FEW_RECORDINGS = 20
@@ -25,6 +28,7 @@ class Recording(Protocol):
     """What is read here of workers.preprocessing.recordings.Recording."""
 
     label: str
+    transcript: str | None
     given: str | None
     speaker: str | None
     source: str
@@ -38,10 +42,32 @@ def warn_of_recordings(recordings: Sequence[Recording], result: Assignment, warn
     """Raises ProgramFailure one_class where train has one class only."""
     labels, keys = [each.label for each in recordings], [each.sound for each in recordings]
     _warn_of_sound(recordings, warnings)
+    _warn_of_length(
+        recordings, LONG_SECONDS, "of which a model hears the loudest part unless the settings say otherwise", warnings
+    )
     warn_of_duplicates(labels, keys, result, warnings, "Recordings", "copies, sample by sample,")
     warn_of_split(labels, [each.given for each in recordings], result, warnings, "recordings")
     _warn_of_speakers(recordings, result.splits, warnings)
     _warn_of_imbalance(labels, result.splits, warnings)
+
+
+def warn_of_speech(recordings: Sequence[Recording], result: Assignment, missing: int, warnings: Warnings) -> None:
+    """`missing` transcripts were left out."""
+    said, keys = [USUAL.tidy(each.transcript or "") for each in recordings], [each.sound for each in recordings]
+    _warn_of_sound(recordings, warnings)
+    _warn_of_length(
+        recordings, LONG_SPEECH_SECONDS, "which are left out of training unless max_seconds says otherwise", warnings
+    )
+    warn_of_duplicates(said, keys, result, warnings, "Recordings", "copies, sample by sample,", "have two transcripts")
+    warn_of_split(None, [each.given for each in recordings], result, warnings, "recordings")
+    _warn_of_speakers(recordings, result.splits, warnings)
+    warn_of_transcripts(recordings, result.splits, missing, warnings)
+
+
+def _warn_of_length(recordings: Sequence[Recording], most: float, what: str, warnings: Warnings) -> None:
+    if names := [each.source for each in recordings if each.heard.seconds > most]:
+        sentence = f"Recordings longer than {most:.0f} s, {what}: {len(names):,}, such as {shorten(names[0], 80)}."
+        warnings.add("long_audio", sentence)
 
 
 def _warn_of_sound(recordings: Sequence[Recording], warnings: Warnings) -> None:
@@ -57,12 +83,6 @@ def _warn_of_sound(recordings: Sequence[Recording], warnings: Warnings) -> None:
         "Recordings that are too loud for their format, so that their peaks are cut off",
     )
     warn("short_audio", lambda heard: heard.seconds < SHORT_SECONDS, f"Recordings shorter than {SHORT_SECONDS} s")
-    warn(
-        "long_audio",
-        lambda heard: heard.seconds > LONG_SECONDS,
-        f"Recordings longer than {LONG_SECONDS:.0f} s, of which a model hears the loudest part unless the settings say "
-        "otherwise",
-    )
     rates = Counter(heard.rate for heard in (each.heard for each in recordings))
     if len(rates) > 1 and min(rates) < LOW_RATE:
         shares = describe([f"{rate:,} Hz ({count:,})" for rate, count in sorted(rates.items())])

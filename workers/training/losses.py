@@ -94,8 +94,8 @@ def ctc_loss() -> Loss:
 
     -ln p(y | x) summed over the recordings and divided by the characters of all, where p(y | x) is the sum, over all
     paths that become y when repeated characters are made one and blanks dropped, of the product of what is said in each
-    frame. Frames that say nothing but the blank with certainty (`SILENT`) lie behind a recording's end and are left out.
-    A transcript of more characters than its recording has frames has no path; it counts as 0.
+    frame. Frames that say nothing but the blank (`SILENT`) lie behind a recording's end and do not count. A transcript
+    of more characters than its recording has frames has no path; it counts as 0.
     """
 
     def mean(logits: Tensor, targets: Tensor) -> Tensor:

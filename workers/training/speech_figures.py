@@ -10,8 +10,8 @@ import jiwer
 
 
 def error_rates(said: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Of what the model wrote (`said`), from the sums over all recordings, and the share of them that are right word for
-    word. References are not empty."""
+    """Of what the model wrote (`said`), from the sums over all recordings, and the share of these that are right word
+    for word. References are not empty."""
     right = sum(one == other for one, other in zip(said, references, strict=True))
     return {
         "wer": round(jiwer.wer(list(references), list(said)), 6),

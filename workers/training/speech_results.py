@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jiwer
 import numpy as np
 from torch import nn
 
@@ -39,7 +39,7 @@ def describe_model(spec: TrainSpec, data: SpeechData, arguments: Mapping[str, An
         "runtime": "onnx",
         "sample": "sample.wav",
         "hyperparameters": settings,
-        "versions": library_versions() | {"jiwer": jiwer.__version__ if hasattr(jiwer, "__version__") else ""},
+        "versions": library_versions() | {"jiwer": version("jiwer")},
     }
 
 
