@@ -7,7 +7,15 @@ from django.template.defaultfilters import floatformat
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
-from workers.contract import KIND_AUDIO, KIND_IMAGES, KIND_TABLE, RECOMMENDATION, TEXT_CLASSIFICATION, TRANSLATION
+from workers.contract import (
+    KIND_AUDIO,
+    KIND_IMAGES,
+    KIND_TABLE,
+    RECOMMENDATION,
+    SPEECH_RECOGNITION,
+    TEXT_CLASSIFICATION,
+    TRANSLATION,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,12 @@ OF_TASK = {
     ),
     TRANSLATION: Shown(
         "ti-language", _("Translations"), _("Pairs"), ngettext_lazy("%(shown)s pair", "%(shown)s pairs", "n")
+    ),
+    SPEECH_RECOGNITION: Shown(
+        "ti-microphone-2",
+        _("Speech"),
+        _("Recordings"),
+        ngettext_lazy("%(shown)s recording", "%(shown)s recordings", "n"),
     ),
     RECOMMENDATION: Shown("ti-thumb-up", _("Interactions"), _("Rows"), ROWS),
 }

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.contract import TRANSLATION
+from workers.contract import SPEECH_RECOGNITION, TRANSLATION
 from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
 
 FILE_MODE = 0o644 << 16
@@ -56,6 +56,17 @@ KINDS = {
     ),
     AUDIO: Kind(
         ("workers/audio.py", "workers/inference/audio_predictor.py"),
+        "numpy soundfile onnxruntime",
+        "recording.wav",
+    ),
+    SPEECH_RECOGNITION: Kind(
+        (
+            "workers/audio.py",
+            "workers/inference/characters.py",
+            "workers/inference/ctc.py",
+            "workers/inference/speech.py",
+            "workers/inference/speech_predictor.py",
+        ),
         "numpy soundfile onnxruntime",
         "recording.wav",
     ),
@@ -168,6 +179,8 @@ def _input_lines(meta: dict, task: str) -> list[str]:
         colour = "grey" if asked.get("channels") == 1 else "colour"
         size = f"{asked.get('width')} x {asked.get('height')} pixels, {colour}"
         lines = [f"A picture of any size (PNG, JPEG, WebP, BMP, GIF, TIFF), which is scaled to {size}."]
+    elif task == SPEECH_RECOGNITION:
+        lines = ["Recordings of speech (WAV, FLAC, MP3, OGG, AIFF), of up to ten minutes."]
     elif kind == AUDIO:
         seconds = asked["length"] / asked["rate"]
         lines = [f"A recording (WAV, FLAC, MP3, OGG, AIFF), of whose loudest {seconds:g} seconds it hears."]
@@ -187,6 +200,8 @@ def _input_lines(meta: dict, task: str) -> list[str]:
     classes = meta.get("classes")
     if task == TRANSLATION:
         answer = f"a translation of each, as those in the column `{meta.get('target')}`, and how sure it is"
+    elif task == SPEECH_RECOGNITION:
+        answer = "what is said, how sure it is, and when each word is said, in seconds"
     elif classes:
         answer = f"one of {len(classes)} classes: {', '.join(classes)}"
     else:

@@ -10,6 +10,7 @@ from workers.contract import (
     AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
     RECOMMENDATION,
+    SPEECH_RECOGNITION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
@@ -21,8 +22,11 @@ PERCENT, PLAIN, POINTS = "percent", "plain", "points"
 # name: (label, how it is written, whether higher is better)
 KNOWN = {
     "accuracy": (_("Accuracy"), PERCENT, True),
+    "wer": (_("Word error rate"), PERCENT, False),
+    "cer": (_("Character error rate"), PERCENT, False),
     "bleu": (_("BLEU"), POINTS, True),
     "chrf": (_("chrF"), POINTS, True),
+    "all_right": (_("Right word for word"), PERCENT, True),
     "token_accuracy": (_("Next pieces right"), PERCENT, True),
     "ndcg_at_10": (_("NDCG@10"), PLAIN, True),
     "recall_at_10": (_("Recall@10"), PERCENT, True),
@@ -44,6 +48,7 @@ TASK_LABELS = {
     TEXT_CLASSIFICATION: _("Text classification"),
     TRANSLATION: _("Translation"),
     AUDIO_CLASSIFICATION: _("Audio classification"),
+    SPEECH_RECOGNITION: _("Speech recognition"),
     RECOMMENDATION: _("Recommendation"),
 }
 FILE_PURPOSES = {
@@ -55,6 +60,7 @@ FILE_PURPOSES = {
     "pieces.json": _("pieces of words of both languages"),
     "source_pieces.json": _("pieces of words of what is translated"),
     "target_pieces.json": _("pieces of words of the translations"),
+    "language.json": _("which character follows which in the transcripts"),
     "parity.json": _("the answer to the sample, to check a copy by"),
     "meta.json": _("input, classes and settings"),
     "catalogue.json": _("the items with their names, and the users"),
@@ -64,7 +70,7 @@ FILE_PURPOSES = {
     "sample.json": _("an input to try it with"),
 }
 DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}
-HEADLINES = ("accuracy", "bleu", "ndcg_at_10", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
+HEADLINES = ("accuracy", "wer", "bleu", "ndcg_at_10", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
 
 
 @dataclass(frozen=True)

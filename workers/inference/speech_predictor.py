@@ -44,12 +44,11 @@ class SpeechPredictor:
         """uint8 [frames, bands]. Raises ProgramFailure."""
         return spectrogram(decode(body, self.rate), self.rate)
 
-    def encode(self, bodies: Sequence[bytes]) -> list[np.ndarray]:
-        return [self.decode(body) for body in bodies]
-
-    @staticmethod
-    def collate(decoded: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def collate(self, decoded: Sequence[np.ndarray]) -> list[np.ndarray]:
         return list(decoded)
+
+    def encode(self, bodies: Sequence[bytes]) -> list[np.ndarray]:
+        return self.collate([self.decode(body) for body in bodies])
 
     def encode_samples(self, samples: np.ndarray) -> list[np.ndarray]:
         """The same for recordings as samples float32 [N, n] between -1 and 1, `rate` of them a second."""

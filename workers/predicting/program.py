@@ -16,7 +16,7 @@ from typing import Any
 from workers.contract import OUTPUT_FOLDER, EventWriter, PredictSpec, ProgramFailure
 from workers.inference.predictor import Predictor, load_predictor
 from workers.predicting.asking import ERROR, ask
-from workers.predicting.judging import ClassJudge, NoJudge, ValueJudge, judge_for
+from workers.predicting.judging import Judge, NoJudge, judge_for
 from workers.predicting.parts import Parts, Record
 from workers.predicting.sources import Item, Source, open_source
 from workers.predicting.writing import Columns, Overview, write_files
@@ -121,9 +121,9 @@ class Work:
             raise nothing_answered(overview.error_kinds.values())
         return {"metrics": {}, **overview.as_dict(), **judge.result(), "split": self.spec.split}
 
-    def _judge(self) -> ClassJudge | ValueJudge | NoJudge:
+    def _judge(self) -> Judge:
         answers = (record["answer"] for record in self.parts.records() if record["answer"])
-        return judge_for(self.classes, next(answers, None)) if self.source.has_truth else NoJudge()
+        return judge_for(self.predictor.meta, next(answers, None)) if self.source.has_truth else NoJudge()
 
     def _tell_written(self, number: int) -> None:
         self.stop.check()
