@@ -1,6 +1,7 @@
 from django.urls import path
 
-from apps.deployments import demo, request_log_views, rollouts_views, views
+from apps.deployments import request_log_views, rollouts_views, views
+from apps.deployments.demos import page
 
 app_name = "deployments"
 urlpatterns = [
@@ -20,5 +21,5 @@ urlpatterns = [
     path("deployments/<int:pk>/requests/rules/", request_log_views.rules, name="request_rules"),
     path("deployments/<int:pk>/requests/clear/", request_log_views.clear, name="clear_requests"),
     path("deployments/<int:pk>/requests/<str:kind>/", request_log_views.download, name="download_requests"),
-    path("demo/<slug:team>/<slug:name>/", demo.page, name="demo"),
+    path("demo/<slug:team>/<slug:name>/", page.page, name="demo"),
 ]

@@ -7,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from apps.deployments.demo import RATE
+from apps.deployments.demos.kinds import RATE
 from apps.deployments.forms import RowForm
 from apps.deployments.models import Deployment, Replica
 from apps.resources.metering import METER
@@ -171,7 +171,7 @@ def test_a_regression_shows_its_value(owner, tmp_path):
 
 def test_strangers_have_a_rate_and_members_have_none(shades, owner, visitor, monkeypatch):
     publish(shades)
-    monkeypatch.setattr("apps.deployments.demo.time.time", lambda: 1_000_000.0)  # no new minute in between
+    monkeypatch.setattr("apps.deployments.demos.limits.time.time", lambda: 1_000_000.0)  # no new minute in between
     for _number in range(RATE):
         assert visitor.post(url(shades), {"sample": "1"}).status_code == 200
     refused = visitor.post(url(shades), {"sample": "1"})

@@ -118,7 +118,7 @@ def test_the_demo_page_explains_its_answer(owner, deployments, name, sent, shown
 
 def test_a_stranger_of_a_public_demo_may_explain_three_times_a_minute(owner, client, deployments, monkeypatch):
     Deployment.objects.update(is_public=True)
-    monkeypatch.setattr("apps.deployments.demo.time.time", lambda: time.mktime((2026, 1, 1, 0, 0, 0, 0, 0, 0)))
+    monkeypatch.setattr("apps.deployments.demos.limits.time.time", lambda: time.mktime((2026, 1, 1, 0, 0, 0, 0, 0, 0)))
     path = f"/demo/{owner.team.slug}/ages/"
     sent = {"age": "58", "city": "Rome", "explain": "1"}
     assert [client.post(path, sent).status_code for _ in range(4)] == [200, 200, 200, 429]

@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.deployments import snippets
-from apps.deployments.demo import TEXT_RATE
+from apps.deployments.demos.texts import RATE
 from apps.deployments.models import Deployment
 from apps.jobs.models import Job
 from tests.deployments.conftest import store_model
@@ -139,8 +139,8 @@ def test_only_the_team_sees_texts_of_its_data(owner, topics):
 
 def test_a_stranger_may_rest_often_while_writing_but_not_for_ever(topics):
     Deployment.objects.update(is_public=True)
-    codes = [Client().post(url(topics), {"text": "a"}, headers=HTMX).status_code for _ in range(TEXT_RATE + 1)]
-    assert codes[:-1] == [200] * TEXT_RATE
+    codes = [Client().post(url(topics), {"text": "a"}, headers=HTMX).status_code for _ in range(RATE + 1)]
+    assert codes[:-1] == [200] * RATE
     assert codes[-1] == 429
 
 

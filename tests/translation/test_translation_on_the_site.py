@@ -155,18 +155,18 @@ def test_the_demo_shows_the_translation_beside_the_text(owner, translator):
 def test_a_stranger_may_translate_many_short_texts_or_few_long_ones_in_a_minute(translator, monkeypatch):
     """A text of the greatest length keeps the model at work for seconds."""
     outcome = {"outcome": {"translation": "dom", "score": 0.5}, "milliseconds": 3.0}
-    monkeypatch.setattr("apps.deployments.demo._outcome", lambda *asked: outcome)
-    monkeypatch.setattr("apps.deployments.demo.time.time", lambda: 1_200_000.0)
+    monkeypatch.setattr("apps.deployments.demos.texts.ask", lambda *asked: outcome)
+    monkeypatch.setattr("apps.deployments.demos.limits.time.time", lambda: 1_200_000.0)
     Deployment.objects.update(is_public=True)
     long, short = {"text": "house " * 3000}, {"text": "house"}
     assert [Client().post(url(translator), long).status_code for _ in range(4)] == [200, 200, 200, 429]
-    monkeypatch.setattr("apps.deployments.demo.time.time", lambda: 1_300_000.0)
+    monkeypatch.setattr("apps.deployments.demos.limits.time.time", lambda: 1_300_000.0)
     assert {Client().post(url(translator), short).status_code for _ in range(20)} == {200}
 
 
 def test_what_the_model_writes_is_no_markup(owner, translator, monkeypatch):
     outcome = {"outcome": {"translation": "<b>dom</b>", "score": 0.5}, "milliseconds": 3.0}
-    monkeypatch.setattr("apps.deployments.demo._outcome", lambda *asked: outcome)
+    monkeypatch.setattr("apps.deployments.demos.texts.ask", lambda *asked: outcome)
     assert "&lt;b&gt;dom&lt;/b&gt;" in owner.page.post(url(translator), {"text": "house"}).content.decode()
 
 

@@ -1,0 +1,97 @@
+"""Which demo each task has, and each page that a deployment may have instead."""
+
+from django.utils.translation import gettext_lazy as _
+
+from apps.deployments.demos import files, rows, texts, users
+from apps.deployments.demos.kinds import Demo
+from apps.deployments.models import Deployment
+from apps.deployments.pages import CHAT
+from workers.contract import (
+    AUDIO_CLASSIFICATION,
+    IMAGE_CLASSIFICATION,
+    RECOMMENDATION,
+    TABULAR_CLASSIFICATION,
+    TABULAR_REGRESSION,
+    TEXT_CLASSIFICATION,
+    TRANSLATION,
+)
+from workers.domains import AUDIO, IMAGE
+
+OF_TASK = {
+    IMAGE_CLASSIFICATION: Demo(
+        form="deployments/demo_image.html",
+        answer="deployments/answer_class.html",
+        invitation=_("Give it an image, and it says what it shows."),
+        prepare=files.prepare_image,
+        predict=files.predict_image,
+        media=IMAGE,
+        script="js/demo.js",
+    ),
+    AUDIO_CLASSIFICATION: Demo(
+        form="deployments/demo_audio.html",
+        answer="deployments/answer_class.html",
+        invitation=_("Let it hear something, and it says what it is."),
+        prepare=files.prepare_audio,
+        predict=files.predict_audio,
+        media=AUDIO,
+        script="js/demo_audio.js",
+    ),
+    TEXT_CLASSIFICATION: Demo(
+        form="deployments/demo_text.html",
+        answer="deployments/answer_class.html",
+        invitation=_("Write something, and it says what it is about."),
+        prepare=texts.prepare,
+        predict=texts.predict,
+        rate=texts.RATE,
+    ),
+    TRANSLATION: Demo(
+        form="deployments/demo_translation.html",
+        answer="deployments/answer_translation.html",
+        invitation=_("Write something, and it says it in the other language."),
+        prepare=texts.prepare,
+        predict=texts.predict,
+        rate=texts.RATE,
+        weigh=texts.weigh_translation,
+        waiting=_("The translation appears here."),
+        is_wide=True,
+    ),
+    RECOMMENDATION: Demo(
+        form="deployments/demo_user.html",
+        answer="deployments/answer_items.html",
+        invitation=_("Say what you like, and it says what you may like as well."),
+        prepare=users.prepare,
+        predict=users.predict,
+    ),
+    TABULAR_CLASSIFICATION: Demo(
+        form="deployments/demo_table.html",
+        answer="deployments/answer_class.html",
+        invitation=_("Fill in a row, and it says which class it is."),
+        prepare=rows.prepare,
+        predict=rows.predict,
+    ),
+    TABULAR_REGRESSION: Demo(
+        form="deployments/demo_table.html",
+        answer="deployments/answer_value.html",
+        invitation=_("Fill in a row, and it estimates the value."),
+        prepare=rows.prepare,
+        predict=rows.predict,
+    ),
+}
+OF_PAGE = {
+    CHAT: Demo(
+        form="deployments/demo_chat.html",
+        answer="deployments/answer_class.html",
+        invitation="",
+        prepare=texts.prepare_chat,
+        predict=texts.predict_chat,
+        rate=texts.RATE,
+        result="deployments/_chat_turn.html",
+        target="#chat-log",
+        swap="beforeend show:bottom",
+    ),
+}
+
+
+def demo_of(deployment: Deployment) -> Demo:
+    """The page that the deployment has, or else the one of its task."""
+    return OF_PAGE[deployment.page] if deployment.page else OF_TASK[deployment.version.model.task]
