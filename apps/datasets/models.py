@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Team
 from apps.datasets.kinds import Shown, shown_as
+from workers.domains import tasks_of
 
 
 class Upload(models.Model):
@@ -94,6 +95,11 @@ class DatasetVersion(models.Model):
     def shown(self) -> Shown | None:
         """How people see data of this kind."""
         return shown_as(self.kind, self.task)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it can be used for, the usual task of its kind first; its check may have found that it is less."""
+        return tuple(self.report.get("tasks") or tasks_of(self.kind))
 
     @property
     def frozen_files(self) -> dict[str, dict]:

@@ -22,10 +22,13 @@ from apps.registry.figures import TASK_LABELS, headline
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.wanted import wanted_of, written
 from workers.contract import (
+    AUDIO_CLASSIFICATION,
     ENSEMBLE,
     GREEDY,
+    KIND_AUDIO,
     KIND_TABLE,
     RECOMMENDATION,
+    SPEECH_RECOGNITION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
@@ -33,7 +36,6 @@ from workers.contract import (
     UNIFORM,
     WEIGHTED,
 )
-from workers.domains import tasks_of
 from workers.training.field import Field, HyperparameterError
 from workers.training.hyperparameters import fields_for, preset_values
 from workers.training.presets import DEFAULT_PRESET, PRESETS
@@ -44,10 +46,18 @@ TASK_CHOICES = {
     TEXT_CLASSIFICATION: gettext_lazy("Texts (one of several classes)"),
     RECOMMENDATION: gettext_lazy("Recommendation (what users like)"),
     TRANSLATION: gettext_lazy("Translation (another text)"),
+    AUDIO_CLASSIFICATION: gettext_lazy("Sounds (one of several classes)"),
+    SPEECH_RECOGNITION: gettext_lazy("Speech (what is said, in writing)"),
 }
 TARGET_HELP = {
     TEXT_CLASSIFICATION: gettext_lazy("The column the model learns to predict from the texts."),
     TRANSLATION: gettext_lazy("The column with the translations, which the model learns to write."),
+}
+TASK_HELP = {
+    KIND_TABLE: gettext_lazy(
+        "Few different values are classes, many numbers a regression; change it where that is wrong."
+    ),
+    KIND_AUDIO: gettext_lazy("Labels name a sound; transcripts say what is said in it. Change it where that is wrong."),
 }
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
@@ -160,7 +170,7 @@ class LaunchForm(forms.Form):
     def __init__(self, *, version: DatasetVersion, values: Mapping[str, str], is_submitted: bool = False) -> None:
         """`values` are what a person sent or a link proposes; what they leave out is filled in."""
         self.version = version
-        self.chosen_task = _one_of(values.get("task"), tasks_of(version.kind), "")
+        self.chosen_task = _one_of(values.get("task"), version.tasks, "")
         self.target_column = _one_of(values.get("target"), targets_of(version), version.target)
         self.task_name = self.chosen_task or guess_task(version, self.target_column)
         self.preset_name = _one_of(values.get("preset"), PRESETS, DEFAULT_PRESET)
@@ -168,7 +178,9 @@ class LaunchForm(forms.Form):
         filled = self._fill_in(values)
         super().__init__(data=filled if is_submitted else None, initial=filled)
         if version.kind == KIND_TABLE:
-            self._add_table_choices()
+            self._add_target()
+        if len(version.tasks) > 1:
+            self._add_task()
         for field in self.hyperparameters:
             self.fields[field.name] = form_field(field, self._columns_for(field.name))
 
@@ -207,20 +219,20 @@ class LaunchForm(forms.Form):
                 result[name] = sent
         return result
 
-    def _add_table_choices(self) -> None:
-        guess = TASK_CHOICES[guess_task(self.version, self.target_column)]
-        automatic = _("Automatic: %(task)s") % {"task": guess}
-        tasks = [("", automatic), *TASK_CHOICES.items()]
+    def _add_target(self) -> None:
         self.fields["target"] = forms.ChoiceField(
             label=_("Target"),
             choices=[(name, name) for name in targets_of(self.version)],
             help_text=TARGET_HELP.get(self.task_name, _("The column the model learns to predict from all others.")),
         )
+
+    def _add_task(self) -> None:
+        automatic = _("Automatic: %(task)s") % {"task": TASK_CHOICES[guess_task(self.version, self.target_column)]}
         self.fields["task"] = forms.ChoiceField(
             label=_("Task"),
-            choices=tasks,
+            choices=[("", automatic), *((name, TASK_CHOICES[name]) for name in self.version.tasks)],
             required=False,
-            help_text=_("Few different values are classes, many numbers a regression; change it where that is wrong."),
+            help_text=TASK_HELP[self.version.kind],
         )
 
     def clean(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
+from apps.jobs.heard import Heard, read_heard
 from apps.registry.figures import Figure, figure, figures, plain, write
 
 SHADES = 10
@@ -136,6 +137,7 @@ class Results:
     importance: list[Share]
     leaderboard: list[Tried]
     translation: Translated | None = None
+    heard: Heard | None = None
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
@@ -152,6 +154,7 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         importance=_shares(result.get("importance", [])),
         leaderboard=[_tried(item) for item in result.get("leaderboard", [])],
         translation=_translated(result),
+        heard=read_heard(result, outputs),
     )
 
 
