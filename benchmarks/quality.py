@@ -32,7 +32,8 @@ from workers.training.hyperparameters import resolve
 from workers.training.presets import DEFAULT_PRESET, PRESETS
 
 FOLDS, SMALL_TABLE = 5, 1000
-SHOWN = ("macro_f1", "auc", "ece", "rmse", "mae", "chrf")
+SHOWN = ("macro_f1", "auc", "ece", "rmse", "mae", "chrf", "wer", "cer")
+LOWER_IS_BETTER = ("cer", "ece", "log_loss", "loss", "mae", "rmse", "wer")
 
 
 class Missed(Exception):
@@ -52,7 +53,9 @@ class Row:
     def is_at_baseline(self) -> bool:
         """What has no baseline is only reported."""
         found = self.figures.get(self.data.metric)
-        return found is not None and self.data.baseline is not None and found >= self.data.baseline
+        if found is None or self.data.baseline is None:
+            return False
+        return found <= self.data.baseline if self.data.metric in LOWER_IS_BETTER else found >= self.data.baseline
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ class Model:
         ``predict(user="42", k=10)``, ``predict(items=["a", "b"])`` for somebody new, ``predict(user="42", item="a")``
         about one item; or with such a dict. Answers {"class", "probability"}, with "classes" (best first) when `top_k`
         is given; {"value"} for a number; {"translation", "score"} for a model that translates, which tries `beam_size`
-        translations side by side; {"items": [{"item", "name", "score"}]} for recommendations; {"predictions": [...]}
+        translations side by side; {"text", "confidence", "words": [{"word", "start", "end"}]}, in seconds, for a model
+        that writes down speech; {"items": [{"item", "name", "score"}]} for recommendations; {"predictions": [...]}
         for a list.
         """
         kind = self.input["kind"]

@@ -16,6 +16,7 @@ import numpy as np
 from workers.inference.characters import EDGE, Characters
 
 BLANK = 0
+STEP = 2  # frames of the spectrogram, 0.01 s each, for each that a network answers: a character takes several
 IMPOSSIBLE = -1e30
 LEAST = math.log(1e-3)  # a character that is less probable in a frame begins nothing in it
 

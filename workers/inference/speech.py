@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Word:
-    """`start` and `end` are in seconds from the recording's beginning, to about 0.04 s."""
+    """`start` and `end` are in seconds from the recording's beginning, to about 0.02 s."""
 
     text: str
     start: float

@@ -11,14 +11,13 @@ import numpy as np
 
 from workers.audio import BANDS, HOP_SECONDS, decode, spectrogram
 from workers.inference.characters import Characters
-from workers.inference.ctc import Decoding, align, log_probability, search
+from workers.inference.ctc import STEP, Decoding, align, log_probability, search
 from workers.inference.files import open_session
 from workers.inference.outcomes import PROBABILITY_DIGITS
 from workers.inference.speech import Speech, Word
 
 AT_ONCE = 8  # parts of recordings
 QUIET_FROM = 0.5  # of the longest part: a cut lies behind it
-STEP = 4  # frames of the spectrogram for each that the network answers
 TIME_DIGITS = 2
 
 
@@ -64,7 +63,7 @@ class SpeechPredictor:
         return [self._write([next(found) for _part in parts]) for parts in cut]
 
     def listen(self, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Log-probabilities [frames / 4, characters] of each part, some at once: short ones with short ones, so that
+        """Log-probabilities [frames / STEP, characters] of each part, some at once: short ones with short ones, so that
         little of a batch is padding."""
         order = sorted(range(len(parts)), key=lambda place: len(parts[place]))
         found: dict[int, np.ndarray] = {}

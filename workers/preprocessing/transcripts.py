@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from workers.audio import HOP_SECONDS
 from workers.contract import SPLITS
+from workers.inference.ctc import STEP
 from workers.preprocessing.columns import shorten
 from workers.preprocessing.report import Warnings, describe
 from workers.preprocessing.texts import SHOWN_SCRIPT, script_shares, warn_of_broken_letters
@@ -19,7 +20,7 @@ from workers.texts import words_of
 MOST_CLASSES, RECORDINGS_OF_A_CLASS = 200, 3
 DIFFERENT_SHARE = 0.5  # of the values of a column: they are what is said, and no classes
 FEWEST_WORDS = 3  # of the middle value of such a column
-FRAME_SECONDS = 4 * HOP_SECONDS  # a network writes one character in each at most
+FRAME_SECONDS = STEP * HOP_SECONDS  # a network writes one character in each at most
 RARE_LETTER = 3  # a character that stands in fewer transcripts is learned from too few
 FEW_MINUTES = 5.0
 SEEN_SHARE = 0.1

@@ -16,7 +16,7 @@ import soundfile
 
 from workers.audio import BANDS, HOP_SECONDS, decode, spectrogram
 from workers.contract import EventWriter, ProgramFailure, TrainSpec
-from workers.inference.speech_predictor import STEP
+from workers.inference.ctc import STEP
 from workers.spelling import Spelling
 from workers.training.audio_data import HEARING, AudioRow, AudioSource, choose_rate, read_index
 from workers.training.classifiers import split_rows

@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workers.inference.ctc import BLANK
+from workers.inference.ctc import BLANK, STEP
 from workers.training.losses import SILENT
 from workers.training.translation_models import VERY_LOW, Attention
 
 STEM_CHANNELS = 32
-HALVINGS = 2  # so that 0.01 s become 0.04 s
+STRIDES = ((STEP, 2), (1, 2))  # in time and in pitch, of each convolution
 EXPANSION = 4
 
 
@@ -31,21 +31,24 @@ def _kept(lengths: Tensor, frames: int) -> Tensor:
 
 
 class Subsampling(nn.Module):
-    """[N, T, bands] to [N, T / 4, width]."""
+    """[N, T, bands] to [N, T / STEP, width]."""
 
     def __init__(self, bands: int, width: int) -> None:
         super().__init__()
-        channels = [1, *[STEM_CHANNELS] * HALVINGS]
+        first, second = STRIDES
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
-            for inputs, outputs in zip(channels, channels[1:], strict=False)
+            [
+                nn.Conv2d(1, STEM_CHANNELS, 3, first, padding=1),
+                nn.Conv2d(STEM_CHANNELS, STEM_CHANNELS, 3, second, padding=1),
+            ]
         )
-        self.output = nn.Linear(STEM_CHANNELS * bands // 2**HALVINGS, width)
+        self.output = nn.Linear(STEM_CHANNELS * bands // (first[1] * second[1]), width)
 
     def forward(self, sounds: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         found = sounds[:, None]
         for convolution in self.convolutions:
-            lengths = (lengths + 1) // 2
+            step = convolution.stride[0]
+            lengths = (lengths + step - 1) // step
             found = F.silu(convolution(found))
             found = found * _kept(lengths, found.shape[2])[:, None, :, None]
         return self.output(found.transpose(1, 2).flatten(2)), lengths
@@ -109,8 +112,8 @@ class SpeechNetwork(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def forward(self, spectrograms: Tensor, lengths: Tensor) -> Tensor:
-        """Logits [N, T / 4, outputs]. Behind a recording's end they say nothing but the blank, so that neither its loss
-        nor its text depends on what is there."""
+        """Logits [N, T / STEP, outputs]. Behind a recording's end they say nothing but the blank, so that neither its
+        loss nor its text depends on what is there."""
         sounds = (spectrograms.float() - self.mean) / self.deviation
         sounds = sounds * _kept(lengths, sounds.shape[1])[:, :, None]
         tokens, lengths = self.subsampling(sounds, lengths)
@@ -125,7 +128,7 @@ class SpeechNetwork(nn.Module):
 
 
 class Probabilities(nn.Module):
-    """What is exported: the probability [N, T / 4, outputs] of each character."""
+    """What is exported: the probability [N, T / STEP, outputs] of each character."""
 
     def __init__(self, network: SpeechNetwork) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ TINY, SMALL, BASE = "conformer_tiny", "conformer_small", "conformer_base"
 SIZES = {TINY: (96, 4, 4), SMALL: (144, 4, 8), BASE: (256, 4, 12)}
 # Hours to learn from: of fewer a smaller network learns as much, and two cores hear them in minutes.
 WORTH_SMALL, WORTH_BASE = 2.0, 20.0
-KERNEL = 15  # answered frames, 0.6 s, that a convolution looks at
+KERNEL = 21  # answered frames, 0.4 s, that a convolution looks at
 
 
 def choose_network(model: str, seconds: float, device: str) -> str:
