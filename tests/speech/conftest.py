@@ -15,6 +15,12 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough to train on, and too few to learn from."""
+    return write_data(tmp_path_factory.mktemp("few"), 40)
+
+
+@pytest.fixture(scope="session")
 def trained(spoken: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``output/`` of a finished training."""
     return train_here(tmp_path_factory.mktemp("recogniser"), spoken)

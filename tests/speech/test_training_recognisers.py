@@ -20,11 +20,12 @@ from workers.domains import NETWORKS, TASKS
 from workers.inference.parity import difference_from_record
 from workers.inference.predictor import load_predictor
 from workers.inference.speech_predictor import padded, parts_of
+from workers.spelling import Spelling
 from workers.training.batches import Draws
 from workers.training.hyperparameters import choose_batch_seconds, resolve
 from workers.training.speech import train
 from workers.training.speech_changes import SPEECH_AUGMENTATIONS
-from workers.training.speech_data import frames_needed
+from workers.training.speech_data import frames_needed, read_transcripts
 from workers.training.speech_decoding import choose_decoding, try_decodings
 from workers.training.speech_figures import edits, error_rates, word_differences
 from workers.training.speech_models import build_network
@@ -128,12 +129,12 @@ def test_the_weights_alone_say_what_the_graph_says(trained, predictor):
     assert difference <= tolerance
 
 
-def test_a_training_that_was_stopped_ends_as_if_nothing_had_happened(spoken, tmp_path):
-    whole = train_here(tmp_path / "whole", spoken, **SHORT)
+def test_a_training_that_was_stopped_ends_as_if_nothing_had_happened(few, tmp_path):
+    whole = train_here(tmp_path / "whole", few, **SHORT)
     work = tmp_path / "stopped"
     with pytest.raises(Stopped):
-        train(make_spec(work, spoken, **SHORT), EventWriter(work / "events.jsonl"), StopLater(8))
-    train(make_spec(work, spoken, resume=True, **SHORT), EventWriter(work / "events.jsonl"), Stop())
+        train(make_spec(work, few, **SHORT), EventWriter(work / "events.jsonl"), StopLater(4))
+    train(make_spec(work, few, resume=True, **SHORT), EventWriter(work / "events.jsonl"), Stop())
     results = [read(output / "result.json") for output in (whole, work / "output")]
     assert results[0]["history"] == results[1]["history"]
     assert results[0]["metrics"] == results[1]["metrics"]
@@ -142,18 +143,18 @@ def test_a_training_that_was_stopped_ends_as_if_nothing_had_happened(spoken, tmp
     assert any("Going on from step" in event.get("message", "") for event in events_of(work))
 
 
-def test_a_training_can_go_on_for_more_epochs(spoken, tmp_path):
+def test_a_training_can_go_on_for_more_epochs(few, tmp_path):
     assert "speech_recognition" in NETWORKS
-    steps = read(train_here(tmp_path, spoken, **(SHORT | {"epochs": 1})) / "result.json")["steps"]
-    spec = make_spec(tmp_path, spoken, resume=True, extends_step=steps, **SHORT)
+    steps = read(train_here(tmp_path, few, **(SHORT | {"epochs": 1})) / "result.json")["steps"]
+    spec = make_spec(tmp_path, few, resume=True, extends_step=steps, **SHORT)
     train(spec, EventWriter(tmp_path / "events.jsonl"), Stop())
     assert [row["epoch"] for row in read(tmp_path / "output" / "result.json")["history"]] == [1, 2]
 
 
-def test_labels_are_what_is_said_where_there_are_no_transcripts(spoken, tmp_path):
-    data = relabelled(spoken, tmp_path / "data", lambda row: row | {"label": row["transcript"], "transcript": None})
-    meta = read(train_here(tmp_path / "work", data, epochs=1, case="keep", punctuation="keep") / "model" / "meta.json")
-    assert meta["alphabet"] == [" ", ".", "B", "E", "M", "a", "b", "e", "m", "o"]
+def test_labels_are_what_is_said_where_there_are_no_transcripts(few, tmp_path):
+    data = relabelled(few, tmp_path / "data", lambda row: row | {"label": row["transcript"], "transcript": None})
+    rows, texts = read_transcripts(data / "index.jsonl", Spelling("keep", "keep"), EventWriter(tmp_path / "events"))
+    assert texts == [f"{text.capitalize()}." for text in sentences(40)] == [row.label for row in rows]
 
 
 def relabelled(data: Path, folder: Path, change) -> Path:
@@ -172,8 +173,8 @@ def relabelled(data: Path, folder: Path, change) -> Path:
         (lambda row: row | {"split": "test"}, {}, "no_training_recordings"),
     ],
 )
-def test_data_that_cannot_be_learned_from_are_refused_in_words(spoken, tmp_path, change, settings, code):
-    data = relabelled(spoken, tmp_path / "data", change)
+def test_data_that_cannot_be_learned_from_are_refused_in_words(few, tmp_path, change, settings, code):
+    data = relabelled(few, tmp_path / "data", change)
     with pytest.raises(ProgramFailure) as caught:
         train(make_spec(tmp_path / "work", data, **settings), EventWriter(tmp_path / "events.jsonl"), Stop())
     assert caught.value.code == code and caught.value.message.endswith(".") and caught.value.hint
