@@ -12,6 +12,7 @@ from apps.deployments.api import api_urlpatterns as deployments_api
 from apps.deployments.measuring_api import api_urlpatterns as measuring_api
 from apps.deployments.rollouts_api import api_urlpatterns as rollouts_api
 from apps.deployments.scaling_api import api_urlpatterns as scaling_api
+from apps.jobs.again_api import api_urlpatterns as jobs_again_api
 from apps.jobs.api import api_urlpatterns as jobs_api
 from apps.recipes.api import api_urlpatterns as recipes_api
 from apps.registry.api import api_urlpatterns as registry_api
@@ -33,6 +34,7 @@ urlpatterns = [
     path("api/v1/", include(accounts_api)),
     path("api/v1/", include(datasets_api)),
     path("api/v1/", include(jobs_api)),
+    path("api/v1/", include(jobs_again_api)),
     path("api/v1/", include(registry_api)),
     path("api/v1/", include(deployments_api)),
     path("api/v1/deployments/<int:pk>/", include(rollouts_api)),

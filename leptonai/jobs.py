@@ -146,6 +146,12 @@ class Jobs(Resource):
             "POST", f"{self.path}{self._id(reference)}/extend/", json={"epochs": epochs, **chosen}
         )
 
+    def repeat(self, reference: int | Mapping, *, count: int = 4) -> list[Record]:
+        """Train again `count` times (up to 9), each with another seed: new jobs, which make the model's next versions.
+        `client.models.spread` says what came of them. Raises ConflictError for what was not trained from the
+        beginning."""
+        return self._http.request("POST", f"{self.path}{self._id(reference)}/repeat/", json={"count": count})
+
     def metrics(self, reference: int | Mapping, *, after: int = 0) -> Record:
         """Points of the curves with an id above `after`."""
         return self._http.request("GET", f"{self.path}{self._id(reference)}/metrics/", params={"after": after})

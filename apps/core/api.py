@@ -10,7 +10,14 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from apps.core.errors import DomainError, Forbidden, NotFound, TooManyRequests, Unprocessable
+from apps.core.errors import (
+    DomainError,
+    Forbidden,
+    NotFound,
+    TooManyRequests,
+    Unprocessable,
+    refused_by_the_database,
+)
 
 
 def exception_handler(exception: Exception, context: dict) -> Response | None:
@@ -47,7 +54,7 @@ def to_domain_error(exception: Exception) -> DomainError | None:
         )
         error.status = exception.status_code
         return error
-    return None
+    return refused_by_the_database(exception)
 
 
 def _validation_error(exception: exceptions.ValidationError) -> DomainError:

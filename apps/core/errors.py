@@ -14,6 +14,11 @@ DomainError            400
 
 from typing import Any
 
+from django.db import DataError
+from django.utils.translation import gettext as _
+
+NULL_CHARACTER = ("NUL", "\\u0000")  # as PostgreSQL names it, in texts and in JSON
+
 
 class DomainError(Exception):
     """`message` says what was wrong, where, and what to do; `code` never changes; `field` names the form field."""
@@ -92,3 +97,10 @@ class Unavailable(DomainError):
 class StorageFull(DomainError):
     status = 507
     code = "storage_full"
+
+
+def refused_by_the_database(exception: Exception) -> Unprocessable | None:
+    """What a client has sent that no text of PostgreSQL may hold; None for every other exception."""
+    if isinstance(exception, DataError) and any(name in str(exception) for name in NULL_CHARACTER):
+        return Unprocessable(_("What you sent has a null character (U+0000). Leave it out."), code="null_character")
+    return None

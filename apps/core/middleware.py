@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 
-from apps.core.errors import DomainError
+from apps.core.errors import DomainError, refused_by_the_database
 
 PROGRAM_PATHS = ("/api/", "/v1/")
 
@@ -18,7 +18,8 @@ class DomainErrorMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        return answer_error(request, exception) if isinstance(exception, DomainError) else None
+        error = exception if isinstance(exception, DomainError) else refused_by_the_database(exception)
+        return answer_error(request, error) if error else None
 
 
 def answer_error(request: HttpRequest, error: DomainError) -> HttpResponse:

@@ -6,4 +6,5 @@ app_name = "core"
 urlpatterns = [
     path("healthz", views.healthz, name="healthz"),
     path("docs/", views.docs, name="docs"),
+    path("docs/<slug:slug>/", views.manual_page, name="manual"),
 ]

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from apps.core import manual
 from apps.core.endpoints import endpoint_groups
 from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.core.middleware import answer_error
@@ -97,7 +98,17 @@ def docs(request: HttpRequest) -> HttpResponse:
         "environment": ENVIRONMENT_SNIPPET,
     }
     context = {name: text.format(base_url=base_url).rstrip() for name, text in snippets.items()}
-    return render(request, "core/docs.html", {**context, "groups": endpoint_groups(), "base_url": base_url})
+    return render(
+        request,
+        "core/docs.html",
+        {**context, "groups": endpoint_groups(), "base_url": base_url, "manual": manual.groups()},
+    )
+
+
+@require_GET
+def manual_page(request: HttpRequest, slug: str) -> HttpResponse:
+    """One page of the manual."""
+    return render(request, "core/manual.html", {"page": manual.find_page(slug), "manual": manual.groups()})
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

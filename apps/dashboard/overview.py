@@ -11,6 +11,7 @@ from apps.deployments.models import Deployment
 from apps.deployments.placing import with_replicas
 from apps.deployments.services import state_of
 from apps.jobs.models import Job
+from apps.recipes.offers import offers_to
 from apps.registry.figures import headline
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.services import pool_overview
@@ -18,6 +19,7 @@ from apps.resources.storage_use import storage_bytes_lately, storage_limit
 
 MAX_ACTIVE_JOBS = 12
 MAX_ROWS = 5
+MOST_OFFERS = 6
 
 
 def gather(team: Team) -> dict:
@@ -38,8 +40,14 @@ def gather(team: Team) -> dict:
         "models": newest_models(team),
         "deployments": deployments,
         "steps": steps if any(step.state != DONE for step in steps) else [],
+        "offers": [] if has_begun(team) else offers_to(team)[0][:MOST_OFFERS],
         "is_moving": not are_settled,
     }
+
+
+def has_begun(team: Team) -> bool:
+    """Whether there is anything of the team to show yet."""
+    return team.jobs.exists() or Dataset.objects.filter(team=team).exists()
 
 
 def active_jobs(team: Team) -> list[Job]:
@@ -102,7 +110,7 @@ def _upload_step(team: Team) -> Step:
     if newest:
         text = _("%(name)s needs a look before it can be used.") % {"name": newest.dataset.name}
         return Step(_("Upload data"), text, _("Review data"), reverse("datasets:detail", args=[newest.dataset_id]))
-    text = _("Images in a ZIP with one folder per class, or a table as CSV.")
+    text = _("Images or recordings in a ZIP, or a table of anything: rows, texts, translations, purchases.")
     return Step(_("Upload data"), text, _("Upload data"), reverse("datasets:upload"), offers_example=True)
 
 

@@ -1,6 +1,5 @@
 """REST endpoints of jobs."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import QuerySet
@@ -19,19 +18,22 @@ from apps.accounts.access import require_write
 from apps.core.errors import Conflict, NotFound
 from apps.core.files import blob_response
 from apps.datasets.api import find_sources
-from apps.datasets.models import Dataset, DatasetVersion
+from apps.datasets.models import Dataset
 from apps.jobs.candidates import keep_candidate
 from apps.jobs.compressing import submit_compression
-from apps.jobs.continuing import clone_job, extend_training, terms_of
 from apps.jobs.models import Candidate, Job, JobLog, Metric
 from apps.jobs.numbers import finite
 from apps.jobs.pausing import pause_job, resume_job
 from apps.jobs.plans import check_strategy, describe, plan_training
 from apps.jobs.predicting import submit_prediction
+from apps.jobs.references import (
+    data_version,
+    find_by_id_or_name,
+    uncompressed,
+    version_of,
+)
 from apps.jobs.serializers import (
     CandidateSerializer,
-    CloneInput,
-    ExtendInput,
     JobDetailSerializer,
     JobInput,
     JobSerializer,
@@ -49,7 +51,7 @@ from apps.jobs.services import (
     submit_fusion,
     submit_training,
 )
-from apps.registry.models import ModelVersion, RegisteredModel
+from apps.registry.models import RegisteredModel
 from apps.resources.metering import metered
 from apps.resources.nodes import default_pool
 from apps.resources.wanted import Wanted, wanted_of
@@ -62,17 +64,6 @@ FILTERS = [
     OpenApiParameter("kind", enum=Job.Kind.values),
     OpenApiParameter("name", description="Exact name."),
 ]
-
-
-def find_by_id_or_name(rows: QuerySet, reference: int | str, field: str):
-    """The row with this id (a number), or this name; a text of digits is a name first. Raises NotFound."""
-    found = rows.filter(name=reference).first() if isinstance(reference, str) else None
-    if found is None and len(str(reference)) < 19 and str(reference).isdecimal():
-        found = rows.filter(pk=int(reference)).first()
-    if found is None:
-        message = _('Your team has no %(field)s "%(reference)s".') % {"field": field, "reference": reference}
-        raise NotFound(message, field=field)
-    return found
 
 
 class MetricSerializer(serializers.ModelSerializer):
@@ -133,7 +124,7 @@ def start_training(request: Request, wanted: dict) -> Job:
     return submit_training(
         team=request.team,
         user=request.user,
-        version=_data_version(dataset, wanted.get("version")),
+        version=data_version(dataset, wanted.get("version")),
         **{key: wanted[key] for key in ("model_name", "task", "target", "preset", "hyperparameters", "strategy")},
         **_where(wanted),
     )
@@ -144,20 +135,8 @@ def _where(sent: dict) -> dict:
     return {"demand": wanted.demand, "terms": wanted.terms, "pool": wanted.pool}
 
 
-def _data_version(dataset: Dataset, number: int | None) -> DatasetVersion:
-    """The version asked for, or the newest that is ready."""
-    if number is not None:
-        return _numbered(dataset.versions, number, str(dataset))
-    version = dataset.versions.filter(status=DatasetVersion.Status.READY).order_by("-number").first()
-    if version is None:
-        raise Conflict(
-            _("%(dataset)s has no version that is ready to train on.") % {"dataset": dataset}, code="data_not_ready"
-        )
-    return version
-
-
 def start_compression(request: Request, wanted: dict) -> Job:
-    version = _uncompressed(request, wanted)
+    version = uncompressed(request, wanted)
     return submit_compression(
         team=request.team, user=request.user, base_version=version, settings=wanted["settings"], **_where(wanted)
     )
@@ -167,7 +146,7 @@ def start_fusion(request: Request, wanted: dict) -> Job:
     return submit_fusion(
         team=request.team,
         user=request.user,
-        versions=[_uncompressed(request, reference) for reference in wanted["versions"]],
+        versions=[uncompressed(request, reference) for reference in wanted["versions"]],
         method=wanted.get("method", GREEDY),
         model_name=wanted["model_name"],
         **_where(wanted),
@@ -179,28 +158,18 @@ def start_prediction(request: Request, wanted: dict) -> Job:
     sources: dict[str, Any] = {}
     if "dataset" in wanted:
         dataset = find_by_id_or_name(Dataset.objects.filter(team=request.team), wanted["dataset"], "dataset")
-        sources["data"] = _data_version(dataset, wanted.get("dataset_version"))
+        sources["data"] = data_version(dataset, wanted.get("dataset_version"))
     if "upload" in wanted:
         ((sources["upload"], _split),) = find_sources(request.team, [{"id": wanted["upload"], "split": ""}])
     return submit_prediction(
         team=request.team,
         user=request.user,
-        version=_version_of(model, wanted.get("version")),
+        version=version_of(model, wanted.get("version")),
         split=wanted["split"],
         has_class_columns=wanted["class_columns"],
         **sources,
         **_where(wanted),
     )
-
-
-def _version_of(model: RegisteredModel, number: int | None) -> ModelVersion:
-    """The version asked for, or the newest."""
-    if number is not None:
-        return _numbered(model.versions, number, model.name)
-    version = model.versions.order_by("-number").first()
-    if version is None:
-        raise NotFound(_("%(model)s has no version.") % {"model": model.name}, field="model")
-    return version
 
 
 STARTS = {
@@ -209,28 +178,6 @@ STARTS = {
     Job.Kind.FUSE: start_fusion,
     Job.Kind.PREDICT: start_prediction,
 }
-
-
-def _uncompressed(request: Request, reference: Mapping[str, Any]) -> ModelVersion:
-    """The version {"model", "version"} stands for; without a number the newest that is not compressed."""
-    model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), reference["model"], "model")
-    number = reference.get("version")
-    return _numbered(model.versions, number, model.name) if number else _newest_uncompressed(model)
-
-
-def _newest_uncompressed(model: RegisteredModel) -> ModelVersion:
-    for version in model.versions.order_by("-number"):
-        if "compression" not in version.meta:
-            return version
-    raise NotFound(_("%(model)s has no version that is not compressed.") % {"model": model.name}, field="model")
-
-
-def _numbered(versions: QuerySet, number: int, name: str):
-    version = versions.filter(number=number).first()
-    if version is None:
-        message = _("%(name)s has no version %(number)d.") % {"name": name, "number": number}
-        raise NotFound(message, field="version")
-    return version
 
 
 class PlanPreview(GenericAPIView):
@@ -248,7 +195,7 @@ class PlanPreview(GenericAPIView):
         job = draft_training(
             team=request.team,
             user=request.user,
-            version=_data_version(dataset, chosen.get("version")),
+            version=data_version(dataset, chosen.get("version")),
             preset=chosen["preset"],
             hyperparameters=chosen["hyperparameters"],
         )
@@ -324,66 +271,6 @@ class JobResume(GenericAPIView):
         return answer_with(request, pk)
 
 
-class JobClone(GenericAPIView):
-    serializer_class = JobDetailSerializer
-
-    @extend_schema(request=CloneInput, responses={201: JobDetailSerializer})
-    def post(self, request: Request, pk: int) -> Response:
-        """Run the job again, with what is sent otherwise."""
-        require_write(request)
-        job = job_of(request, pk)
-        sent = CloneInput(data=request.data)
-        sent.is_valid(raise_exception=True)
-        changes = sent.validated_data
-        made = clone_job(
-            job=job,
-            user=request.user,
-            wanted=read_wanted(changes, terms_of(job, request.user)),
-            changes=changes,
-            **_other_source(request, job, changes),
-        )
-        return answer_with(request, made.pk, status=status.HTTP_201_CREATED)
-
-
-def _other_source(request: Request, job: Job, changes: dict) -> dict:
-    """The data or the model version that was sent in place of the job's own."""
-    number = changes.get("version")
-    if job.kind == Job.Kind.COMPRESS:
-        if "model" not in changes and number is None:
-            return {}
-        reference = changes.get("model", job.model_name)
-        model = find_by_id_or_name(RegisteredModel.objects.filter(team=request.team), reference, "model")
-        return {
-            "base_version": _numbered(model.versions, number, model.name) if number else _newest_uncompressed(model)
-        }
-    if "dataset" in changes:
-        dataset = find_by_id_or_name(Dataset.objects.filter(team=request.team), changes["dataset"], "dataset")
-    elif number is not None and job.dataset_version:
-        dataset = job.dataset_version.dataset
-    else:
-        return {}
-    return {"version": _data_version(dataset, number)}
-
-
-class JobExtend(GenericAPIView):
-    serializer_class = JobDetailSerializer
-
-    @extend_schema(request=ExtendInput, responses={201: JobDetailSerializer})
-    def post(self, request: Request, pk: int) -> Response:
-        """Train a training that has ended for more epochs, as a new job that makes the model's next version."""
-        require_write(request)
-        sent = ExtendInput(data=request.data)
-        sent.is_valid(raise_exception=True)
-        wanted = sent.validated_data
-        job = extend_training(
-            job=job_of(request, pk),
-            user=request.user,
-            epochs=wanted["epochs"],
-            checkpoint_id=wanted.get("checkpoint"),
-        )
-        return answer_with(request, job.pk, status=status.HTTP_201_CREATED)
-
-
 def answer_with(request: Request, pk: int, **options: Any) -> Response:
     """The job as it is now."""
     return Response(JobDetailSerializer(job_of(request, pk), context={"request": request}).data, **options)
@@ -449,8 +336,6 @@ api_urlpatterns = [
     path("jobs/<int:pk>/cancel/", JobCancel.as_view(), name="api_job_cancel"),
     path("jobs/<int:pk>/pause/", JobPause.as_view(), name="api_job_pause"),
     path("jobs/<int:pk>/resume/", JobResume.as_view(), name="api_job_resume"),
-    path("jobs/<int:pk>/clone/", JobClone.as_view(), name="api_job_clone"),
-    path("jobs/<int:pk>/extend/", JobExtend.as_view(), name="api_job_extend"),
     path("jobs/<int:pk>/candidates/", JobCandidates.as_view(), name="api_job_candidates"),
     path("jobs/<int:pk>/candidates/<int:number>/keep/", JobCandidateKeep.as_view(), name="api_job_candidate_keep"),
     path("jobs/<int:pk>/metrics/", JobMetrics.as_view(), name="api_job_metrics"),

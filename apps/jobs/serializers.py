@@ -14,6 +14,7 @@ from rest_framework import serializers
 from apps.jobs.models import Candidate, Checkpoint, Job
 from apps.jobs.plan_words import note_words, verdict_words
 from apps.jobs.plans import AUTO, CHOICES, measured_step
+from apps.jobs.repeating import MOST_REPEATS, USUAL_REPEATS
 from apps.jobs.waiting import Waiting, help_for, holders_of, waiting_of
 from apps.registry.models import ModelVersion
 from apps.resources.market import MOST_BID
@@ -147,6 +148,12 @@ class ExtendInput(serializers.Serializer):
 
     epochs = serializers.IntegerField(min_value=1)
     checkpoint = serializers.IntegerField(required=False)
+
+
+class RepeatInput(serializers.Serializer):
+    """How many trainings more, each with another seed."""
+
+    count = serializers.IntegerField(min_value=1, max_value=MOST_REPEATS, default=USUAL_REPEATS)
 
 
 class CheckpointSerializer(serializers.ModelSerializer):

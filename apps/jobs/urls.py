@@ -20,6 +20,7 @@ urlpatterns = [
     path("jobs/<int:pk>/terms/", views.terms, name="terms"),
     path("jobs/<int:pk>/pause/", views.pause, name="pause"),
     path("jobs/<int:pk>/resume/", views.resume, name="resume"),
+    path("jobs/<int:pk>/repeat/", views.repeat, name="repeat"),
     path("jobs/<int:pk>/extend/", views.extend, name="extend"),
     path("jobs/<int:pk>/cancel/", views.cancel, name="cancel"),
 ]

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from apps.accounts.access import require_write
@@ -32,6 +32,7 @@ from apps.jobs.plans import Planned, describe, is_spreadable, measured_step, pla
 from apps.jobs.prediction_views import read_predicted
 from apps.jobs.prospects import look_ahead
 from apps.jobs.remedies import BLAME, find_remedy
+from apps.jobs.repeating import repeat_training
 from apps.jobs.services import (
     ONE_DEVICE,
     cancel_job,
@@ -404,6 +405,18 @@ def extend(request: HttpRequest, pk: int) -> HttpResponse:
         checkpoint_id=read_id(checkpoint) if checkpoint else None,
     )
     return redirect("jobs:detail", made.pk)
+
+
+@require_POST
+def repeat(request: HttpRequest, pk: int) -> HttpResponse:
+    """Train again with other seeds; the list of jobs shows them."""
+    require_write(request)
+    job = get_object_or_404(jobs_of(request), pk=pk)
+    count = request.POST.get("count", "")
+    made = repeat_training(job=job, user=request.user, count=int(count) if count.isdecimal() and len(count) < 4 else 0)
+    words = ngettext("Queued %(n)d training with another seed.", "Queued %(n)d trainings with other seeds.", len(made))
+    messages.success(request, words % {"n": len(made)})
+    return redirect("jobs:list")
 
 
 @require_POST

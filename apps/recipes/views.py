@@ -11,8 +11,9 @@ from apps.core.errors import DomainError
 from apps.core.htmx import render_live
 from apps.deployments.services import demo_path
 from apps.recipes import services
-from apps.recipes.catalogue import all_recipes, find_recipe
+from apps.recipes.catalogue import find_recipe
 from apps.recipes.models import RecipeRun
+from apps.recipes.offers import offers_to
 from apps.registry.figures import TASK_LABELS
 
 S = RecipeRun.Stage
@@ -21,10 +22,8 @@ STEPS = (S.CHECKING, S.TRAINING, S.DEPLOYING)
 
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
-    newest = {run.recipe: run for run in RecipeRun.objects.filter(team=request.team).order_by("pk")}
-    recipes, broken = all_recipes()
-    rows = [{"recipe": recipe, "task": TASK_LABELS[recipe.task], "run": newest.get(recipe.slug)} for recipe in recipes]
-    return render(request, "recipes/list.html", {"rows": rows, "broken": broken})
+    offers, broken = offers_to(request.team)
+    return render(request, "recipes/list.html", {"offers": offers, "broken": broken})
 
 
 @require_GET

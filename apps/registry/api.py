@@ -4,6 +4,7 @@ from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import path
+from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -11,8 +12,10 @@ from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from apps.core.errors import NotFound
 from apps.core.files import blob_response
 from apps.registry.models import Artifact, ModelVersion, RegisteredModel
+from apps.registry.spread import Spread, spread_of
 from apps.resources.metering import metered
 
 
@@ -61,6 +64,25 @@ class VersionSerializer(serializers.ModelSerializer):
     def get_method(self, version: ModelVersion) -> str:
         """How it was compressed or fused; empty when it was trained."""
         return version.lineage.get("method") or ""
+
+
+class SeedRunSerializer(serializers.Serializer):
+    """One seed: the `version` it made, and the figure on the metric of the spread."""
+
+    version = serializers.IntegerField(source="version.number")
+    seed = serializers.IntegerField()
+    value = serializers.FloatField(source="figure.value")
+
+
+class SpreadSerializer(serializers.Serializer):
+    """The headline figure over the trainings that only the seed sets apart; `deviation`, with n - 1, is null of one."""
+
+    metric = serializers.CharField(source="mean.name")
+    mean = serializers.FloatField(source="mean.value")
+    deviation = serializers.FloatField(source="deviation.value", allow_null=True, default=None)
+    low = serializers.FloatField(source="low.value")
+    high = serializers.FloatField(source="high.value")
+    runs = SeedRunSerializer(many=True)
 
 
 class ModelSerializer(serializers.ModelSerializer):
@@ -125,6 +147,19 @@ class VersionDetail(RetrieveAPIView):
         return get_object_or_404(versions, model=self.kwargs["pk"], number=self.kwargs["number"])
 
 
+class VersionSpread(RetrieveAPIView):
+    """How much of the version's figure is chance: the same training with other seeds. 404 where none can be."""
+
+    serializer_class = SpreadSerializer
+
+    def get_object(self) -> Spread:
+        versions = ModelVersion.objects.filter(model__team=self.request.team).select_related("model")
+        found = spread_of(get_object_or_404(versions, model=self.kwargs["pk"], number=self.kwargs["number"]))
+        if found is None:
+            raise NotFound(_("This version was not trained from the beginning with a seed, so it has no spread."))
+        return found
+
+
 class VersionFile(APIView):
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: Request, pk: int, number: int, name: str) -> HttpResponseBase:
@@ -138,5 +173,6 @@ api_urlpatterns = [
     path("models/", ModelList.as_view(), name="api_models"),
     path("models/<int:pk>/", ModelDetail.as_view(), name="api_model"),
     path("models/<int:pk>/versions/<int:number>/", VersionDetail.as_view(), name="api_model_version"),
+    path("models/<int:pk>/versions/<int:number>/spread/", VersionSpread.as_view(), name="api_model_spread"),
     path("models/<int:pk>/versions/<int:number>/files/<path:name>", VersionFile.as_view(), name="api_model_file"),
 ]

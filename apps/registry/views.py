@@ -13,6 +13,7 @@ from apps.registry.costs import compare_measured
 from apps.registry.figures import DOWNLOADS, Difference, compare, figures, headline, share_text
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.operating import counts_of, read_operating
+from apps.registry.spread import spread_of
 from apps.resources.metering import metered
 from workers.domains import TASKS
 
@@ -96,6 +97,7 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "trials": found.canaries.filter(weight__gt=0).select_related("deployment"),
         "may_be_tried_in": _deployments_of_others(found),
         "job": job,
+        "spread": spread_of(found),
         "operating": operating,
         "operating_counts": counts_of(operating),
         "compared": compare_measured(*_before_and_after(found)),

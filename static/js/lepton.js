@@ -56,6 +56,27 @@
     if (event.key === "Escape") event.target.closest("form")?.querySelector("[data-escape]")?.click();
   });
 
+  // Ctrl-K goes to the search; the arrows walk through what it found, Escape leaves it.
+  const walk = (box, by) => {
+    const stops = [box.querySelector("input"), ...box.querySelectorAll("#found a")];
+    const at = stops.indexOf(document.activeElement);
+    stops[(at + by + stops.length) % stops.length].focus();
+  };
+  document.addEventListener("keydown", (event) => {
+    const box = document.querySelector("[data-search]");
+    if (!box) return;
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      const input = box.checkVisibility() ? box.querySelector("input") : document.querySelector(".search-link");
+      input.focus();
+      input.select?.();
+    } else if (box.contains(document.activeElement)) {
+      const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (by) event.preventDefault(), walk(box, by);
+      if (event.key === "Escape") document.activeElement.blur();
+    }
+  });
+
   let isOffline = false;
   const tellOffline = () => {
     if (isOffline) return;

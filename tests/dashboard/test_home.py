@@ -132,3 +132,10 @@ def test_many_jobs_cost_no_more_questions_to_the_database_than_few(owner, team):
     few = queries_of_home(owner)
     fill(team, range(2, 12))
     assert queries_of_home(owner) <= few
+
+
+def test_a_new_team_is_offered_examples_until_it_has_something_of_its_own(owner):
+    page = owner.page.get("/").content.decode()
+    assert "Or start from an example" in page and "Handwritten digits" in page
+    Dataset.objects.create(team=owner.team, name="Digits")
+    assert "Or start from an example" not in owner.page.get("/").content.decode()

@@ -40,11 +40,15 @@ def test_a_killed_run_leaves_nothing() -> None:
             command = [sys.executable, "-m", "pytest", *flags, str(inner)]
             env = {k: v for k, v in os.environ.items() if not k.startswith(("LEPTON_", "PYTEST_"))}
             run = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
-        wait_until(lambda: "SERVERS" in log.read_text() or run.poll() is not None, seconds=60, what="the run begins")
-        assert run.poll() is None, log.read_text()
-        servers = Path(log.read_text().split("SERVERS ")[1].split()[0])
-        assert len(processes_about(servers)) >= 2
-        run.send_signal(signal.SIGKILL)
-        run.wait()
+        try:
+            wait_until(
+                lambda: "SERVERS" in log.read_text() or run.poll() is not None, seconds=180, what="the run begins"
+            )
+            assert run.poll() is None, log.read_text()
+            servers = Path(log.read_text().split("SERVERS ")[1].split()[0])
+            assert len(processes_about(servers)) >= 2
+        finally:
+            run.send_signal(signal.SIGKILL)
+            run.wait()
         wait_until(lambda: not processes_about(servers), seconds=60, what="its servers end")
         wait_until(lambda: not servers.exists(), seconds=20, what="its folder goes")
