@@ -9,9 +9,9 @@ from django.utils.translation import gettext_lazy as _
 from apps.registry.figures import write
 
 WAYS = {
-    "greedy": _("The most probable character of each moment"),
-    "beams": _("Several beginnings side by side"),
-    "language_model": _("These, with a language model of the transcripts"),
+    "greedy": _("Character by character"),
+    "beams": _("Several beginnings at once"),
+    "language_model": _("The same with a language model"),
 }
 
 
