@@ -57,7 +57,8 @@ def may_come(membership: Membership) -> bool:
 
 def see(membership: Membership) -> None:
     """From now on everything until now is known."""
-    Membership.objects.filter(pk=membership.pk).update(news_seen_at=timezone.now())
+    membership.news_seen_at = timezone.now()
+    membership.save(update_fields=["news_seen_at"])
 
 
 def _jobs(membership: Membership) -> QuerySet[Job]:
@@ -76,7 +77,7 @@ def _changes(membership: Membership) -> QuerySet[TrafficChange]:
 def _of_job(job: Job, seen: datetime) -> News:
     return News(
         at=job.finished_at,
-        title=job.name,
+        title=str(job),
         text=job.failure.get("message", ""),
         status=job.status,
         word=job.get_status_display(),

@@ -35,6 +35,7 @@ def test_the_end_of_ones_job_is_told_once(member, job, tmp_path):
     assert "1 new notification" in member.page.get("/").content.decode()
     page = member.page.get("/notifications/").content.decode()
     assert job.name in page and "is-new" in page and f"/jobs/{job.pk}/" in page
+    assert "1 new notification" not in page
     assert news.count_new(membership_of(member)) == 0
     again = member.page.get("/notifications/").content.decode()
     assert job.name in again and "is-new" not in again
@@ -42,7 +43,7 @@ def test_the_end_of_ones_job_is_told_once(member, job, tmp_path):
 
 def test_a_failure_says_why(member, job):
     fail(run(job, make_node()), message="It ran out of memory.")
-    assert told(member) == [(job.name, "failed")]
+    assert told(member) == [(str(job), "failed")]
     assert "It ran out of memory." in member.page.get("/notifications/").content.decode()
 
 
