@@ -16,7 +16,7 @@ from workers.inference.files import open_session
 from workers.inference.outcomes import PROBABILITY_DIGITS
 from workers.inference.speech import Speech, Word
 
-AT_ONCE = 8  # parts of recordings
+FRAMES_AT_ONCE = 6_000  # of all parts of a batch, padding included
 QUIET_FROM = 0.5  # of the longest part: a cut lies behind it
 TIME_DIGITS = 2
 
@@ -67,8 +67,11 @@ class SpeechPredictor:
         little of a batch is padding."""
         order = sorted(range(len(parts)), key=lambda place: len(parts[place]))
         found: dict[int, np.ndarray] = {}
-        for start in range(0, len(order), AT_ONCE):
-            some = order[start : start + AT_ONCE]
+        while order:
+            count = 1
+            while count < len(order) and (count + 1) * len(parts[order[count]]) <= FRAMES_AT_ONCE:
+                count += 1
+            some, order = order[:count], order[count:]
             found |= zip(some, self._listen([parts[place] for place in some]), strict=True)
         return [found[place] for place in range(len(parts))]
 
@@ -131,7 +134,7 @@ def parts_of(sound: np.ndarray, longest: int) -> list[np.ndarray]:
     while len(sound) > longest:
         least = int(longest * QUIET_FROM)
         loudness = np.convolve(sound[:longest].mean(axis=1), np.full(STEP, 1 / STEP), "same")
-        cut = (least + int(loudness[least:].argmin())) // STEP * STEP
+        cut = max(STEP, (least + int(loudness[least:].argmin())) // STEP * STEP)
         parts.append(sound[:cut])
         sound = sound[cut:]
     return [*parts, sound]

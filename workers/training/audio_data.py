@@ -53,7 +53,8 @@ def read_index(path: Path) -> list[AudioRow]:
 
 
 def _read_row(facts: dict[str, Any]) -> AudioRow:
-    return AudioRow(**{name: facts[name] or "" for name in AudioRow.__dataclass_fields__ if name in facts})
+    known = {name: facts[name] for name in AudioRow.__dataclass_fields__ if name in facts}
+    return AudioRow(**{name: "" if value is None else value for name, value in known.items()})
 
 
 def choose_rate(rows: Sequence[AudioRow]) -> int:

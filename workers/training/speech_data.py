@@ -23,7 +23,7 @@ from workers.training.classifiers import split_rows
 from workers.training.text_data import Ragged
 
 MEASURED_ROWS = 2_000  # of which mean and deviation of each band are taken
-SPARE_LENGTH = 1.5
+SPARE_LENGTH, MOST_FRAMES = 1.5, 4_000
 
 
 @dataclass(frozen=True)
@@ -194,5 +194,7 @@ def most_frequent(texts: Sequence[str]) -> str:
 
 
 def longest_frames(data: SpeechData) -> int:
-    """How long a recording may be that is heard at once: somewhat longer than any that was learned from."""
-    return int(SPARE_LENGTH * data.store.lengths[data.splits["train"]].max()) // STEP * STEP
+    """How long a recording may be that is heard at once: somewhat longer than any that was learned from, and no longer
+    than memory allows, of which attention takes the square of it."""
+    longest = int(SPARE_LENGTH * data.store.lengths[data.splits["train"]].max())
+    return min(longest, MOST_FRAMES) // STEP * STEP

@@ -4,7 +4,6 @@ what. A rate is (substituted + left out + added) / (how many were said); it may 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import jiwer
 
@@ -39,8 +38,3 @@ def edits(said: str, reference: str) -> tuple[int, int]:
     """Wrong words, and wrong characters, in one transcript."""
     words, letters = jiwer.process_words([reference], [said]), jiwer.process_characters([reference], [said])
     return tuple(found.substitutions + found.deletions + found.insertions for found in (words, letters))
-
-
-def wrong_words(parts: Sequence[dict[str, Any]]) -> int:
-    """How many words of `word_differences` are wrong."""
-    return sum(max(len(part["true"].split()), len(part["said"].split())) for part in parts if part["kind"] != "equal")
