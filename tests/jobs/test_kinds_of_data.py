@@ -15,6 +15,7 @@ WORDS = {
     "recommendation": ("ti-thumb-up", "Interactions", "rows"),
     "translation": ("ti-language", "Translations", "pairs"),
     "audio_classification": ("ti-microphone", "Recordings", "recordings"),
+    "speech_recognition": ("ti-microphone-2", "Speech", "recordings"),
 }
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.inference.characters import EDGE, Characters
-from workers.inference.ctc import Decoding, align, greedy, log_probability, search
+from workers.inference.ctc import STEP, Decoding, align, greedy, log_probability, search
+from workers.inference.speech_predictor import parts_of
 
 ALPHABET = ["a", "b"]
 WIDE = Decoding(beams=1000)
@@ -119,3 +120,13 @@ def test_a_language_model_is_the_same_when_it_is_read_again(tmp_path):
     again = Characters.load(tmp_path / "language.json")
     for before, letter in (("", "a"), ("a", "b"), ("你", "好"), ("xy", "z")):
         assert again.log_probability(before, letter) == model.log_probability(before, letter)
+
+
+@given(st.integers(1, 300), st.integers(1, 30), st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_parts_of_a_long_recording_are_the_whole_of_it(frames, pairs, seed):
+    sound = np.random.default_rng(seed).integers(0, 256, (frames, 8), dtype=np.uint8)
+    parts = parts_of(sound, STEP * pairs)
+    assert np.array_equal(np.concatenate(parts), sound)
+    assert all(0 < len(part) <= STEP * pairs for part in parts)
+    assert all(len(part) % STEP == 0 for part in parts[:-1])
