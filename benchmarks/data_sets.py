@@ -1,7 +1,8 @@
 """Data sets that a ``sets.json`` lists, taken through the programs that the site runs.
 
-An entry has "name", "train", "test", "task", "metric", and where they apply "val", "target", "source" (a translation's
-column), "ignore" (columns that are no input) and "baseline"; files are relative to the folder.
+An entry has "name", "train", "test", "task", "metric", and where they apply "val", "target", "source" (the column
+of what is translated, or of questions), "ignore" (columns that are no input) and "baseline"; files are relative to the
+folder.
 """
 
 from __future__ import annotations

@@ -25,15 +25,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data_sets import DataSet, prepared_paths, read_sets, read_table, write_table
-from workers.contract import EVENTS_FILE, TrainSpec, read_events, write_spec
+from workers.contract import ANSWER_RETRIEVAL, EVENTS_FILE, TRANSLATION, TrainSpec, read_events, write_spec
 from workers.domains import TABLE, TASKS
 from workers.launcher import log_tail
 from workers.training.hyperparameters import resolve
 from workers.training.presets import DEFAULT_PRESET, PRESETS
 
 FOLDS, SMALL_TABLE = 5, 1000
-SHOWN = ("macro_f1", "auc", "ece", "rmse", "mae", "chrf", "wer", "cer")
+SHOWN = ("macro_f1", "auc", "ece", "rmse", "mae", "chrf", "recall_at_1", "recall_at_10", "mrr", "wer", "cer")
 LOWER_IS_BETTER = ("cer", "ece", "log_loss", "loss", "mae", "rmse", "wer")
+SOURCE_FIELDS = {TRANSLATION: "source_column", ANSWER_RETRIEVAL: "question_column"}  # the setting for "source"
 
 
 class Missed(Exception):
@@ -149,7 +150,7 @@ def train(data: DataSet, folder: Path, choices: Choices) -> dict[str, Any]:
 
 def _columns(data: DataSet) -> dict[str, Any]:
     """What a set says of its columns beside the target."""
-    return {"source_column": data.source} if data.source else {}
+    return {SOURCE_FIELDS[data.task]: data.source} if data.source and data.task in SOURCE_FIELDS else {}
 
 
 def _run(program: str, spec: Any, seconds: float) -> None:

@@ -12,7 +12,7 @@ from apps.core.errors import DomainError, NotFound
 from apps.core.version import VERSION
 from apps.deployments.endpoints import Endpoint
 from lepton_site.messages import MAX_NAME_LENGTH, Answer
-from workers.contract import RECOMMENDATION, SPEECH_RECOGNITION, TRANSLATION
+from workers.contract import ANSWER_RETRIEVAL, RECOMMENDATION, SPEECH_RECOGNITION, TRANSLATION
 from workers.domains import TASKS
 from workers.inference.framing import TENSORS, Frame, Question
 
@@ -103,6 +103,11 @@ def _outputs(task: str, classes: list[str]) -> list[dict[str, Any]]:
     if task == SPEECH_RECOGNITION:
         return [
             {"name": "text", "datatype": "BYTES", "shape": [-1]},
+            {"name": "confidence", "datatype": "FP32", "shape": [-1]},
+        ]
+    if task == ANSWER_RETRIEVAL:
+        return [
+            {"name": "answer", "datatype": "BYTES", "shape": [-1]},
             {"name": "confidence", "datatype": "FP32", "shape": [-1]},
         ]
     if task == RECOMMENDATION:

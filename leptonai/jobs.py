@@ -81,18 +81,22 @@ class Jobs(Resource):
         version: int | None = None,
         split: str = "",
         class_columns: bool = False,
+        ranked_by: str = "",
+        top: float = 100.0,
         **fields: Any,
     ) -> Record:
         """Ask a model (its id or name; the newest version unless `version` is given) about a whole data set, or about
         a file of yours: CSV, TSV or JSON Lines for tables and texts, a ZIP for images.
 
-        Of a data set the newest version is asked, `split` of it or all. The job's `result` counts rows and errors, and
-        has `metrics` where the right answers are known; `download` saves the files with the answers.
+        Of a data set the newest version is asked, `split` of it or all. With `ranked_by`, a class or the target of a
+        regression, targets.csv lists the `top` per cent for which it is highest, highest first. The job's `result`
+        counts rows and errors, and has `metrics` where the right answers are known; `download` saves the files.
         """
         chosen = {"dataset": dataset, "version": version}
         sources = {name: value for name, value in chosen.items() if value is not None}
         if file is not None:
             sources["upload"] = upload_file(self._http, Path(file))["id"]
+        fields |= {"ranked_by": ranked_by, "top": top} if ranked_by else {}
         return self.create("predict", model=model, split=split, class_columns=class_columns, **sources, **fields)
 
     def download(self, reference: int | Mapping, folder: str | Path) -> list[Path]:

@@ -41,9 +41,10 @@ class Model:
         ``predict(user="42", k=10)``, ``predict(items=["a", "b"])`` for somebody new, ``predict(user="42", item="a")``
         about one item; or with such a dict. Answers {"class", "probability"}, with "classes" (best first) when `top_k`
         is given; {"value"} for a number; {"translation", "score"} for a model that translates, which tries `beam_size`
-        translations side by side; {"text", "confidence", "words": [{"word", "start", "end"}]}, in seconds, for a model
-        that writes down speech; {"items": [{"item", "name", "score"}]} for recommendations; {"predictions": [...]}
-        for a list.
+        translations side by side; {"answers": [{"answer", "score", "question"}], "confidence", "knows"} for one that
+        finds answers, best first, `top_k` of them; {"text", "confidence", "words": [{"word", "start", "end"}]}, in
+        seconds, for one that writes down speech; {"items": [{"item", "name", "score"}]} for recommendations;
+        {"predictions": [...]} for a list.
         """
         kind = self.input["kind"]
         if asked and kind != "user":

@@ -184,6 +184,8 @@ def _predict_spec(member: Member, folder: Path, resume: bool) -> PredictSpec:
         model_dir=str(fetch_model(job.base_version, folder / "model")),
         split=job.hyperparameters["split"],
         has_class_columns=job.hyperparameters["class_columns"],
+        ranked_by=job.hyperparameters.get("ranked_by", ""),
+        top=job.hyperparameters.get("top", 100.0),
         threads=threads(member),
         resume=resume,
         checkpoint_seconds=settings.LEPTON_CHECKPOINT_SECONDS,

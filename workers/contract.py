@@ -30,6 +30,7 @@ CHECKPOINT_FOLDER = "checkpoints"
 CANDIDATE_FOLDER = "output/candidates"
 MOST_KEPT_CHECKPOINTS = 50  # of those that are asked for beside the newest and the best
 
+ANSWER_RETRIEVAL = "answer_retrieval"
 AUDIO_CLASSIFICATION = "audio_classification"
 IMAGE_CLASSIFICATION = "image_classification"
 TABULAR_CLASSIFICATION = "tabular_classification"
@@ -175,7 +176,8 @@ class PredictSpec:
 
     `data_path` with `index_path` is a frozen data set version, of which only `split` is asked, or all where that is "".
     Without an index it is what a person uploaded as `name`: a table (CSV, TSV, JSON Lines), or a ZIP of files such as
-    images. `has_class_columns` adds the probability of every class.
+    images. `has_class_columns` adds the probability of every class. With `ranked_by`, a class or the target of a
+    regression, ``output/targets.csv`` lists the `top` per cent of the rows for which it is highest, highest first.
 
     Writes ``output/predictions.csv``, ``output/predictions.jsonl`` and ``output/result.json``, one row for each that
     came in. `resume` goes on from the newest checkpoint; the first is written after `checkpoint_seconds`.
@@ -188,6 +190,8 @@ class PredictSpec:
     index_path: str = ""
     split: str = ""
     has_class_columns: bool = False
+    ranked_by: str = ""
+    top: float = 100.0
     threads: int = 1
     resume: bool = False
     checkpoint_seconds: float = 5.0

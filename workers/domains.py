@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
     ENSEMBLE,
     FUSION_METHODS,
@@ -119,6 +120,16 @@ TASKS = {
             trainer="workers.training.translation",
             predictor="workers.inference.translation_predictor:TranslationPredictor",
             questions="workers.inference.questions.translations",
+            is_network=True,
+            is_classification=False,
+        ),
+        Task(
+            ANSWER_RETRIEVAL,
+            data=KIND_TABLE,
+            asks=TEXT,
+            trainer="workers.training.retrieval",
+            predictor="workers.inference.retrieval_predictor:RetrievalPredictor",
+            questions="workers.inference.questions.texts",
             is_network=True,
             is_classification=False,
         ),

@@ -7,8 +7,9 @@ import csv
 import io
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,17 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 BRIGHTEST = 16  # load_digits counts dark pixels in blocks of 4 x 4
 CUSTOMERS = 4_000
 JOBS = ("employee", "self-employed", "retired", "worker", "student")
+BUYERS = 1_500
+# What a household may own, by what leads to it: bundles of a shop for those who live outdoors.
+BUNDLES = {
+    "camping": ("Tent", "Sleeping bag", "Camping stove", "Gas cartridge", "Head torch", "Sleeping mat", "Cool box"),
+    "hiking": ("Hiking boots", "Trekking poles", "Rucksack", "Rain jacket", "Water bottle", "Hiking map", "Gaiters"),
+    "cycling": ("Road bike", "Helmet", "Bike lock", "Bike lights", "Cycling shorts", "Pump", "Repair kit", "Panniers"),
+    "running": ("Running shoes", "Running watch", "Running vest", "Sports socks", "Energy gels", "Heart strap"),
+    "climbing": ("Climbing shoes", "Harness", "Chalk bag", "Climbing rope", "Quickdraws", "Belay device"),
+    "water": ("Wetsuit", "Paddle board", "Dry bag", "Swim goggles", "Life vest", "Paddle"),
+}
+EVERYDAY = ("Gift card", "Insulated cup", "Sunglasses")
 DATE = (2020, 1, 1, 0, 0, 0)
 
 
@@ -74,6 +86,29 @@ def write_customers(path: Path) -> None:
     write_csv(path, [*header, "subscribed"], zip(*columns, strict=True))
 
 
+def write_purchases(path: Path) -> None:
+    """What 1,500 customers that nobody is bought: drawn with a fixed seed, each from one or two bundles of things that
+    go together, and now and then something else."""
+    random = np.random.default_rng(0)
+    bundles = list(BUNDLES.values())
+    rows = []
+    for customer in range(BUYERS):
+        chosen = random.choice(len(bundles), 1 + int(random.random() < 0.35), replace=False)
+        bought = [item for bundle in chosen for item in _part_of(bundles[bundle], random)]
+        bought += [item for item in EVERYDAY if random.random() < 0.25]
+        stray = bundles[random.integers(len(bundles))]
+        bought += [stray[random.integers(len(stray))]] if random.random() < 0.3 else []
+        days = np.sort(random.choice(700, len(set(bought)), replace=False))
+        for day, item in zip(days.tolist(), dict.fromkeys(bought), strict=True):
+            rows.append((f"C{customer:04d}", item, str(date(2023, 1, 1) + timedelta(day))))
+    write_csv(path, ["customer", "product", "date"], rows)
+
+
+def _part_of(bundle: Sequence[str], random: np.random.Generator) -> list[str]:
+    """The first thing of a bundle nearly always, each further one less often."""
+    return [item for place, item in enumerate(bundle) if random.random() < 0.9 - 0.08 * place]
+
+
 def write_diabetes(path: Path) -> None:
     """442 people with diabetes: ten measures of each, and how far the illness had gone a year later."""
     found = load_diabetes(scaled=False)
@@ -100,6 +135,7 @@ EXAMPLES = {
     "digits": Example(write_digits, ".zip"),
     "breast_cancer": Example(write_breast_cancer, ".csv"),
     "customers": Example(write_customers, ".csv"),
+    "purchases": Example(write_purchases, ".csv"),
     "diabetes": Example(write_diabetes, ".csv"),
 }
 

@@ -22,7 +22,7 @@ SDK = "sdk"
 ELSEWHERE = {SDK: "leptonai/README.md"}  # pages that lie outside docs/
 GROUPS: dict[object, tuple[str, ...]] = {
     _("Begin"): ("tutorial", "recipes", "data"),
-    _("What models can do"): ("text", "translation", "audio", "speech", "recommendation"),
+    _("What models can do"): ("text", "translation", "answers", "audio", "speech", "recommendation"),
     _("Train"): ("repeating", "losses-and-optimisers", "training-on-several-devices", "fusing"),
     _("Make smaller"): ("compressing", "compression-methods", "taking-a-model-home"),
     _("Use"): ("serving", "batch-prediction", "api", SDK),

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     KIND_AUDIO,
     KIND_IMAGES,
     KIND_TABLE,
@@ -56,6 +57,12 @@ OF_TASK = {
         _("Speech"),
         _("Recordings"),
         ngettext_lazy("%(shown)s recording", "%(shown)s recordings", "n"),
+    ),
+    ANSWER_RETRIEVAL: Shown(
+        "ti-messages",
+        _("Questions and answers"),
+        _("Questions"),
+        ngettext_lazy("%(shown)s question", "%(shown)s questions", "n"),
     ),
     RECOMMENDATION: Shown("ti-thumb-up", _("Interactions"), _("Rows"), ROWS),
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from workers.contract import SPLITS
+from workers.contract import ANSWER_RETRIEVAL, SPLITS
 
 SPLIT_LABELS = {"train": _("Training"), "val": _("Validation"), "test": _("Test")}
 MAX_CLASSES = 40
@@ -129,9 +129,12 @@ def scripts_of(report: dict[str, Any]) -> str:
 
 
 def sides_of(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Both sides of a table of translations: `label`, `column`, `median_characters` and `scripts`; none of others."""
+    """Both sides of a table of translations, or of questions and answers: `label`, `column`, `median_characters` and
+    `scripts`; none of others."""
     pair = report.get("pair") or {}
     labels = {"source": _("Translated from"), "target": _("Translated into")}
+    if report.get("task") == ANSWER_RETRIEVAL:
+        labels = {"source": _("Questions"), "target": _("Answers")}
     return [pair[side] | {"label": label, "scripts": _written_in(pair[side])} for side, label in labels.items() if pair]
 
 

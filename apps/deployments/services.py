@@ -1,7 +1,7 @@
 """The deployments' verbs: deploy, change, delete, and find what answers to a name. Rollouts stand in rollouts.py."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
@@ -9,19 +9,18 @@ from django.urls import reverse
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
-from apps.accounts.limits import check_per_minute
 from apps.accounts.models import ApiKey, Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, NotFound
-from apps.deployments.admission import check_networks
 from apps.deployments.autoscaling import forget_load, note_scaling
+from apps.deployments.changing import Wanted, changes_to
 from apps.deployments.checks import NAME_LENGTH, check_name, check_scaling, check_version
 from apps.deployments.models import Deployment, Replica, TrafficChange
 from apps.deployments.pages import check_page
 from apps.deployments.placing import forgive, reconcile_one, wake, wanted_of
 from apps.deployments.replication import State, describe
 from apps.deployments.rollouts import locked, note_change, serve, shares_of
-from apps.deployments.traffic import WHOLE, Share, check_count
+from apps.deployments.traffic import WHOLE, Share
 from apps.registry.models import ModelVersion
 from apps.resources.models import Node
 from workers.domains import TASKS
@@ -70,64 +69,19 @@ def deploy_version(
 
 @transaction.atomic
 def change_deployment(
-    *,
-    deployment: Deployment,
-    user: User | None,
-    is_public: bool | None = None,
-    version: ModelVersion | None = None,
-    wanted_replicas: int | None = None,
-    min_answers: int | None = None,
-    max_error_points: float | None = None,
-    max_latency_factor: float | None = None,
-    requests_per_minute: int | None = None,
-    allowed_networks: Sequence[str] | None = None,
-    max_replicas: int | None = None,
-    min_replicas: int | None = None,
-    target_in_flight: float | None = None,
-    target_latency_ms: int | None = None,
-    idle_minutes: int | None = None,
-    page: str | None = None,
-    page_settings: Mapping[str, Any] | None = None,
+    *, deployment: Deployment, user: User | None, version: ModelVersion | None = None, **wanted: Unpack[Wanted]
 ) -> Deployment:
-    """Change what is wanted; None leaves it, and 0 requests a minute are as many as one likes.
-
-    A new version gets all traffic, and is ready before the old one stops. With `max_replicas` their number follows the
-    load; 0 keeps it as it is. A `target_latency_ms` of 0 is none.
-
-    Raises Conflict for a version of another task, Unprocessable for a number of replicas out of range.
-    """
+    """Change what is wanted; None leaves it as it is. A new version gets all traffic, and is ready before the old one
+    stops. Raises Conflict for a version of another task, and what `changes_to` raises."""
     row = locked(deployment)
     before, was_scaled = row.wanted_replicas, row.max_replicas is not None
-    if page is not None or page_settings is not None:
-        page_settings = row.page_settings if page_settings is None else page_settings
-        check_page(row.version.model.task, row.page if page is None else page, page_settings)
-    asked = {
-        "page": page,
-        "page_settings": page_settings,
-        "min_replicas": min_replicas,
-        "target_in_flight": target_in_flight,
-        "idle_minutes": idle_minutes,
-        "is_public": is_public,
-        "wanted_replicas": wanted_replicas,
-        "min_answers": min_answers,
-        "max_error_points": max_error_points,
-        "max_latency_factor": max_latency_factor,
-        "allowed_networks": None if allowed_networks is None else check_networks(allowed_networks),
-    }
-    changes = {key: value for key, value in asked.items() if value is not None and value != getattr(row, key)}
-    if requests_per_minute is not None and (requests_per_minute or None) != row.requests_per_minute:
-        changes["requests_per_minute"] = requests_per_minute or None
-        check_per_minute(changes["requests_per_minute"])
-    for name, number in (("max_replicas", max_replicas), ("target_latency_ms", target_latency_ms)):
-        if number is not None and (number or None) != getattr(row, name):
-            changes[name] = number or None
-    check_count(changes.get("wanted_replicas", 0))
-    for key, value in changes.items():
-        setattr(row, key, value)
+    changes = changes_to(row, wanted)
+    for name, value in changes.items():
+        setattr(row, name, value)
     check_scaling(row, is_count_asked="wanted_replicas" in changes)
     if changes:
         row.save(update_fields=list(changes))
-        _note(row, user, "deployment.changed", {key: str(value) for key, value in changes.items()})
+        _note(row, user, "deployment.changed", {name: str(value) for name, value in changes.items()})
     if row.max_replicas is not None and not was_scaled:
         forget_load(row)
     if before != row.wanted_replicas:

@@ -167,6 +167,8 @@ def start_prediction(request: Request, wanted: dict) -> Job:
         version=version_of(model, wanted.get("version")),
         split=wanted["split"],
         has_class_columns=wanted["class_columns"],
+        ranked_by=wanted["ranked_by"],
+        top=wanted["top"],
         **sources,
         **_where(wanted),
     )

@@ -22,6 +22,7 @@ from apps.registry.figures import TASK_LABELS, headline
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.wanted import wanted_of, written
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
     ENSEMBLE,
     GREEDY,
@@ -48,10 +49,12 @@ TASK_CHOICES = {
     TRANSLATION: gettext_lazy("Translation (another text)"),
     AUDIO_CLASSIFICATION: gettext_lazy("Sounds (one of several classes)"),
     SPEECH_RECOGNITION: gettext_lazy("Speech (what is said, in writing)"),
+    ANSWER_RETRIEVAL: gettext_lazy("Answers (the one that fits a question)"),
 }
 TARGET_HELP = {
     TEXT_CLASSIFICATION: gettext_lazy("The column the model learns to predict from the texts."),
     TRANSLATION: gettext_lazy("The column with the translations, which the model learns to write."),
+    ANSWER_RETRIEVAL: gettext_lazy("The column with the answers, among which the model learns to find the right one."),
 }
 TASK_HELP = {
     KIND_TABLE: gettext_lazy(
@@ -59,6 +62,7 @@ TASK_HELP = {
     ),
     KIND_AUDIO: gettext_lazy("Labels name a sound; transcripts say what is said in it. Change it where that is wrong."),
 }
+PAIRED = (TRANSLATION, ANSWER_RETRIEVAL)  # tasks of a table in which two texts go together
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
 MANY_VALUES = 20
@@ -112,8 +116,8 @@ def guess_task(version: DatasetVersion, target: str) -> str:
     if version.kind != KIND_TABLE or target == version.target:
         return version.task
     column = next((item for item in version.report.get("columns", []) if item["name"] == target), {})
-    if version.task == TRANSLATION and column.get("type") not in TARGET_TYPES:
-        return TRANSLATION
+    if version.task in PAIRED and column.get("type") not in TARGET_TYPES:
+        return version.task
     is_number = column.get("type") == "numeric" and column.get("unique", 0) > MANY_VALUES
     if is_number:
         return TABULAR_REGRESSION
@@ -131,7 +135,7 @@ def text_columns_of(version: DatasetVersion, target: str) -> list[tuple[str, str
 
 def targets_of(version: DatasetVersion) -> list[str]:
     """The columns that can be predicted, the version's own target in front."""
-    is_pair = version.task == TRANSLATION
+    is_pair = version.task in PAIRED
     suitable = [
         item["name"]
         for item in version.report.get("columns", [])

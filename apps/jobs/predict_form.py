@@ -9,11 +9,12 @@ from apps.accounts.models import Team, User
 from apps.datasets.forms import UploadsForm
 from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job
-from apps.jobs.predicting import data_to_ask, draft_fields
+from apps.jobs.predicting import MOST_TOP, data_to_ask, draft_fields, rankings_of
 from apps.registry.models import ModelVersion
 from workers.contract import SPLITS
 
 DATASET, FILE = "dataset", "file"
+USUAL_TOP = 20  # per cent
 SPLIT_WORDS = {"train": gettext_lazy("train"), "val": gettext_lazy("validation"), "test": gettext_lazy("test")}
 
 
@@ -32,17 +33,43 @@ class PredictForm(UploadsForm):
         help_text=gettext_lazy("One column more for each class."),
     )
 
+    ranked_by = forms.ChoiceField(
+        label=gettext_lazy("List first those most likely to be"),
+        required=False,
+        help_text=gettext_lazy("A second file lists the rows in this order, with how likely each is and its lift."),
+    )
+    top = forms.FloatField(
+        label=gettext_lazy("How many of them, in per cent"),
+        required=False,
+        initial=USUAL_TOP,
+        min_value=0.01,
+        max_value=MOST_TOP,
+        help_text=gettext_lazy("20 lists the first fifth of the rows."),
+    )
+
     def __init__(self, *, team: Team, version: ModelVersion, values: QueryDict, is_submitted: bool) -> None:
         self.version = version
         self.choices = data_to_ask(team, version)
         usual = DATASET if self.choices else FILE
         self.source = values.get("source") if values.get("source") in (DATASET, FILE) else usual
-        filled = {name: values.get(name, "") for name in ("dataset_version", "split", "class_columns", "uploads")}
+        filled = {
+            name: values.get(name, "") for name in ("dataset_version", "split", "class_columns", "uploads", "ranked_by")
+        }
+        filled["top"] = values.get("top", USUAL_TOP)
         super().__init__(data=filled if is_submitted else None, initial=filled)
         self.fields["dataset_version"].choices = [(data.pk, str(data)) for data in self.choices]
         self.fields["split"].choices = [("", _("All rows")), *((name, SPLIT_WORDS[name]) for name in SPLITS)]
         if not version.meta.get("classes"):
             del self.fields["class_columns"]
+        self._offer_rankings(rankings_of(version))
+
+    def _offer_rankings(self, known: list[str]) -> None:
+        if not known:
+            del self.fields["ranked_by"], self.fields["top"]
+            return
+        self.fields["ranked_by"].choices = [("", _("No list")), *((name, name) for name in known)]
+        if not self.version.meta.get("classes"):
+            self.fields["ranked_by"].label = _("List first those with the highest")
 
     @property
     def chosen(self) -> DatasetVersion | None:

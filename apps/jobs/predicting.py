@@ -17,13 +17,14 @@ from apps.resources.models import Pool
 from apps.resources.nodes import default_pool
 from apps.resources.scheduling import Demand
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted
-from workers.contract import KIND_TABLE, SPLITS
+from workers.contract import KIND_TABLE, SPLITS, TABULAR_REGRESSION
 from workers.domains import TASKS
 from workers.predicting.kinds import missing_columns, reads_rows, what_to_send
 from workers.preprocessing.sources import TABLE_ENDINGS, ending_of
 
 ARCHIVE_ENDING = ".zip"
 NAMED_COLUMNS = 5
+MOST_TOP = 100.0  # per cent
 
 
 def submit_prediction(
@@ -35,11 +36,14 @@ def submit_prediction(
     upload: Upload | None = None,
     split: str = "",
     has_class_columns: bool = False,
+    ranked_by: str = "",
+    top: float = 100.0,
     demand: Demand = ONE_DEVICE,
     terms: Terms = USUAL_TERMS,
     pool: Pool | None = None,
 ) -> Job:
-    """Queue a prediction of `data`, all of it or one `split`, or of a complete `upload`.
+    """Queue a prediction of `data`, all of it or one `split`, or of a complete `upload`. With `ranked_by`, a class or
+    the target of a regression, the `top` per cent of the rows for which it is highest are listed, highest first.
 
     Raises Unprocessable where there is not one of the two, or the model cannot be asked about it (with `field`), and
     Conflict where it is not ready.
@@ -56,6 +60,9 @@ def submit_prediction(
         fields["inputs"] = {upload.name: Blob(upload.sha256, upload.size_bytes).as_dict()}
         split = ""
     settings = {"split": split, "class_columns": has_class_columns and bool(version.meta.get("classes"))}
+    if ranked_by:
+        _require_ranking(version, ranked_by, top)
+        settings |= {"ranked_by": ranked_by, "top": top}
     wanted = Wanted(pool or default_pool(), demand, terms)
     return _queue(team, user, wanted, version, fields | {"hyperparameters": settings})
 
@@ -119,6 +126,26 @@ def require_askable(version: ModelVersion, data: DatasetVersion) -> None:
     """Raises Unprocessable where the model cannot be asked about the data."""
     if reason := why_not(version, data):
         raise Unprocessable(reason, code="does_not_fit", field="dataset")
+
+
+def rankings_of(version: ModelVersion) -> list[str]:
+    """What rows can be ranked by: a class, or the target of a regression; nothing where answers are neither."""
+    if version.model.task == TABULAR_REGRESSION:
+        return [version.meta.get("target") or "value"]
+    return list(version.meta.get("classes") or [])
+
+
+def _require_ranking(version: ModelVersion, ranked_by: str, top: float) -> None:
+    known = rankings_of(version)
+    if ranked_by not in known:
+        named = ", ".join(known[:NAMED_COLUMNS]) or _("none")
+        message = _('Rows cannot be ranked by "%(name)s" with %(version)s. It knows: %(known)s.')
+        raise Unprocessable(
+            message % {"name": ranked_by, "version": version, "known": named}, code="unknown_ranking", field="ranked_by"
+        )
+    if not 0 < top <= MOST_TOP:
+        message = _("The list has a share of the rows: more than 0 and at most 100 per cent.")
+        raise Unprocessable(message, code="out_of_range", field="top")
 
 
 def _require_split(data: DatasetVersion, split: str) -> None:

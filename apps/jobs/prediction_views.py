@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from apps.accounts.access import require_write
@@ -17,7 +18,7 @@ from apps.datasets.services import max_upload_bytes
 from apps.datasets.texts import upload_texts
 from apps.jobs.finding import version_named
 from apps.jobs.models import Job
-from apps.jobs.predict_form import DATASET, FILE, PredictForm
+from apps.jobs.predict_form import DATASET, FILE, USUAL_TOP, PredictForm
 from apps.jobs.predicting import submit_prediction
 from apps.jobs.prospects import look_ahead
 from apps.jobs.results import Confusion, confusion
@@ -26,9 +27,10 @@ from apps.jobs.where import WhereForm
 from apps.registry.figures import Figure, figures
 from apps.resources.nodes import default_pool
 from apps.resources.wanted import Wanted
-from workers.predicting.kinds import PREDICTION_FILES, reads_rows
+from workers.predicting.kinds import CSV_FILE, JSON_FILE, PREDICTION_FILES, TARGETS_FILE, reads_rows
 
 MOST_COUNTS = 12
+FILE_WORDS = {CSV_FILE: "CSV", JSON_FILE: "JSON Lines", TARGETS_FILE: gettext_lazy("Target list")}
 BESIDE = {"dataset": "dataset_version", "upload": "uploads"}  # where the form shows what a service refuses
 
 
@@ -76,6 +78,8 @@ def _submit(request: HttpRequest, form: PredictForm, where: WhereForm) -> Job | 
             upload=_upload(request, form) if form.source == FILE else None,
             split=form.cleaned_data["split"],
             has_class_columns=form.cleaned_data.get("class_columns", False),
+            ranked_by=form.cleaned_data.get("ranked_by", ""),
+            top=form.cleaned_data.get("top") or USUAL_TOP,
             demand=where.wanted.demand,
             terms=where.wanted.terms,
             pool=where.wanted.pool,
@@ -117,6 +121,7 @@ class Predicted:
     confusion: Confusion | None
     files: list[dict[str, Any]]
     rows_per_second: float
+    targets: dict[str, Any] | None
 
     @property
     def answered(self) -> int:
@@ -142,6 +147,11 @@ def read_predicted(job: Job) -> Predicted:
         judged=result.get("judged", 0),
         unknown_classes=result.get("unknown_classes", 0),
         confusion=confusion(matrix["labels"], matrix["matrix"]) if matrix else None,
-        files=[{"name": name, **file} for name, file in sorted(job.outputs.items()) if name in PREDICTION_FILES],
+        files=[
+            {"name": name, "word": FILE_WORDS[name], **job.outputs[name]}
+            for name in PREDICTION_FILES
+            if name in job.outputs
+        ],
         rows_per_second=result["rows_per_second"],
+        targets=result.get("targets"),
     )

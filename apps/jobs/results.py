@@ -21,6 +21,12 @@ WITHOUT_A_MODEL = {
     "memory": _("The translation of the most similar training text"),
     "copy": _("The text itself, untranslated"),
 }
+FINDERS = {
+    "model": _("This model"),
+    "bm25": _("Words alone (BM25)"),
+    "tfidf": _("Words alone (TF-IDF)"),
+}
+FOUND_FIGURES = ("recall_at_1", "recall_at_5", "recall_at_10", "mrr")
 FACTS = (
     "architecture",
     "parameters",
@@ -125,6 +131,29 @@ class Translated:
 
 
 @dataclass(frozen=True)
+class Finder:
+    """What finds answers, and its figures as they are shown, as in `FOUND_FIGURES`."""
+
+    name: str
+    figures: list[str]
+    is_model: bool
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """How well `questions` that were held out find their answers among all `answers`, beside ways to do without a
+    model. `vectors` is how much meaning counts beside words, in [0, 1]; below `threshold` the model does not know."""
+
+    rows: list[Finder]
+    headers: list[str]
+    questions: int
+    answers: int
+    vectors: float
+    threshold: float
+    is_beaten: bool  # by words alone
+
+
+@dataclass(frozen=True)
 class Results:
     """`judged_on` is the split that `confusion` counts: test, or val where there is no test split."""
 
@@ -138,6 +167,7 @@ class Results:
     leaderboard: list[Tried]
     translation: Translated | None = None
     heard: Heard | None = None
+    retrieval: Retrieved | None = None
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
@@ -155,6 +185,7 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         leaderboard=[_tried(item) for item in result.get("leaderboard", [])],
         translation=_translated(result),
         heard=read_heard(result, outputs),
+        retrieval=_retrieved(result),
     )
 
 
@@ -176,6 +207,26 @@ def _translated(result: Mapping[str, Any]) -> Translated | None:
         samples=result["samples"],
         is_beaten=result["baselines"]["memory"]["bleu"] > ours["bleu"],
     )  # fmt: skip
+
+
+def _retrieved(result: Mapping[str, Any]) -> Retrieved | None:
+    if "mixture" not in result:
+        return None
+    judged, alone = result["judged"], result["baselines"]
+    figures_of = {"model": result["metrics"][judged["split"]]} | alone
+    rows = [
+        Finder(str(label), [write(item, figures_of[name][item]) for item in FOUND_FIGURES], name == "model")
+        for name, label in FINDERS.items()
+    ]
+    return Retrieved(
+        rows=rows,
+        headers=[figure(name, 0.0).label for name in FOUND_FIGURES],
+        questions=judged["questions"],
+        answers=judged["answers"],
+        vectors=result["mixture"]["vectors"],
+        threshold=result["threshold"],
+        is_beaten=max(values["recall_at_1"] for values in alone.values()) > figures_of["model"]["recall_at_1"],
+    )
 
 
 def _tried(item: Mapping[str, Any]) -> Tried:

@@ -86,7 +86,7 @@ class ModelVersionInput(serializers.Serializer):
 class JobInput(WantedInput):
     """What to run, and where and how. `dataset` for train; `model` and `settings` for compress; `versions` and `method`
     for fuse; for predict `model` (and its `version`) with a `dataset`, its `dataset_version` and `split`, or with an
-    `upload`, and `class_columns`."""
+    `upload`, and `class_columns`, `ranked_by` and `top`."""
 
     kind = serializers.ChoiceField(choices=list(NEEDED))
     dataset = ReferenceField(required=False)
@@ -105,6 +105,8 @@ class JobInput(WantedInput):
     upload = serializers.UUIDField(required=False)
     split = serializers.CharField(required=False, allow_blank=True, default="")
     class_columns = serializers.BooleanField(required=False, default=False)
+    ranked_by = serializers.CharField(required=False, allow_blank=True, default="", max_length=200)
+    top = serializers.FloatField(required=False, default=100.0)
 
     def validate(self, attrs: dict) -> dict:
         attrs = super().validate(attrs)

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.contract import SPEECH_RECOGNITION, TRANSLATION
+from workers.contract import ANSWER_RETRIEVAL, SPEECH_RECOGNITION, TRANSLATION
 from workers.domains import AUDIO, IMAGE, TABLE, TASKS, TEXT, USER
 
 FILE_MODE = 0o644 << 16
@@ -52,7 +52,9 @@ KINDS = {
         ("workers/images.py", "workers/inference/image_predictor.py"), "numpy pillow onnxruntime", "picture.jpg"
     ),
     USER: Kind(
-        ("workers/recommending.py", "workers/inference/recommendation_predictor.py"), "numpy onnxruntime", "users.txt"
+        ("workers/recommending.py", "workers/neighbours.py", "workers/inference/recommendation_predictor.py"),
+        "numpy onnxruntime",
+        "users.txt",
     ),
     AUDIO: Kind(
         ("workers/audio.py", "workers/inference/audio_predictor.py"),
@@ -71,6 +73,16 @@ KINDS = {
         "recording.wav",
     ),
     TEXT: Kind(("workers/texts.py", "workers/inference/text_predictor.py"), "numpy onnxruntime", "texts.txt"),
+    ANSWER_RETRIEVAL: Kind(
+        (
+            "workers/texts.py",
+            "workers/lexical.py",
+            "workers/retrieving.py",
+            "workers/inference/retrieval_predictor.py",
+        ),
+        "numpy onnxruntime",
+        "texts.txt",
+    ),
     TRANSLATION: Kind(
         (
             "workers/texts.py",
@@ -202,6 +214,8 @@ def _input_lines(meta: dict, task: str) -> list[str]:
         answer = f"a translation of each, as those in the column `{meta.get('target')}`, and how sure it is"
     elif task == SPEECH_RECOGNITION:
         answer = "what is said, how sure it is, and when each word is said, in seconds"
+    elif task == ANSWER_RETRIEVAL:
+        answer = f"those of {asked.get('answers', 0):,} answers that fit each best, and whether it knows"
     elif classes:
         answer = f"one of {len(classes)} classes: {', '.join(classes)}"
     else:

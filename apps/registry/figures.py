@@ -7,6 +7,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
     RECOMMENDATION,
@@ -29,7 +30,13 @@ KNOWN = {
     "all_right": (_("Right word for word"), PERCENT, True),
     "token_accuracy": (_("Next pieces right"), PERCENT, True),
     "ndcg_at_10": (_("NDCG@10"), PLAIN, True),
+    "recall_at_1": (_("Recall@1"), PERCENT, True),
+    "recall_at_5": (_("Recall@5"), PERCENT, True),
     "recall_at_10": (_("Recall@10"), PERCENT, True),
+    "mrr": (_("Mean reciprocal rank"), PLAIN, True),
+    "answered": (_("Says that it knows"), PERCENT, True),
+    "right_when_answered": (_("Right when it says so"), PERCENT, True),
+    "refused_without_answer": (_("Does not know what has no answer"), PERCENT, True),
     "hit_rate_at_10": (_("Hit rate@10"), PERCENT, True),
     "coverage_at_10": (_("Coverage@10"), PERCENT, True),
     "macro_f1": (_("Macro F1"), PERCENT, True),
@@ -50,6 +57,7 @@ TASK_LABELS = {
     AUDIO_CLASSIFICATION: _("Audio classification"),
     SPEECH_RECOGNITION: _("Speech recognition"),
     RECOMMENDATION: _("Recommendation"),
+    ANSWER_RETRIEVAL: _("Finding answers"),
 }
 FILE_PURPOSES = {
     "model.safetensors": _("weights"),
@@ -64,13 +72,16 @@ FILE_PURPOSES = {
     "parity.json": _("the answer to the sample, to check a copy by"),
     "meta.json": _("input, classes and settings"),
     "catalogue.json": _("the items with their names, and the users"),
+    "answers.json": _("the answers, and the questions that lead to them"),
     "heldout.safetensors": _("answers to rows it was not trained on, by which fusions are judged"),
     "sample.png": _("an input to try it with"),
     "sample.wav": _("an input to try it with"),
     "sample.json": _("an input to try it with"),
 }
 DOWNLOADS = {"model.safetensors": "safetensors", "model.onnx": "ONNX", "model.onnx.packed": _("ONNX, packed")}
-HEADLINES = ("accuracy", "wer", "bleu", "ndcg_at_10", "r2", "rmse", "mae", "auc", "macro_f1", "loss")
+HEADLINES = (
+    "accuracy", "wer", "bleu", "ndcg_at_10", "recall_at_1", "r2", "rmse", "mae", "auc", "macro_f1", "loss",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

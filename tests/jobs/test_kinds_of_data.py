@@ -13,6 +13,7 @@ WORDS = {
     "tabular_regression": ("ti-table", "Table", "rows"),
     "text_classification": ("ti-message-2", "Texts", "texts"),
     "recommendation": ("ti-thumb-up", "Interactions", "rows"),
+    "answer_retrieval": ("ti-messages", "Questions and answers", "questions"),
     "translation": ("ti-language", "Translations", "pairs"),
     "audio_classification": ("ti-microphone", "Recordings", "recordings"),
     "speech_recognition": ("ti-microphone-2", "Speech", "recordings"),

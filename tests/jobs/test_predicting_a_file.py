@@ -224,3 +224,32 @@ def test_it_can_be_made_again(member, version, tmp_path):
     made = Job.objects.get(pk=response.json()["id"])
     assert response.status_code == 201 and made.inputs == job.inputs and made.hyperparameters == job.hyperparameters
     assert work_off(made, tmp_path).result["rows"] == 3
+
+
+def test_a_target_list_from_the_form_to_the_download(member, version, data, tmp_path):
+    form = member.page.get(f"/jobs/predict/?version={version.pk}&ranked_by=old").content.decode()
+    assert '<option value="old" selected>' in form and "How many of them, in per cent" in form
+    sent = {"version": version.pk, "source": "dataset", "dataset_version": data.pk, "ranked_by": "old", "top": "50"}
+    assert member.page.post("/jobs/predict/", sent).status_code == 302
+    job = Job.objects.get()
+    assert job.hyperparameters == {"split": "", "class_columns": False, "ranked_by": "old", "top": 50.0}
+    work_off(job, tmp_path)
+    page = member.page.get(f"/jobs/{job.pk}/").content.decode()
+    assert "Target list: old" in page and "Expected lift" in page and "the first 50 % of the rows" in page
+    file = member.page.get(f"/jobs/{job.pk}/outputs/targets.csv")
+    rows = list(csv.DictReader(io.StringIO(b"".join(file).decode())))
+    assert [(row["rank"], row["age"]) for row in rows] == [("1", "55")]
+    listed = member.api.get(f"/api/v1/jobs/{job.pk}/").json()["files"]
+    assert [item["name"] for item in listed] == ["predictions.csv", "predictions.jsonl", "targets.csv"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [({"ranked_by": "ancient"}, "unknown_ranking"), ({"ranked_by": "old", "top": 0}, "out_of_range"),
+     ({"ranked_by": "old", "top": 101}, "out_of_range")],
+)  # fmt: skip
+def test_a_list_that_cannot_be_made_is_refused(member, version, data, wish, code):
+    body = {"kind": "predict", "model": "People", "dataset": "Census", **wish}
+    response = member.api.post("/api/v1/jobs/", json.dumps(body), content_type="application/json")
+    assert (response.status_code, response.json()["error"]["code"]) == (422, code)
+    assert not Job.objects.exists()

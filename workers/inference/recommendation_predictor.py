@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,22 @@ import numpy as np
 from workers.arrays import read_arrays
 from workers.contract import ProgramFailure
 from workers.inference.files import read_rows
+from workers.neighbours import Neighbour, Reason, Takers
 from workers.recommending import Factors, ItemWeights, Popularity, Ratings, Scorer, best_places
 
 WEIGHTS_FILE, CATALOGUE_FILE = "model.safetensors", "catalogue.json"
 USUAL_LENGTH, MOST_ITEMS = 10, 1_000
 HISTORY, ITEMS, POPULARITY = "history", "items", "popularity"
 DIGITS = 5
+MOST_NAMED = 20  # items of somebody
 
 
 @dataclass(frozen=True)
 class Recommended:
     """The answer to one question: `places` are numbers of items, best first, with their `scores`; `rated` the ratings
     that are expected of them, where the model is about ratings. `asked` is the number of the one item that was asked
-    about, -1 for a list."""
+    about, -1 for a list. Where it was asked for, `owned` are the items of the history, `reasons` says why each of
+    `places` is recommended, and `people` are those with most in common."""
 
     places: np.ndarray
     scores: np.ndarray
@@ -34,6 +38,9 @@ class Recommended:
     unknown: list[str]
     asked: int = -1
     rank: int = 0
+    owned: np.ndarray | None = None
+    reasons: list[Reason | None] = field(default_factory=list)
+    people: list[Neighbour] | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """By which answers are compared: the scores, best first."""
@@ -45,6 +52,7 @@ class RecommendationPredictor:
 
     A question is ``{"user": id}`` or ``{"items": [id, ...]}`` (for ratings also ``{"items": {id: rating}}``), with "k",
     the number of items; "item", one item to be judged; and "exclude_seen", which is true unless it says otherwise.
+    With "reasons" the answer says why, and with "people" who has most in common, so many of them.
     """
 
     classes: list[str] = []
@@ -62,8 +70,14 @@ class RecommendationPredictor:
         self._ranker = _scorer(meta["ranking"], arrays, "ranking.")
         self._rater = _scorer(meta["ratings"], arrays, "ratings.") if meta["ratings"] else None
         self._starts, self._taken, self._values = (arrays[f"history.{name}"] for name in ("starts", "items", "values"))
+        self._user_ids: list[str] = catalogue["users"]
         self.is_rated = meta["feedback"] == "ratings"
         _check_sizes(self, arrays)
+
+    @cached_property
+    def takers(self) -> Takers:
+        """Made when it is first asked why."""
+        return Takers(self._starts, self._taken, len(self.items))
 
     def rank(self, items: np.ndarray, values: np.ndarray) -> np.ndarray:
         """float32 [items]: how well each goes with a history of item numbers and ratings or numbers of events."""
@@ -97,7 +111,17 @@ class RecommendationPredictor:
         if (item := question.get("item")) is not None:
             return self._about_one(str(item), scores, rated, based_on, unknown)
         places = best_places(scores, question.get("k", USUAL_LENGTH), seen)
-        return Recommended(places, scores[places], None if rated is None else rated[places], based_on, unknown)
+        more = self._why(question, places, items)
+        return Recommended(places, scores[places], None if rated is None else rated[places], based_on, unknown, **more)
+
+    def _why(self, question: Mapping[str, Any], places: np.ndarray, history: np.ndarray) -> dict[str, Any]:
+        more: dict[str, Any] = {}
+        if question.get("reasons"):
+            more |= {"owned": history, "reasons": [self.takers.reason(place, history) for place in places.tolist()]}
+        if most := question.get("people"):
+            asking = self._users.get(str(question.get("user")), -1)
+            more["people"] = self.takers.neighbours(history, most, asking)
+        return more
 
     def _history(self, question: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, str, list[str]]:
         """Item numbers, their values, what the answer is based on, and what is not known."""
@@ -143,12 +167,33 @@ class RecommendationPredictor:
         return [{"user": user} for user in dict.fromkeys(users) if user]
 
     def outcome(self, output: Recommended, top_k: int | None = None) -> dict[str, Any]:
-        """{"items": [{"item", "name", "score", "rating"}], "based_on"}, and of one item these and its "rank"."""
+        """{"items": [{"item", "name", "score", "rating"}], "based_on"}, and of one item these and its "rank". With
+        reasons items have "because" {"items", "people", "also"} where there is one, and the whole has "owned"; with
+        people it has "people" [{"user", "likeness", "shared", "others"}]."""
         listed = [self._item(output, number) for number in range(len(output.places))]
         more = {"unknown_items": output.unknown} if output.unknown else {}
         if output.asked >= 0:
             return {**listed[0], "rank": output.rank, "based_on": output.based_on, **more}
+        if output.owned is not None:
+            more["owned"] = [self._named(place) for place in output.owned.tolist()]
+        if output.people is not None:
+            more["people"] = [self._person(each) for each in output.people]
         return {"items": listed[: top_k or len(listed)], "based_on": output.based_on, **more}
+
+    def _named(self, place: int) -> dict[str, str]:
+        return {"item": self.items[place], "name": self.names[place]}
+
+    def _person(self, each: Neighbour) -> dict[str, Any]:
+        shared, others = ([self._named(place) for place in part.tolist()] for part in (each.shared, each.others))
+        return {
+            "user": self._user_ids[each.user],
+            "likeness": round(each.likeness, 3),
+            "shared": shared[:MOST_NAMED],
+            "others": others[:MOST_NAMED],
+        }
+
+    def _because(self, reason: Reason) -> dict[str, Any]:
+        return {"items": [self._named(place) for place in reason.items], "people": reason.people, "also": reason.also}
 
     def _item(self, output: Recommended, number: int) -> dict[str, Any]:
         place = int(output.places[number])
@@ -157,7 +202,11 @@ class RecommendationPredictor:
             "name": self.names[place],
             "score": float(f"{output.scores[number]:.{DIGITS}g}"),
         }
-        return found if output.rated is None else {**found, "rating": round(float(output.rated[number]), 3)}
+        if output.rated is not None:
+            found["rating"] = round(float(output.rated[number]), 3)
+        if output.reasons and (reason := output.reasons[number]):
+            found["because"] = self._because(reason)
+        return found
 
 
 def _scorer(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], prefix: str) -> Scorer:

@@ -11,6 +11,7 @@ import numpy as np
 
 from workers.predicting.parts import Record
 from workers.predicting.writing import probabilities_of
+from workers.preprocessing.texts import key_of
 from workers.spelling import Spelling
 from workers.training.metrics import confusion_matrix, log_loss, macro_f1, regression_metrics
 from workers.training.speech_figures import error_rates
@@ -117,11 +118,35 @@ class NoJudge:
         return {}
 
 
-Judge = ClassJudge | ValueJudge | SpeechJudge | NoJudge
+class AnswerJudge:
+    """Answers that were found: how often the right one comes first, and how often it is among those that are listed."""
+
+    def __init__(self) -> None:
+        self._places = array("q")
+
+    def add(self, record: Record) -> None:
+        if record["truth"] is None or record["answer"] is None:
+            return
+        truth = key_of(record["truth"])
+        keys = [key_of(item["answer"]) for item in record["answer"]["answers"]]
+        self._places.append(keys.index(truth) + 1 if truth in keys else 0)
+
+    def result(self) -> dict[str, Any]:
+        """{} where nothing could be judged."""
+        places = np.array(self._places)
+        if not len(places):
+            return {}
+        metrics = {"recall_at_1": float((places == 1).mean()), "recall_at_5": float((places > 0).mean())}
+        return {"metrics": metrics, "judged": len(places), "unknown_classes": 0}
+
+
+Judge = ClassJudge | ValueJudge | SpeechJudge | AnswerJudge | NoJudge
 
 
 def judge_for(meta: Mapping[str, Any], first_answer: dict[str, Any] | None) -> Judge:
     """The one that suits what a model answers."""
+    if "knows" in (first_answer or {}):
+        return AnswerJudge()
     classes = meta.get("classes")
     if classes and "class" in (first_answer or {}):
         return ClassJudge(classes)

@@ -8,7 +8,7 @@ from typing import Any
 from workers.contract import KIND_TABLE
 from workers.domains import TASKS, TEXT
 
-CSV_FILE, JSON_FILE = PREDICTION_FILES = ("predictions.csv", "predictions.jsonl")
+CSV_FILE, JSON_FILE, TARGETS_FILE = PREDICTION_FILES = ("predictions.csv", "predictions.jsonl", "targets.csv")
 TABLE_TO_SEND = "Send a table as CSV, TSV or JSON Lines, with the columns that the model was trained on."
 TEXTS_TO_SEND = "Send a table as CSV, TSV or JSON Lines, with the column that holds the texts."
 FILES_TO_SEND = "Send a ZIP of the files to predict."

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,26 @@ class Parts:
         for path in self._paths():
             with open(path, encoding="utf-8") as file:
                 yield from map(json.loads, file)
+
+    def at(self, numbers: Iterable[int]) -> Iterator[Record]:
+        """The answered rows of these numbers, from 0 on, in this order; of each row 8 bytes are held in memory."""
+        self.close()
+        starts, offsets, files = [], array("q"), []
+        try:
+            for path in self._paths():
+                starts.append(len(offsets))
+                files.append(open(path, "rb"))  # noqa: SIM115 (open until all are read)
+                offset = 0
+                for line in files[-1]:
+                    offsets.append(offset)
+                    offset += len(line)
+            for number in numbers:
+                file = files[bisect_right(starts, number) - 1]
+                file.seek(offsets[number])
+                yield json.loads(file.readline())
+        finally:
+            for file in files:
+                file.close()
 
     def _paths(self) -> list[Path]:
         return sorted(self.parts.glob("part-*.jsonl"))

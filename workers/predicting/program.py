@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.contract import OUTPUT_FOLDER, EventWriter, PredictSpec, ProgramFailure
+from workers.contract import ANSWER_RETRIEVAL, OUTPUT_FOLDER, EventWriter, PredictSpec, ProgramFailure
 from workers.inference.predictor import Predictor, load_predictor
 from workers.predicting.asking import ERROR, ask
 from workers.predicting.judging import Judge, NoJudge, judge_for
 from workers.predicting.parts import Parts, Record
+from workers.predicting.ranking import Wish, write_targets
 from workers.predicting.sources import Item, Source, open_source
 from workers.predicting.writing import Columns, Overview, write_files
 from workers.training.pacing import Pace
@@ -74,7 +75,8 @@ class Work:
     @property
     def top_k(self) -> int | None:
         """All classes where their probabilities are wanted, or needed to judge by."""
-        return len(self.classes) or None if self.spec.has_class_columns or self.source.has_truth else None
+        needs_all = self.spec.has_class_columns or self.source.has_truth or self.spec.ranked_by
+        return len(self.classes) or None if needs_all else None
 
     def answer_all(self) -> None:
         began = time.monotonic()
@@ -112,18 +114,30 @@ class Work:
 
     def write(self) -> dict[str, Any]:
         """Both files, and the body of result.json. Raises ProgramFailure where nothing at all could be answered."""
-        columns = Columns.of(self.source.columns, self.classes, has_class_columns=self.spec.has_class_columns)
+        columns = Columns.of(
+            self.source.columns,
+            self.classes,
+            has_class_columns=self.spec.has_class_columns,
+            is_sure=self.predictor.meta["task"] == ANSWER_RETRIEVAL,
+        )
         overview, judge = Overview(columns), self._judge()
         for record in write_files(self.parts.records(), columns, self.output, self._tell_written):
             overview.add(record)
             judge.add(record)
         if overview.errors == overview.rows:
             raise nothing_answered(overview.error_kinds.values())
-        return {"metrics": {}, **overview.as_dict(), **judge.result(), "split": self.spec.split}
+        result = {"metrics": {}, **overview.as_dict(), **judge.result(), "split": self.spec.split}
+        if self.spec.ranked_by:
+            wish = Wish(self.spec.ranked_by, self.spec.top)
+            result["targets"] = write_targets(self.parts, wish, columns, self.output, self._tell_listed)
+        return result
 
     def _judge(self) -> Judge:
         answers = (record["answer"] for record in self.parts.records() if record["answer"])
         return judge_for(self.predictor.meta, next(answers, None)) if self.source.has_truth else NoJudge()
+
+    def _tell_listed(self, number: int) -> None:
+        self.stop.check()
 
     def _tell_written(self, number: int) -> None:
         self.stop.check()

@@ -16,6 +16,7 @@ from workers.spreadsheets import harmless
 
 PREVIEW_ROWS, PREVIEW_CHARACTERS, PREVIEW_COLUMNS = 10, 120, 12
 PREDICTION, PROBABILITY, PROBABILITIES, ERROR = "prediction", "probability", "probabilities", "error"
+RANK, SCORE, LIFT = "rank", "score", "lift"
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,31 @@ class Columns:
     has_probability: bool
 
     @classmethod
-    def of(cls, given: Sequence[str], classes: Sequence[str], *, has_class_columns: bool) -> Columns:
+    def of(
+        cls, given: Sequence[str], classes: Sequence[str], *, has_class_columns: bool, is_sure: bool = False
+    ) -> Columns:
+        """`is_sure` of answers that are no classes, and come with how sure the model is of them."""
         taken = set(given)
-        names = {name: _free(name, taken) for name in (PREDICTION, PROBABILITY, PROBABILITIES, ERROR)}
+        names = {
+            name: _free(name, taken) for name in (PREDICTION, PROBABILITY, PROBABILITIES, ERROR, RANK, SCORE, LIFT)
+        }
         own = {name: _free(f"{PROBABILITY} {name}", taken) for name in classes} if has_class_columns else {}
-        return cls(list(given), names, own, bool(classes))
+        return cls(list(given), names, own, bool(classes) or is_sure)
 
     @property
     def header(self) -> list[str]:
         ours = [PREDICTION, *([PROBABILITY] if self.has_probability else [])]
         return [*self.given, *(self.names[name] for name in ours), *self.classes.values(), self.names[ERROR]]
 
+    @property
+    def target_header(self) -> list[str]:
+        """Of a list of those to turn to first."""
+        return [self.names[RANK], *self.given, self.names[SCORE], self.names[LIFT]]
+
     def cells(self, record: Record) -> list[Any]:
         """One line of the CSV."""
         answer, error = record["answer"] or {}, record["error"] or {}
-        shown = [answer.get(PROBABILITY, "")] if self.has_probability else []
+        shown = [_certainty(answer, "")] if self.has_probability else []
         probabilities = probabilities_of(answer)
         given = [record["cells"].get(name, "") for name in self.given]
         said = "" if record["answer"] is None else said_by(answer)
@@ -55,7 +66,7 @@ class Columns:
         made: dict[str, Any] = {name: record["cells"].get(name) for name in self.given}
         made[names[PREDICTION]] = None if answer is None else said_by(answer)
         if self.has_probability:
-            made[names[PROBABILITY]] = None if answer is None else answer.get(PROBABILITY)
+            made[names[PROBABILITY]] = None if answer is None else _certainty(answer, None)
         if self.classes and answer is not None:
             made[names[PROBABILITIES]] = {name: probabilities_of(answer).get(name) for name in self.classes}
         if record["error"]:
@@ -73,12 +84,19 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def said_by(answer: Mapping[str, Any]) -> Any:
-    """The answer in one cell: a class, a value, or whatever else stands first in it."""
+    """The answer in one cell: a class, a value, the best of several answers where the model knows one, or whatever else
+    stands first in it."""
+    if "knows" in answer:
+        return answer["answers"][0]["answer"] if answer["knows"] else ""
     for name in ("class", "value"):
         if name in answer:
             return answer[name]
     first = next(iter(answer.values()), "")
     return json.dumps(first, ensure_ascii=False) if isinstance(first, list | dict) else first
+
+
+def _certainty(answer: Mapping[str, Any], unknown: Any) -> Any:
+    return answer.get(PROBABILITY, answer.get("confidence", unknown))
 
 
 def probabilities_of(answer: Mapping[str, Any]) -> dict[str, float]:

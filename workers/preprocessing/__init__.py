@@ -14,7 +14,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 - ``data.csv`` (table): the sound rows, UTF-8, comma, one header, values trimmed, missing values empty;
 - ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "pair", "interactions", "split",
   "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not about
-  texts, ``pair`` where it is not one of translations, else ``{"source", "target"}``, its columns, and
+  texts, ``pair`` where it is not one of translations or of questions and answers, else ``{"source", "target"}``, its
+  columns, and
   ``interactions`` where it is not about who took what, else its columns by role (user, item, rating, time, name);
 - ``report.json``, for people:
 
@@ -23,6 +24,7 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``task``            guess: ``image_classification``, ``tabular_classification``, ``tabular_regression``,
                     ``audio_classification``, ``speech_recognition`` where recordings have transcripts, or
                     ``text_classification`` where a column of free text stands beside at most two others, or
+                    ``answer_retrieval`` where two columns are called question and answer, or
                     ``translation`` where two columns are called after languages, or are all there is, or
                     ``recommendation`` where columns are called as users and items are, and both come again
 ``tasks``           recordings: all tasks that they can be used for, ``task`` in front
@@ -30,7 +32,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
                     not called as texts are; null for images
 ``text``            texts: ``{"column", "median_characters", "longest_characters", "scripts": [[name, share]]}``, the
                     scripts by their share of all letters; null for other tables
-``pair``            translations: ``{"source", "target", "length_ratio"}``, each side as under ``text``; else null
+``pair``            translations: ``{"source", "target", "length_ratio"}``, each side as under ``text``; questions and
+                    answers: ``{"source", "target", "answers"}``, the number of different ones; else null
 ``speech``          recordings with transcripts: ``{"words", "different_words", "different", "letters",
                     "median_characters", "scripts"}``, different being transcripts; null for others
 ``interactions``    who took what: the columns by role, ``"users"``, ``"items"``, ``"pairs"``, ``"density"`` (share of
@@ -61,7 +64,10 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
                     repeated_texts, similar_texts, texts_across_splits, texts_with_two_labels, several_scripts,
                     imbalanced_classes, small_classes; and on translations empty_sources, untranslated, long_pairs,
                     broken_letters, unlike_lengths, repeated_pairs, many_translations, sources_across_splits,
-                    other_script, few_pairs; and on interactions missing_user_or_item, short_histories, rare_items,
+                    other_script, few_pairs; and on questions and answers empty_questions, long_answers,
+                    broken_letters, repeated_questions, conflicting_answers, questions_across_splits, rare_answers,
+                    answers_without_training, similar_answers, few_questions; and on interactions
+                    missing_user_or_item, short_histories, rare_items,
                     popular_items, sparse_interactions, repeated_interactions, interactions_across_splits,
                     ratings_no_numbers, ratings_constant, ratings_out_of_scale, ratings_are_counts,
                     unreadable_times, several_names

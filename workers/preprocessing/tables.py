@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     KIND_TABLE,
     RECOMMENDATION,
     SPLITS,
     TABULAR_CLASSIFICATION,
-    TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
     EventWriter,
@@ -23,6 +23,7 @@ from workers.contract import (
     ProgramFailure,
 )
 from workers.interactions import Roles
+from workers.preprocessing.answered import describe_answered, find_answered, warn_of_answered
 from workers.preprocessing.columns import MISSING_VALUES, Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
 from workers.preprocessing.interactions import (
@@ -77,7 +78,8 @@ def prepare_table(
     parts = open_parts(sources, scratch, limits)
     header = parts[0].table.header
     roles = find_interactions(parts[0], spec.target, limits)
-    pair = None if roles else peek_for_pair(parts[0], spec.target, limits)
+    answered, pair = (None, None) if roles else peek_for_pair(parts[0], spec.target, limits)
+    pair = answered or pair
     if roles:
         target = roles.rating or roles.item
     else:
@@ -92,7 +94,7 @@ def prepare_table(
     if taken:
         task, splits = RECOMMENDATION, split_taken(taken, gathered, spec, warnings)
     else:
-        task = TRANSLATION if pairs else guess_task(column)
+        task = (ANSWER_RETRIEVAL if answered else TRANSLATION) if pairs else guess_task(column)
         if pairs:
             check_row_number(column, limits)
         else:
@@ -106,12 +108,12 @@ def prepare_table(
     index |= {"text_column": texts.column if texts else None, "pair": vars(pair) if pair else None}
     index |= {"interactions": roles.to_dict() if roles else None, "split_source": splits.source}
     write_json(output / "index.json", index)
-    has_classes = task not in (TABULAR_REGRESSION, TRANSLATION, RECOMMENDATION)
+    has_classes = task in (TABULAR_CLASSIFICATION, TEXT_CLASSIFICATION)
     return build_report(gathered, splits, described, bad, warnings) | {
         "task": task,
         "target": target,
         "text": describe_texts(texts) if texts else None,
-        "pair": describe_pairs(pairs) if pairs else None,
+        "pair": (describe_answered if answered else describe_pairs)(pairs) if pairs else None,
         "interactions": describe_interactions(taken) if taken else None,
         "ignored": sources.ignored,
         "classes": count_classes(gathered.targets, splits.splits) if has_classes else [],
@@ -133,14 +135,14 @@ def split_taken(taken: Interactions, gathered: Gathered, spec: PrepareSpec, warn
     return splits
 
 
-def peek_for_pair(part: Part, wanted: str | None, limits: Limits) -> PairColumns | None:
-    """The columns of texts and translations, by the first rows, where the table is one of translations: rows without a
-    target are bad, so it must be known before they are read."""
+def peek_for_pair(part: Part, wanted: str | None, limits: Limits) -> tuple[PairColumns | None, PairColumns | None]:
+    """The columns of questions and answers, and those of texts and translations, by the first rows, where the table is
+    about one of these: rows without a target are bad, so it must be known before they are read."""
     rows = [[clean_value(value) for value in row] for _line, row in islice(part.rows(limits, BadItems(0)), PEEKED_ROWS)]
     columns = [Column(name, PEEKED_ROWS) for name in part.table.header]
     for column, values in zip(columns, zip(*rows, strict=True), strict=bool(rows)):
         column.add(values)
-    return find_pair(columns, wanted)
+    return find_answered(columns, wanted), find_pair(columns, wanted)
 
 
 def find_texts(gathered: Gathered, target: str, task: str, path: Path) -> Texts | None:
@@ -292,7 +294,7 @@ def split_rows(
     result = assign_splits(labels, keys, gathered.given, spec.split_fractions, spec.seed)
     warn_of_split(labels if is_classification else None, gathered.given, result, warnings, "rows")
     if isinstance(texts, Pairs):
-        warn_of_pairs(texts, result.splits, warnings)
+        (warn_of_answered if task == ANSWER_RETRIEVAL else warn_of_pairs)(texts, result.splits, warnings)
         return result
     if texts:
         warn_of_texts(texts, labels, result.splits, warnings)

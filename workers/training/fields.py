@@ -6,6 +6,7 @@ from workers.contract import TABULAR_REGRESSION
 from workers.domains import CLASSIFICATION, NETWORKS, TASKS
 from workers.training.field import Field
 from workers.training.task_groups import (
+    ANSWERING,
     BY_EXAMPLES,
     IMAGES,
     PAIRS,
@@ -77,6 +78,11 @@ FIELDS: tuple[Field, ...] = (
         "regularization", "Regularisation",
         "How strongly factors are pulled towards zero, against overfitting; 0 tries several strengths.",
         "float", 0.0, minimum=0.0, maximum=10.0, tasks=RECOMMENDING,
+    ),
+    Field(
+        "question_column", "Column of questions",
+        "The column that holds the questions; automatic takes the one that the check of the data has found.",
+        "column", "", tasks=ANSWERING,
     ),
     Field(
         "source_column", "Column to translate from",
@@ -172,8 +178,8 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
-        "choice", "no", choices=("no", "bf16", "fp16"), tasks=(*TABLES, *TEXTS, *PAIRS, *RECORDINGS, *SPEECH),
-        advanced=True,
+        "choice", "no", choices=("no", "bf16", "fp16"),
+        tasks=(*TABLES, *TEXTS, *PAIRS, *ANSWERING, *RECORDINGS, *SPEECH), advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -264,12 +270,12 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "embedding_size", "Embedding size",
         "How many numbers stand for a word; more can tell more apart and take longer.",
-        "int", 64, minimum=4, maximum=1024, tasks=TEXTS,
+        "int", 64, minimum=4, maximum=1024, tasks=(*TEXTS, *ANSWERING),
     ),
     Field(
         "max_characters", "Longest text",
         "Texts end after this many characters.",
-        "int", 4000, minimum=16, maximum=100_000, tasks=TEXTS,
+        "int", 4000, minimum=16, maximum=100_000, tasks=(*TEXTS, *ANSWERING),
     ),
     Field(
         "max_words", "Most words",
@@ -279,7 +285,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "buckets", "Buckets",
         "How many different words and parts of words are told apart; 0 chooses it from the data.",
-        "int", 0, minimum=0, maximum=2**20, tasks=TEXTS, advanced=True,
+        "int", 0, minimum=0, maximum=2**20, tasks=(*TEXTS, *ANSWERING), advanced=True,
     ),
     Field(
         "word_dropout", "Word dropout",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.training.field import Value
-from workers.training.task_groups import IMAGES, PAIRS, RECOMMENDING, RECORDINGS, SPEECH, TEXTS
+from workers.training.task_groups import ANSWERING, IMAGES, PAIRS, RECOMMENDING, RECORDINGS, SPEECH, TEXTS
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,12 @@ class Preset:
     pairs: Mapping[str, Value] = field(default_factory=dict)
     recordings: Mapping[str, Value] = field(default_factory=dict)
     speech: Mapping[str, Value] = field(default_factory=dict)
+    answering: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
         kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings,
-                 RECOMMENDING: self.recommending, SPEECH: self.speech}  # fmt: skip
+                 RECOMMENDING: self.recommending, ANSWERING: self.answering,
+                 SPEECH: self.speech}  # fmt: skip
         return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
@@ -45,6 +47,10 @@ LEARNING_RECORDINGS = {
 LEARNING_SPEECH = {
     "learning_rate": 0.002, "warmup_ratio": 0.15, "dropout": 0.1, "ema_decay": 0.99,
 }  # fmt: skip
+LEARNING_ANSWERS = {
+    "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "ema_decay": 0.99, "embedding_size": 128,
+    "max_characters": 1000,
+}  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -59,6 +65,7 @@ PRESETS: dict[str, Preset] = {
             pairs=LEARNING_PAIRS | {"model": "transformer_tiny", "epochs": 8, "beam_size": 1},
             recordings=LEARNING_RECORDINGS | {"epochs": 25},
             speech=LEARNING_SPEECH | {"model": "conformer_tiny", "epochs": 25},
+            answering=LEARNING_ANSWERS | {"epochs": 6},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
             images={"epochs": 20, "learning_rate": 0.01, "class_weights": "balanced", "label_smoothing": 0.05,
@@ -69,6 +76,7 @@ PRESETS: dict[str, Preset] = {
             pairs=LEARNING_PAIRS | {"epochs": 15},
             recordings=LEARNING_RECORDINGS | {"epochs": 60},
             speech=LEARNING_SPEECH | {"epochs": 50},
+            answering=LEARNING_ANSWERS | {"epochs": 12, "early_stopping_patience": 3},
         ),
         Preset(
             "accurate", "Accurate", "The best result Lepton can reach; takes about ten times longer.",
@@ -82,6 +90,8 @@ PRESETS: dict[str, Preset] = {
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
             speech=LEARNING_SPEECH | {"model": "conformer_small", "epochs": 100, "learning_rate": 0.0015,
                                       "beam_size": 16},
+            answering=LEARNING_ANSWERS | {"epochs": 30, "early_stopping_patience": 5, "embedding_size": 256,
+                                         "learning_rate": 0.004, "max_characters": 2000},
         ),
     )
 }  # fmt: skip

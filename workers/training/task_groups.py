@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
     RECOMMENDATION,
@@ -19,5 +20,6 @@ TEXTS = (TEXT_CLASSIFICATION,)
 RECOMMENDING = (RECOMMENDATION,)
 PAIRS = (TRANSLATION,)
 SPEECH = (SPEECH_RECOGNITION,)
+ANSWERING = (ANSWER_RETRIEVAL,)
 BY_STEPS = tuple(task for task in TASKS if task not in RECOMMENDING)  # of an optimizer; the others are solved
 BY_EXAMPLES = tuple(task for task in BY_STEPS if task not in (*PAIRS, *SPEECH))  # whose batches count examples

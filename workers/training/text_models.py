@@ -80,9 +80,14 @@ class HashedNgrams(TextClassifier):
         self.bag = WeightedBag(1 + word_buckets + run_buckets, width)
 
     def features(self, ids: Tensor) -> Tensor:
-        weights = F.embedding(ids, self.weights.unsqueeze(1)).squeeze(2)
-        words = torch.where(ids <= self.word_buckets, weights, 0.0)
-        return self.bag(ids, self.dropout(of_length_one(words) + of_length_one(weights - words)))
+        return self.bag(ids, self.dropout(bag_weights(ids, self.weights, self.word_buckets)))
+
+
+def bag_weights(ids: Tensor, weights: Tensor, word_buckets: int) -> Tensor:
+    """How much each id of the bags [N, L] counts, by the weights [buckets] of all: words and runs to length 1 each."""
+    found = F.embedding(ids, weights.unsqueeze(1)).squeeze(2)
+    words = torch.where(ids <= word_buckets, found, 0.0)
+    return of_length_one(words) + of_length_one(found - words)
 
 
 def of_length_one(weights: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ from django.utils.translation import gettext_lazy as _
 from apps.deployments.demos import files, rows, texts, users
 from apps.deployments.demos.kinds import Demo
 from apps.deployments.models import Deployment
-from apps.deployments.pages import CHAT
+from apps.deployments.pages import CHAT, OFFERS
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
     IMAGE_CLASSIFICATION,
     RECOMMENDATION,
@@ -66,6 +67,13 @@ OF_TASK = {
         waiting=_("The translation appears here."),
         is_wide=True,
     ),
+    ANSWER_RETRIEVAL: Demo(
+        form="deployments/demo_question.html",
+        answer="deployments/answer_found.html",
+        invitation=_("Ask something, and it finds the answer, or says that it does not know."),
+        prepare=texts.prepare,
+        predict=texts.predict,
+    ),
     RECOMMENDATION: Demo(
         form="deployments/demo_user.html",
         answer="deployments/answer_items.html",
@@ -99,6 +107,13 @@ OF_PAGE = {
         result="deployments/_chat_turn.html",
         target="#chat-log",
         swap="beforeend show:bottom",
+    ),
+    OFFERS: Demo(
+        form="deployments/demo_user.html",
+        answer="deployments/answer_items.html",
+        invitation=_("Say what a customer owns, and it says what to offer next, and why."),
+        prepare=users.prepare,
+        predict=users.predict,
     ),
 }
 

@@ -9,9 +9,11 @@ from django.utils.translation import gettext as _
 from apps.core.errors import Forbidden, Unprocessable
 from apps.deployments.demos.asking import ask, is_member
 from apps.deployments.models import Deployment
+from apps.deployments.pages import OFFERS
 from workers.inference.framing import JSON, Question
 
 SHOWN_ITEMS, LIST_LENGTH = 18, 10  # things to choose from, and things that are recommended
+ALIKE = 5  # people with most in common, whom the team sees
 
 
 def prepare(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
@@ -21,12 +23,19 @@ def prepare(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     liked = [{**item, "is_chosen": item["item"] in chosen} for item in facts.get("popular", [])[:SHOWN_ITEMS]]
     has_users = is_member(request, deployment)
     examples = facts.get("examples", []) if has_users else []
-    return {"liked": liked, "has_users": has_users, "examples": examples, "user": request.POST.get("user", "")}
+    return {
+        "liked": liked,
+        "has_users": has_users,
+        "examples": examples,
+        "user": request.POST.get("user", ""),
+        "is_offers": deployment.page == OFFERS,
+    }
 
 
 def predict(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     """For the things that were ticked, or, where the team asks, for one user: what is recommended to somebody tells
-    what they took, and ids can be guessed."""
+    what they took, and ids can be guessed. Who has most in common with them only the team sees, too; a reason counts
+    people and names none."""
     user, items = request.POST.get("user", "").strip(), request.POST.getlist("items")[:SHOWN_ITEMS]
     may_name = is_member(request, deployment)
     if user and not may_name:
@@ -38,5 +47,6 @@ def predict(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         )
         raise Unprocessable(told, code="nothing_chosen")
     asked = {"user": user} if user else {"items": items}
-    question = Question(JSON, json.dumps({**asked, "k": LIST_LENGTH}).encode())
+    why = {"reasons": True} | ({"people": ALIKE} if may_name else {})
+    question = Question(JSON, json.dumps({**asked, "k": LIST_LENGTH, **why}).encode())
     return ask(request, deployment, question) | {"asked": user}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 FORM = '{"user": "..."} or {"items": ["...", "..."]}'
 MOST_USERS, MOST_LIKED, LONGEST_LIST = 1_000, 1_000, 1_000
 OF_TENSORS = 10
-KNOWN = ("user", "users", "rows", "items", "item", "k", "exclude_seen")
+MOST_PEOPLE = 20
+KNOWN = ("user", "users", "rows", "items", "item", "k", "exclude_seen", "reasons", "people")
 
 
 def read(predictor: RecommendationPredictor, question: Question) -> tuple[list[dict[str, Any]], bool]:
@@ -84,19 +85,26 @@ def _options(asked: Mapping[str, Any], top_k: int | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     k = asked.get("k", top_k)
     if k is not None:
-        if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= LONGEST_LIST:
-            message = f'"k" must be a whole number from 1 to {LONGEST_LIST:,}.'
-            raise ProgramFailure("out_of_range", message, field="k")
-        found["k"] = k
-    if "exclude_seen" in asked:
-        if not isinstance(asked["exclude_seen"], bool):
-            raise _invalid('"exclude_seen" must be true or false.', "exclude_seen")
-        found["exclude_seen"] = asked["exclude_seen"]
+        found["k"] = _whole(k, "k", LONGEST_LIST)
+    for name in ("exclude_seen", "reasons"):
+        if name in asked and not isinstance(asked[name], bool):
+            raise _invalid(f'"{name}" must be true or false.', name)
+        found |= {name: asked[name]} if name in asked else {}
+    if "people" in asked:
+        found["people"] = _whole(asked["people"], "people", MOST_PEOPLE)
     if "item" in asked:
         if not _is_id(asked["item"]):
             raise _invalid('"item" is not a text.', "item")
         found["item"] = str(asked["item"])
     return found
+
+
+def _whole(value: Any, field: str, most: int) -> int:
+    """Raises ProgramFailure (out_of_range)."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        message = f'"{field}" must be a whole number from 1 to {most:,}.'
+        raise ProgramFailure("out_of_range", message, field=field)
+    return value
 
 
 def _is_id(value: Any) -> bool:
