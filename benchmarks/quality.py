@@ -34,8 +34,9 @@ from workers.training.presets import DEFAULT_PRESET, PRESETS
 FOLDS, SMALL_TABLE = 5, 1000
 SHOWN = (
     "macro_f1", "auc", "ece", "mase", "rmse", "mae", "chrf", "coverage_80", "recall_at_1", "recall_at_10", "mrr",
+    "wer", "cer",
 )  # fmt: skip
-LOWER_IS_BETTER = ("mase", "rmse", "mae", "smape", "pinball", "log_loss", "ece")
+LOWER_IS_BETTER = ("mase", "rmse", "mae", "smape", "pinball", "log_loss", "loss", "ece", "wer", "cer")
 SOURCE_FIELDS = {TRANSLATION: "source_column", ANSWER_RETRIEVAL: "question_column"}  # the setting for "source"
 
 

@@ -12,7 +12,14 @@ from apps.core.errors import DomainError, NotFound
 from apps.core.version import VERSION
 from apps.deployments.endpoints import Endpoint
 from lepton_site.messages import MAX_NAME_LENGTH, Answer
-from workers.contract import ANSWER_RETRIEVAL, FORECASTING, MULTI_LABEL_IMAGES, RECOMMENDATION, TRANSLATION
+from workers.contract import (
+    ANSWER_RETRIEVAL,
+    FORECASTING,
+    MULTI_LABEL_IMAGES,
+    RECOMMENDATION,
+    SPEECH_RECOGNITION,
+    TRANSLATION,
+)
 from workers.domains import TASKS
 from workers.inference.framing import TENSORS, Frame, Question
 
@@ -99,6 +106,11 @@ def _outputs(task: str, classes: list[str]) -> list[dict[str, Any]]:
         return [
             {"name": "translation", "datatype": "BYTES", "shape": [-1]},
             {"name": "score", "datatype": "FP32", "shape": [-1]},
+        ]
+    if task == SPEECH_RECOGNITION:
+        return [
+            {"name": "text", "datatype": "BYTES", "shape": [-1]},
+            {"name": "confidence", "datatype": "FP32", "shape": [-1]},
         ]
     if task == ANSWER_RETRIEVAL:
         return [

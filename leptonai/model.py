@@ -45,7 +45,8 @@ class Model:
         "classes" (best first) when `top_k` is given; {"value"} for a number;
         {"translation", "score"} for a model that translates, which tries `beam_size` translations side by side;
         {"answers": [{"answer", "score", "question"}], "confidence", "knows"} for one that finds answers, best first,
-        `top_k` of them; {"items": [{"item", "name", "score"}]} for recommendations;
+        `top_k` of them; {"text", "confidence", "words": [{"word", "start", "end"}]}, in seconds, for one that writes
+        down speech; {"items": [{"item", "name", "score"}]} for recommendations;
         {"labels": [{"label", "probability"}]} where a picture may have several, with "scores" of the `top_k`
         most probable;
         {"forecast": [{"time", "value", "low", "high"}]} for a forecast, whose ranges hold 80 % of the values;

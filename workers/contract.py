@@ -40,6 +40,7 @@ RECOMMENDATION = "recommendation"
 TRANSLATION = "translation"
 FORECASTING = "forecasting"
 MULTI_LABEL_IMAGES = "multi_label_images"
+SPEECH_RECOGNITION = "speech_recognition"
 
 KIND_AUDIO = "audio"
 KIND_IMAGES = "image_folder"

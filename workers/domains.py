@@ -22,6 +22,7 @@ from workers.contract import (
     KIND_TABLE,
     MULTI_LABEL_IMAGES,
     RECOMMENDATION,
+    SPEECH_RECOGNITION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
@@ -169,6 +170,16 @@ TASKS = {
             questions="workers.inference.questions.audio",
             samples="workers.compression.samples:load_images",
             subject="workers.training.audio_subject",
+        ),
+        Task(
+            SPEECH_RECOGNITION,
+            data=KIND_AUDIO,
+            asks=AUDIO,
+            trainer="workers.training.speech",
+            predictor="workers.inference.speech_predictor:SpeechPredictor",
+            questions="workers.inference.questions.audio",
+            is_network=True,
+            is_classification=False,
         ),
     )
 }

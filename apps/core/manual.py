@@ -27,6 +27,7 @@ GROUPS: dict[object, tuple[str, ...]] = {
         "translation",
         "answers",
         "audio",
+        "speech",
         "recommendation",
         "forecasting",
         "several-labels",

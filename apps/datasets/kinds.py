@@ -15,6 +15,7 @@ from workers.contract import (
     KIND_TABLE,
     MULTI_LABEL_IMAGES,
     RECOMMENDATION,
+    SPEECH_RECOGNITION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
 )
@@ -53,6 +54,12 @@ OF_TASK = {
     ),
     TRANSLATION: Shown(
         "ti-language", _("Translations"), _("Pairs"), ngettext_lazy("%(shown)s pair", "%(shown)s pairs", "n")
+    ),
+    SPEECH_RECOGNITION: Shown(
+        "ti-microphone-2",
+        _("Speech"),
+        _("Recordings"),
+        ngettext_lazy("%(shown)s recording", "%(shown)s recordings", "n"),
     ),
     ANSWER_RETRIEVAL: Shown(
         "ti-messages",

@@ -8,6 +8,8 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Team
 from apps.datasets.kinds import Shown, shown_as
+from workers.contract import KIND_TABLE
+from workers.domains import tasks_of
 
 
 class Upload(models.Model):
@@ -107,6 +109,13 @@ class DatasetVersion(models.Model):
     def shown(self) -> Shown | None:
         """How people see data of this kind."""
         return shown_as(self.kind, self.task)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it can be used for: a table for whatever tables are, other data for what their check has found."""
+        if self.kind == KIND_TABLE:
+            return tasks_of(self.kind)
+        return tuple(self.report.get("tasks") or (self.task,))
 
     @property
     def frozen_files(self) -> dict[str, dict]:

@@ -45,6 +45,15 @@ class Sound:
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """A recording of so many seconds, and what is said in it."""
+
+    transcript: str
+    sound: Sound
+    seconds: float
+
+
+@dataclass(frozen=True)
 class ClassRow:
     name: str
     count: int
@@ -93,6 +102,18 @@ def class_rows(report: dict[str, Any], outputs: dict[str, Any]) -> list[ClassRow
     ]
 
 
+def spoken(report: dict[str, Any], outputs: dict[str, Any]) -> list[Spoken]:
+    """Some recordings with what is said in them; none of data that are used for something else."""
+    if report.get("classes") or not report.get("speech"):
+        return []
+    shown = [(each, outputs.get(each["file"]), outputs.get(each.get("audio"))) for each in report["thumbnails"]]
+    return [
+        Spoken(each["transcript"], Sound(sound["sha256"], picture["sha256"]), each["seconds"])
+        for each, picture, sound in shown
+        if picture and sound
+    ]
+
+
 def split_segments(report: dict[str, Any]) -> list[Segment]:
     """The sizes of training, validation and test data, as shares of the whole."""
     splits = report.get("splits") or {}
@@ -105,7 +126,7 @@ def first_rows(report: dict[str, Any]) -> list[list[Any]]:
 
 def scripts_of(report: dict[str, Any]) -> str:
     """What the texts are written in: "Latin", or "Han 71 %, Latin 29 %"."""
-    return _written_in(report.get("text") or {})
+    return _written_in(report.get("text") or report.get("speech") or {})
 
 
 def sides_of(report: dict[str, Any]) -> list[dict[str, Any]]:

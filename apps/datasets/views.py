@@ -141,6 +141,7 @@ def _shown(version: DatasetVersion) -> dict:
     return {
         "report": report,
         "classes": preview.class_rows(report, version.outputs),
+        "spoken": preview.spoken(report, version.outputs),
         "max_classes": preview.MAX_CLASSES,
         "splits": preview.split_segments(report),
         "findings": findings.shown_findings(version),

@@ -25,11 +25,14 @@ from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.wanted import wanted_of, written
 from workers.contract import (
     ANSWER_RETRIEVAL,
+    AUDIO_CLASSIFICATION,
     ENSEMBLE,
     FORECASTING,
     GREEDY,
+    KIND_AUDIO,
     KIND_TABLE,
     RECOMMENDATION,
+    SPEECH_RECOGNITION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
@@ -37,7 +40,6 @@ from workers.contract import (
     UNIFORM,
     WEIGHTED,
 )
-from workers.domains import tasks_of
 from workers.training.field import Field, HyperparameterError
 from workers.training.hyperparameters import fields_for, preset_values
 from workers.training.presets import DEFAULT_PRESET, PRESETS
@@ -49,6 +51,8 @@ TASK_CHOICES = {
     RECOMMENDATION: gettext_lazy("Recommendation (what users like)"),
     TRANSLATION: gettext_lazy("Translation (another text)"),
     FORECASTING: gettext_lazy("Forecast (the next values over time)"),
+    AUDIO_CLASSIFICATION: gettext_lazy("Sounds (one of several classes)"),
+    SPEECH_RECOGNITION: gettext_lazy("Speech (what is said, in writing)"),
     ANSWER_RETRIEVAL: gettext_lazy("Answers (the one that fits a question)"),
 }
 # The settings that stand beside the task, because they say what the columns of the table are.
@@ -58,6 +62,12 @@ TARGET_HELP = {
     TRANSLATION: gettext_lazy("The column with the translations, which the model learns to write."),
     FORECASTING: gettext_lazy("The column with the values, whose next ones the model learns to say."),
     ANSWER_RETRIEVAL: gettext_lazy("The column with the answers, among which the model learns to find the right one."),
+}
+TASK_HELP = {
+    KIND_TABLE: gettext_lazy(
+        "Few different values are classes, many numbers a regression; change it where that is wrong."
+    ),
+    KIND_AUDIO: gettext_lazy("Labels name a sound; transcripts say what is said in it. Change it where that is wrong."),
 }
 PAIRED = (TRANSLATION, ANSWER_RETRIEVAL)  # tasks of a table in which two texts go together
 TARGET_TYPES = ("numeric", "categorical", "boolean")
@@ -174,7 +184,7 @@ class LaunchForm(forms.Form):
     def __init__(self, *, version: DatasetVersion, values: Mapping[str, str], is_submitted: bool = False) -> None:
         """`values` are what a person sent or a link proposes; what they leave out is filled in."""
         self.version = version
-        self.chosen_task = _one_of(values.get("task"), tasks_of(version.kind), "")
+        self.chosen_task = _one_of(values.get("task"), version.tasks, "")
         self.target_column = _one_of(values.get("target"), targets_of(version), version.target)
         self.task_name = self.chosen_task or guess_task(version, self.target_column)
         self.preset_name = _one_of(values.get("preset"), PRESETS, DEFAULT_PRESET)
@@ -186,7 +196,9 @@ class LaunchForm(forms.Form):
         filled = self._fill_in(values)
         super().__init__(data=filled if is_submitted else None, initial=filled)
         if version.kind == KIND_TABLE:
-            self._add_table_choices()
+            self._add_target()
+        if len(version.tasks) > 1:
+            self._add_task()
         for field in self.hyperparameters:
             if field.type == "checkpoint":
                 self._add_start()
@@ -254,20 +266,20 @@ class LaunchForm(forms.Form):
                 result[name] = sent
         return result
 
-    def _add_table_choices(self) -> None:
-        guess = TASK_CHOICES[guess_task(self.version, self.target_column)]
-        automatic = _("Automatic: %(task)s") % {"task": guess}
-        tasks = [("", automatic), *TASK_CHOICES.items()]
+    def _add_target(self) -> None:
         self.fields["target"] = forms.ChoiceField(
             label=_("Target"),
             choices=[(name, name) for name in targets_of(self.version)],
             help_text=TARGET_HELP.get(self.task_name, _("The column the model learns to predict from all others.")),
         )
+
+    def _add_task(self) -> None:
+        automatic = _("Automatic: %(task)s") % {"task": TASK_CHOICES[guess_task(self.version, self.target_column)]}
         self.fields["task"] = forms.ChoiceField(
             label=_("Task"),
-            choices=tasks,
+            choices=[("", automatic), *((name, TASK_CHOICES[name]) for name in self.version.tasks)],
             required=False,
-            help_text=_("Few different values are classes, many numbers a regression; change it where that is wrong."),
+            help_text=TASK_HELP[self.version.kind],
         )
 
     def clean(self) -> dict[str, Any]:

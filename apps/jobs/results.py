@@ -7,6 +7,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.charts import series_chart
+from apps.jobs.heard import Heard, read_heard
 from apps.registry.figures import KNOWN, Figure, figure, figures, plain, write
 from apps.registry.labels import LabelRow, label_rows
 
@@ -202,6 +203,7 @@ class Results:
     translation: Translated | None = None
     forecast: Forecasted | None = None
     labels: Sequence[LabelRow] = ()
+    heard: Heard | None = None
     retrieval: Retrieved | None = None
 
 
@@ -221,6 +223,7 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         translation=_translated(result),
         forecast=_forecasted(result),
         labels=label_rows(result.get("labels", [])),
+        heard=read_heard(result, outputs),
         retrieval=_retrieved(result),
     )
 

@@ -35,7 +35,7 @@ from apps.resources.scheduling import Demand
 from apps.resources.services import change_claim, release_allocation, request_allocation
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted, describe_changes, wanted_of
 from workers.contract import FORECASTING, KIND_TABLE, RECOMMENDATION
-from workers.domains import SPREADABLE, tasks_of
+from workers.domains import SPREADABLE
 from workers.training.field import HyperparameterError
 from workers.training.hyperparameters import fields_for, resolve
 
@@ -338,7 +338,7 @@ def require_ready(version: DatasetVersion) -> None:
 
 
 def _require_task(version: DatasetVersion, task: str) -> None:
-    known = tasks_of(version.kind) if version.kind == KIND_TABLE else (version.task,)
+    known = version.tasks
     if task not in known:
         raise Unprocessable(
             _('"%(task)s" cannot be trained on this data. Choose one of: %(known)s.')

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from apps.core.storage import BLOCK_BYTES, open_blob
 from apps.registry.figures import figures
-from workers.contract import ANSWER_RETRIEVAL, MULTI_LABEL_IMAGES, TRANSLATION
+from workers.contract import ANSWER_RETRIEVAL, MULTI_LABEL_IMAGES, SPEECH_RECOGNITION, TRANSLATION
 from workers.domains import AUDIO, IMAGE, SERIES, TABLE, TASKS, TEXT, USER
 from workers.texts import PRETRAINED
 
@@ -82,6 +82,17 @@ KINDS = {
     ),
     AUDIO: Kind(
         ("workers/audio.py", "workers/inference/audio_predictor.py"),
+        "numpy soundfile onnxruntime",
+        "recording.wav",
+    ),
+    SPEECH_RECOGNITION: Kind(
+        (
+            "workers/audio.py",
+            "workers/inference/characters.py",
+            "workers/inference/ctc.py",
+            "workers/inference/speech.py",
+            "workers/inference/speech_predictor.py",
+        ),
         "numpy soundfile onnxruntime",
         "recording.wav",
     ),
@@ -217,6 +228,8 @@ def _input_lines(meta: dict, task: str) -> list[str]:
         colour = "grey" if asked.get("channels") == 1 else "colour"
         size = f"{asked.get('width')} x {asked.get('height')} pixels, {colour}"
         lines = [f"A picture of any size (PNG, JPEG, WebP, BMP, GIF, TIFF), which is scaled to {size}."]
+    elif task == SPEECH_RECOGNITION:
+        lines = ["Recordings of speech (WAV, FLAC, MP3, OGG, AIFF), of up to ten minutes."]
     elif kind == AUDIO:
         seconds = asked["length"] / asked["rate"]
         lines = [f"A recording (WAV, FLAC, MP3, OGG, AIFF), of whose loudest {seconds:g} seconds it hears."]
@@ -240,6 +253,8 @@ def _input_lines(meta: dict, task: str) -> list[str]:
         answer = f"a translation of each, as those in the column `{meta.get('target')}`, and how sure it is"
     elif task == MULTI_LABEL_IMAGES:
         answer = f"those of {len(classes)} labels that the picture has: {', '.join(classes)}"
+    elif task == SPEECH_RECOGNITION:
+        answer = "what is said, how sure it is, and when each word is said, in seconds"
     elif task == ANSWER_RETRIEVAL:
         answer = f"those of {asked.get('answers', 0):,} answers that fit each best, and whether it knows"
     elif classes:

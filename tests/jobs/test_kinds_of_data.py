@@ -18,6 +18,7 @@ WORDS = {
     "answer_retrieval": ("ti-messages", "Questions and answers", "questions"),
     "translation": ("ti-language", "Translations", "pairs"),
     "audio_classification": ("ti-microphone", "Recordings", "recordings"),
+    "speech_recognition": ("ti-microphone-2", "Speech", "recordings"),
 }
 
 

@@ -168,8 +168,8 @@ def _decode_one(predictor: Predictor, item: bytes, number: int) -> np.ndarray:
 def _run(predictor: Predictor, arrays: Sequence[np.ndarray], at_once: int) -> Sequence[np.ndarray]:
     """One output for each."""
     steps = range(0, len(arrays), at_once)
-    found = [predictor.run(np.stack(arrays[start : start + at_once])) for start in steps]
-    return found[0] if len(found) == 1 else np.concatenate(found)
+    found = [predictor.run(predictor.collate(arrays[start : start + at_once])) for start in steps]
+    return found[0] if len(found) == 1 else [output for part in found for output in part]
 
 
 def _run_alone(predictor: Predictor, item: _Decoded) -> Frame:

@@ -28,9 +28,12 @@ class AudioPredictor:
         """uint8 [frames, bands, 1]. Raises ProgramFailure."""
         return hear(body, self.rate, self.length)
 
+    def collate(self, decoded: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack(decoded)
+
     def encode(self, bodies: Sequence[bytes]) -> np.ndarray:
         """uint8 [N, frames, bands, 1]. Raises ProgramFailure."""
-        return np.stack([self.decode(body) for body in bodies])
+        return self.collate([self.decode(body) for body in bodies])
 
     def encode_samples(self, samples: np.ndarray) -> np.ndarray:
         """The same for recordings as samples float32 [N, n] between -1 and 1, `rate` of them a second."""

@@ -37,8 +37,9 @@ class Trial:
 
 def best_size(predictor: Predictor, clock: Callable[[], float] = time.perf_counter) -> int:
     """How many items to ask at once. 1 for models whose items differ in length."""
-    match TASKS[predictor.meta["task"]].asks:
-        case "audio" | "image":
+    task = TASKS[predictor.meta["task"]]
+    match task.asks:
+        case "audio" | "image" if task.is_classification:
             return choose(try_sizes(lambda arrays: predictor.run(np.stack(arrays)), _arrays(predictor), clock))
         case "table":
             return choose(try_sizes(predictor.predict, _rows(predictor.sample), clock))

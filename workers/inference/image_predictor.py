@@ -29,9 +29,12 @@ class ImagePredictor:
         """uint8 [H, W, C]. Raises ProgramFailure."""
         return decode(body, *self.shape)
 
+    def collate(self, decoded: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack(decoded)
+
     def encode(self, bodies: Sequence[bytes]) -> np.ndarray:
         """uint8 [N, H, W, C]. Raises ProgramFailure."""
-        return np.stack([self.decode(body) for body in bodies])
+        return self.collate([self.decode(body) for body in bodies])
 
     def feed(self, items: Sequence[bytes]) -> dict[str, np.ndarray]:
         return {self._input: self.encode(items)}

@@ -15,7 +15,7 @@ TOLERANCE = 1e-3
 
 def record_answer(predictor: Any, model_dir: Path) -> None:
     """Write ``parity.json``: {"sample", "answer", "tolerance"}; an answer is all probabilities, or one value, or the
-    score of a translation."""
+    score of a translation, or the confidence in what was said."""
     answer = {"sample": predictor.meta["sample"], "answer": answer_to_sample(predictor), "tolerance": TOLERANCE}
     (model_dir / PARITY_FILE).write_text(json.dumps(answer, indent=1))
 

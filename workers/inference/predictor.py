@@ -14,7 +14,10 @@ from workers.inference.files import damaged, read_meta
 
 
 class Predictor(Protocol):
-    """A model of one task: ``predict(items)`` is ``run(encode(items))``, and `outcome` puts one output into words."""
+    """A model of one task: ``predict(items)`` is ``run(encode(items))``, and `outcome` puts one output into words.
+
+    One that is asked with files has ``decode(body)`` for one of them, and ``collate(decoded)`` for what `run` takes.
+    """
 
     meta: dict[str, Any]
     classes: list[str]  # none for a number

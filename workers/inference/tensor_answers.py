@@ -3,10 +3,11 @@
 Images: one input, UINT8 [N, H, W, C] in the model's own size, or BYTES [N] with encoded images of any size. Tables: one
 input per column, [N] or [N, 1]; NaN and an empty text are unknown. Texts: one input, BYTES [N]. Classes come as
 "probabilities" FP32 [N, classes] and "class" BYTES [N], a regression as "value" FP64 [N], translations as
-"translation" BYTES [N] and "score" FP32 [N], answers that were found as "answer" BYTES [N], "" where the model does not
-know, and "confidence" FP32 [N]. Users: one input, BYTES [N]; recommendations come as "item" BYTES [N, k]
-and "score" FP32 [N, k]. Series: one input, BYTES [N]; forecasts come as "time" BYTES [N, H] and "value", "low" and
-"high" FP64 [N, H]. Several labels: "probabilities" FP32 [N, labels] and "is_said" UINT8 [N, labels].
+"translation" BYTES [N] and "score" FP32 [N], what is said in recordings as "text" BYTES [N] and "confidence" FP32 [N],
+answers that were found as "answer" BYTES [N], "" where the model does not know, and "confidence" FP32 [N]. Users: one
+input, BYTES [N]; recommendations come as "item" BYTES [N, k] and "score" FP32 [N, k]. Series: one input, BYTES [N];
+forecasts come as "time" BYTES [N, H] and "value", "low" and "high" FP64 [N, H]. Several labels: "probabilities" FP32
+[N, labels] and "is_said" UINT8 [N, labels].
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from workers.contract import ANSWER_RETRIEVAL, FORECASTING, MULTI_LABEL_IMAGES, RECOMMENDATION, TRANSLATION
+from workers.contract import (
+    ANSWER_RETRIEVAL,
+    FORECASTING,
+    MULTI_LABEL_IMAGES,
+    RECOMMENDATION,
+    SPEECH_RECOGNITION,
+    TRANSLATION,
+)
 from workers.domains import TASKS
 from workers.inference.framing import Frame, Question
 from workers.inference.predictor import Predictor
@@ -39,6 +47,9 @@ def _predict(predictor: Predictor, request: Request) -> list[Tensor]:
     if predictor.meta["task"] == TRANSLATION:
         said = [translation.text for translation in found]
         return [texts("translation", said), numbers("score", "FP32", np.array([float(item) for item in found]))]
+    if predictor.meta["task"] == SPEECH_RECOGNITION:
+        said = [speech.text for speech in found]
+        return [texts("text", said), numbers("confidence", "FP32", np.array([float(item) for item in found]))]
     if predictor.meta["task"] == ANSWER_RETRIEVAL:
         said = [predictor.answers[item.places[0]] if item.knows else "" for item in found]
         return [texts("answer", said), numbers("confidence", "FP32", np.array([item.confidence for item in found]))]

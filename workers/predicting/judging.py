@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ import numpy as np
 from workers.predicting.parts import Record
 from workers.predicting.writing import probabilities_of
 from workers.preprocessing.texts import key_of
+from workers.spelling import Spelling
 from workers.training.metrics import confusion_matrix, log_loss, macro_f1, regression_metrics
+from workers.training.speech_figures import error_rates
 
 MOST_CLASSES_OF_A_MATRIX = 100
 
@@ -83,6 +85,29 @@ class ValueJudge:
         return {"metrics": metrics, "judged": len(self._truths), "unknown_classes": 0}
 
 
+class SpeechJudge:
+    """What is said: word and character error rate, both as the model learned to write."""
+
+    def __init__(self, spelling: Spelling) -> None:
+        self.spelling = spelling
+        self._truths: list[str] = []
+        self._said: list[str] = []
+
+    def add(self, record: Record) -> None:
+        if record["truth"] is None or record["answer"] is None:
+            return
+        if truth := self.spelling.tidy(record["truth"]):
+            self._truths.append(truth)
+            self._said.append(record["answer"]["text"])
+
+    def result(self) -> dict[str, Any]:
+        """{} where nothing could be judged."""
+        if not self._truths:
+            return {}
+        metrics = error_rates(self._said, self._truths)
+        return {"metrics": metrics, "judged": len(self._truths), "unknown_classes": 0}
+
+
 class NoJudge:
     """Answers that are neither a class nor a value are not judged."""
 
@@ -115,13 +140,16 @@ class AnswerJudge:
         return {"metrics": metrics, "judged": len(places), "unknown_classes": 0}
 
 
-Judge = ClassJudge | ValueJudge | AnswerJudge | NoJudge
+Judge = ClassJudge | ValueJudge | SpeechJudge | AnswerJudge | NoJudge
 
 
-def judge_for(classes: Sequence[str], first_answer: dict[str, Any] | None) -> Judge:
+def judge_for(meta: Mapping[str, Any], first_answer: dict[str, Any] | None) -> Judge:
     """The one that suits what a model answers."""
     if "knows" in (first_answer or {}):
         return AnswerJudge()
+    classes = meta.get("classes")
     if classes and "class" in (first_answer or {}):
         return ClassJudge(classes)
+    if "spelling" in meta and "text" in (first_answer or {}):
+        return SpeechJudge(Spelling(**meta["spelling"]))
     return ValueJudge() if "value" in (first_answer or {}) else NoJudge()

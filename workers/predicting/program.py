@@ -135,7 +135,7 @@ class Work:
         return result
 
     def _judge(self, first: dict[str, Any] | None) -> Judge:
-        return judge_for(self.classes, first) if self.source.has_truth else NoJudge()
+        return judge_for(self.predictor.meta, first) if self.source.has_truth else NoJudge()
 
     def _tell_listed(self, number: int) -> None:
         self.stop.check()

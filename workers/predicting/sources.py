@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from workers.contract import PredictSpec, ProgramFailure
+from workers.contract import SPEECH_RECOGNITION, PredictSpec, ProgramFailure
 from workers.predicting.asking import Body
 from workers.predicting.kinds import missing_columns, reads_rows, text_column, what_to_send
 from workers.preprocessing.archives import Archive
@@ -29,7 +29,7 @@ from workers.preprocessing.sources import JSON_ENDINGS, TABLE_ENDINGS, ending_of
 from workers.tabular import is_missing
 
 LIMITS = Limits(min_columns=1, max_entry_bytes=64 * MIB)
-FILE, LABEL, SPLIT = "file", "label", "split"
+FILE, LABEL, TRANSCRIPT, SPLIT = "file", "label", "transcript", "split"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def open_source(spec: PredictSpec, meta: Mapping[str, Any]) -> Iterator[Source]:
     if is_table:
         yield _table_source(_frozen_rows(spec) if spec.index_path else _uploaded_rows(spec), spec.name, meta)
     elif spec.index_path:
-        yield _frozen_files(spec)
+        yield _frozen_files(spec, meta["task"])
     else:
         with Archive(path, spec.name, LIMITS) as archive:
             yield _uploaded_files(archive, meta.get("classes", []))
@@ -152,17 +152,19 @@ def _rows_and_faults(table: Table, kind: type[Rows | JsonRows]) -> Iterator[list
 # Files
 
 
-def _frozen_files(spec: PredictSpec) -> Source:
+def _frozen_files(spec: PredictSpec, task: str) -> Source:
     lines = Path(spec.index_path).read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if not spec.split or row["split"] == spec.split]
 
     def items(start: int) -> Iterator[Item]:
         with zipfile.ZipFile(spec.data_path) as archive:
             for row in rows[start:]:
-                cells = {FILE: row["source"], LABEL: row["label"], SPLIT: row["split"]}
-                yield Item(cells, archive.read(row["member"]), row["label"])
+                truth = row.get(name) or row[LABEL]
+                cells = {FILE: row["source"], name: truth, SPLIT: row["split"]}
+                yield Item(cells, archive.read(row["member"]), truth)
 
-    return Source([FILE, LABEL, SPLIT], items, lambda: len(rows), has_truth=True)
+    name = TRANSCRIPT if task == SPEECH_RECOGNITION else LABEL
+    return Source([FILE, name, SPLIT], items, lambda: len(rows), has_truth=True)
 
 
 def _uploaded_files(archive: Archive, classes: list[str]) -> Source:

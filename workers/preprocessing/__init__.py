@@ -9,8 +9,9 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 - ``thumbs/*.png`` (image folder): at most 8 per class of at most 40 classes, RGB, at most 96 pixels wide and high;
 - ``data.zip`` (audio): the sound recordings, with their original bytes under ``recordings/<number>.<ending>``, and
   ``metadata.csv``, which makes it an upload again; ``index.jsonl``, one object per recording, ``{"member", "label",
-  "split", "speaker", "seconds", "rate", "sound", "source"}``: speaker null where it is not known, samples a second, and
-  a hash of the samples; ``thumbs/*.png`` and ``thumbs/*.wav``, spectrograms and excerpts of at most 3 per class;
+  "transcript", "split", "speaker", "seconds", "rate", "sound", "source"}``: label "" and transcript null where there is
+  none, speaker null where it is not known, samples a second, and a hash of the samples; ``thumbs/*.png`` and
+  ``thumbs/*.wav``, spectrograms and excerpts of at most 3 per class, or of 12 recordings with transcripts;
 - ``data.csv`` (table): the sound rows, UTF-8, comma, one header, values trimmed, missing values empty;
 - ``index.json`` (table): ``{"rows", "columns", "target", "task", "text_column", "pair", "interactions", "series",
   "split", "split_source"}``, ``split`` has train, val or test per row, ``text_column`` is null where the table is not
@@ -25,18 +26,22 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 ``kind``            ``image_folder``, ``audio`` or ``table``
 ``task``            guess: ``image_classification``, or ``multi_label_images`` where a table says that one may show
                     several things (an index then has them side by side, apart by |), ``tabular_classification``,
-                    ``tabular_regression``, ``audio_classification``, or
+                    ``tabular_regression``, ``audio_classification``, ``speech_recognition`` where recordings have
+                    transcripts, or
                     ``text_classification`` where a column of free text stands beside at most two others, or
                     ``answer_retrieval`` where two columns are called question and answer, or
                     ``translation`` where two columns are called after languages, or are all there is, or
                     ``recommendation`` where columns are called as users and items are, and both come again, or
                     ``forecasting`` where a column holds times in equal steps, for each series if there are several
+``tasks``           recordings: all tasks that they can be used for, ``task`` in front
 ``target``          column to predict: the wanted one, else target, label, class, y or outcome, else the last that is
                     not called as texts are; null for images
 ``text``            texts: ``{"column", "median_characters", "longest_characters", "scripts": [[name, share]]}``, the
                     scripts by their share of all letters; null for other tables
 ``pair``            translations: ``{"source", "target", "length_ratio"}``, each side as under ``text``; questions and
                     answers: ``{"source", "target", "answers"}``, the number of different ones; else null
+``speech``          recordings with transcripts: ``{"words", "different_words", "different", "letters",
+                    "median_characters", "scripts"}``, different being transcripts; null for others
 ``interactions``    who took what: the columns by role, ``"users"``, ``"items"``, ``"pairs"``, ``"density"`` (share of
                     all pairs that is known), ``"median_of_a_user"``, ``"median_of_an_item"`` (rows) and
                     ``"popular_share"`` (of the rows, had by the most popular hundredth of the items); null for others
@@ -69,8 +74,8 @@ An upload is untrusted. It becomes ``output/`` whole, or not at all:
 
 Codes of bad items: not_an_image, no_class_folder, empty_file, broken_image, image_too_large, file_too_large,
 decoder_crashed (images); not_audio, no_label, no_class_folder, empty_file, broken_audio, audio_too_long,
-file_too_large, decoder_crashed, and missing_file, missing_label, described_twice of their table (recordings
-and images);
+file_too_large, decoder_crashed, and missing_file, missing_label, missing_transcript, described_twice of their table
+(recordings and images);
 ragged_row, bad_quoting, bad_json, unknown_key, nested_value, value_too_long, missing_target (rows).
 
 Whatever makes the whole upload unusable is a ``failure`` event with a code, a sentence and a hint, and exit code

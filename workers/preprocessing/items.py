@@ -72,6 +72,7 @@ class Copies:
     repeated: str = "duplicates"
     crossing: str = "duplicate_across_splits"
     torn: str = "conflicting_labels"
+    torn_words: str = "stand in more than one class"
 
 
 def groups_of(keys: Sequence[Hashable]) -> list[list[int]]:
@@ -144,5 +145,5 @@ def warn_of_copies(keys: Sequence[Hashable], items: Items, words: Copies, findin
     tell_repeated(later, items, words.repeated, message, findings)
     if words.torn:
         torn = sum(len({items.labels[number] for number in numbers}) > 1 for numbers in groups)
-        message = f"{words.noun} that stand in more than one class: {torn:,}."
+        message = f"{words.noun} that {words.torn_words}: {torn:,}."
         tell_torn(groups, items, words.torn, message, findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from workers.preprocessing.balance import warn_of_balance
@@ -13,10 +14,13 @@ from workers.preprocessing.findings import Findings, Remedy
 from workers.preprocessing.items import Copies, Items, warn_of_copies
 from workers.preprocessing.report import describe
 from workers.preprocessing.splitting import Assignment, natural_order, warn_of_split
+from workers.preprocessing.transcripts import warn_of_transcripts
+from workers.spelling import USUAL
 
 SILENT_PEAK = 0.001  # 60 dB below full scale
 CLIPPED_SHARE = 0.005
 SHORT_SECONDS, LONG_SECONDS = 0.1, 10.0
+LONG_SPEECH_SECONDS = 20.0
 LOW_RATE = 16_000
 IMBALANCE = 10
 
@@ -25,6 +29,7 @@ class Recording(Protocol):
     """What is read here of workers.preprocessing.recordings.Recording."""
 
     label: str
+    transcript: str | None
     given: str | None
     speaker: str | None
     source: str
@@ -38,10 +43,40 @@ def warn_of_recordings(recordings: Sequence[Recording], items: Items, result: As
     """Raises ProgramFailure one_class where train has one class only."""
     labels, keys = [each.label for each in recordings], [each.sound for each in recordings]
     _warn_of_sound(recordings, items, findings)
+    _warn_of_length(
+        recordings, LONG_SECONDS, "of which a model hears the loudest part unless the settings say otherwise", items,
+        findings,
+    )  # fmt: skip
     warn_of_copies(keys, items, Copies("Recordings", "copies, sample by sample, of others"), findings)
     warn_of_split(labels, [each.given for each in recordings], result, findings, "recordings")
     _warn_of_speakers(recordings, result.splits, findings)
     warn_of_balance(items, "recordings", findings, imbalance=IMBALANCE)
+
+
+def warn_of_speech(
+    recordings: Sequence[Recording], items: Items, result: Assignment, missing: int, findings: Findings
+) -> None:
+    """`missing` transcripts were left out."""
+    keys = [each.sound for each in recordings]
+    _warn_of_sound(recordings, items, findings)
+    _warn_of_length(
+        recordings, LONG_SPEECH_SECONDS, "which are left out of training unless max_seconds says otherwise", items,
+        findings,
+    )  # fmt: skip
+    said = replace(items, labels=[USUAL.tidy(each.transcript or "") for each in recordings])
+    words = Copies("Recordings", "copies, sample by sample, of others", torn_words="have two transcripts")
+    warn_of_copies(keys, said, words, findings)
+    warn_of_split(None, [each.given for each in recordings], result, findings, "recordings")
+    _warn_of_speakers(recordings, result.splits, findings)
+    warn_of_transcripts(recordings, result.splits, missing, findings)
+
+
+def _warn_of_length(recordings: Sequence[Recording], most: float, what: str, items: Items, findings: Findings) -> None:
+    found = [number for number, each in enumerate(recordings) if each.heard.seconds > most]
+    if found:
+        name = shorten(recordings[found[0]].source, 80)
+        sentence = f"Recordings longer than {most:.0f} s, {what}: {len(found):,}, such as {name}."
+        findings.add("long_audio", sentence, total=len(found), shown=items.some(found))
 
 
 def _warn_of_sound(recordings: Sequence[Recording], items: Items, findings: Findings) -> None:
@@ -63,12 +98,6 @@ def _warn_of_sound(recordings: Sequence[Recording], items: Items, findings: Find
         "Recordings that are too loud for their format, so that their peaks are cut off",
     )
     warn("short_audio", lambda heard: heard.seconds < SHORT_SECONDS, f"Recordings shorter than {SHORT_SECONDS} s")
-    warn(
-        "long_audio",
-        lambda heard: heard.seconds > LONG_SECONDS,
-        f"Recordings longer than {LONG_SECONDS:.0f} s, of which a model hears the loudest part unless the settings say "
-        "otherwise",
-    )
     rates = Counter(heard.rate for heard in (each.heard for each in recordings))
     if len(rates) > 1 and min(rates) < LOW_RATE:
         shares = describe([f"{rate:,} Hz ({count:,})" for rate, count in sorted(rates.items())])

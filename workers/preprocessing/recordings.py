@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 
 from workers.audio import FORMATS
-from workers.contract import AUDIO_CLASSIFICATION, KIND_AUDIO, SPLITS, EventWriter, PrepareSpec, ProgramFailure
+from workers.contract import (
+    AUDIO_CLASSIFICATION,
+    KIND_AUDIO,
+    SPEECH_RECOGNITION,
+    SPLITS,
+    EventWriter,
+    PrepareSpec,
+    ProgramFailure,
+)
 from workers.preprocessing.checking import check_classes, check_files, pick_of_each_class
 from workers.preprocessing.decoding import RECORDINGS, DecoderPool, Heard
 from workers.preprocessing.doctor.features import sound_features
@@ -29,24 +37,34 @@ from workers.preprocessing.layout import read_layout
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.metadata import FORM, read_metadata
 from workers.preprocessing.recipe import Recipe
-from workers.preprocessing.recording_warnings import warn_of_recordings
+from workers.preprocessing.recording_warnings import warn_of_recordings, warn_of_speech
 from workers.preprocessing.report import BadItems, Progress
 from workers.preprocessing.sources import AUDIO_ENDINGS, TABLE_ENDINGS, Bundle, Member, Sources, ending_of
 from workers.preprocessing.splitting import Assignment, assign_splits, count_classes
+from workers.preprocessing.transcripts import (
+    are_classes,
+    are_mostly_different,
+    are_transcripts,
+    describe_transcripts,
+)
+from workers.spelling import USUAL
 
 LOOKED_AT = 10_000  # recordings whose labels are looked at
 EXCERPTS_OF_FINDINGS = 60
 PICTURE, EXCERPT = "picture", "excerpt"
 ENDINGS = {"WAV": ".wav", "FLAC": ".flac", "MP3": ".mp3", "OGG": ".ogg", "AIFF": ".aiff"}
+SPEAKERS_TO_PART = 8  # of so many about a tenth of the speech is that of one
+SHOWN_SPEECH = 12
 SPEAKERS_OF_A_CLASS = 3  # each class needs so many, if no speaker is to stand in two of train, val and test
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that is called a recording and has a class."""
+    """A file that is called a recording and has a class, or a transcript, or both; `label` is "" where it has none."""
 
     member: Member
     label: str
+    transcript: str | None
     split: str | None
     speaker: str | None
 
@@ -57,6 +75,7 @@ class Recording:
 
     member: str
     label: str
+    transcript: str | None
     given: str | None
     speaker: str | None
     source: str
@@ -78,7 +97,7 @@ def prepare_recordings(
 ) -> dict[str, Any]:
     """Write data.zip, index.jsonl and thumbs/ into `output`; return the report. Raises ProgramFailure."""
     bad, findings = BadItems(limits.max_bad_listed), Findings()
-    candidates = list(recipe.choose(find_candidates(sources, scratch, limits, bad)))
+    candidates = list(recipe.choose(settle_labels(find_candidates(sources, scratch, limits, bad))))
     if not candidates:
         raise no_recordings(bad)
     workers = max(1, min(spec.threads, 8))
@@ -88,10 +107,14 @@ def prepare_recordings(
         recordings = [store(archive, *found) for found in checked]
         if not recordings:
             raise no_recordings(bad)
-        check_classes([each.label for each in recordings], bad, limits, "recordings")
-        splits = split_recordings(recordings, spec, recipe, findings)
-        events.progress(0.96, "Looking for wrong labels")
-        examine(recordings, splits.splits, findings)
+        is_speech = use_of(recordings) == SPEECH_RECOGNITION
+        if is_speech:
+            splits = split_speech(recordings, spec, recipe, bad, findings)
+        else:
+            check_classes([each.label for each in recordings], bad, limits, "recordings")
+            splits = split_recordings(recordings, spec, recipe, findings)
+            events.progress(0.96, "Looking for wrong labels")
+            examine(recordings, splits.splits, findings)
         archive.writestr(zipfile.ZipInfo("metadata.csv", ONE_DATE), metadata_of(recordings, splits.splits))
         thumbnails = make_excerpts(recordings, pool, archive, output, limits)
         show_found(findings, recordings, pool, archive, output)
@@ -117,13 +140,42 @@ def find_candidates(sources: Sources, scratch: Path, limits: Limits, bad: BadIte
             if member in described:
                 about = described[member]
                 split = member.split or about.split or bundle.split
-                found.append(Candidate(member, about.label, split, about.speaker))
+                found.append(Candidate(member, about.label, about.transcript, split, about.speaker))
             elif member in places and not tables and places[member].label is not None:
                 place = places[member]
-                found.append(Candidate(member, place.label, member.split or place.split or bundle.split, None))
+                split = member.split or place.split or bundle.split
+                found.append(Candidate(member, place.label, None, split, None))
             else:
                 refuse(member, bundle, bool(tables), bad)
     return found
+
+
+def settle_labels(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Labels that are whole sentences are what is said and no classes; and what is said, where it is always one of a
+    few, is a class as well."""
+    if any(each.transcript for each in candidates):
+        said = [each.transcript or "" for each in candidates]
+        if not any(each.label for each in candidates) and are_classes(said):
+            return [replace(each, label=each.transcript or "") for each in candidates]
+    elif are_transcripts([each.label for each in candidates]):
+        return [replace(each, label="", transcript=each.label) for each in candidates]
+    return list(candidates)
+
+
+def use_of(recordings: Sequence[Recording]) -> str:
+    """The task that they are usually for: to tell classes apart where a table has these beside transcripts."""
+    is_speech = all(each.transcript for each in recordings) and all(
+        each.label in ("", each.transcript) for each in recordings
+    )
+    return SPEECH_RECOGNITION if is_speech else AUDIO_CLASSIFICATION
+
+
+def uses_of(recordings: Sequence[Recording]) -> list[str]:
+    """All tasks that they can be used for, the usual one first. Classes can be learned to be written down, too."""
+    usual = use_of(recordings)
+    if usual == AUDIO_CLASSIFICATION:
+        return [AUDIO_CLASSIFICATION, SPEECH_RECOGNITION]
+    return [SPEECH_RECOGNITION, AUDIO_CLASSIFICATION] if recordings[0].label else [SPEECH_RECOGNITION]
 
 
 def refuse(member: Member, bundle: Bundle, has_tables: bool, bad: BadItems) -> None:
@@ -152,7 +204,26 @@ def store(archive: zipfile.ZipFile, number: int, candidate: Candidate, data: byt
     """Write the original bytes under a name of our own; neither names nor labels of strangers become a path."""
     name = f"recordings/{number:06d}{ENDINGS[heard.format]}"
     archive.writestr(zipfile.ZipInfo(name, ONE_DATE), data)
-    return Recording(name, candidate.label, candidate.split, candidate.speaker, candidate.member.name, heard)
+    about = candidate
+    return Recording(name, about.label, about.transcript, about.split, about.speaker, about.member.name, heard)
+
+
+def split_speech(
+    recordings: Sequence[Recording], spec: PrepareSpec, recipe: Recipe, bad: BadItems, findings: Findings
+) -> Assignment:
+    """Of many speakers none stands in two parts; else, where sentences differ, no sentence does; else each sentence is
+    divided alike. Raises ProgramFailure."""
+    texts, given = [USUAL.tidy(each.transcript or "") for each in recordings], [each.given for each in recordings]
+    is_varied, speakers = are_mostly_different(texts), {each.speaker for each in recordings} - {None}
+    if len(speakers) >= SPEAKERS_TO_PART and not any(given):
+        keys = [f"speaker {each.speaker}" if each.speaker else each.sound for each in recordings]
+    else:
+        keys = texts if is_varied else [each.sound for each in recordings]
+    labels = [""] * len(texts) if is_varied or len(speakers) >= SPEAKERS_TO_PART else texts
+    result = assign_splits(labels, keys, given, spec.split_fractions, spec.seed).as_before(recipe.split_source)
+    items, missing = items_of(recordings, result.splits), bad.counts.get("missing_transcript", 0)
+    warn_of_speech(recordings, items, result, missing, findings)
+    return result
 
 
 def split_recordings(
@@ -230,39 +301,45 @@ def metadata_of(recordings: Sequence[Recording], splits: Sequence[str]) -> str:
     """So that data.zip, downloaded, can be uploaded again."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["file_name", "label", "speaker", "split"])
-    writer.writerows(
-        [each.member, each.label, each.speaker or "", split] for each, split in zip(recordings, splits, strict=True)
-    )
+    said = ("label", "transcript")
+    columns = [name for name in said if any(getattr(each, name) for each in recordings)]
+    if use_of(recordings) == SPEECH_RECOGNITION:
+        columns = ["transcript"]
+    writer.writerow(["file_name", *columns, "speaker", "split"])
+    for each, split in zip(recordings, splits, strict=True):
+        values = [getattr(each, name) or "" for name in columns]
+        writer.writerow([each.member, *values, each.speaker or "", split])
     return out.getvalue()
 
 
 def make_excerpts(
     recordings: Sequence[Recording], pool: DecoderPool, archive: zipfile.ZipFile, output: Path, limits: Limits
 ) -> list[dict[str, Any]]:
-    """A few recordings per class, chosen by content, as a spectrogram and as an excerpt to listen to."""
+    """A few recordings, of each class where there are any, chosen by content: a spectrogram and an excerpt of each."""
     (output / "thumbs").mkdir()
     done = []
-    for number, each in enumerate(
-        pick_of_each_class(recordings, "sound", limits.thumbnail_classes, limits.excerpts_per_class)
-    ):
+    chosen = pick_of_each_class(recordings, "sound", limits.thumbnail_classes, limits.excerpts_per_class)
+    if use_of(recordings) == SPEECH_RECOGNITION:
+        chosen = sorted(recordings, key=lambda each: each.sound)[:SHOWN_SPEECH]
+    for number, each in enumerate(chosen):
         body = archive.read(each.member)
         (picture,), (excerpt,) = (pool.submit(mode, [body]).result() for mode in (PICTURE, EXCERPT))
         if picture.body and excerpt.body:
             files = {"file": f"thumbs/{number:04d}.png", "audio": f"thumbs/{number:04d}.wav"}
             (output / files["file"]).write_bytes(picture.body)
             (output / files["audio"]).write_bytes(excerpt.body)
-            done.append({"label": each.label, **files, "seconds": each.heard.seconds})
+            done.append({"label": each.label, "transcript": each.transcript, **files, "seconds": each.heard.seconds})
     return done
 
 
 def write_index(path: Path, recordings: Sequence[Recording], splits: Sequence[str]) -> None:
-    """One JSON object per line: member, label, split, speaker, seconds, rate, sound, source."""
+    """One JSON object per line: member, label, transcript, split, speaker, seconds, rate, sound, source."""
     with open(path, "w", encoding="utf-8") as file:
         for each, split in zip(recordings, splits, strict=True):
             entry = {
                 "member": each.member,
                 "label": each.label,
+                "transcript": each.transcript,
                 "split": split,
                 "speaker": each.speaker,
                 "seconds": each.heard.seconds,
@@ -280,15 +357,22 @@ def build_report(
     findings: Findings,
     thumbnails: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    lines = sorted(f"{r.sound} {split} {r.label}" for r, split in zip(recordings, splits.splits, strict=True))
+    lines = sorted(
+        f"{r.sound} {split} {r.label}{f' {r.transcript}' if r.transcript else ''}"
+        for r, split in zip(recordings, splits.splits, strict=True)
+    )
+    tasks, labels = uses_of(recordings), [each.label for each in recordings]
+    said = [each.transcript for each in recordings if each.transcript]
     return {
         "kind": KIND_AUDIO,
-        "task": AUDIO_CLASSIFICATION,
+        "task": tasks[0],
+        "tasks": tasks,
         "target": None,
         "items": len(recordings),
         "bad": bad.listed,
         "bad_total": bad.total,
-        "classes": count_classes([each.label for each in recordings], splits.splits),
+        "classes": count_classes(labels, splits.splits) if tasks[0] == AUDIO_CLASSIFICATION else [],
+        "speech": describe_transcripts(said) if said else None,
         "splits": {split: splits.splits.count(split) for split in SPLITS},
         "split_source": splits.source,
         "columns": [],

@@ -72,7 +72,8 @@ def name_preparation(spec: TrainSpec) -> None:
 
 
 def _out_of_memory(spec: TrainSpec, evidence: str) -> ProgramFailure:
-    batch = next((name for name in ("batch_size", "batch_tokens") if spec.hyperparameters.get(name)), "")
+    sizes = ("batch_size", "batch_tokens", "batch_seconds")
+    batch = next((name for name in sizes if spec.hyperparameters.get(name)), "")
     blame, field, smaller = "machine", "", spec.hyperparameters.get(batch, 0) // 2
     hint = "Choose a smaller model or smaller inputs, or a machine with more memory."
     if smaller:

@@ -9,7 +9,9 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -29,7 +31,7 @@ USUAL_SHARE = 0.97  # of the recordings are heard whole
 
 @dataclass(frozen=True)
 class AudioRow:
-    """One line of index.jsonl; `rate` is in samples a second."""
+    """One line of index.jsonl; `rate` is in samples a second. `label` and `transcript` are "" where there is none."""
 
     member: str
     label: str
@@ -37,16 +39,22 @@ class AudioRow:
     seconds: float
     rate: int
     source: str
+    transcript: str = ""
 
 
 def read_index(path: Path) -> list[AudioRow]:
     """The rows of an index, in its order. Raises ProgramFailure (unreadable_index)."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-        return [AudioRow(*(json.loads(line)[name] for name in AudioRow.__dataclass_fields__)) for line in lines if line]
-    except (OSError, ValueError, KeyError) as error:
+        return [_read_row(json.loads(line)) for line in lines if line]
+    except (OSError, ValueError, TypeError) as error:
         message = f"The index of the data set cannot be read: {error!r}."
         raise ProgramFailure("unreadable_index", message, hint="Prepare the data set again.") from error
+
+
+def _read_row(facts: dict[str, Any]) -> AudioRow:
+    known = {name: facts[name] for name in AudioRow.__dataclass_fields__ if name in facts}
+    return AudioRow(**{name: "" if value is None else value for name, value in known.items()})
 
 
 def choose_rate(rows: Sequence[AudioRow]) -> int:
@@ -78,12 +86,14 @@ class AudioSource:
         except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise _unreadable_data(f"{row.member} ({row.source}) cannot be read from the archive.") from error
 
-    def hear_all(self, rows: Sequence[AudioRow], rate: int, length: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (position, spectrograms [n, frames, BANDS, 1]) chunk by chunk."""
+    def hear_all(
+        self, rows: Sequence[AudioRow], listen: Callable[[bytes], np.ndarray]
+    ) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Yield (position, what `listen` makes of each file) chunk by chunk."""
 
         def hear_one(pair: tuple[AudioRow, bytes]) -> np.ndarray:
             try:
-                return hear(pair[1], rate, length)
+                return listen(pair[1])
             except ProgramFailure as failure:
                 message = f"{pair[0].source}: {failure.message}"
                 raise ProgramFailure(failure.code, message, hint="Prepare the data set again.") from failure
@@ -91,7 +101,7 @@ class AudioSource:
         with ThreadPoolExecutor(self.threads) as pool:
             for start in range(0, len(rows), CHUNK):
                 bodies = [(row, self.body(row)) for row in rows[start : start + CHUNK]]
-                yield start, np.stack(list(pool.map(hear_one, bodies)))
+                yield start, list(pool.map(hear_one, bodies))
 
 
 def _unreadable_data(message: str) -> ProgramFailure:
@@ -116,8 +126,8 @@ def build_store(
         try:
             shape = (len(rows), frames_of(length, rate), BANDS, 1)
             store = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            for start, heard in source.hear_all(rows, rate, length):
-                store[start : start + len(heard)] = heard
+            for start, heard in source.hear_all(rows, partial(hear, rate=rate, length=length)):
+                store[start : start + len(heard)] = np.stack(heard)
                 progress((start + len(heard)) / len(rows))
             store.flush()
             os.replace(temporary, path)

@@ -8,14 +8,15 @@ from workers.series.regular import FILLINGS, MERGINGS
 from workers.training.field import PRETRAINED, SCRATCH, Field
 from workers.training.task_groups import (
     ANSWERING,
+    BY_EXAMPLES,
     IMAGES,
     LABELS,
-    OTHERS_THAN_PAIRS,
     PAIRS,
     PRETRAINABLE,
     RECOMMENDING,
     RECORDINGS,
     SERIES,
+    SPEECH,
     TABLES,
     TEXTS,
     TREES,
@@ -181,6 +182,11 @@ FIELDS: tuple[Field, ...] = (
         "int", 100_000, minimum=1_000, maximum=5_000_000, tasks=SERIES, advanced=True,
     ),
     Field(
+        "model", "Model",
+        "The size of the network; auto takes the one that learns enough from so many hours of speech in minutes.",
+        "choice", "auto", choices=("auto", "conformer_tiny", "conformer_small", "conformer_base"), tasks=SPEECH,
+    ),
+    Field(
         "folds", "Folds",
         "How many models are averaged, each trained without another part of the rows; "
         "1 trains one and keeps the validation rows aside.",
@@ -194,12 +200,17 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "batch_size", "Batch size",
         "How many examples each optimiser step looks at; 0 chooses it from how many there are.",
-        "int", 64, minimum=0, maximum=65_536, tasks=OTHERS_THAN_PAIRS,
+        "int", 64, minimum=0, maximum=65_536, tasks=BY_EXAMPLES,
     ),
     Field(
         "batch_tokens", "Tokens in a batch",
         "How many pieces of words each optimiser step reads or writes at most; 0 chooses it from how many there are.",
         "int", 0, minimum=0, maximum=1_000_000, tasks=PAIRS,
+    ),
+    Field(
+        "batch_seconds", "Seconds in a batch",
+        "How many seconds of speech each optimiser step hears at most; 0 chooses it from how much there is.",
+        "int", 0, minimum=0, maximum=3_600, tasks=SPEECH,
     ),
     Field(
         "learning_rate", "Learning rate",
@@ -260,7 +271,7 @@ FIELDS: tuple[Field, ...] = (
         "mixed_precision", "Mixed precision",
         "Compute in 16 bits where that is safe; fp16 needs a GPU.",
         "choice", "no", choices=("no", "bf16", "fp16"),
-        tasks=(*TABLES, *TEXTS, *PAIRS, *ANSWERING, *RECORDINGS), advanced=True,
+        tasks=(*TABLES, *TEXTS, *PAIRS, *ANSWERING, *RECORDINGS, *SPEECH), advanced=True,
     ),
     Field(
         "compile", "Compile",
@@ -303,6 +314,36 @@ FIELDS: tuple[Field, ...] = (
         "choice", "light", choices=("none", "light", "strong"), tasks=RECORDINGS,
     ),
     Field(
+        "augmentation", "Augmentation",
+        "Random changes to training recordings: pace, pitch, loudness, noise, and parts that are hidden (SpecAugment).",
+        "choice", "light", choices=("none", "light", "strong"), tasks=SPEECH,
+    ),
+    Field(
+        "case", "Capitals",
+        "Whether the model learns which letters are capitals, or writes small letters only.",
+        "choice", "lower", choices=("lower", "keep"), tasks=SPEECH,
+    ),
+    Field(
+        "punctuation", "Punctuation",
+        "Whether the model learns to write punctuation, which is not heard, or leaves it out.",
+        "choice", "remove", choices=("remove", "keep"), tasks=SPEECH,
+    ),
+    Field(
+        "beam_size", "Beams",
+        "How many beginnings of a text are kept side by side, where that helps on validation; 1 is fastest.",
+        "int", 8, minimum=1, maximum=64, tasks=SPEECH,
+    ),
+    Field(
+        "language_model", "Language model",
+        "auto learns from the transcripts which character follows which, and uses it where that helps on validation.",
+        "choice", "auto", choices=("auto", "none"), tasks=SPEECH,
+    ),
+    Field(
+        "max_seconds", "Longest recording",
+        "Longer recordings are left out of training.",
+        "float", 20.0, minimum=0.5, maximum=120.0, tasks=SPEECH, advanced=True,
+    ),
+    Field(
         "clip_seconds", "Seconds heard",
         "How long the model listens, to the loudest part of a longer recording; 0 chooses it from the data.",
         "float", 0.0, minimum=0.0, maximum=30.0, tasks=RECORDINGS,
@@ -310,7 +351,8 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "sample_rate", "Sampling rate",
         "Samples a second, half of which is the highest pitch that the model hears; auto chooses it from the data.",
-        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=RECORDINGS, advanced=True,
+        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=(*RECORDINGS, *SPEECH),
+        advanced=True,
     ),
     Field(
         "image_size", "Image size",

@@ -21,6 +21,9 @@ SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 # The same for batches that are counted in tokens.
 STEPS_BY_TOKENS = 96
 FEWEST_TOKENS, MOST_TOKENS = 256, 4096
+# The same for batches that are counted in seconds.
+STEPS_BY_SECONDS = 64
+FEWEST_SECONDS, MOST_SECONDS = 8, 240
 RESTART_SHARE = 0.3  # of the learning rate's peak, from which a training that had ended goes on; see stages.py
 
 
@@ -75,3 +78,10 @@ def choose_batch_tokens(batch_tokens: int, tokens: int) -> int:
     if batch_tokens:
         return batch_tokens
     return max(FEWEST_TOKENS, min(MOST_TOKENS, 2 ** round(math.log2(max(1, tokens / STEPS_BY_TOKENS)))))
+
+
+def choose_batch_seconds(batch_seconds: int, seconds: float) -> int:
+    """`batch_seconds`, or where it is 0 what gives an epoch of so many `seconds` some 64 steps: 8 to 240."""
+    if batch_seconds:
+        return batch_seconds
+    return round(max(FEWEST_SECONDS, min(MOST_SECONDS, seconds / STEPS_BY_SECONDS)))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 FOCAL_GAMMA = 2.0
 HEAVIEST_LABEL = 30.0
+SILENT = -1e4  # the logit of all characters but the blank in a frame behind a recording's end
 
 
 @dataclass(frozen=True)
@@ -106,3 +107,23 @@ def weighted_mean(rows: Tensor, targets: Tensor, weights: Tensor | None) -> Tens
         return rows.mean()
     factors = weights[targets]
     return (rows * factors).sum() / factors.sum()
+
+
+def ctc_loss() -> Loss:
+    """Connectionist temporal classification (Graves et al. 2006): logits [N, T, V] of frames, targets [N, L] of
+    characters, 0 being the blank and what stands behind them.
+
+    -ln p(y | x) summed over the recordings and divided by the characters of all, where p(y | x) is the sum, over all
+    paths that become y when repeated characters are made one and blanks dropped, of the product of what is said in each
+    frame. Frames that say nothing but the blank (`SILENT`) lie behind a recording's end and do not count. A transcript
+    of more characters than its recording has frames has no path; it counts as 0.
+    """
+
+    def mean(logits: Tensor, targets: Tensor) -> Tensor:
+        counts = (targets != 0).sum(dim=1)
+        frames = (logits[:, :, 1:].amax(dim=2) > SILENT).sum(dim=1)
+        logs = logits.log_softmax(dim=2).transpose(0, 1)
+        total = F.ctc_loss(logs, targets, frames.cpu(), counts.cpu(), reduction="sum", zero_infinity=True)
+        return total / counts.sum()
+
+    return Loss(mean, lambda targets: float((targets != 0).sum()))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.training.field import Value
-from workers.training.task_groups import ANSWERING, IMAGES, PAIRS, RECOMMENDING, RECORDINGS, SERIES, TEXTS
+from workers.training.task_groups import ANSWERING, IMAGES, PAIRS, RECOMMENDING, RECORDINGS, SERIES, SPEECH, TEXTS
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,14 @@ class Preset:
     pairs: Mapping[str, Value] = field(default_factory=dict)
     recordings: Mapping[str, Value] = field(default_factory=dict)
     pretrained: Mapping[str, Value] = field(default_factory=dict)  # in place of these where there is a checkpoint
+    speech: Mapping[str, Value] = field(default_factory=dict)
     answering: Mapping[str, Value] = field(default_factory=dict)
     series: Mapping[str, Value] = field(default_factory=dict)
 
     def values_for(self, task: str) -> Mapping[str, Value]:
         kinds = {IMAGES: self.images, TEXTS: self.texts, PAIRS: self.pairs, RECORDINGS: self.recordings,
-                 RECOMMENDING: self.recommending, ANSWERING: self.answering, SERIES: self.series}  # fmt: skip
+                 RECOMMENDING: self.recommending, ANSWERING: self.answering, SERIES: self.series,
+                 SPEECH: self.speech}  # fmt: skip
         return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
 
 
@@ -48,6 +50,9 @@ FROM_A_CHECKPOINT = {
     "batch_size": 32, "dropout": 0.1, "class_weights": "balanced", "ema_decay": 0.0, "warmup_ratio": 0.1,
 }  # fmt: skip
 
+LEARNING_SPEECH = {
+    "learning_rate": 0.002, "warmup_ratio": 0.15, "dropout": 0.1, "ema_decay": 0.99,
+}  # fmt: skip
 LEARNING_ANSWERS = {
     "batch_size": 0, "learning_rate": 0.006, "dropout": 0.4, "ema_decay": 0.99, "embedding_size": 128,
     "max_characters": 1000,
@@ -67,6 +72,7 @@ PRESETS: dict[str, Preset] = {
             recordings=LEARNING_RECORDINGS | {"epochs": 25},
             series={"trees": 100, "tree_learning_rate": 0.15, "early_stopping_patience": 5, "examples": 30_000},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "head", "epochs": 10, "learning_rate": 0.005},
+            speech=LEARNING_SPEECH | {"model": "conformer_tiny", "epochs": 25},
             answering=LEARNING_ANSWERS | {"epochs": 6},
         ),
         Preset("balanced", "Balanced", "Good accuracy in minutes; the right choice for most data.",
@@ -79,6 +85,7 @@ PRESETS: dict[str, Preset] = {
             recordings=LEARNING_RECORDINGS | {"epochs": 60},
             series={"early_stopping_patience": 10},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "lora", "epochs": 10, "learning_rate": 0.001},
+            speech=LEARNING_SPEECH | {"epochs": 50},
             answering=LEARNING_ANSWERS | {"epochs": 12, "early_stopping_patience": 3},
         ),
         Preset(
@@ -93,6 +100,8 @@ PRESETS: dict[str, Preset] = {
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
             series={"trees": 1000, "tree_learning_rate": 0.04, "early_stopping_patience": 15, "examples": 400_000},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "full", "epochs": 15, "learning_rate": 0.002},
+            speech=LEARNING_SPEECH | {"model": "conformer_small", "epochs": 100, "learning_rate": 0.0015,
+                                      "beam_size": 16},
             answering=LEARNING_ANSWERS | {"epochs": 30, "early_stopping_patience": 5, "embedding_size": 256,
                                          "learning_rate": 0.004, "max_characters": 2000},
         ),

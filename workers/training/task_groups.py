@@ -9,6 +9,7 @@ from workers.contract import (
     IMAGE_CLASSIFICATION,
     MULTI_LABEL_IMAGES,
     RECOMMENDATION,
+    SPEECH_RECOGNITION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
 )
@@ -22,11 +23,12 @@ TABLES = names(asks=TABLE)
 TEXTS = (TEXT_CLASSIFICATION,)
 RECOMMENDING = (RECOMMENDATION,)
 PAIRS = (TRANSLATION,)
+SPEECH = (SPEECH_RECOGNITION,)
 ANSWERING = (ANSWER_RETRIEVAL,)
 SERIES = (FORECASTING,)
 # Of an optimizer; the others are solved, or grown.
 BY_STEPS = tuple(task for task in TASKS if task not in (*RECOMMENDING, *SERIES))
+BY_EXAMPLES = tuple(task for task in BY_STEPS if task not in (*PAIRS, *SPEECH))  # whose batches count examples
 WITH_EPOCHS = tuple(task for task in TASKS if task not in SERIES)
 TREES = (*TABLES, *SERIES)
-OTHERS_THAN_PAIRS = tuple(task for task in BY_STEPS if task not in PAIRS)
 PRETRAINABLE = tuple(FAMILIES)

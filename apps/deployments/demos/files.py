@@ -15,6 +15,7 @@ from workers.inference.framing import RAW, SAMPLE, Question
 
 FORM_OVERHEAD_BYTES = 64 * 1024
 ALL_LABELS = 1000
+BYTES_OF_ONE = 2**20  # of a recording to write down, which takes about as long as it is
 
 
 def prepare_image(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
@@ -52,6 +53,12 @@ def predict_audio(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     if "example" in request.POST:
         return _predict_example(request, deployment)
     return _predict_file(request, deployment, SOUNDS, _("Record something, or choose a file first."))
+
+
+def weigh_speech(request: HttpRequest) -> int:
+    """How many predictions a recording counts as, by its size."""
+    file = request.FILES.get("file")
+    return 1 + (file.size // BYTES_OF_ONE if file else 0)
 
 
 def _predict_file(

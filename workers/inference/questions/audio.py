@@ -14,21 +14,22 @@ from workers.inference.tensors import BYTES, Request, Tensor, bad
 
 if TYPE_CHECKING:
     from workers.inference.audio_predictor import AudioPredictor
+    from workers.inference.speech_predictor import SpeechPredictor
 
 MAX_RECORDINGS = 64
 MAX_SAMPLES = 10_000_000
 
 
-def read(predictor: AudioPredictor, question: Question) -> tuple[list[bytes], bool]:
+def read(predictor: AudioPredictor | SpeechPredictor, question: Question) -> tuple[list[bytes], bool]:
     return read_files(predictor.sample, question, "audio", "recordings", "an audio file", MAX_RECORDINGS)
 
 
-def predict_tensors(predictor: AudioPredictor, request: Request) -> np.ndarray:
-    """float32 [N, classes]"""
+def predict_tensors(predictor: AudioPredictor | SpeechPredictor, request: Request) -> Any:
+    """float32 [N, classes], or what is said in each."""
     return predictor.run(_spectrograms(predictor, only(request)))
 
 
-def _spectrograms(predictor: AudioPredictor, tensor: Tensor) -> np.ndarray:
+def _spectrograms(predictor: AudioPredictor | SpeechPredictor, tensor: Tensor) -> Any:
     if tensor.datatype == BYTES:
         return predictor.encode(list(column(tensor, MAX_RECORDINGS)))
     wanted = f"FP32 [N, samples] with {predictor.rate:,} samples a second, or BYTES [N] with audio files"

@@ -1,0 +1,101 @@
+"""Speech of three words, each letter a tone, as people upload it, and runs of the training program on it."""
+
+import io
+import json
+import random
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tests.audio.making import encoded
+from tests.preprocessing.uploads import csv_text, zip_bytes
+from workers.contract import SPEECH_RECOGNITION, EventWriter, TrainSpec, read_spec, write_spec
+from workers.training.hyperparameters import resolve
+from workers.training.speech import train
+from workers.training.stopping import Stop
+
+RATE = 8_000
+LETTERS = {"a": 300.0, "b": 700.0, "e": 1300.0, "m": 2100.0, "o": 3200.0}
+WORDS = ("ma", "bo", "ea")
+LETTER_SECONDS, GAP_SECONDS = 0.09, 0.12
+QUICK = {
+    "model": "conformer_tiny", "epochs": 4, "batch_seconds": 6, "learning_rate": 0.004, "augmentation": "none",
+    "dropout": 0.0, "ema_decay": 0.0,
+}  # fmt: skip
+
+
+def say(text: str, seed: int = 0, rate: int = RATE) -> np.ndarray:
+    """A tone for each letter, and silence for each blank, between faint noise; equal seeds give equal samples."""
+    random = np.random.default_rng(seed)
+    parts = [np.zeros(round(random.uniform(0.02, 0.08) * rate))]
+    for letter in text:
+        seconds = (LETTER_SECONDS if letter in LETTERS else GAP_SECONDS) * random.uniform(0.85, 1.2)
+        times = np.arange(round(seconds * rate)) / rate
+        pitch = LETTERS.get(letter, 0.0) * random.uniform(0.97, 1.03)
+        parts.append(0.3 * np.sin(2 * np.pi * pitch * times))
+    parts.append(np.zeros(round(0.06 * rate)))
+    wave = np.concatenate(parts)
+    return (wave + 0.003 * random.standard_normal(len(wave))).astype(np.float32)
+
+
+def sentences(count: int, seed: int = 0) -> list[str]:
+    """Of one to three words each."""
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(1, 3))) for _ in range(count)]
+
+
+def described(texts: list[str], column: str = "transcript", speakers: int = 0) -> dict[str, bytes]:
+    """Entries of an upload: a recording of each text, and a table that says so."""
+    rows, files = [["file_name", column, "speaker"]], {}
+    for number, text in enumerate(texts):
+        name = f"clips/{number}.wav"
+        files[name] = encoded(say(text, seed=number))
+        rows.append([name, text, f"speaker {number % speakers}" if speakers else ""])
+    return files | {"metadata.csv": csv_text(rows).encode()}
+
+
+def write_data(folder: Path, count: int = 160) -> Path:
+    """data.zip and index.jsonl as the check leaves them; of ten recordings one is for validation and one to test."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = ["train"] * 8 + ["val", "test"]
+    entries, lines = {}, []
+    for number, text in enumerate(sentences(count)):
+        member, samples = f"recordings/{number:06d}.wav", say(text, seed=number)
+        entries[member] = encoded(samples)
+        row = {"member": member, "label": "", "transcript": f"{text.capitalize()}.", "split": parts[number % 10]}
+        row |= {"seconds": len(samples) / RATE, "rate": RATE, "source": f"said.zip/{number}.wav"}
+        lines.append(json.dumps(row))
+    (folder / "data.zip").write_bytes(zip_bytes(entries, zipfile.ZIP_STORED))
+    (folder / "index.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def make_spec(work: Path, data: Path, *, resume: bool = False, extends_step: int = 0, **overrides: object) -> TrainSpec:
+    work.mkdir(parents=True, exist_ok=True)
+    spec = TrainSpec(
+        work_dir=str(work),
+        task=SPEECH_RECOGNITION,
+        data_path=str(data / "data.zip"),
+        index_path=str(data / "index.jsonl"),
+        hyperparameters=resolve(SPEECH_RECOGNITION, "fast", QUICK | overrides),
+        resume=resume,
+        extends_step=extends_step,
+    )
+    write_spec(spec, work / "spec.json")
+    return read_spec(TrainSpec, work / "spec.json")
+
+
+def train_here(work: Path, data: Path, **overrides: object) -> Path:
+    """Train in this process, which saves the start of another; returns ``output/``."""
+    spec = make_spec(work, data, **overrides)
+    train(spec, EventWriter(work / "events.jsonl"), Stop())
+    return work / "output"
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def names_in(archive: bytes) -> list[str]:
+    return zipfile.ZipFile(io.BytesIO(archive)).namelist()

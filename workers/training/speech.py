@@ -1,0 +1,197 @@
+"""Speech recognition: from recordings with transcripts to an exported and measured model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, TrainSpec
+from workers.inference.characters import Characters
+from workers.inference.ctc import greedy
+from workers.inference.files import ONNX_FILE
+from workers.inference.parity import record_answer
+from workers.inference.predictor import load_predictor
+from workers.inference.speech_predictor import padded, parts_of
+from workers.parallel.processes import own_device
+from workers.parallel.strategies.base import Strategy
+from workers.training.audio_results import write_sample
+from workers.training.batches import BatchesByTokens, parts_by_length
+from workers.training.checkpoints import CheckpointStore
+from workers.training.classifiers import LOADING, TRAINING, save_weights
+from workers.training.export import export_graph
+from workers.training.hyperparameters import choose_batch_seconds
+from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
+from workers.training.losses import ctc_loss
+from workers.training.results import write_json
+from workers.training.speech_changes import SPEECH_AUGMENTATIONS
+from workers.training.speech_data import SpeechData, band_statistics, load_data, longest_frames
+from workers.training.speech_decoding import LANGUAGE, choose_decoding, describe, try_decodings, written
+from workers.training.speech_figures import error_rates
+from workers.training.speech_models import Probabilities, SpeechNetwork, build_network
+from workers.training.speech_networks import network_arguments
+from workers.training.speech_results import describe_model, describe_result, judge_model, judged_rows, write_examples
+from workers.training.stopping import Stop
+
+FRAMES_A_SECOND = 100
+JUDGED_FRAMES = 8_000  # at once
+PARITY_SAMPLES = 8
+LOSS_SHARE = 1e-3  # of the score: between epochs with equally many wrong characters the loss decides
+LANGUAGE_FILE = "language.json"
+TRYING, JUDGING = (TRAINING[1], 0.95), (0.95, 1.0)  # parts of the progress
+
+
+def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
+    """Train a recogniser as `spec` says, write ``output/`` and return the summary of the result."""
+    spec = replace(spec, device=own_device(spec.device))
+    prepare_torch(spec.threads, spec.hyperparameters["seed"])
+    data = load_data(spec, events, _telling(events, stop, LOADING, "Listening"))
+    seconds = data.seconds_of(data.splits["train"])
+    arguments = network_arguments(spec.hyperparameters, len(data.alphabet), seconds, spec.device)
+    arguments |= band_statistics(data)
+    model = build_network(arguments)
+    fitted = fit_model(model, data, spec, events, stop)
+    events.progress(TRAINING[1], "Exporting")
+    return write_output(spec, data, model.cpu(), arguments, fitted, events, stop)
+
+
+def _telling(events: EventWriter, stop: Stop, span: tuple[float, float], sentence: str) -> Callable[[float], None]:
+    """Tells of a part of the whole how far it is. It raises Stopped."""
+
+    def tell(share: float) -> None:
+        stop.check()
+        events.progress(span[0] + (span[1] - span[0]) * share, sentence)
+
+    return tell
+
+
+def fit_model(model: SpeechNetwork, data: SpeechData, spec: TrainSpec, events: EventWriter, stop: Stop) -> FitResult:
+    settings, rows = spec.hyperparameters, data.splits["train"]
+    lengths = data.store.lengths
+    seconds = choose_batch_seconds(settings["batch_seconds"], data.seconds_of(rows))
+    batches = BatchesByTokens(
+        [data.store, lengths],
+        torch.from_numpy(data.labels[rows]),
+        seconds * FRAMES_A_SECOND,
+        settings["seed"],
+        SPEECH_AUGMENTATIONS[settings["augmentation"]],
+        rows,
+        lengths=lengths[rows],
+    )
+    return fit(
+        model,
+        batches,
+        partial(evaluate, data=data, device=spec.device),
+        ctc_loss(),
+        hyperparameters=settings,
+        events=events,
+        stop=stop,
+        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
+        resume=spec.resume,
+        extends_step=spec.extends_step,
+        device=spec.device,
+        span=TRAINING,
+        strategy=Strategy(),
+    )
+
+
+def evaluate(model: SpeechNetwork, data: SpeechData, device: str) -> Evaluation:
+    """Loss and error rates of greedy transcripts of the validation recordings."""
+    rows = judged_rows(data, "val")
+    loss, said = listen_greedily(model, data, rows, device)
+    rates = error_rates(said, data.texts_of(rows))
+    score = -rates["cer"] - LOSS_SHARE * loss
+    return Evaluation(score, {"loss": loss, "wer": rates["wer"], "cer": rates["cer"]})
+
+
+@torch.no_grad()
+def listen_greedily(model: SpeechNetwork, data: SpeechData, rows: np.ndarray, device: str) -> tuple[float, list[str]]:
+    """The loss of each character, and the greedy transcripts, of these rows."""
+    model.eval()
+    loss, total, count, said = ctc_loss(), 0.0, 0.0, [""] * len(rows)
+    for places in parts_by_length(data.store.lengths[rows], JUDGED_FRAMES):
+        part = rows[places]
+        inputs, targets = inputs_of(data, part, device), torch.from_numpy(data.labels[part]).to(device)
+        logits = model(*inputs).float()
+        if weight := loss.weigh(targets):
+            total, count = total + loss(logits, targets).item() * weight, count + weight
+        for place, each in zip(places, logits.cpu().numpy(), strict=True):
+            said[place] = written(greedy(each), data.alphabet)
+    return total / max(1.0, count), said
+
+
+def inputs_of(data: SpeechData, rows: np.ndarray, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    sounds, lengths = torch.from_numpy(data.store[rows]), torch.from_numpy(data.store.lengths[rows])
+    return sounds.to(device), lengths.to(device)
+
+
+# Results
+
+
+def write_files(model: SpeechNetwork, data: SpeechData, folder: Path) -> None:
+    """The weights, the graph (checked to answer alike) and a sample; `model` is on the CPU."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(model, folder)
+    shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
+    longest = longest_frames(data)
+    inputs = padded([parts_of(data.store.row(int(row)), longest)[0] for row in shown[:PARITY_SAMPLES]])
+    axes = {name: {0: "batch", 1: "frames"} for name in ("spectrogram", "probabilities")} | {"length": {0: "batch"}}
+    axes["probabilities"] = {0: "batch", 1: "answers"}
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    export_graph(Probabilities(model), tensors, ("probabilities",), axes, folder / ONNX_FILE)
+    write_sample(data, int(shown[0]), folder / "sample.wav")
+
+
+def write_output(
+    spec: TrainSpec, data: SpeechData, model: SpeechNetwork, arguments: dict[str, Any], fitted: FitResult,
+    events: EventWriter, stop: Stop,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the model's files, choose how it searches, measure it as it will be served; returns the summary."""
+    output = Path(spec.work_dir) / OUTPUT_FOLDER
+    folder = output / "model"
+    write_files(model, data, folder)
+    meta = describe_model(spec, data, arguments)
+    meta["input"] = {"kind": "audio", "rate": data.rate, "frames": longest_frames(data)}
+    meta["input"]["examples"] = write_examples(data, folder)
+    meta["decoding"] = {"beams": 1}
+    write_json(meta, folder / "meta.json")
+    searched = settle_decoding(spec, data, meta, folder, _telling(events, stop, TRYING, "Trying ways to search"))
+    write_json(meta, folder / "meta.json")
+    predictor = load_predictor(folder, spec.threads)
+    judging = [split for split in ("val", "test") if len(data.splits[split])]
+    losses = {split: listen_greedily(model, data, judged_rows(data, split), "cpu")[0] for split in judging}
+    judged = judge_model(
+        predictor, data, losses, output, _telling(events, stop, JUDGING, "Listening to what is held out")
+    )
+    result = describe_result(model, fitted, judged, (folder / ONNX_FILE).stat().st_size)
+    result |= {"architecture": meta["architecture"], "decodings": searched}
+    write_json(meta | {"metrics": result["metrics"]}, folder / "meta.json")
+    record_answer(predictor, folder)
+    write_json(result, output / "result.json")
+    return {"metrics": result["metrics"], "seconds": result["seconds"], "parameters": result["parameters"]}
+
+
+def settle_decoding(
+    spec: TrainSpec, data: SpeechData, meta: dict[str, Any], folder: Path, progress: Callable[[float], None]
+) -> list[dict[str, Any]]:
+    """Try ways to search on the validation recordings, and write the best into `meta`; its language model is kept where
+    that is what helps. Returns what each reached."""
+    settings, rows = spec.hyperparameters, judged_rows(data, "val")
+    language = None
+    if settings["language_model"] == "auto":
+        language = Characters.learn(data.texts_of(data.splits["train"]))
+    predictor = load_predictor(folder, spec.threads)
+    logs = predictor.listen([data.store.row(int(row)) for row in rows])
+    tried = try_decodings(logs, data.texts_of(rows), data.alphabet, language, settings["beam_size"], progress)
+    kept = choose_decoding(tried)
+    meta["decoding"] = asdict(kept.decoding)
+    if kept.name == LANGUAGE and language:
+        language.save(folder / LANGUAGE_FILE)
+        meta["language"] = LANGUAGE_FILE
+    return describe(tried, kept)
