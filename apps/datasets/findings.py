@@ -8,14 +8,14 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext, ngettext_lazy
 
 from apps.datasets.models import DatasetVersion
-from workers.contract import SPLITS
+from workers.contract import LABEL_SEPARATOR, MULTI_LABEL_IMAGES, SPLITS
 
 TITLES = {
     "label_errors": _("Labels that are probably wrong"),
     "target_leakage": _("A column gives the answer away"),
     "duplicates": _("Copies"),
     "duplicate_across_splits": _("Copies in several parts of the split"),
-    "conflicting_labels": _("The same with several labels"),
+    "conflicting_labels": _("The same, labelled differently"),
     "near_copies": _("Nearly equal items"),
     "near_copies_across_splits": _("Nearly equal items in several parts of the split"),
     "repeated_texts": _("Repeated texts"),
@@ -152,6 +152,10 @@ class Finding:
         return [name for name, _value in self.items[0].row] if self.items else []
 
     @property
+    def has_labels(self) -> bool:
+        return any(item.label for item in self.items)
+
+    @property
     def can_choose(self) -> bool:
         """Whether an action can be taken on some items alone."""
         return bool(self.items) and any(button.action != "drop" for button in self.buttons)
@@ -191,6 +195,8 @@ def _item(version: DatasetVersion, item: dict[str, Any]) -> Item:
     hashes = [version.outputs.get(item.get(name, ""), {}).get("sha256", "") for name in ("picture", "audio")]
     split = SPLIT_NAMES.get(item.get("split"), "")
     label, suggested = item.get("label", ""), item.get("suggested", "")
+    if version.task == MULTI_LABEL_IMAGES:
+        label = label.replace(LABEL_SEPARATOR, ", ")
     return Item(
         item["id"], label, suggested, split, *hashes, item.get("text", ""), item.get("row", []), item.get("likely")
     )

@@ -40,7 +40,7 @@ COSTS = {
     "long_answers": "Much stands in them that was not asked for, and it makes the right one harder to find.",
     "rare_answers": "What was asked in one way is hardly recognised when it is asked in another.",
     "similar_answers": "Either of two is counted as wrong where the other one was written down.",
-    "conflicting_answers": "No model can be right about all of them.",
+    "conflicting_answers": "Nobody can say which of them a model will give.",
     "repeated_questions": "They count several times in training.",
     "answers_without_training": "A question about them is judged, and was never learned from.",
     "unreadable_times": "They are not learned from.",

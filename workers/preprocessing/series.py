@@ -75,6 +75,11 @@ class TimedRows:
         """Numbers of the rows without a time."""
         return np.flatnonzero(np.isnan(self.ticks))
 
+    def shown(self, row: int) -> dict[str, Any]:
+        """What a finding shows of a row."""
+        stands = [self.times[row], f"{self.values[row]:g}", self.names[row]]
+        return {"row": [[name, shorten(value, 40)] for name, value in zip(self.columns.own, stands, strict=False)]}
+
     @property
     def steps(self) -> int:
         """How many values all series have together when their gaps are filled."""

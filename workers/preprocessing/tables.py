@@ -209,8 +209,7 @@ def split_timed(
         findings.add(
             f"{split}_carved", f"There was no {split} part; the last rows of train were taken for it: {count:,}."
         )
-    shown = Items(gathered.ids, gathered.targets, splits.splits, lambda row: {"text": series.times[row]})
-    warn_of_series(series, shown, findings)
+    warn_of_series(series, Items(gathered.ids, [""] * len(gathered.ids), splits.splits, series.shown), findings)
     return splits
 
 
