@@ -50,7 +50,9 @@ def test_the_graph_and_the_weights_answer_alike(trained, data, tmp_path):
     meta = read(trained / "model" / "meta.json")
     subject = subject_of("audio_classification")
     spec = make_spec(tmp_path, data)
-    loaded = subject.load_data(spec, meta, EventWriter(tmp_path / "events.jsonl"), Stop(), Processes())
+    loaded = subject.load_data(
+        spec, meta, trained / "model", EventWriter(tmp_path / "events.jsonl"), Stop(), Processes()
+    )
     rows = loaded.splits["test"]
     with torch.no_grad():
         model = load_classifier(trained / "model", meta)

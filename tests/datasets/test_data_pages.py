@@ -117,7 +117,7 @@ def test_the_page_of_a_version_that_is_checked_moves_and_then_loads_anew(member,
     check(version)
     answer = page_of(member, version, **poll)
     assert (answer.status_code, answer["HX-Refresh"]) == (286, "true")
-    assert 'hx-trigger="every' not in text_of(page_of(member, version))
+    assert 'hx-trigger="every 1s' not in text_of(page_of(member, version))
 
 
 def test_a_ready_picture_data_set_shows_classes_thumbnails_and_split(member, pictures):

@@ -17,7 +17,7 @@ def place(tmp_path) -> Workplace:
 
 
 def said(done: Prepared, code: str) -> str:
-    return next(item["message"] for item in done.report["warnings"] if item["code"] == code)
+    return next(item["message"] for item in done.report["findings"] if item["code"] == code)
 
 
 def upload(place: Workplace, files: dict[str, bytes]) -> Prepared:
