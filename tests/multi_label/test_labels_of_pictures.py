@@ -38,8 +38,9 @@ def place(tmp_path) -> Workplace:
 # Checking
 
 
-@pytest.mark.parametrize("table", [table_of(PICTURES), table_of(PICTURES, ";"), flags_of(PICTURES)],
-                         ids=["bars", "semicolons", "flags"])  # fmt: skip
+@pytest.mark.parametrize("table", [table_of(PICTURES), table_of(PICTURES, ";"), flags_of(PICTURES),
+                                   flags_of(PICTURES).replace(",0", ",False").replace(",1", ",True")],
+                         ids=["bars", "semicolons", "flags", "words"])  # fmt: skip
 def test_labels_are_read_from_a_table_in_every_usual_form(place, table):
     done = place.prepare({"marks.zip": zip_of(PICTURES, table)})
     assert (done.report["task"], done.report["items"]) == (MULTI_LABEL_IMAGES, 240)

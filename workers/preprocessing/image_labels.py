@@ -20,7 +20,7 @@ FILES = (*FILE_COLUMNS, "image", "image_id", "id", "name")
 SEVERAL = ("labels", "tags", "classes")  # columns whose name says that there may be several
 ONE = ("label", "class", "target", "category")
 SEPARATORS = ("|", ";", ",")
-FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "": False}
+TRUE = ("1", "1.0", "true", "yes")  # in a column for one label; anything else says that it is not there
 FORM = (
     'A table beside images needs a column "file" and one "labels", such as "cat|dog", or a column of 0 and 1 for each '
     "label."
@@ -82,7 +82,7 @@ class Columns:
 
     def read(self, row: Sequence[str], separator: str) -> Iterator[str]:
         if self.labels is None:
-            yield from (name for place, name in self.flags.items() if FLAGS.get(row[place].strip(), False))
+            yield from (name for place, name in self.flags.items() if row[place].strip().lower() in TRUE)
             return
         cell = row[self.labels]
         parts = cell.split(separator) if separator else [cell]
