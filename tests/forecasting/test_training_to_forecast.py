@@ -152,3 +152,14 @@ def test_what_cannot_be_learned_from_is_refused_with_a_reason(tmp_path: Path, da
     with pytest.raises(ProgramFailure) as failure:
         train_here(tmp_path / "work", data, **settings)
     assert failure.value.code == code and failure.value.message
+
+
+@pytest.mark.parametrize("absurd", ["9999-12-31", "2791-03-05"])
+def test_a_row_of_an_absurd_time_is_not_learned_from(tmp_path: Path, absurd) -> None:
+    rows = stores(("north",), 200)
+    models = [
+        train_here(tmp_path / f"w{number}", write_data(tmp_path / f"d{number}", DAILY, found), trees=4)
+        for number, found in enumerate([rows, [*rows, (absurd, "north", "5")]])
+    ]
+    first, second = (load_predictor(output / "model", 1).predict([{}])[0] for output in models)
+    assert first.times == second.times and first.middle == pytest.approx(second.middle, rel=0.02)

@@ -18,7 +18,7 @@ from workers.preprocessing.items import Items
 from workers.preprocessing.report import describe
 from workers.preprocessing.splitting import Assignment
 from workers.preprocessing.targets import USUAL_NAMES
-from workers.series.columns import SeriesColumns, find_columns, times_of
+from workers.series.columns import SeriesColumns, far_away, find_columns, times_of
 from workers.series.frequency import Frequency, infer_frequency
 from workers.series.regular import LAST, MEAN, find_season, merge, regularise
 from workers.series.splitting import is_by_time, split_by_time
@@ -29,7 +29,6 @@ MOST_OTHER_COLUMNS = 12
 MOST_SHOWN_SERIES, MOST_SHOWN_POINTS = 4, 200
 FEW_HORIZONS = 6  # a series shorter than so many usual horizons is short
 IRREGULAR = 0.02  # the share of steps of another length that is worth a warning
-FAR_AWAY = 50.0  # spreads between the quartiles of a series' times, from which a time is a slip of the pen
 MOST_STEPS = 50_000_000  # of all series together
 FAR = 8.0  # spreads between quartiles, from which a value lies far outside
 
@@ -67,7 +66,7 @@ class TimedRows:
     def ticks(self) -> np.ndarray:
         """NaN where a time cannot be read, or lies far away from all others."""
         ticks = self.clock.read(self.times)
-        ticks[_far_away(ticks, self.names)] = np.nan
+        ticks[far_away(ticks, self.names)] = np.nan
         return ticks
 
     @cached_property
@@ -124,19 +123,6 @@ def read_timed_rows(path: Path, columns: SeriesColumns) -> TimedRows | None:
     values = np.array([np.nan if number is None else number for number in numbers])
     found = TimedRows(columns, clock, times, values, [row[2] if columns.series else "" for row in table])
     return found if found.groups and found.frequency and found.steps <= MOST_STEPS else None
-
-
-def _far_away(ticks: np.ndarray, names: Sequence[str]) -> list[int]:
-    """Rows whose time lies so far from the others of their series that it must be wrong: 2091 among days of 2019."""
-    groups: dict[str, list[int]] = {}
-    for row in np.flatnonzero(~np.isnan(ticks)).tolist():
-        groups.setdefault(names[row], []).append(row)
-    found: list[int] = []
-    for rows in map(np.array, groups.values()):
-        low, middle, high = np.percentile(ticks[rows], [25, 50, 75])
-        if high > low:
-            found += rows[np.abs(ticks[rows] - middle) > FAR_AWAY * (high - low)].tolist()
-    return found
 
 
 def split_by_times(

@@ -30,6 +30,7 @@ SERIES_NAME = re.compile(
 FEWEST_TIMES = 12
 REGULAR = 0.7  # the share of steps of one length, from which a table is taken for series
 REPEATED = 0.02  # the share of rows with a time that their series has already
+FAR_AWAY = 50.0  # spreads between the quartiles of a series' times, from which a time is a slip of the pen
 MOST_SERIES_SHARE = 0.1  # of the rows: a name of a series comes again at other times
 
 
@@ -146,3 +147,16 @@ def times_of(names: Sequence[str] | None, ticks: np.ndarray) -> list[np.ndarray]
         if tick == tick:
             groups.setdefault(name, []).append(tick)
     return [np.unique(each) for each in groups.values()]
+
+
+def far_away(ticks: np.ndarray, names: Sequence[str]) -> list[int]:
+    """Rows whose time lies so far from the others of their series that it must be wrong: 2091 among days of 2019."""
+    groups: dict[str, list[int]] = {}
+    for row in np.flatnonzero(~np.isnan(ticks)).tolist():
+        groups.setdefault(names[row], []).append(row)
+    found: list[int] = []
+    for rows in map(np.array, groups.values()):
+        low, middle, high = np.percentile(ticks[rows], [25, 50, 75])
+        if high > low:
+            found += rows[np.abs(ticks[rows] - middle) > FAR_AWAY * (high - low)].tolist()
+    return found

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from workers.contract import EventWriter, ProgramFailure, TrainSpec
-from workers.series.columns import NO_COLUMN, SeriesColumns, find_columns, split_names, times_of
+from workers.series.columns import NO_COLUMN, SeriesColumns, far_away, find_columns, split_names, times_of
 from workers.series.frequency import infer_frequency
 from workers.series.regular import Series, find_season, most_frequent_first
 from workers.series.splitting import cut_times, is_by_time
@@ -87,6 +87,7 @@ def read_series(spec: TrainSpec, events: EventWriter) -> SeriesData:
     if clock is None:
         raise _unusable("unreadable_times", columns.time, "holds no times that can be read", "time_column")
     ticks = clock.read([row[columns.time] for row in rows])
+    ticks[far_away(ticks, [_name(row, columns) for row in rows])] = np.nan
     values = _numbers(rows, columns.target)
     used = np.flatnonzero(~np.isnan(ticks) & ~np.isnan(values))
     if not len(used):
