@@ -17,12 +17,13 @@ from apps.jobs.results import read as read_results
 from apps.recipes.catalogue import find_recipe
 from leptonai.model import Model
 from leptonai.records import Record
-from tests.answers.making import THINGS, library, read
+from tests.answers.making import THINGS, library
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
 from tests.inference.processes import serve
 from tests.jobs.making import make_version
 from tests.people import Person
+from tests.training.here import read
 from workers.contract import ANSWER_RETRIEVAL, EventWriter, PredictSpec
 from workers.predicting.program import predict
 from workers.training.hyperparameters import preset_values

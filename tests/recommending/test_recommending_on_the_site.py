@@ -20,7 +20,8 @@ from tests.deployments.serving import served
 from tests.inference.processes import serve
 from tests.jobs.making import make_node, make_version
 from tests.people import Person
-from tests.recommending.making import RATED, TAKEN, events, ratings, read, train_here, write_data
+from tests.recommending.making import RATED, TAKEN, events, ratings, train_here, write_data
+from tests.training.here import read
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("recommending")]

@@ -13,7 +13,7 @@ from apps.jobs.models import Job
 from tests.deployments.conftest import store_model
 from tests.jobs.making import make_node, make_version
 from tests.people import Person
-from tests.texts.making import read
+from tests.training.here import read
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("texts")]
