@@ -39,18 +39,21 @@ def library() -> list[Row]:
     return rows + list(CHINESE.items())
 
 
+def usual_splits() -> list[str]:
+    return ["train"] * 20 + ["val"] * 10 + ["test"] * 10 + ["train"] * len(CHINESE)
+
+
 def write_questions(folder: Path, rows: Sequence[Row], splits: Sequence[str] | None = None) -> Path:
     """data.csv and index.json as the check leaves them; the last way of asking is for the test, that before it for
     validation."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "data.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("question", "answer"), *rows])
-    usual = ["train"] * 20 + ["val"] * 10 + ["test"] * 10 + ["train"] * len(CHINESE)
     index = {
         "columns": [{"name": "question", "type": "text"}, {"name": "answer", "type": "text"}],
         "target": "answer",
         "pair": {"source": "question", "target": "answer"},
-        "split": list(splits or usual),
+        "split": list(splits or usual_splits()),
     }
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
     return folder

@@ -157,6 +157,14 @@ def test_the_demo_says_that_it_heard_no_words(owner, scribe):
     assert "It heard no words." in owner.page.post(url(scribe), {"file": silence}).content.decode()
 
 
+def test_a_stranger_is_not_told_what_is_said_in_the_teams_recordings(owner, scribe):
+    Deployment.objects.update(is_public=True)
+    for asked in ({"sample": "1"}, {"explain": "sample"}, {"example": "example-0.wav"}):
+        refused = Client().post(url(scribe), asked, headers=HTMX)
+        assert refused.status_code in (403, 422) and "outcome" not in refused.context
+    assert owner.page.post(url(scribe), {"sample": "1"}, headers=HTMX).context["is_sample"]
+
+
 def test_a_stranger_may_send_many_short_recordings_or_few_long_ones_in_a_minute(scribe, monkeypatch):
     outcome = {"outcome": {"text": "ma", "confidence": 0.5, "words": []}, "milliseconds": 3.0}
     monkeypatch.setattr("apps.deployments.demos.files.ask", lambda *asked: outcome)
