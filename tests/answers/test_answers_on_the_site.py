@@ -89,7 +89,7 @@ def test_a_column_that_cannot_be_read_is_refused_beside_its_field(member, questi
 
 def test_the_page_of_the_data_shows_questions_and_answers(member, questions_of):
     page = member.page.get(reverse("datasets:detail", args=[questions_of.dataset_id])).content.decode()
-    assert "Questions" in page and "Answers" in page and "Translated" not in page
+    assert "Column of questions" in page and "Column of answers" in page and "Translated" not in page
     assert "Questions that are alike stay in one part" in page
 
 
