@@ -150,6 +150,7 @@ class Charted:
 class NaiveRow:
     name: str
     texts: list[str]
+    is_model: bool
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from workers.contract import ANSWER_RETRIEVAL, EventWriter, TrainSpec, read_spec, write_spec
-from workers.training.hyperparameters import resolve
-from workers.training.retrieval import train
+from tests.training.here import run_training, write_training
+from workers.contract import ANSWER_RETRIEVAL
 from workers.training.stopping import Stop
 
 THINGS = {
@@ -40,44 +39,29 @@ def library() -> list[Row]:
     return rows + list(CHINESE.items())
 
 
+def usual_splits() -> list[str]:
+    return ["train"] * 20 + ["val"] * 10 + ["test"] * 10 + ["train"] * len(CHINESE)
+
+
 def write_questions(folder: Path, rows: Sequence[Row], splits: Sequence[str] | None = None) -> Path:
     """data.csv and index.json as the check leaves them; the last way of asking is for the test, that before it for
     validation."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "data.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("question", "answer"), *rows])
-    usual = ["train"] * 20 + ["val"] * 10 + ["test"] * 10 + ["train"] * len(CHINESE)
     index = {
         "columns": [{"name": "question", "type": "text"}, {"name": "answer", "type": "text"}],
         "target": "answer",
         "pair": {"source": "question", "target": "answer"},
-        "split": list(splits or usual),
+        "split": list(splits or usual_splits()),
     }
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
     return folder
 
 
 def make_spec(work: Path, data: Path, *, resume: bool = False, **overrides: object) -> Path:
-    """A spec file in the fresh or known folder `work` for the data set in `data`."""
-    work.mkdir(parents=True, exist_ok=True)
-    spec = TrainSpec(
-        work_dir=str(work),
-        task=ANSWER_RETRIEVAL,
-        data_path=str(data / "data.csv"),
-        index_path=str(data / "index.json"),
-        hyperparameters=resolve(ANSWER_RETRIEVAL, "fast", QUICK | overrides),
-        resume=resume,
-    )
-    write_spec(spec, work / "spec.json")
-    return work / "spec.json"
+    return write_training(work, data, ANSWER_RETRIEVAL, QUICK | overrides, resume=resume)
 
 
 def train_here(work: Path, data: Path, *, stop: Stop | None = None, resume: bool = False, **overrides: object) -> Path:
-    """Train in this process, which saves the start of another; returns ``output/``."""
-    spec = read_spec(TrainSpec, make_spec(work, data, resume=resume, **overrides))
-    train(spec, EventWriter(work / "events.jsonl"), stop or Stop())
-    return work / "output"
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return run_training(make_spec(work, data, resume=resume, **overrides), stop)

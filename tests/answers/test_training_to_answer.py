@@ -4,9 +4,11 @@ was stopped."""
 import numpy as np
 import pytest
 
-from tests.answers.making import THINGS, library, make_spec, read, train_here, write_questions
+from tests.answers.making import THINGS, library, make_spec, train_here, usual_splits, write_questions
+from tests.training.here import read
 from workers.arrays import read_arrays
 from workers.contract import EventWriter, ProgramFailure, TrainSpec, read_spec
+from workers.inference.predictor import load_predictor
 from workers.training.retrieval.data import Judged, read_answered
 from workers.training.retrieval.judging import figures_of, ranks_of
 from workers.training.stopping import Stop, Stopped
@@ -98,3 +100,12 @@ def test_what_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path, rows, se
     with pytest.raises(ProgramFailure) as refused:
         train_here(tmp_path / "work", data, **settings)
     assert refused.value.code == code and refused.value.message.endswith(".") and refused.value.hint
+
+
+def test_a_question_that_was_taught_twice_in_other_marks_is_as_certain(tmp_path):
+    answer = THINGS["renew"][0]
+    rows = [*library(), ("prolong it, please", answer), ("__ prolong it, please", answer)]
+    splits = [*usual_splits(), "train", "train"]
+    output = train_here(tmp_path / "work", write_questions(tmp_path / "data", rows, splits), epochs=1)
+    (found,) = load_predictor(output / "model", threads=1).predict(["Prolong it please"])
+    assert (found.confidence, found.knows) == (1.0, True)

@@ -89,6 +89,8 @@ def test_its_columns_may_be_called_as_those_of_the_data(predictor):
         ({"history": [*history([1.0, 2.0, 3.0, 4.0]), {"time": "0001-01-01", "value": 1}]}, "history_too_long"),
         ({"history": [*history([1.0, 2.0, 3.0, 4.0]), {"time": "2024-04-01", "value": "many"}]}, "wrong_type"),
         ({"history": [*history([1.0, 2.0, 3.0, 4.0]), {"time": "2024-04-01", "value": 1e99}]}, "wrong_type"),
+        ({"history": [*history([1.0, 2.0, 3.0, 4.0]), {"time": "2024-04-01", "value": 10**400}]}, "wrong_type"),
+        ({"history": history([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], date(9999, 12, 25))}, "unreadable_time"),
         ({"season": 3}, "unknown_field"),
         ({"rows": [{"date": str(LAST + timedelta(days=9)), "store": "north"}]}, "horizon_too_long"),
         ({"rows": [{"date": "2022-01-04", "store": "north"}]}, "history_too_short"),

@@ -20,10 +20,11 @@ from apps.jobs.models import Job
 from apps.jobs.results import read as read_results
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
-from tests.forecasting.making import DAILY, read, stores, train_here, wave, write_data
+from tests.forecasting.making import DAILY, stores, train_here, wave, write_data
 from tests.inference.processes import serve
 from tests.jobs.making import make_version
 from tests.people import Person
+from tests.training.here import read
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("forecasting")]
@@ -193,11 +194,18 @@ def test_a_stranger_may_not_ask_for_a_series_of_the_data(owner, shop):
         ({"history": pasted(), "horizon": "70"}, "was trained to forecast 7"),
         ({"history": "date,store,sales\n2024-01-01,a,1\n2024-01-02,b,2"}, "2 series"),
         ({"history": "date,sales\nsoon,1\nlater,2"}, "is no time that can be read"),
+        ({"history": "date,sales\n" + "9" * 200_000 + ",1"}, "A cell is longer than"),
+        ({"history": 'date,sales\n"2024-01-01,1\n' + "2024-01-01,1\n" * 12_000}, "quotation mark"),
     ],
 )
 def test_what_cannot_be_forecast_says_what_to_do(owner, shop, sent, told):
     done = owner.page.post(url(shop), {"how": "history", **sent}, headers=HTMX)
     assert done.status_code == 422 and told in done.content.decode()
+
+
+def test_more_lines_than_are_read_are_refused_before_they_are_taken_apart(owner, shop):
+    done = owner.page.post(url(shop), {"how": "history", "history": "1,2\n" * 20_001}, headers=HTMX)
+    assert done.status_code == 413 and "20001 lines" in done.content.decode()
 
 
 def test_rows_without_a_value_say_what_is_known_beforehand():

@@ -136,6 +136,17 @@ def test_what_nothing_can_start_from_is_refused_before_anything_starts(member, m
     assert not Job.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "config", ['{"model_type": ["bert"]}', '{"model_type": {}}', "[]", pytest.param("[" * 100_000, id="deep")]
+)
+def test_a_damaged_config_of_one_folder_leaves_the_others_to_choose_from(member, messages, root, config):
+    (root / "chat" / "config.json").write_text(config)
+    _form, page = open_form(member, messages)
+    assert "names no model_type" in page and "tiny-bert: BERT" in page
+    status, body = start(member, start_from="chat")
+    assert (status, body["error"]["code"]) == (422, "damaged_config")
+
+
 def test_a_refusal_names_the_families_that_can_be_used(member, messages, root):
     _status, body = start(member, start_from="chat")
     assert "DistilBERT" in body["error"]["message"] and "ModernBERT" in body["error"]["message"]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.inference.characters import EDGE, Characters
-from workers.inference.ctc import STEP, Decoding, align, greedy, log_probability, search
+from workers.inference.characters import EDGE, ORDER, Characters
+from workers.inference.ctc import MOST_LETTERS, STEP, Decoding, align, greedy, log_probability, search
 from workers.inference.speech_predictor import parts_of
 
 ALPHABET = ["a", "b"]
@@ -90,6 +90,30 @@ def test_a_language_model_decides_what_is_heard_alike():
     logs = logs_of([0.01, 0.48, 0.51], [0.98, 0.01, 0.01], [0.01, 0.01, 0.98])
     assert search(logs, Decoding(beams=8), ALPHABET) == (2, 2)
     assert search(logs, Decoding(beams=8, weight=1.0), ALPHABET, language) == (1, 2)
+
+
+def test_noise_in_a_large_alphabet_keeps_no_more_than_some_letters_of_each_moment():
+    draw = np.random.default_rng(0)
+    logs = np.log(draw.dirichlet(np.ones(201), size=60))
+    alphabet = [chr(0x4E00 + place) for place in range(200)]
+    asked = []
+
+    class Heard(Characters):
+        def log_probability(self, text, letter):
+            asked.append((text, letter))
+            return super().log_probability(text, letter)
+
+    search(logs, Decoding(beams=4, weight=0.5), alphabet, Heard.learn(["".join(alphabet)]))
+    assert 0 < len(asked) <= 60 * 4 * MOST_LETTERS + 4
+    assert max(len(text) for text, _letter in asked) == ORDER - 1  # it is told no more than it looks at
+
+
+def test_what_a_language_model_keeps_for_speed_does_not_grow_with_what_it_is_asked(monkeypatch):
+    monkeypatch.setattr("workers.inference.characters.MOST_KNOWN", 10)
+    language, fresh = Characters.learn(["abba"] * 3), Characters.learn(["abba"] * 3)
+    for number in range(50):
+        assert language.log_probability(f"{number}", "a") == fresh.log_probability(f"{number}", "a")
+        assert len(language._known) <= 10
 
 
 def test_a_bonus_makes_texts_longer():

@@ -22,7 +22,8 @@ from tests.inference.processes import serve
 from tests.jobs.making import make_version
 from tests.people import Person
 from tests.preprocessing.uploads import Workplace, zip_bytes
-from tests.speech.making import described, read, say
+from tests.speech.making import described, say
+from tests.training.here import read
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("speech")]
@@ -154,6 +155,14 @@ def test_the_demo_writes_down_a_file_with_and_without_javascript(owner, scribe):
 def test_the_demo_says_that_it_heard_no_words(owner, scribe):
     silence = SimpleUploadedFile("clip.wav", encoded(0 * say("ma")), "audio/wav")
     assert "It heard no words." in owner.page.post(url(scribe), {"file": silence}).content.decode()
+
+
+def test_a_stranger_is_not_told_what_is_said_in_the_teams_recordings(owner, scribe):
+    Deployment.objects.update(is_public=True)
+    for asked in ({"sample": "1"}, {"explain": "sample"}, {"example": "example-0.wav"}):
+        refused = Client().post(url(scribe), asked, headers=HTMX)
+        assert refused.status_code in (403, 422) and "outcome" not in refused.context
+    assert owner.page.post(url(scribe), {"sample": "1"}, headers=HTMX).context["is_sample"]
 
 
 def test_a_stranger_may_send_many_short_recordings_or_few_long_ones_in_a_minute(scribe, monkeypatch):

@@ -16,6 +16,7 @@ from pathlib import Path
 EDGE = "\n"  # stands before a text and behind it
 ORDER = 6
 LEARNED_FROM = 500_000  # characters at most
+MOST_KNOWN = 100_000  # answers that are kept: a replica hears noise for months
 
 
 class Characters:
@@ -46,6 +47,8 @@ class Characters:
         context = f"{EDGE}{text}"[-(ORDER - 1) :]
         found = self._known.get((context, letter))
         if found is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
             found = self._known[context, letter] = math.log(self._probability(context, letter))
         return found
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.inference.characters import EDGE, Characters
+from workers.inference.characters import EDGE, ORDER, Characters
 
 BLANK = 0
 STEP = 2  # frames of the spectrogram, 0.01 s each, for each that a network answers: a character takes several
 IMPOSSIBLE = -1e30
 LEAST = math.log(1e-3)  # a character that is less probable in a frame begins nothing in it
+MOST_LETTERS = 16  # begin something in a frame: noise may make all of an alphabet a little probable
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,16 @@ class _Judge:
     def _weighed(self, text: tuple[int, ...], letter: str) -> float:
         if self.language is None:
             return 0.0
-        written = "".join(self.alphabet[place - 1] for place in text)
+        written = "".join(self.alphabet[place - 1] for place in text[1 - ORDER :])  # it looks no further back
         return self.decoding.weight * self.language.log_probability(written, letter)
 
 
 def _advance(beams: dict[tuple[int, ...], _Beam], frame: np.ndarray, judge: _Judge) -> dict[tuple[int, ...], _Beam]:
     """The beginnings after one more frame, best first."""
-    letters = [(letter, float(frame[letter])) for letter in np.flatnonzero(frame[1:] > LEAST) + 1]
+    likely = np.flatnonzero(frame[1:] > LEAST) + 1
+    if len(likely) > MOST_LETTERS:
+        likely = np.sort(likely[np.argsort(-frame[likely], kind="stable")[:MOST_LETTERS]])
+    letters = [(letter, float(frame[letter])) for letter in likely.tolist()]
     blank, grown = float(frame[BLANK]), {}
     for text, beam in beams.items():
         total, last = beam.total, text[-1] if text else BLANK

@@ -92,6 +92,7 @@ class ForecastPredictor:
         else:
             series = self._with_future(self._known(question.get("series")), future)
         asked = Asked.whole(series, np.array([len(series) - 1]), steps)
+        self._check_dates(asked)
         return self._answer(asked, question.get("history_steps", 0))
 
     def _at(self, row: Mapping[str, Any]) -> Forecast:
@@ -113,6 +114,15 @@ class ForecastPredictor:
         if period > series.last:
             series = self._with_future(series, [row])
         return replace(self._answer(Asked(series, np.array([origin - series.first]), np.array([step])), 0), is_one=True)
+
+    def _check_dates(self, asked: Asked) -> None:
+        """Raises ProgramFailure where a forecast would lie beyond what calendars know."""
+        try:
+            self._written(asked.times[-1:])
+        except (ValueError, OverflowError) as error:
+            message = "The forecast would reach beyond the year 9999."
+            hint = "Send earlier times, or ask for fewer steps."
+            raise ProgramFailure("unreadable_time", message, hint=hint, field=self.reading.columns.time) from error
 
     def _answer(self, asked: Asked, past: int) -> Forecast:
         found, series = self.model.forecast(asked), asked.series
@@ -176,7 +186,7 @@ class ForecastPredictor:
         value = self._cell(row, own, VALUE)
         try:
             number = np.nan if is_missing(value) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = np.inf
         if isinstance(value, bool) or abs(number) > LARGEST_VALUE:
             message = f"Row {place + 1} of the history has {str(value)[:40]!r} where a number is needed."

@@ -66,9 +66,10 @@ class RetrievalPredictor:
         self._mixture = Mixture(**meta["mixture"])
         self._certainty = Certainty(**meta["certainty"])
         _check_sizes(self, self.encoder, self._index)
-        self._taught: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        taught: dict[tuple[str, ...], dict[int, None]] = defaultdict(dict)
         for owner, question in zip(arrays["owners"].tolist(), self.questions, strict=True):
-            self._taught[tuple(terms_of(question))].append(owner)
+            taught[tuple(terms_of(question))][owner] = None
+        self._taught = {words: list(owners) for words, owners in taught.items()}
 
     def encode(self, items: Sequence[str]) -> list[str]:
         return list(items)

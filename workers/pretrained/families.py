@@ -167,7 +167,9 @@ def facts_of(config: bytes, card: bytes, weight_bytes: int, task: str) -> Facts:
     try:
         known = json.loads(config)
         family = known["model_type"]
-    except (ValueError, KeyError, TypeError) as error:
+        if not isinstance(family, str):
+            raise TypeError(family)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointRefused("damaged_config", f"Its {CONFIG_FILE} names no model_type.") from error
     if any(key in known for key in CODE_KEYS):
         raise CheckpointRefused(

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from apps.core.errors import TooLarge, Unprocessable
+from apps.core.errors import Forbidden, TooLarge, Unprocessable
 from apps.core.storage import open_blob
 from apps.deployments.demos.asking import TOP_K, ask, is_member
 from apps.deployments.models import Deployment
@@ -52,6 +52,8 @@ def predict_audio(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     """Of the recording that was sent, of the model's sample, or of one of its examples."""
     if "example" in request.POST:
         return _predict_example(request, deployment)
+    if _is_sample(request) and not is_member(request, deployment):
+        raise Forbidden(_("Only the team hears its recordings. Record something."), code="members_only", field="file")
     return _predict_file(request, deployment, SOUNDS, _("Record something, or choose a file first."))
 
 
@@ -68,13 +70,17 @@ def _predict_file(
     limit = settings.LEPTON_MAX_PREDICT_BYTES
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit + FORM_OVERHEAD_BYTES:
         raise TooLarge(_("The file is larger than %(n)d MB. Choose a smaller one.") % {"n": limit // 10**6})
-    if "sample" in request.POST or request.POST.get("explain") == "sample":
+    if _is_sample(request):
         return ask(request, deployment, Question(SAMPLE, top_k=top_k)) | {"is_sample": True}
     file = request.FILES.get("file")
     if file is None:
         raise Unprocessable(missing, code="missing_file", field="file")
     body = file.read()
     return ask(request, deployment, Question(RAW, body, top_k)) | {"preview": data_uri(body, kinds)}
+
+
+def _is_sample(request: HttpRequest) -> bool:
+    return "sample" in request.POST or request.POST.get("explain") == "sample"
 
 
 def _predict_example(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from apps.deployments.demos.asking import ask, is_member
 from apps.deployments.models import Deployment
 from apps.registry.figures import plain
 from workers.inference.framing import JSON, Question
+from workers.inference.questions.series import MOST_HISTORY
 
 LONGEST_TEXT = 2_000_000  # characters of a pasted or uploaded history
 SHOWN_STEPS, SHOWN_HORIZONS = 60, 5  # of the past: so many steps, or so many times as far as is forecast
@@ -87,8 +88,15 @@ def read_history(text: str, columns: dict[str, Any]) -> dict[str, Any]:
     if len(lines) < 2:
         message = _("Paste some times with their values first, one on each line.")
         raise Unprocessable(message, code="nothing_chosen", field="history")
+    if len(lines) > MOST_HISTORY:
+        message = _("These are %(n)d lines; at most %(most)d are read. Send the latest part.")
+        raise TooLarge(message % {"n": len(lines), "most": MOST_HISTORY}, code="too_many_rows", field="history")
     delimiter = max(",;\t", key=lines[0].count)
-    table = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    try:
+        table = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    except csv.Error as error:
+        message = _("A cell is longer than any time or value. See whether a quotation mark is left open.")
+        raise Unprocessable(message, code="damaged_table", field="history") from error
     time, value = columns.get("time") or TIME, columns.get("target") or VALUE
     header = [name.strip() for name in table[0]]
     if not {time, TIME} & set(header):
