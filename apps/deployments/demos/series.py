@@ -14,7 +14,7 @@ from apps.deployments.demos.asking import ask, is_member
 from apps.deployments.models import Deployment
 from apps.registry.figures import plain
 from workers.inference.framing import JSON, Question
-from workers.inference.questions.series import MOST_HISTORY
+from workers.series import MOST_HISTORY
 
 LONGEST_TEXT = 2_000_000  # characters of a pasted or uploaded history
 SHOWN_STEPS, SHOWN_HORIZONS = 60, 5  # of the past: so many steps, or so many times as far as is forecast

@@ -12,13 +12,14 @@ from workers.inference.framing import RAW, SAMPLE, Question
 from workers.inference.questions.columns import as_texts, only
 from workers.inference.questions.json_body import read_object
 from workers.inference.tensors import Request
+from workers.series import MOST_HISTORY
 
 if TYPE_CHECKING:
     from workers.inference.forecast_predictor import Forecast, ForecastPredictor
 
 FORM = '{"series": "...", "horizon": 10} or {"history": [{"time": "...", "value": 1}, ...]}'
 KNOWN = ("series", "horizon", "history", "future", "history_steps", "rows")
-MOST_ROWS, MOST_HISTORY, MOST_SERIES = 10_000, 20_000, 256
+MOST_ROWS, MOST_SERIES = 10_000, 256
 LONGEST_HORIZON, MOST_PAST = 100_000, 5_000
 
 
