@@ -8,14 +8,14 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext, ngettext_lazy
 
 from apps.datasets.models import DatasetVersion
-from workers.contract import SPLITS
+from workers.contract import LABEL_SEPARATOR, MULTI_LABEL_IMAGES, SPLITS
 
 TITLES = {
     "label_errors": _("Labels that are probably wrong"),
     "target_leakage": _("A column gives the answer away"),
     "duplicates": _("Copies"),
     "duplicate_across_splits": _("Copies in several parts of the split"),
-    "conflicting_labels": _("The same with several labels"),
+    "conflicting_labels": _("The same, labelled differently"),
     "near_copies": _("Nearly equal items"),
     "near_copies_across_splits": _("Nearly equal items in several parts of the split"),
     "repeated_texts": _("Repeated texts"),
@@ -66,6 +66,32 @@ TITLES = {
     "ratings_are_counts": _("Ratings that look like counts"),
     "unreadable_times": _("Times that cannot be read"),
     "several_names": _("Items with several names"),
+    "repeated_times": _("Several rows for one time"),
+    "irregular_times": _("Times that are not in equal steps"),
+    "missing_times": _("Steps without a row"),
+    "short_series": _("Short series"),
+    "constant_series": _("Series that never change"),
+    "outlying_values": _("Values far from the rest of their series"),
+    "split_not_by_time": _("The data were split anew by time"),
+    "rare_labels": _("Labels of few images"),
+    "no_label_at_all": _("Images without a label"),
+    "label_missing_in_split": _("A label is missing in a part of the split"),
+    "empty_transcripts": _("Recordings without a transcript"),
+    "long_transcripts": _("Transcripts too long for their recordings"),
+    "digits_in_transcripts": _("Digits in transcripts"),
+    "marks_in_transcripts": _("Marks that nobody says"),
+    "rare_characters": _("Rare characters"),
+    "little_speech": _("Little speech"),
+    "transcripts_across_splits": _("Sentences in several parts of the split"),
+    "empty_questions": _("Rows without a question"),
+    "few_questions": _("Few questions"),
+    "long_answers": _("Very long answers"),
+    "rare_answers": _("Answers that few questions lead to"),
+    "similar_answers": _("Answers that are almost alike"),
+    "repeated_questions": _("Repeated questions"),
+    "conflicting_answers": _("Questions with several answers"),
+    "questions_across_splits": _("Questions in several parts of the split"),
+    "answers_without_training": _("Answers that are never learned"),
 }
 SERIOUS = "serious"
 ICONS = {SERIOUS: "ti-alert-octagon", "warning": "ti-alert-triangle", "note": "ti-info-circle"}
@@ -126,6 +152,10 @@ class Finding:
         return [name for name, _value in self.items[0].row] if self.items else []
 
     @property
+    def has_labels(self) -> bool:
+        return any(item.label for item in self.items)
+
+    @property
     def can_choose(self) -> bool:
         """Whether an action can be taken on some items alone."""
         return bool(self.items) and any(button.action != "drop" for button in self.buttons)
@@ -165,6 +195,8 @@ def _item(version: DatasetVersion, item: dict[str, Any]) -> Item:
     hashes = [version.outputs.get(item.get(name, ""), {}).get("sha256", "") for name in ("picture", "audio")]
     split = SPLIT_NAMES.get(item.get("split"), "")
     label, suggested = item.get("label", ""), item.get("suggested", "")
+    if version.task == MULTI_LABEL_IMAGES:
+        label = label.replace(LABEL_SEPARATOR, ", ")
     return Item(
         item["id"], label, suggested, split, *hashes, item.get("text", ""), item.get("row", []), item.get("likely")
     )

@@ -75,8 +75,8 @@ def keep_finding(*, version: DatasetVersion, key: str, is_kept: bool = True) -> 
 
 def find(version: DatasetVersion, key: str) -> Mapping[str, Any]:
     """The finding with this key. Raises NotFound."""
-    for finding in version.report.get("findings", ()):
-        if finding["key"] == key:
+    for finding in version.report.get("findings") or version.report.get("warnings") or ():
+        if finding.get("key", finding["code"]) == key:
             return finding
     raise NotFound(
         _('Version %(number)d has no finding "%(key)s".') % {"number": version.number, "key": key[:80]},
@@ -120,7 +120,8 @@ def _with_step(recipe: Mapping[str, Any], key: str, action: str, chosen: Any) ->
 
 
 def _next_version(version: DatasetVersion, user: User | None, recipe: dict[str, Any]) -> DatasetVersion:
-    recipe = {"steps": [], "without": []} | recipe | {"split_source": version.first.report["split_source"]}
+    kept = {"split_source": version.first.report["split_source"], "task": version.task}
+    recipe = {"steps": [], "without": []} | recipe | kept
     with transaction.atomic():
         made = insert_version(
             version.dataset,

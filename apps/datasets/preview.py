@@ -135,7 +135,7 @@ def sides_of(report: dict[str, Any]) -> list[dict[str, Any]]:
     pair = report.get("pair") or {}
     labels = {"source": _("Translated from"), "target": _("Translated into")}
     if report.get("task") == ANSWER_RETRIEVAL:
-        labels = {"source": _("Questions"), "target": _("Answers")}
+        labels = {"source": _("Column of questions"), "target": _("Column of answers")}
     return [pair[side] | {"label": label, "scripts": _written_in(pair[side])} for side, label in labels.items() if pair]
 
 

@@ -10,10 +10,14 @@ from django.utils.translation import ngettext_lazy
 from apps.datasets.findings import title_of
 from apps.datasets.models import DatasetVersion
 from workers.contract import (
+    ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
+    FORECASTING,
     IMAGE_CLASSIFICATION,
     KIND_TABLE,
+    MULTI_LABEL_IMAGES,
     RECOMMENDATION,
+    SPEECH_RECOGNITION,
     TABULAR_CLASSIFICATION,
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
@@ -26,6 +30,11 @@ MESSAGES = {
     "move": _("Moved to training"),
     "drop": _("Dropped columns"),
 }
+IMAGES = (
+    _("Turned upright, transparent parts made white, 16 bits made 8."),
+    _("Squashed to one size, in colour or in grey."),
+    _("Mean and spread of each colour, as in the training images, are taken out."),
+)
 TABLES = (
     _("Numbers are centred on the median of the training rows and divided by their standard deviation."),
     _("Missing values are taken as the median, or as a value of their own."),
@@ -44,11 +53,7 @@ COUNTED = {
 }
 # What a model does with everything that it is given, in training and when it serves: its files say with which numbers.
 LATER = {
-    IMAGE_CLASSIFICATION: (
-        _("Turned upright, transparent parts made white, 16 bits made 8."),
-        _("Squashed to one size, in colour or in grey."),
-        _("Mean and spread of each colour, as in the training images, are taken out."),
-    ),
+    IMAGE_CLASSIFICATION: IMAGES,
     AUDIO_CLASSIFICATION: (
         _("Channels are averaged and resampled to one rate."),
         _("The loudest part of the wanted length is kept; shorter recordings get silence around them."),
@@ -58,6 +63,20 @@ LATER = {
     TABULAR_REGRESSION: TABLES,
     TEXT_CLASSIFICATION: TEXTS,
     TRANSLATION: (_("Split into pieces of words that were learned from the training pairs."),),
+    MULTI_LABEL_IMAGES: IMAGES,
+    SPEECH_RECOGNITION: (
+        _("Channels are averaged and resampled to one rate."),
+        _("Turned into a log-mel spectrogram, whatever the loudness."),
+        _("Transcripts are written alike: case and punctuation do not count, unless the settings say otherwise."),
+    ),
+    ANSWER_RETRIEVAL: (
+        _("Forms of letters and blanks are made alike (NFKC), and case does not count."),
+        _("Questions and answers are compared by their words and by what is learned from the training questions."),
+    ),
+    FORECASTING: (
+        _("Times are moved to equal steps; several values of one time become one."),
+        _("Steps without a row are filled from what came before them, never from what came later."),
+    ),
     RECOMMENDATION: (_("Users and items become numbers; those that training has not seen get what is popular."),),
 }
 

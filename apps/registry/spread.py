@@ -36,6 +36,11 @@ class Spread:
     high: Figure
     runs: Sequence[Run]
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether several seeds gave one figure."""
+        return len(self.runs) > 1 and self.low.value == self.high.value
+
 
 def spread_of(version: ModelVersion) -> Spread | None:
     """Over the versions of its model that were trained as it was, but for the seed; None where it was not trained from

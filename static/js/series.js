@@ -58,7 +58,7 @@
       scales: { x: { time: false } },
       series: [{ label: about.words.time, value: (u, value) => (known(value) ? about.times[value] : "") }, ...lines(about)],
       bands: about.forecast ? [{ series: [3, 4], fill: faded("--tblr-primary") }] : [],
-      axes: [{ ...axis, size: 30, values: timesAt(about), space: 110, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }, { ...axis, size: 60, values: ticks }],
+      axes: [{ ...axis, size: 36, gap: 10, values: timesAt(about), space: 110, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }, { ...axis, size: 60, values: ticks }],
     };
   }
 

@@ -5,9 +5,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from workers.contract import ANSWER_RETRIEVAL, EventWriter, TrainSpec, read_spec, write_spec
-from workers.training.hyperparameters import resolve
-from workers.training.retrieval import train
+from tests.training.here import run_training, write_training
+from workers.contract import ANSWER_RETRIEVAL
 from workers.training.stopping import Stop
 
 THINGS = {
@@ -61,26 +60,8 @@ def write_questions(folder: Path, rows: Sequence[Row], splits: Sequence[str] | N
 
 
 def make_spec(work: Path, data: Path, *, resume: bool = False, **overrides: object) -> Path:
-    """A spec file in the fresh or known folder `work` for the data set in `data`."""
-    work.mkdir(parents=True, exist_ok=True)
-    spec = TrainSpec(
-        work_dir=str(work),
-        task=ANSWER_RETRIEVAL,
-        data_path=str(data / "data.csv"),
-        index_path=str(data / "index.json"),
-        hyperparameters=resolve(ANSWER_RETRIEVAL, "fast", QUICK | overrides),
-        resume=resume,
-    )
-    write_spec(spec, work / "spec.json")
-    return work / "spec.json"
+    return write_training(work, data, ANSWER_RETRIEVAL, QUICK | overrides, resume=resume)
 
 
 def train_here(work: Path, data: Path, *, stop: Stop | None = None, resume: bool = False, **overrides: object) -> Path:
-    """Train in this process, which saves the start of another; returns ``output/``."""
-    spec = read_spec(TrainSpec, make_spec(work, data, resume=resume, **overrides))
-    train(spec, EventWriter(work / "events.jsonl"), stop or Stop())
-    return work / "output"
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return run_training(make_spec(work, data, resume=resume, **overrides), stop)

@@ -17,12 +17,13 @@ from apps.jobs.results import read as read_results
 from apps.recipes.catalogue import find_recipe
 from leptonai.model import Model
 from leptonai.records import Record
-from tests.answers.making import THINGS, library, read
+from tests.answers.making import THINGS, library
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
 from tests.inference.processes import serve
 from tests.jobs.making import make_version
 from tests.people import Person
+from tests.training.here import read
 from workers.contract import ANSWER_RETRIEVAL, EventWriter, PredictSpec
 from workers.predicting.program import predict
 from workers.training.hyperparameters import preset_values
@@ -88,7 +89,7 @@ def test_a_column_that_cannot_be_read_is_refused_beside_its_field(member, questi
 
 def test_the_page_of_the_data_shows_questions_and_answers(member, questions_of):
     page = member.page.get(reverse("datasets:detail", args=[questions_of.dataset_id])).content.decode()
-    assert "Questions" in page and "Answers" in page and "Translated" not in page
+    assert "Column of questions" in page and "Column of answers" in page and "Translated" not in page
     assert "Questions that are alike stay in one part" in page
 
 

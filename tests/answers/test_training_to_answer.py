@@ -4,7 +4,8 @@ was stopped."""
 import numpy as np
 import pytest
 
-from tests.answers.making import THINGS, library, make_spec, read, train_here, usual_splits, write_questions
+from tests.answers.making import THINGS, library, make_spec, train_here, usual_splits, write_questions
+from tests.training.here import read
 from workers.arrays import read_arrays
 from workers.contract import EventWriter, ProgramFailure, TrainSpec, read_spec
 from workers.inference.predictor import load_predictor

@@ -9,10 +9,8 @@ import numpy as np
 import soundfile
 
 from tests.preprocessing.uploads import csv_text, zip_bytes
-from workers.contract import AUDIO_CLASSIFICATION, EventWriter, TrainSpec, read_spec, write_spec
-from workers.training.audio import train
-from workers.training.hyperparameters import resolve
-from workers.training.stopping import Stop
+from tests.training.here import run_training, write_training
+from workers.contract import AUDIO_CLASSIFICATION, TrainSpec, read_spec
 
 PITCHES = {"low": 250.0, "middle": 700.0, "high": 2000.0}
 RATE = 8_000
@@ -72,25 +70,8 @@ def write_data(folder: Path, count: int = 20) -> Path:
 
 
 def make_spec(work: Path, data: Path, *, resume: bool = False, **overrides: object) -> TrainSpec:
-    work.mkdir(parents=True, exist_ok=True)
-    spec = TrainSpec(
-        work_dir=str(work),
-        task=AUDIO_CLASSIFICATION,
-        data_path=str(data / "data.zip"),
-        index_path=str(data / "index.jsonl"),
-        hyperparameters=resolve(AUDIO_CLASSIFICATION, "fast", QUICK | overrides),
-        resume=resume,
-    )
-    write_spec(spec, work / "spec.json")
-    return read_spec(TrainSpec, work / "spec.json")
+    return read_spec(TrainSpec, write_training(work, data, AUDIO_CLASSIFICATION, QUICK | overrides, resume=resume))
 
 
 def train_here(work: Path, data: Path, **overrides: object) -> Path:
-    """Train in this process, which saves the start of another; returns ``output/``."""
-    spec = make_spec(work, data, **overrides)
-    train(spec, EventWriter(work / "events.jsonl"), Stop())
-    return work / "output"
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return run_training(write_training(work, data, AUDIO_CLASSIFICATION, QUICK | overrides))

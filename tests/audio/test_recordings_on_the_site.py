@@ -16,12 +16,13 @@ from apps.core.storage import put_file
 from apps.deployments.models import Deployment
 from apps.jobs.models import Job
 from apps.jobs.results import read as read_results
-from tests.audio.making import PITCHES, encoded, read, recordings, tone, train_here, write_data
+from tests.audio.making import PITCHES, encoded, recordings, tone, train_here, write_data
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
 from tests.inference.processes import serve
 from tests.jobs.making import make_version
 from tests.preprocessing.uploads import Workplace, zip_bytes
+from tests.training.here import read
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("audio")]

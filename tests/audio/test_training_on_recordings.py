@@ -8,7 +8,8 @@ import pytest
 import soundfile
 import torch
 
-from tests.audio.making import PITCHES, encoded, make_spec, read, tone, train_here, write_data
+from tests.audio.making import PITCHES, encoded, make_spec, tone, train_here, write_data
+from tests.training.here import read
 from workers.audio import BANDS, resample
 from workers.contract import EventWriter, ProgramFailure
 from workers.inference.predictor import load_predictor

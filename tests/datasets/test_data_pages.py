@@ -195,7 +195,7 @@ def test_deleting_asks_with_what_will_be_lost_and_then_deletes(member, pictures)
 def test_a_viewer_sees_everything_and_has_no_button_that_changes(viewer, ragged):
     page = text_of(page_of(viewer, ragged))
     assert "line 62" in page
-    for button in ("Leave out", "Delete data set", "Add a version", "Upload again"):
+    for button in ("Leave out", "Delete data set", "Add a version", "Upload again", "Undoing a step"):
         assert button not in page
     pk = ragged.dataset_id
     paths = ["/data/upload/", f"/data/{pk}/delete/", f"/data/{pk}/versions/1/accept/"]

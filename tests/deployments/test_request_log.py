@@ -168,6 +168,14 @@ def test_it_can_be_deleted_at_once(owner, ages):
     assert not ages.logged_requests.exists()
 
 
+def test_a_viewer_is_offered_the_log_only_when_there_is_something_to_see(owner, viewer, ages):
+    path = f"/deployments/{ages.pk}/"
+    assert "Set up the log" in owner.page.get(path).content.decode()
+    assert "Set up the log" not in viewer.page.get(path).content.decode()
+    kept(ages, 2)
+    assert "See 2 requests" in viewer.page.get(path).content.decode()
+
+
 def test_of_another_team_nothing_is_seen_or_changed(owner, viewer, stranger, ages):
     kept(ages, 1)
     path = f"/deployments/{ages.pk}/requests/"

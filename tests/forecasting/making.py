@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.contract import FORECASTING, EventWriter, TrainSpec, read_spec, write_spec
+from tests.training.here import run_training, write_training
+from workers.contract import FORECASTING
 from workers.series.columns import find_columns
 from workers.series.splitting import split_by_time
 from workers.series.times import find_clock
-from workers.training.forecasting import train
-from workers.training.hyperparameters import resolve
 from workers.training.stopping import Stop
 
 Rows = list[tuple[str, ...]]
@@ -60,26 +59,8 @@ def write_data(
 
 
 def make_spec(work: Path, data: Path, *, resume: bool = False, seconds: float = 5.0, **overrides: object) -> Path:
-    work.mkdir(parents=True, exist_ok=True)
-    spec = TrainSpec(
-        work_dir=str(work),
-        task=FORECASTING,
-        data_path=str(data / "data.csv"),
-        index_path=str(data / "index.json"),
-        hyperparameters=resolve(FORECASTING, "fast", QUICK | overrides),
-        resume=resume,
-        checkpoint_seconds=seconds,
-    )
-    write_spec(spec, work / "spec.json")
-    return work / "spec.json"
+    return write_training(work, data, FORECASTING, QUICK | overrides, resume=resume, checkpoint_seconds=seconds)
 
 
 def train_here(work: Path, data: Path, stop: Stop | None = None, **overrides: object) -> Path:
-    """Train in this process, which saves the start of another; returns ``output/``."""
-    spec = read_spec(TrainSpec, make_spec(work, data, **overrides))
-    train(spec, EventWriter(work / "events.jsonl"), stop or Stop())
-    return work / "output"
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return run_training(make_spec(work, data, **overrides), stop)

@@ -110,3 +110,27 @@ def test_a_split_of_the_user_counts_where_it_is_by_time(place):
     mixed = place.prepare({"train.csv": csv_text([header, *rows[::2]]), "test.csv": csv_text([header, *rows[1::2]])})
     assert mixed.report["task"] == "forecasting"
     assert "split_not_by_time" in codes(mixed) and mixed.report["splits"]["test"] == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "absurd"),
+    [
+        ("date", DAYS, "9999-12-31"),
+        ("date", DAYS, "0001-01-01T00:00+23:59"),
+        ("date", DAYS, "2999-01-01"),
+        ("time", [f"2024-01-01T00:{n // 60:02}:{n % 60:02}" for n in range(120)], "2091-01-01T00:00:00"),
+        ("step", [str(number) for number in range(120)], "999999999999999"),
+    ],
+)
+def test_one_absurd_time_stands_neither_in_the_series_nor_in_the_way(place, name, times, absurd):
+    rows = [(time, place * 7 % 23) for place, time in enumerate([*times, absurd])]
+    done = place.prepare({"s.csv": csv_text([(name, "sales"), *rows])})
+    assert (done.report["task"], done.report["series"]["gaps"]) == ("forecasting", 0)
+    assert f'1, such as "{absurd}"' in said(done, "unreadable_times")
+    assert done.index["split"][-1] == "train"
+
+
+@pytest.mark.parametrize("step", [1e-9, 1e-7])
+def test_times_that_hardly_differ_are_no_series(place, step):
+    rows = [(f"{number * step:.12f}", number * 7 % 23) for number in range(120)]
+    assert place.prepare({"s.csv": csv_text([("step", "sales"), *rows])}).report["task"] == "tabular_regression"

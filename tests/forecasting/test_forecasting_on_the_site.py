@@ -20,10 +20,11 @@ from apps.jobs.models import Job
 from apps.jobs.results import read as read_results
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
-from tests.forecasting.making import DAILY, read, stores, train_here, wave, write_data
+from tests.forecasting.making import DAILY, stores, train_here, wave, write_data
 from tests.inference.processes import serve
 from tests.jobs.making import make_version
 from tests.people import Person
+from tests.training.here import read
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("forecasting")]

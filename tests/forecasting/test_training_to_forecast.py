@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.forecasting.making import DAILY, make_spec, read, stores, train_here, write_data
+from tests.forecasting.making import DAILY, make_spec, stores, train_here, write_data
+from tests.training.here import read
 from tests.training.images import events_of
 from workers.arrays import read_arrays
 from workers.contract import EventWriter, ProgramFailure, TrainSpec, read_spec

@@ -79,10 +79,17 @@ def test_every_version_shows_mean_deviation_and_range(member, first, node, tmp_p
     assert spread.deviation.value == pytest.approx(0.02)
     assert [run.place for run in spread.runs] == pytest.approx([0.0, 0.5, 1.0])
     page = page_of(member, first)
-    assert "92.0 % ± 2.0 %" in page and "seed 9" in page
+    assert "92.0 % ± 2.0 %" in page and "seed 9" in page and "changed nothing" not in page
     answered = member.api.get(f"/api/v1/models/{first.output_version.model_id}/versions/2/spread/").json()
     assert (answered["metric"], answered["mean"]) == ("accuracy", pytest.approx(0.92))
     assert [run["seed"] for run in answered["runs"]] == [7, 8, 9]
+
+
+def test_seeds_that_change_nothing_are_told_so(member, first, node, tmp_path):
+    (again,) = repeat_training(job=first, user=member.user, count=1)
+    assert "changed nothing" not in page_of(member, first)
+    end(again, node, tmp_path, 0.9)
+    assert "Other seeds changed nothing in this figure" in page_of(member, first)
 
 
 def test_other_settings_are_no_repeat(member, first, node, tmp_path):

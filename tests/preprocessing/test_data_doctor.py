@@ -246,3 +246,17 @@ def test_words_for_not_known_stay_words_where_that_step_is_undone(place):
         assert {row["country"] for row in csv.DictReader(file)} == {"NA", "DE"}
     step = next(each for each in usual.report["steps"] if each["id"] == "missing_words")
     assert (step["touched"], step["example"], step["is_optional"]) == (40, {"before": "NA", "after": ""}, True)
+
+
+def test_values_of_rows_that_are_outliers_of_several_columns_stand_under_their_own_names(place):
+    draws = np.random.default_rng(0)
+    rows = [
+        [f"{a:.3f}", f"{b:.3f}", n % 3, "yes" if n % 2 else "no"]
+        for n, (a, b) in enumerate(draws.normal(size=(200, 2)))
+    ]
+    rows += [[999_999, 0, 1, "yes"], [0, 888_888, 2, "no"]]
+    found = finding(place.prepare({"t.csv": csv_text([["a", "b", "c", "bought"], *rows])}), "outliers")
+    assert [item["row"] for item in found["items"]] == [
+        [["a", "999999"], ["b", "0"], ["c", "1"], ["bought", "yes"]],
+        [["a", "0"], ["b", "888888"], ["c", "2"], ["bought", "no"]],
+    ]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor
 
 from tests.pretrained.making import PREPROCESSOR, save_image_encoder
-from tests.texts.making import read
+from tests.training.here import read
 from tests.training.images import make_spec, write_digits
 from tests.training.stopping import StopAfter
 from workers.contract import EventWriter, ProgramFailure, TrainSpec, read_spec

@@ -15,7 +15,8 @@ from transformers import AutoTokenizer
 from apps.registry.bundles import texts_of
 from tests.pretrained.making import save_encoder, spec_from, train_from
 from tests.stack import ROOT
-from tests.texts.making import english, read, write_texts
+from tests.texts.making import english, write_texts
+from tests.training.here import read
 from tests.training.stopping import StopAfter
 from workers.compression.program import compress
 from workers.compression.recipes import resolve as resolve_compression

@@ -155,6 +155,15 @@ def test_viewers_look_and_strangers_see_their_own_runs_alone(member, viewer, str
     assert stranger.page.get("/recipes/..%2Fsettings/").status_code == 404
 
 
+def test_a_viewer_is_told_why_there_is_nothing_to_press(member, viewer):
+    page = page_of(viewer)
+    assert (
+        "Viewers can look but not start it" in page
+        and "<button" not in page[page.index('id="run"') :].split("</section>")[0]
+    )
+    assert "Viewers can look" not in page_of(member)
+
+
 def test_programs_start_one_and_ask_how_far_it_is(member, viewer):
     listed = member.api.get("/api/v1/recipes/").json()
     assert "customer-service" in [item["slug"] for item in listed]

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.contract import RECOMMENDATION, EventWriter, TrainSpec, read_spec, write_spec
+from tests.training.here import run_training, write_training
+from workers.contract import RECOMMENDATION
 from workers.interactions import find_roles, read_moments, split_interactions
-from workers.training.hyperparameters import resolve
-from workers.training.recommendation import train
 from workers.training.stopping import Stop
 
 Rows = list[tuple[str, ...]]
@@ -67,26 +66,8 @@ def write_data(folder: Path, header: Sequence[str], rows: Rows, splits: Sequence
 
 
 def make_spec(work: Path, data: Path, *, resume: bool = False, seconds: float = 5.0, **overrides: object) -> Path:
-    work.mkdir(parents=True, exist_ok=True)
-    spec = TrainSpec(
-        work_dir=str(work),
-        task=RECOMMENDATION,
-        data_path=str(data / "data.csv"),
-        index_path=str(data / "index.json"),
-        hyperparameters=resolve(RECOMMENDATION, "fast", QUICK | overrides),
-        resume=resume,
-        checkpoint_seconds=seconds,
-    )
-    write_spec(spec, work / "spec.json")
-    return work / "spec.json"
+    return write_training(work, data, RECOMMENDATION, QUICK | overrides, resume=resume, checkpoint_seconds=seconds)
 
 
 def train_here(work: Path, data: Path, stop: Stop | None = None, **overrides: object) -> Path:
-    """Train in this process, which saves the start of another; returns ``output/``."""
-    spec = read_spec(TrainSpec, make_spec(work, data, **overrides))
-    train(spec, EventWriter(work / "events.jsonl"), stop or Stop())
-    return work / "output"
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return run_training(make_spec(work, data, **overrides), stop)

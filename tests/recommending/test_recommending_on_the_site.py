@@ -20,7 +20,8 @@ from tests.deployments.serving import served
 from tests.inference.processes import serve
 from tests.jobs.making import make_node, make_version
 from tests.people import Person
-from tests.recommending.making import RATED, TAKEN, events, ratings, read, train_here, write_data
+from tests.recommending.making import RATED, TAKEN, events, ratings, train_here, write_data
+from tests.training.here import read
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("recommending")]
@@ -178,7 +179,7 @@ def test_the_demo_recommends_to_a_user_of_the_data_and_to_one_it_does_not_know(o
 
 def test_asking_for_nothing_says_what_to_do(owner, cinema):
     page = owner.page.post(url(cinema), {"user": " "})
-    assert page.status_code == 422 and "Choose something you like first" in page.content.decode()
+    assert page.status_code == 422 and "Choose something first" in page.content.decode()
 
 
 def test_only_the_team_sees_users_of_its_data(owner, cinema):

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.recommending.making import QUICK, RATED, TAKEN, events, make_spec, ratings, read, train_here, write_data
+from tests.recommending.making import QUICK, RATED, TAKEN, events, make_spec, ratings, train_here, write_data
+from tests.training.here import read
 from tests.training.images import events_of
 from workers.arrays import read_arrays
 from workers.contract import EventWriter, ProgramFailure, TrainSpec, read_spec

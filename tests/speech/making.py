@@ -10,10 +10,8 @@ import numpy as np
 
 from tests.audio.making import encoded
 from tests.preprocessing.uploads import csv_text, zip_bytes
-from workers.contract import SPEECH_RECOGNITION, EventWriter, TrainSpec, read_spec, write_spec
-from workers.training.hyperparameters import resolve
-from workers.training.speech import train
-from workers.training.stopping import Stop
+from tests.training.here import run_training, write_training
+from workers.contract import SPEECH_RECOGNITION, TrainSpec, read_spec
 
 RATE = 8_000
 LETTERS = {"a": 300.0, "b": 700.0, "e": 1300.0, "m": 2100.0, "o": 3200.0}
@@ -72,29 +70,14 @@ def write_data(folder: Path, count: int = 160) -> Path:
 
 
 def make_spec(work: Path, data: Path, *, resume: bool = False, extends_step: int = 0, **overrides: object) -> TrainSpec:
-    work.mkdir(parents=True, exist_ok=True)
-    spec = TrainSpec(
-        work_dir=str(work),
-        task=SPEECH_RECOGNITION,
-        data_path=str(data / "data.zip"),
-        index_path=str(data / "index.jsonl"),
-        hyperparameters=resolve(SPEECH_RECOGNITION, "fast", QUICK | overrides),
-        resume=resume,
-        extends_step=extends_step,
+    return read_spec(
+        TrainSpec,
+        write_training(work, data, SPEECH_RECOGNITION, QUICK | overrides, resume=resume, extends_step=extends_step),
     )
-    write_spec(spec, work / "spec.json")
-    return read_spec(TrainSpec, work / "spec.json")
 
 
 def train_here(work: Path, data: Path, **overrides: object) -> Path:
-    """Train in this process, which saves the start of another; returns ``output/``."""
-    spec = make_spec(work, data, **overrides)
-    train(spec, EventWriter(work / "events.jsonl"), Stop())
-    return work / "output"
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return run_training(write_training(work, data, SPEECH_RECOGNITION, QUICK | overrides))
 
 
 def names_in(archive: bytes) -> list[str]:

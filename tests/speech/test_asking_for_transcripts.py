@@ -12,7 +12,8 @@ from apps.deployments.requests import to_question
 from tests.audio.making import encoded
 from tests.registry.test_a_downloaded_model_runs_alone import ask as ask_at_home
 from tests.registry.test_a_downloaded_model_runs_alone import download
-from tests.speech.making import read, say, sentences
+from tests.speech.making import say, sentences
+from tests.training.here import read
 from workers.contract import PredictSpec, write_spec
 from workers.inference.answers import answer
 from workers.inference.batching import best_size

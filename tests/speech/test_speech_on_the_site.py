@@ -22,7 +22,8 @@ from tests.inference.processes import serve
 from tests.jobs.making import make_version
 from tests.people import Person
 from tests.preprocessing.uploads import Workplace, zip_bytes
-from tests.speech.making import described, read, say
+from tests.speech.making import described, say
+from tests.training.here import read
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("speech")]

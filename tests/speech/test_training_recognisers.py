@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.audio.making import encoded
-from tests.speech.making import WORDS, make_spec, read, say, sentences, train_here
+from tests.speech.making import WORDS, make_spec, say, sentences, train_here
+from tests.training.here import read
 from tests.training.images import events_of
 from tests.translation.test_training_translators import StopLater
 from workers.audio import decode, spectrogram

@@ -5,10 +5,8 @@ import json
 import random
 from pathlib import Path
 
-from workers.contract import TEXT_CLASSIFICATION, EventWriter, TrainSpec, read_spec, write_spec
-from workers.training.hyperparameters import resolve
-from workers.training.stopping import Stop
-from workers.training.texts import train
+from tests.training.here import run_training, write_training
+from workers.contract import TEXT_CLASSIFICATION
 
 THINGS = ("parcel", "lamp", "jacket", "book", "phone", "bicycle", "kettle", "camera", "chair", "watch")
 ENGLISH = {
@@ -62,26 +60,8 @@ def write_texts(folder: Path, rows: list[tuple[str, str]], splits: list[str] | N
 
 
 def make_spec(work: Path, data: Path, *, resume: bool = False, **overrides: object) -> Path:
-    """A spec file in the fresh or known folder `work` for the data set in `data`."""
-    work.mkdir(parents=True, exist_ok=True)
-    spec = TrainSpec(
-        work_dir=str(work),
-        task=TEXT_CLASSIFICATION,
-        data_path=str(data / "data.csv"),
-        index_path=str(data / "index.json"),
-        hyperparameters=resolve(TEXT_CLASSIFICATION, "fast", QUICK | overrides),
-        resume=resume,
-    )
-    write_spec(spec, work / "spec.json")
-    return work / "spec.json"
+    return write_training(work, data, TEXT_CLASSIFICATION, QUICK | overrides, resume=resume)
 
 
 def train_here(work: Path, data: Path, **overrides: object) -> Path:
-    """Train in this process, which saves the start of another; returns ``output/``."""
-    spec = read_spec(TrainSpec, make_spec(work, data, **overrides))
-    train(spec, EventWriter(work / "events.jsonl"), Stop())
-    return work / "output"
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return run_training(make_spec(work, data, **overrides))

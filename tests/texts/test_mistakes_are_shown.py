@@ -17,4 +17,4 @@ def test_a_mistake_is_shown_with_its_text_what_was_said_and_what_was_true():
     assert (mistake.text, mistake.said, mistake.truth, mistake.by) == ("win <b>now</b>", "spam", "ham", "93 %")
     page = render_to_string("jobs/results.html", {"results": results, "job": None})
     assert "win &lt;b&gt;now&lt;/b&gt;" in page and "Worst mistakes" in page
-    assert page.index("93 %") < page.index("true:") < page.rindex("ham")
+    assert page.index("93 %") < page.index(">True<") < page.rindex("ham")

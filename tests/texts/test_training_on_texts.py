@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.texts.making import chinese, english, make_spec, read, train_here, write_texts
+from tests.texts.making import chinese, english, make_spec, train_here, write_texts
+from tests.training.here import read
 from tests.training.images import events_of, start, wait_for
 from workers.contract import EXIT_STOPPED, EventWriter, ProgramFailure, TrainSpec, read_spec
 from workers.texts import TextEncoder

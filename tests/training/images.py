@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from workers.contract import EVENTS_FILE, IMAGE_CLASSIFICATION, TrainSpec, read_events, write_spec
-from workers.training.hyperparameters import resolve
+from tests.training.here import write_training
+from workers.contract import EVENTS_FILE, IMAGE_CLASSIFICATION, read_events
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"model": "resnet_tiny", "batch_size": 32, "image_size": 16, "mixed_precision": "no"}
@@ -62,18 +62,7 @@ def write_digits(folder: Path, count: int) -> Path:
 
 
 def make_spec(work: Path, data: Path, *, resume: bool = False, **overrides: object) -> Path:
-    """A spec file in the fresh or known folder `work` for the data set in `data`."""
-    work.mkdir(parents=True, exist_ok=True)
-    spec = TrainSpec(
-        work_dir=str(work),
-        task=IMAGE_CLASSIFICATION,
-        data_path=str(data / "data.zip"),
-        index_path=str(data / "index.jsonl"),
-        hyperparameters=resolve(IMAGE_CLASSIFICATION, "fast", QUICK | overrides),
-        resume=resume,
-    )
-    write_spec(spec, work / "spec.json")
-    return work / "spec.json"
+    return write_training(work, data, IMAGE_CLASSIFICATION, QUICK | overrides, resume=resume)
 
 
 def start(spec: Path, before: Callable[[], None] | None = None) -> subprocess.Popen:

@@ -7,10 +7,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from workers.contract import TRANSLATION, EventWriter, TrainSpec, read_spec, write_spec
-from workers.training.hyperparameters import resolve
-from workers.training.stopping import Stop
-from workers.training.translation import train
+from tests.training.here import run_training, write_training
+from workers.contract import TRANSLATION
 
 SUBJECTS = {"the dog": "ka ruf", "the cat": "ka miu", "a bird": "po tik", "my friend": "no bam", "the king": "ka rox"}
 VERBS = {"sees": "okar", "likes": "ulom", "finds": "ifan", "carries": "emaz"}
@@ -55,26 +53,8 @@ def write_pairs(folder: Path, rows: Sequence[Pair], splits: list[str] | None = N
 
 
 def make_spec(work: Path, data: Path, *, resume: bool = False, **overrides: object) -> Path:
-    """A spec file in the fresh or known folder `work` for the data set in `data`."""
-    work.mkdir(parents=True, exist_ok=True)
-    spec = TrainSpec(
-        work_dir=str(work),
-        task=TRANSLATION,
-        data_path=str(data / "data.csv"),
-        index_path=str(data / "index.json"),
-        hyperparameters=resolve(TRANSLATION, "fast", QUICK | overrides),
-        resume=resume,
-    )
-    write_spec(spec, work / "spec.json")
-    return work / "spec.json"
+    return write_training(work, data, TRANSLATION, QUICK | overrides, resume=resume)
 
 
 def train_here(work: Path, data: Path, **overrides: object) -> Path:
-    """Train in this process, which saves the start of another; returns ``output/``."""
-    spec = read_spec(TrainSpec, make_spec(work, data, **overrides))
-    train(spec, EventWriter(work / "events.jsonl"), Stop())
-    return work / "output"
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return run_training(make_spec(work, data, **overrides))

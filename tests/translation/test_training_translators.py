@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.training.here import read
 from tests.training.images import events_of
-from tests.translation.making import make_spec, read, toy, train_here, write_pairs
+from tests.translation.making import make_spec, toy, train_here, write_pairs
 from workers.contract import EventWriter, ProgramFailure, TrainSpec, read_spec
 from workers.domains import NETWORKS, TASKS
 from workers.fence import Fenced

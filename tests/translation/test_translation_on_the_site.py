@@ -15,7 +15,8 @@ from tests.deployments.serving import served
 from tests.inference.processes import serve
 from tests.jobs.making import make_node, make_version
 from tests.people import Person
-from tests.translation.making import read, toy
+from tests.training.here import read
+from tests.translation.making import toy
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("translation")]

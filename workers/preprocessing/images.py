@@ -233,7 +233,8 @@ def split_labelled(images: Sequence[SoundImage], spec: PrepareSpec, recipe: Reci
     result = assign_splits(strata_of(images), keys, given, spec.split_fractions, spec.seed)
     result = result.as_before(recipe.split_source)
     items = items_of(images, result.splits)
-    warn_of_copies(keys, items, Copies("Images", "byte for byte copies of others"), findings)
+    words = Copies("Images", "byte for byte copies of others", torn_words="have different labels")
+    warn_of_copies(keys, items, words, findings)
     warn_of_split(None, given, result, findings, "images")
     check_labels([image.labels for image in images], result.splits, findings)
     return result

@@ -156,6 +156,7 @@ def warn_of_interactions(found: Interactions, splits: Sequence[str], findings: F
             "unreadable_times",
             f'Rows whose time in "{found.roles.time}" cannot be read and counts as the earliest: {unread:,}, '
             f'such as "{shorten(shown, 40)}".',
+            cost="What somebody took last is tested; with wrong times it is something else.",
         )
     _warn_of_names(found, findings)
 

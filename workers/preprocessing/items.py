@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -31,8 +32,7 @@ class RowIds(Sequence[str]):
         return len(self.lines)
 
     def __getitem__(self, number: int) -> str:
-        place = max(place for place, start in enumerate(self.starts) if start <= number)
-        return f"{self.names[place]}:{self.lines[number]}"
+        return f"{self.names[bisect_right(self.starts, number) - 1]}:{self.lines[number]}"
 
     def to_index(self) -> list[dict[str, Any]]:
         """As they stand in index.json: a table and its lines after the other."""

@@ -1,6 +1,7 @@
 """What was decided about a version of data: steps that somebody added, and steps that are left out.
 
-A recipe is ``{"steps": [step], "without": [id], "split_source"}``. A step is ``{"id", "step", "finding"}`` with what it
+A recipe is ``{"steps": [step], "without": [id], "split_source", "task"}``, the last two as
+the version has them that it is made after. A step is ``{"id", "step", "finding"}`` with what it
 changes: ``leave_out`` and ``move`` with ``items`` (a list of ids; {id: split}), ``relabel`` with ``items`` ({id:
 label}), ``drop`` with ``columns``. A version is made of its uploads and its recipe alone, so a step is undone by making
 the next version without it. Ids of items are ``archive.zip/path`` of files and ``table.csv:line`` of rows.
@@ -59,6 +60,7 @@ class Recipe:
         self.steps: Sequence[Mapping[str, Any]] = recipe.get("steps", ())
         self.without = frozenset(recipe.get("without", ()))
         self.split_source: str | None = recipe.get("split_source")
+        self.task: str | None = recipe.get("task")
         self.touched: Counter[str] = Counter()
         self.examples: dict[str, dict[str, str]] = {}
         self._splits = splits or {}
@@ -66,6 +68,10 @@ class Recipe:
         self._labels = self._merge(RELABEL)
         self._moves = self._merge(MOVE)
         self._changes = bool(self._splits or self._left_out or self._labels or self._moves)
+
+    def may_be(self, task: str) -> bool:
+        """Whether a table may be taken as data for `task`; what a version was for, those made from it are for too."""
+        return self.task in (None, task)
 
     def has(self, step: str) -> bool:
         """Whether a step that every version has is on."""

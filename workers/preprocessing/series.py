@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from workers.preprocessing.columns import MISSING_VALUES, parse_number, shorten
-from workers.preprocessing.findings import Findings
+from workers.preprocessing.findings import Findings, Remedy
+from workers.preprocessing.items import Items
 from workers.preprocessing.report import describe
 from workers.preprocessing.splitting import Assignment
 from workers.preprocessing.targets import USUAL_NAMES
@@ -28,6 +29,8 @@ MOST_OTHER_COLUMNS = 12
 MOST_SHOWN_SERIES, MOST_SHOWN_POINTS = 4, 200
 FEW_HORIZONS = 6  # a series shorter than so many usual horizons is short
 IRREGULAR = 0.02  # the share of steps of another length that is worth a warning
+FAR_AWAY = 50.0  # spreads between the quartiles of a series' times, from which a time is a slip of the pen
+MOST_STEPS = 50_000_000  # of all series together
 FAR = 8.0  # spreads between quartiles, from which a value lies far outside
 
 
@@ -62,7 +65,26 @@ class TimedRows:
 
     @cached_property
     def ticks(self) -> np.ndarray:
-        return self.clock.read(self.times)
+        """NaN where a time cannot be read, or lies far away from all others."""
+        ticks = self.clock.read(self.times)
+        ticks[_far_away(ticks, self.names)] = np.nan
+        return ticks
+
+    @cached_property
+    def unread(self) -> np.ndarray:
+        """Numbers of the rows without a time."""
+        return np.flatnonzero(np.isnan(self.ticks))
+
+    def shown(self, row: int) -> dict[str, Any]:
+        """What a finding shows of a row."""
+        stands = [self.times[row], f"{self.values[row]:g}", self.names[row]]
+        return {"row": [[name, shorten(value, 40)] for name, value in zip(self.columns.own, stands, strict=False)]}
+
+    @property
+    def steps(self) -> int:
+        """How many values all series have together when their gaps are filled."""
+        periods = (self.frequency.periods(self.ticks[rows]) for rows in self.groups.values())
+        return sum(int(np.ptp(each)) + 1 for each in periods)
 
     @cached_property
     def frequency(self) -> Frequency | None:
@@ -87,7 +109,8 @@ class TimedRows:
 
 
 def read_timed_rows(path: Path, columns: SeriesColumns) -> TimedRows | None:
-    """Of data.csv, which holds the sound rows; None where its times cannot be read, or there is but one."""
+    """Of data.csv, which holds the sound rows; None where its times cannot be read, there is but one, or
+    they lie so far apart that the steps between them cannot be filled."""
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
         header = next(reader)
@@ -100,7 +123,20 @@ def read_timed_rows(path: Path, columns: SeriesColumns) -> TimedRows | None:
     numbers = [parse_number(row[1]) for row in table]
     values = np.array([np.nan if number is None else number for number in numbers])
     found = TimedRows(columns, clock, times, values, [row[2] if columns.series else "" for row in table])
-    return found if found.groups and found.frequency else None
+    return found if found.groups and found.frequency and found.steps <= MOST_STEPS else None
+
+
+def _far_away(ticks: np.ndarray, names: Sequence[str]) -> list[int]:
+    """Rows whose time lies so far from the others of their series that it must be wrong: 2091 among days of 2019."""
+    groups: dict[str, list[int]] = {}
+    for row in np.flatnonzero(~np.isnan(ticks)).tolist():
+        groups.setdefault(names[row], []).append(row)
+    found: list[int] = []
+    for rows in map(np.array, groups.values()):
+        low, middle, high = np.percentile(ticks[rows], [25, 50, 75])
+        if high > low:
+            found += rows[np.abs(ticks[rows] - middle) > FAR_AWAY * (high - low)].tolist()
+    return found
 
 
 def split_by_times(
@@ -160,13 +196,17 @@ def _gaps(found: TimedRows) -> int:
     return sum(int((~known).sum()) for _, _, known in found.filled.values())
 
 
-def warn_of_series(found: TimedRows, findings: Findings) -> None:
+def warn_of_series(found: TimedRows, items: Items, findings: Findings) -> None:
     """What makes forecasts worse, or says that a column is not what it was taken for."""
-    column = found.columns.time
-    if unread := int(np.isnan(found.ticks).sum()):
-        shown = next(time for time, tick in zip(found.times, found.ticks, strict=True) if np.isnan(tick))
-        findings.add("unreadable_times", f'Rows whose time in "{column}" cannot be read and are left out: {unread:,}, '
-                     f'such as "{shorten(shown, 40)}".')  # fmt: skip
+    if len(unread := found.unread.tolist()):
+        findings.add(
+            "unreadable_times",
+            f'Rows whose time in "{found.columns.time}" cannot be read, or lies far from all others: {len(unread):,}, '
+            f'such as "{shorten(found.times[unread[0]], 40)}".',
+            total=len(unread),
+            shown=items.some(unread),
+            remedy=Remedy(leave_out=[items.ids[row] for row in unread]),
+        )
     _warn_of_repeated(found, findings)
     _warn_of_steps(found, findings)
     if gaps := _gaps(found):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -102,10 +102,11 @@ def prepare_table(
     parts = open_parts(sources, scratch, limits)
     dropped = recipe.dropped()
     header = [name for name in parts[0].table.header if name not in dropped]
-    roles = find_interactions(parts[0], spec.target, limits)
-    answered, pair = (None, None) if roles else peek_for_pair(parts[0], header, spec.target, limits)
+    roles = find_interactions(parts[0], header, spec.target, limits) if recipe.may_be(RECOMMENDATION) else None
+    answered, pair = (None, None) if roles else peek_for_pair(parts[0], header, spec.target, recipe, limits)
     pair = answered or pair
-    timed = None if roles or pair else find_series(parts[0], header, spec.target, limits)
+    looks_for_series = not (roles or pair) and recipe.may_be(FORECASTING)
+    timed = find_series(parts[0], header, spec.target, limits) if looks_for_series else None
     if roles:
         target = roles.rating or roles.item
     else:
@@ -125,14 +126,15 @@ def prepare_table(
     elif series:
         task, splits = FORECASTING, split_timed(series, gathered, spec, recipe, findings)
     else:
-        task = (ANSWER_RETRIEVAL if answered else TRANSLATION) if pairs else guess_task(column)
+        task = (ANSWER_RETRIEVAL if answered else TRANSLATION) if pairs else task_of(column, recipe)
         if pairs:
             check_row_number(column, limits)
         else:
             check_target(column, task, is_guess=spec.target is None, limits=limits)
             texts = find_texts(gathered, target, task, output / "data.csv")
         splits = split_rows(gathered, task, pairs or texts, spec, recipe, findings)
-    warn_of_columns(gathered.columns, findings)
+    used = roles.to_dict() if roles else vars(pair) if pair else {"time": timed.time} if series else {}
+    warn_of_columns(gathered.columns, {target, *used.values()}, findings)
     task = TEXT_CLASSIFICATION if texts else task
     events.progress(0.96, "Looking for wrong labels and for columns that give the target away")
     if task in (TABULAR_CLASSIFICATION, TABULAR_REGRESSION):
@@ -163,10 +165,23 @@ def prepare_table(
     }
 
 
-def find_interactions(part: Part, wanted: str | None, limits: Limits) -> Roles | None:
+def find_interactions(part: Part, header: Sequence[str], wanted: str | None, limits: Limits) -> Roles | None:
     """The columns of users and items, where the table is about who took what; what is bad is said in `gather`."""
-    rows = part.rows(limits, BadItems(limits.max_bad_listed))
-    return suggest_roles(part.table.header, wanted, (row for _line, row in rows))
+    return suggest_roles(header, wanted, rows_of(part, header, limits))
+
+
+def rows_of(part: Part, header: Sequence[str], limits: Limits) -> Iterator[list[str]]:
+    """The columns of `header` in every row."""
+    places = [part.table.header.index(name) for name in header]
+    for _line, row in part.rows(limits, BadItems(limits.max_bad_listed)):
+        yield [row[place] for place in places]
+
+
+def task_of(target: Column, recipe: Recipe) -> str:
+    """A version that was made from another is for the same task, however few of its values are left."""
+    if recipe.task == TABULAR_CLASSIFICATION or (recipe.task == TABULAR_REGRESSION and target.type == NUMERIC):
+        return recipe.task
+    return guess_task(target)
 
 
 def split_taken(
@@ -181,9 +196,7 @@ def split_taken(
 
 def find_series(part: Part, header: Sequence[str], wanted: str | None, limits: Limits) -> SeriesColumns | None:
     """The columns of times and values, where the table is about values over time."""
-    places = [part.table.header.index(name) for name in header]
-    rows = part.rows(limits, BadItems(limits.max_bad_listed))
-    return suggest_columns(header, wanted, ([row[place] for place in places] for _line, row in rows))
+    return suggest_columns(header, wanted, rows_of(part, header, limits))
 
 
 def split_timed(
@@ -196,12 +209,12 @@ def split_timed(
         findings.add(
             f"{split}_carved", f"There was no {split} part; the last rows of train were taken for it: {count:,}."
         )
-    warn_of_series(series, findings)
+    warn_of_series(series, Items(gathered.ids, [""] * len(gathered.ids), splits.splits, series.shown), findings)
     return splits
 
 
 def peek_for_pair(
-    part: Part, header: Sequence[str], wanted: str | None, limits: Limits
+    part: Part, header: Sequence[str], wanted: str | None, recipe: Recipe, limits: Limits
 ) -> tuple[PairColumns | None, PairColumns | None]:
     """The columns of questions and answers, and those of texts and translations, by the first rows, where the table is
     about one of these: rows without a target are bad, so it must be known before they are read."""
@@ -210,7 +223,8 @@ def peek_for_pair(
     for column, values in zip(columns, zip(*rows, strict=True), strict=bool(rows)):
         column.add(values)
     kept = [column for column in columns if column.name in header]
-    return find_answered(kept, wanted), find_pair(kept, wanted)
+    answered = find_answered(kept, wanted) if recipe.may_be(ANSWER_RETRIEVAL) else None
+    return answered, find_pair(kept, wanted) if recipe.may_be(TRANSLATION) else None
 
 
 def find_texts(gathered: Gathered, target: str, task: str, path: Path) -> Texts | None:
@@ -361,10 +375,12 @@ def split_rows(
     return result
 
 
-def warn_of_columns(columns: Sequence[Column], findings: Findings) -> None:
-    """Name columns that carry nothing, and those that a few stray words keep from being numbers."""
-    empty = [column.name for column in columns if not column.present]
-    constant = [column.name for column in columns if len(column.counts) == 1 and not column.missing]
+def warn_of_columns(columns: Sequence[Column], needed: Container[str], findings: Findings) -> None:
+    """Name columns that carry nothing, and those that a few stray words keep from being numbers. Those `needed` say
+    what the table is about, whatever stands in them."""
+    others = [column for column in columns if column.name not in needed]
+    empty = [column.name for column in others if not column.present]
+    constant = [column.name for column in others if len(column.counts) == 1 and not column.missing]
     if empty:
         message = f"No value at all has the column {describe(empty)}."
         findings.add("empty_column", message, remedy=Remedy(drop=empty))

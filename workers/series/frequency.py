@@ -123,6 +123,8 @@ def infer_frequency(series: Sequence[np.ndarray], *, is_number: bool) -> Frequen
         return None
     sizes, counts = np.unique(np.round(steps, 6), return_counts=True)
     usual = float(sizes[np.argmax(counts)])
+    if not usual:  # steps of less than a millionth
+        return None
     ticks = np.concatenate([np.asarray(each, dtype=np.float64) for each in series])
     if is_number:
         return Frequency(STEP, usual, anchor=float(ticks.min()))

@@ -26,6 +26,7 @@ FORMS = (
 LOOKED_AT = 2_000  # different values, by which the form is found
 COMPACT_DAYS = (19000101, 22001231)
 LARGEST_NUMBER = 1e15
+YEARS = (1000, 2999)  # others, such as 9999-12-31, stand for "never" or "not known"
 UNREADABLE = 0.01  # the share of values that may be no times, in a column that holds times
 
 
@@ -96,6 +97,8 @@ def _tick(value: Any, form: str) -> float:
             return math.nan
         moment = datetime.fromisoformat(text) if form == ISO else datetime.strptime(text, form)
     except (ValueError, OverflowError):
+        return math.nan
+    if not YEARS[0] <= moment.year <= YEARS[1]:
         return math.nan
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 

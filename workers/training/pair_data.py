@@ -51,20 +51,33 @@ def read_pairs(spec: TrainSpec, events: EventWriter) -> Pairs:
     return Pairs(*columns, sources, targets, splits)
 
 
-def choose_columns(index: Mapping[str, Any], spec: TrainSpec) -> tuple[str, str]:
-    """The columns to translate from and into. Raises ProgramFailure (no_pair, unknown_column)."""
+@dataclass(frozen=True)
+class Sides:
+    """How a task speaks of its two columns: `field` is the setting that names the first, `code` and `unknown` say that
+    it is not known, with the target in braces."""
+
+    field: str
+    code: str
+    unknown: str
+
+
+TRANSLATED = Sides("source_column", "no_pair", "It is not known which column is translated into {target!r}.")
+
+
+def choose_columns(index: Mapping[str, Any], spec: TrainSpec, sides: Sides = TRANSLATED) -> tuple[str, str]:
+    """The first column and the target. Raises ProgramFailure (the sides' code, unknown_column)."""
     names = [column["name"] for column in index["columns"]]
     target = spec.target or index["target"]
-    source = spec.hyperparameters["source_column"] or other_side(index.get("pair"), target)
-    if not source or source == target:
-        message = f"It is not known which column is translated into {target!r}."
+    first = spec.hyperparameters[sides.field] or other_side(index.get("pair"), target)
+    if not first or first == target:
         hint = f"Choose one of {', '.join(name for name in names if name != target)[:200]}."
-        raise ProgramFailure("no_pair", message, hint=hint, blame="settings", field="source_column")
-    for name, field in ((source, "source_column"), (target, "target")):
+        message = sides.unknown.format(target=target)
+        raise ProgramFailure(sides.code, message, hint=hint, blame="settings", field=sides.field)
+    for name, field in ((first, sides.field), (target, "target")):
         if name not in names:
             message = f"The table has no column {name!r}."
             raise ProgramFailure("unknown_column", message, hint=f"It has {', '.join(names)[:200]}.", field=field)
-    return source, target
+    return first, target
 
 
 def other_side(pair: Mapping[str, str] | None, target: str) -> str:

@@ -39,6 +39,14 @@ def describe_result(
                       "matrix": confusion_matrix(labels, predicted, len(data.classes)).tolist()},
         "calibration": calibration_of(labels, probabilities[split], fitted.temperature),
         "operating": operating_points(data.classes, labels, probabilities[split]),
+        **describe_training(model, fitted),
+        "model_bytes": model_bytes,
+    }  # fmt: skip
+
+
+def describe_training(model: nn.Module, fitted: FitResult) -> dict[str, Any]:
+    """What result.json says of every training, whatever it was for."""
+    return {
         "history": fitted.history,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,
@@ -48,8 +56,7 @@ def describe_result(
         "samples_per_second": round(fitted.samples_per_second, 1),
         "acceleration": fitted.acceleration,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "model_bytes": model_bytes,
-    }  # fmt: skip
+    }
 
 
 def calibration_of(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> dict[str, float]:

@@ -29,14 +29,14 @@ from workers.training.export import export_graph
 from workers.training.hyperparameters import choose_batch_seconds
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import ctc_loss
-from workers.training.results import write_json
+from workers.training.results import describe_training, write_json
 from workers.training.speech_changes import SPEECH_AUGMENTATIONS
 from workers.training.speech_data import SpeechData, band_statistics, load_data, longest_frames
 from workers.training.speech_decoding import LANGUAGE, choose_decoding, describe, try_decodings, written
 from workers.training.speech_figures import error_rates
 from workers.training.speech_models import Probabilities, SpeechNetwork, build_network
 from workers.training.speech_networks import network_arguments
-from workers.training.speech_results import describe_model, describe_result, judge_model, judged_rows, write_examples
+from workers.training.speech_results import describe_model, judge_model, judged_rows, write_examples
 from workers.training.stopping import Stop
 
 FRAMES_A_SECOND = 100
@@ -169,7 +169,7 @@ def write_output(
     judged = judge_model(
         predictor, data, losses, output, _telling(events, stop, JUDGING, "Listening to what is held out")
     )
-    result = describe_result(model, fitted, judged, (folder / ONNX_FILE).stat().st_size)
+    result = judged | describe_training(model, fitted) | {"model_bytes": (folder / ONNX_FILE).stat().st_size}
     result |= {"architecture": meta["architecture"], "decodings": searched}
     write_json(meta | {"metrics": result["metrics"]}, folder / "meta.json")
     record_answer(predictor, folder)

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from workers.contract import TrainSpec
 from workers.inference.speech import Speech
 from workers.inference.speech_predictor import SpeechPredictor
 from workers.training.audio_results import EXAMPLES, MISTAKES, write_sample
-from workers.training.loop import FitResult
 from workers.training.results import library_versions
 from workers.training.speech_data import SpeechData, most_frequent
 from workers.training.speech_figures import edits, error_rates, word_differences
@@ -116,19 +114,3 @@ def write_examples(data: SpeechData, folder: Path) -> list[dict[str, str]]:
         write_sample(data, by_text[texts[place]], folder / name)
         found.append({"file": name, "label": shorten(texts[place], LABEL_CHARACTERS)})
     return found
-
-
-def describe_result(model: nn.Module, fitted: FitResult, judged: dict[str, Any], model_bytes: int) -> dict[str, Any]:
-    """The body of result.json."""
-    return judged | {
-        "history": fitted.history,
-        "epochs": fitted.epochs,
-        "best_epoch": fitted.best_epoch,
-        "stopped_early": fitted.stopped_early,
-        "steps": fitted.steps,
-        "seconds": round(fitted.seconds, 3),
-        "samples_per_second": round(fitted.samples_per_second, 1),
-        "acceleration": fitted.acceleration,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "model_bytes": model_bytes,
-    }

@@ -31,13 +31,13 @@ from workers.training.hyperparameters import choose_batch_tokens
 from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
 from workers.training.losses import Loss
 from workers.training.pair_data import Pairs, encode_all, learn_pieces, read_pairs
-from workers.training.results import write_json
+from workers.training.results import describe_training, write_json
 from workers.training.stopping import Stop
 from workers.training.text_data import Ragged
 from workers.training.translation_figures import Judge
 from workers.training.translation_models import Reading, Translator, Writing, build_translator
 from workers.training.translation_networks import network_arguments, share_scripts
-from workers.training.translation_results import describe_model, describe_result, judge_model
+from workers.training.translation_results import describe_model, judge_model
 
 PIECES_FILE = "pieces.json"
 SIDE_FILES = ("source_pieces.json", "target_pieces.json")
@@ -292,7 +292,7 @@ def write_output(
     tokens = {split: token_figures(model, data, split, "cpu") for split in ("val", "test") if len(data.splits[split])}
     judged = judge_model(predictor, data, tokens, partial(_report_judging, events, stop))
     size = sum((folder / name).stat().st_size for name in (READER_FILE, WRITER_FILE))
-    result = describe_result(model, fitted, judged, size) | {"architecture": meta["architecture"]}
+    result = judged | describe_training(model, fitted) | {"model_bytes": size, "architecture": meta["architecture"]}
     write_json(meta | {"metrics": result["metrics"]}, folder / "meta.json")
     record_answer(predictor, folder)
     write_json(result, output / "result.json")

@@ -8,12 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 import sacrebleu
 import tokenizers
-from torch import nn
 
 from workers.contract import TrainSpec
 from workers.inference.translation_predictor import TranslationPredictor
 from workers.inference.translations import Asked, Translation
-from workers.training.loop import FitResult
 from workers.training.pair_data import Pairs
 from workers.training.results import library_versions
 from workers.training.text_results import shorten
@@ -123,19 +121,3 @@ def samples(data: Data, rows: np.ndarray, found: list[Translation]) -> list[dict
         shown = {name: shorten(text, SAMPLE_CHARACTERS) for name, text in texts.items()}
         chosen.append(shown | {"score": round(said.score, 4), "chrf": round(sentence_chrf(said.text, reference), 1)})
     return chosen
-
-
-def describe_result(model: nn.Module, fitted: FitResult, judged: dict[str, Any], model_bytes: int) -> dict[str, Any]:
-    """The body of result.json."""
-    return judged | {
-        "history": fitted.history,
-        "epochs": fitted.epochs,
-        "best_epoch": fitted.best_epoch,
-        "stopped_early": fitted.stopped_early,
-        "steps": fitted.steps,
-        "seconds": round(fitted.seconds, 3),
-        "samples_per_second": round(fitted.samples_per_second, 1),
-        "acceleration": fitted.acceleration,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "model_bytes": model_bytes,
-    }

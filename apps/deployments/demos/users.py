@@ -39,12 +39,10 @@ def predict(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     user, items = request.POST.get("user", "").strip(), request.POST.getlist("items")[:SHOWN_ITEMS]
     may_name = is_member(request, deployment)
     if user and not may_name:
-        message = _("Only the team may ask about users of its data. Choose things you like.")
+        message = _("Only the team may ask about users of its data. Choose something from the list.")
         raise Forbidden(message, code="members_only", field="user")
     if not user and not items:
-        told = (
-            _("Choose something you like first, or name a user.") if may_name else _("Choose something you like first.")
-        )
+        told = _("Choose something first, or name somebody of the data.") if may_name else _("Choose something first.")
         raise Unprocessable(told, code="nothing_chosen")
     asked = {"user": user} if user else {"items": items}
     why = {"reasons": True} | ({"people": ALIKE} if may_name else {})

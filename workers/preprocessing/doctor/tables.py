@@ -90,15 +90,17 @@ def warn_of_contradictions(
 
 
 def fill_rows(findings: Findings, path: Path) -> None:
-    """Put values of each row that is shown into its finding: of the columns that it is about, then of the first."""
-    shown = list(findings.shown_items())
-    wanted = {item["number"] for item in shown}
+    """Put values of each row that is shown into its finding: of the columns that it is about, then of the first; the
+    same for all rows of a finding, as they stand under each other."""
+    wanted = {item["number"] for item in findings.shown_items()}
     rows: dict[int, dict[str, str]] = {}
     with open(path, newline="", encoding="utf-8") as file:
         for number, row in enumerate(islice(csv.DictReader(file), max(wanted, default=-1) + 1)):
             if number in wanted:
                 rows[number] = row
-    for item in shown:
-        row, first = rows[item.pop("number")], item.pop("columns", [])
-        names = [*first, *(name for name in row if name not in first)][:SHOWN_COLUMNS]
-        item["row"] = [[name, shorten(row[name], SHOWN_CHARACTERS)] for name in names]
+    for finding in findings.items:
+        about = list(dict.fromkeys(name for item in finding["items"] for name in item.pop("columns", ())))
+        for item in finding["items"]:
+            row = rows[item.pop("number")]
+            names = list(dict.fromkeys([*about, *row]))[: max(SHOWN_COLUMNS, len(about))]
+            item["row"] = [[name, shorten(row[name], SHOWN_CHARACTERS)] for name in names]

@@ -27,11 +27,9 @@ from workers.training.images import ImageData, decode_images, model_arguments, p
 from workers.training.loop import Evaluation, FitResult, prepare_torch
 from workers.training.losses import balanced_label_weights, make_label_loss
 from workers.training.multi_label.figures import best_thresholds, binary_loss, measure, measure_labels
-from workers.training.results import judged_split, write_json
+from workers.training.results import describe_training, judged_split, write_json
 from workers.training.stopping import Stop
 from workers.training.temperature import TEMPERATURES, divide_head
-
-HISTORY = ("history", "epochs", "best_epoch", "stopped_early", "steps", "acceleration")
 
 
 def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
@@ -130,13 +128,10 @@ def write_output(
     meta = describe_model(spec, data, built, metrics) | {"thresholds": thresholds.tolist(), "labels": table}
     write_json(meta | {"baseline": by_chance}, folder / "meta.json")
     record_answer(load_predictor(folder, spec.threads), folder)
-    result = {name: getattr(fitted, name) for name in HISTORY} | {
+    result = describe_training(model, fitted) | {
         "metrics": metrics,
         "baseline": by_chance,
         "labels": table,
-        "seconds": round(fitted.seconds, 3),
-        "samples_per_second": round(fitted.samples_per_second, 1),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "model_bytes": (folder / "model.onnx").stat().st_size,
     }
     write_json(result, folder.parent / "result.json")

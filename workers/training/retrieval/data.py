@@ -5,20 +5,22 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from workers.contract import EventWriter, ProgramFailure, TrainSpec
 from workers.preprocessing.texts import key_of
 from workers.tabular import is_missing
-from workers.training.pair_data import other_side, settle_splits
+from workers.training.pair_data import Sides, choose_columns, settle_splits
 
 MOST_ANSWERS = 100_000
+ANSWERED = Sides(
+    "question_column", "no_questions", "It is not known which column holds the questions that {target!r} answers."
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Answered:
 def read_answered(spec: TrainSpec, events: EventWriter) -> Answered:
     """Raises ProgramFailure: unknown_column, no_questions, one_answer, too_many_answers, no_training_pairs."""
     index = json.loads(Path(spec.index_path).read_text(encoding="utf-8"))
-    columns = choose_columns(index, spec)
+    columns = choose_columns(index, spec, ANSWERED)
     with open(spec.data_path, newline="", encoding="utf-8") as file:
         table = [[row[column].strip() for column in columns] for row in csv.DictReader(file)]
     kept = [number for number, row in enumerate(table) if not any(map(is_missing, row))]
@@ -108,19 +110,3 @@ def check_answers(answers: Sequence[str]) -> None:
     if len(answers) > MOST_ANSWERS:
         message = f"There are {len(answers):,} different answers; at most {MOST_ANSWERS:,} are searched."
         raise ProgramFailure("too_many_answers", message, hint="Train on a part of them.", field="target")
-
-
-def choose_columns(index: Mapping[str, Any], spec: TrainSpec) -> tuple[str, str]:
-    """The columns of questions and of answers. Raises ProgramFailure (no_questions, unknown_column)."""
-    names = [column["name"] for column in index["columns"]]
-    target = spec.target or index["target"]
-    question = spec.hyperparameters["question_column"] or other_side(index.get("pair"), target)
-    if not question or question == target:
-        message = f"It is not known which column holds the questions that {target!r} answers."
-        hint = f"Choose one of {', '.join(name for name in names if name != target)[:200]}."
-        raise ProgramFailure("no_questions", message, hint=hint, blame="settings", field="question_column")
-    for name, field in ((question, "question_column"), (target, "target")):
-        if name not in names:
-            message = f"The table has no column {name!r}."
-            raise ProgramFailure("unknown_column", message, hint=f"It has {', '.join(names)[:200]}.", field=field)
-    return question, target

@@ -25,7 +25,7 @@ from workers.lexical import Lexicon
 from workers.retrieving import AnswerIndex, Certainty, Mixture
 from workers.texts import TextEncoder
 from workers.training.loop import FitResult
-from workers.training.results import library_versions
+from workers.training.results import describe_training, library_versions
 from workers.training.retrieval.data import Answered, Judged
 from workers.training.retrieval.judging import (
     Found,
@@ -149,15 +149,7 @@ def describe_result(
         "threshold": learned.certainty.threshold,
         "mistakes": list_mistakes(answered, learned.certainty, judged[split], told[split].found),
         "architecture": "answer_index",
-        "history": fitted.history,
-        "epochs": fitted.epochs,
-        "best_epoch": fitted.best_epoch,
-        "stopped_early": fitted.stopped_early,
-        "steps": fitted.steps,
-        "seconds": round(fitted.seconds, 3),
-        "samples_per_second": round(fitted.samples_per_second, 1),
-        "acceleration": fitted.acceleration,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **describe_training(model, fitted),
     }
 
 
