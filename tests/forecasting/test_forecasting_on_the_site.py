@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.deployments import snippets
-from apps.deployments.demos.series import read_history
+from apps.deployments.demos.series import MOST_LINES, read_history
 from apps.deployments.models import Deployment
 from apps.jobs.models import Job
 from apps.jobs.results import read as read_results
@@ -25,6 +25,7 @@ from tests.inference.processes import serve
 from tests.jobs.making import make_version
 from tests.people import Person
 from tests.training.here import read
+from workers.inference.questions.series import MOST_HISTORY
 from workers.training.hyperparameters import preset_values
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("forecasting")]
@@ -204,6 +205,7 @@ def test_what_cannot_be_forecast_says_what_to_do(owner, shop, sent, told):
 
 
 def test_more_lines_than_are_read_are_refused_before_they_are_taken_apart(owner, shop):
+    assert MOST_LINES == MOST_HISTORY
     done = owner.page.post(url(shop), {"how": "history", "history": "1,2\n" * 20_001}, headers=HTMX)
     assert done.status_code == 413 and "20001 lines" in done.content.decode()
 

@@ -14,9 +14,9 @@ from apps.deployments.demos.asking import ask, is_member
 from apps.deployments.models import Deployment
 from apps.registry.figures import plain
 from workers.inference.framing import JSON, Question
-from workers.inference.questions.series import MOST_HISTORY
 
 LONGEST_TEXT = 2_000_000  # characters of a pasted or uploaded history
+MOST_LINES = 20_000  # as a replica reads (workers/inference/questions/series.py)
 SHOWN_STEPS, SHOWN_HORIZONS = 60, 5  # of the past: so many steps, or so many times as far as is forecast
 TIME, VALUE = "time", "value"
 
@@ -88,9 +88,9 @@ def read_history(text: str, columns: dict[str, Any]) -> dict[str, Any]:
     if len(lines) < 2:
         message = _("Paste some times with their values first, one on each line.")
         raise Unprocessable(message, code="nothing_chosen", field="history")
-    if len(lines) > MOST_HISTORY:
+    if len(lines) > MOST_LINES:
         message = _("These are %(n)d lines; at most %(most)d are read. Send the latest part.")
-        raise TooLarge(message % {"n": len(lines), "most": MOST_HISTORY}, code="too_many_rows", field="history")
+        raise TooLarge(message % {"n": len(lines), "most": MOST_LINES}, code="too_many_rows", field="history")
     delimiter = max(",;\t", key=lines[0].count)
     try:
         table = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
