@@ -25,6 +25,7 @@ from apps.jobs.services import (
     submit_fusion,
     submit_training,
 )
+from apps.jobs.starts import Start
 from apps.registry.models import ModelVersion
 from apps.resources.nodes import default_pool
 from apps.resources.refusals import may_prioritise
@@ -169,7 +170,8 @@ def clone_job(
             own = own_settings(job) | dict(changes.get("hyperparameters", {}))
             names = chosen("model_name", "task", "target", "preset")
             names["strategy"] = changes.get("strategy", job.prediction.get("asked", AUTO))
-            return submit_training(**who, version=version, **names, hyperparameters=own, **where)
+            start = same_start(job, names["task"], own)
+            return submit_training(**who, version=version, **names, hyperparameters=own, start=start, **where)
         case Job.Kind.COMPRESS:
             base_version = _base(base_version or job.base_version)
             settings = job.hyperparameters | dict(changes.get("settings", {}))
@@ -191,6 +193,14 @@ def _base(version: ModelVersion | None) -> ModelVersion:
     if version is None:
         raise Conflict(_("The model it was about is gone. Choose another."), code="model_gone")
     return version
+
+
+def same_start(job: Job, task: str, settings: Mapping[str, Any]) -> Start | None:
+    """The very files that the job started from, whatever lies in that folder now; None where another start was
+    chosen."""
+    name = job.hyperparameters.get("start_from", "")
+    is_same = task == job.task and settings.get("start_from") == name
+    return Start(name, job.inputs) if is_same and job.inputs else None
 
 
 def own_settings(job: Job) -> dict[str, Any]:

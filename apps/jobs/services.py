@@ -21,7 +21,7 @@ from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.interactions import settle_columns, target_of
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.plans import AUTO, MOST_SPREAD, check_strategy, describe, plan_training
-from apps.jobs.starts import settle_start
+from apps.jobs.starts import Start, settle_start
 from apps.jobs.text_columns import require_column, require_text_column
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
@@ -113,12 +113,14 @@ def submit_training(
     terms: Terms = USUAL_TERMS,
     pool: Pool | None = None,
     strategy: str = AUTO,
+    start: Start | None = None,
 ) -> Job:
-    """Queue a training. `strategy` is how it is spread over several devices (see apps/jobs/plans.py). Raises
-    Unprocessable for a bad choice (with `field`) or where it could never run, Conflict when the data is not ready, and
-    what `settle_start` raises."""
+    """Queue a training. `strategy` is how it is spread over several devices (see apps/jobs/plans.py); `start` are the
+    files of the checkpoint that it starts from, where they were settled before. Raises Unprocessable for a bad choice
+    (with `field`) or where it could never run, Conflict when the data is not ready, and what `settle_start` raises.
+    """
     fields = _training_fields(team, version, model_name, task, target, preset, hyperparameters or {})
-    start = settle_start(fields["hyperparameters"].get("start_from", ""), fields["task"])
+    start = start or settle_start(fields["hyperparameters"].get("start_from", ""), fields["task"])
     if start.files:
         fields["hyperparameters"]["start_from"] = start.name
         fields["inputs"] = start.files

@@ -113,6 +113,28 @@ def test_a_single_time_ahead_is_the_same_as_in_the_whole_forecast(predictor):
     assert one == {name: whole[3][name] for name in ("value", "low", "high", "time")}
 
 
+def test_rows_that_are_asked_together_are_answered_as_each_alone(tmp_path):
+    rows = [
+        (day, store, f"{float(value) + 60 * (number % 5 == 0):.2f}", "no" if number % 5 else "yes")
+        for number, (day, store, value) in enumerate(stores(days=200))
+    ]
+    header, types = (*DAILY, "promo"), {"promo": "categorical"}
+    data = write_data(tmp_path / "data", header, rows, types=types)
+    model = load_predictor(train_here(tmp_path / "work", data, trees=12, known_columns="promo") / "model", 1)
+    last = date(2022, 1, 3) + timedelta(days=199)
+    asked = [
+        {"date": str(last + timedelta(days=day)), "store": store, "promo": promo}
+        for day in (-40, -9, 0, 1, 3, 3, 2)
+        for store in ("south", "north")
+        for promo in ("yes", "no")
+    ]
+    together = ask(model, {"rows": asked})[1]["predictions"]
+    assert together == [ask(model, {"rows": [row]})[1]["predictions"][0] for row in asked]
+    assert [item["time"] for item in together] == [row["date"] for row in asked]
+    said = {item["value"] for item, row in zip(together, asked, strict=True) if row["date"] == asked[16]["date"]}
+    assert len(said) == 4  # what is known beforehand of a row is its own
+
+
 def test_a_known_time_is_forecast_by_what_was_known_before_its_block(predictor):
     """Changing what came in the block changes nothing."""
     day = predictor.reading.clock.write(predictor.reading.frequency.ticks(np.array([predictor._from_test + 4]))[0])

@@ -10,6 +10,7 @@ from apps.core.storage import sha256_of
 from apps.jobs.continuing import clone_job, extend_training
 from apps.jobs.lineage import lineage_of
 from apps.jobs.models import Checkpoint, Job
+from apps.jobs.repeating import repeat_training
 from tests.jobs.making import make_node, make_version
 from tests.people import Person
 from tests.pretrained.making import save_encoder, save_image_encoder
@@ -180,6 +181,21 @@ def test_the_same_again_and_more_epochs_keep_the_checkpoint(member, messages, ro
     job.refresh_from_db()
     more = extend_training(job=job, user=member.user, epochs=2)
     assert more.inputs == job.inputs and more.hyperparameters["start_from"] == "tiny-bert"
+
+
+def test_the_same_again_starts_from_the_same_files_whatever_lies_in_the_folder_now(member, messages, root):
+    make_node()
+    start(member, start_from="tiny-bert", fine_tuning="head")
+    job = Job.objects.get()
+    (root / "tiny-bert" / "README.md").write_text("Another one")
+    (repeated,) = repeat_training(job=job, user=member.user, count=1)
+    assert repeated.inputs == job.inputs
+    (root / "tiny-bert").rename(root / "elsewhere")
+    assert clone_job(job=job, user=member.user, changes={}).inputs == job.inputs
+    other = clone_job(job=job, user=member.user, changes={"hyperparameters": {"start_from": "elsewhere"}})
+    assert other.inputs["README.md"] != job.inputs["README.md"]
+    scratch = clone_job(job=job, user=member.user, changes={"hyperparameters": {"start_from": ""}})
+    assert not scratch.inputs
 
 
 def test_a_program_sees_what_it_can_start_from(member, root, saved):

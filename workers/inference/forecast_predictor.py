@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +75,10 @@ class ForecastPredictor:
         return {}  # there is no graph
 
     def run(self, encoded: Sequence[Mapping[str, Any]]) -> list[Forecast]:
-        return [self._at(question["at"]) if "at" in question else self._ahead(question) for question in encoded]
+        """Single times of one series are reckoned together."""
+        if not all("at" in question for question in encoded):
+            return [self._at([q["at"]])[0] if "at" in q else self._ahead(q) for q in encoded]
+        return self._at([question["at"] for question in encoded])
 
     def predict(self, items: Sequence[Mapping[str, Any]]) -> list[Forecast]:
         return self.run(self.encode(items))
@@ -95,9 +99,43 @@ class ForecastPredictor:
         self._check_dates(asked)
         return self._answer(asked, question.get("history_steps", 0))
 
-    def _at(self, row: Mapping[str, Any]) -> Forecast:
-        """Of the time in a row. Times that are known already are forecast as if only what came before their block of
+    def _at(self, rows: Sequence[Mapping[str, Any]]) -> list[Forecast]:
+        """Of the time in each row. Times that are known already are forecast as if only what came before their block of
         so many steps as the horizon has were known; blocks are counted from the beginning of the test part."""
+        groups: dict[tuple[str, int], list[tuple[int, int, int]]] = defaultdict(list)
+        seen: Counter[tuple[str, int]] = Counter()
+        for place, row in enumerate(rows):
+            name, origin, step = self._place_of(row)
+            turn = 0
+            if origin + step > self.series[name].last and self.reading.further.parts:
+                # What two rows say of one time ahead may differ, so they are answered apart.
+                turn = seen[name, origin + step]
+                seen[name, origin + step] += 1
+            groups[name, turn].append((place, origin, step))
+        found: dict[int, Forecast] = {}
+        for (name, _turn), asked in groups.items():
+            found |= self._at_once(self.series[name], rows, asked)
+        return [found[place] for place in range(len(rows))]
+
+    def _at_once(
+        self, series: Series, rows: Sequence[Mapping[str, Any]], asked: Sequence[tuple[int, int, int]]
+    ) -> dict[int, Forecast]:
+        """By the place among `rows`, for (place, origin, step) each."""
+        ahead = [rows[place] for place, origin, step in asked if origin + step > series.last]
+        series = self._with_future(series, ahead)
+        places, origins, steps = (np.array(column) for column in zip(*asked, strict=True))
+        found = self._answer(Asked(series, origins - series.first, steps), 0)
+        parts = (found.low, found.middle, found.high)
+        return {
+            place: replace(
+                found, times=[found.times[number]], is_one=True,
+                **dict(zip(("low", "middle", "high"), (part[number : number + 1] for part in parts), strict=True)),
+            )
+            for number, place in enumerate(places.tolist())
+        }  # fmt: skip
+
+    def _place_of(self, row: Mapping[str, Any]) -> tuple[str, int, int]:
+        """The series of a row, the period of its origin, and the step from there. Raises ProgramFailure."""
         columns = self.reading.columns
         series = self._known(row.get(columns.series) if columns.series else None)
         period = int(self._periods([self._cell(row, columns.time, TIME)])[0])
@@ -111,9 +149,7 @@ class ForecastPredictor:
         if origin - series.first + 1 < FEWEST_VALUES:
             message = f"Too little is known before {self._written([period])[0]} to forecast it."
             raise ProgramFailure("history_too_short", message, hint="Ask for later times.", field=columns.time)
-        if period > series.last:
-            series = self._with_future(series, [row])
-        return replace(self._answer(Asked(series, np.array([origin - series.first]), np.array([step])), 0), is_one=True)
+        return series.name, origin, step
 
     def _check_dates(self, asked: Asked) -> None:
         """Raises ProgramFailure where a forecast would lie beyond what calendars know."""
