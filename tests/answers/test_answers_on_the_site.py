@@ -1,9 +1,10 @@
 """Finding answers on the site: the launch form proposes both columns, results stand beside words alone, the demo
 answers, and so does a chat."""
 
+import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -118,6 +119,13 @@ def test_the_demo_shows_the_answer_and_says_when_it_does_not_know(owner, librari
     assert "Ask a question" in stranger and "only your team sees them" not in stranger
 
 
+def test_a_stranger_sees_the_answers_and_not_what_others_have_asked(owner, librarian):
+    Deployment.objects.update(is_public=True)
+    shown = [each.post(url(librarian), {"text": PRINT}).content.decode() for each in (owner.page, Client())]
+    assert ["known question:" in page for page in shown] == [True, False]
+    assert all(THINGS["printing"][0] in page for page in shown)
+
+
 def test_a_chat_answers_with_what_was_found(owner, librarian):
     Deployment.objects.update(page="chat", page_settings={"unknown": "Ask at the desk.", "greeting": "Hello"})
     turn = owner.page.post(url(librarian), {"text": PRINT}, headers={"HX-Request": "true"}).content.decode()
@@ -151,8 +159,12 @@ def test_a_whole_file_of_questions_is_answered_and_judged_where_the_answers_are_
 
 def test_the_recipe_of_frequent_questions_has_several_questions_for_each_answer():
     recipe = find_recipe("frequent-questions")
-    lines = Path(recipe.folder / recipe.file).read_text(encoding="utf-8").splitlines()
-    assert (recipe.task, recipe.page, len(lines)) == (ANSWER_RETRIEVAL, "chat", 291)
+    with open(recipe.folder / recipe.file, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    questions = Counter(row["answer"] for row in rows)
+    assert (recipe.task, recipe.page) == (ANSWER_RETRIEVAL, "chat") and min(questions.values()) >= 5
+    assert len({row["question"].casefold() for row in rows}) == len(rows)
+    assert f"{len(rows)} questions" in recipe.source and f"{len(questions)} answers" in recipe.source
 
 
 def test_a_program_asks_and_reads_the_answers_by_name():

@@ -94,7 +94,10 @@ class RetrievalPredictor:
         scores = self._index.scores(compared, self._mixture)
         sure = self._certainty.of(scores)
         for number, question in enumerate(questions):
-            if (words := tuple(terms_of(question))) and (taught := self._taught.get(words)):
+            words = tuple(terms_of(question))
+            if not words:
+                sure[number] = 0.0  # marks alone ask for nothing
+            elif taught := self._taught.get(words):
                 scores[number, taught] = 1.0
                 sure[number] = 1 / len(taught)
         return [self._best(*row) for row in zip(scores, known, sure.tolist(), strict=True)]

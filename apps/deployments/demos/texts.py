@@ -52,4 +52,8 @@ def _examples(request: HttpRequest, deployment: Deployment) -> list[str]:
 
 
 def _ask(request: HttpRequest, deployment: Deployment, text: str) -> dict[str, Any]:
-    return ask(request, deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
+    found = ask(request, deployment, Question(RAW, text.encode("utf-8", "replace"), TOP_K))
+    if not is_member(request, deployment):
+        for answer in found["outcome"].get("answers", ()):
+            answer["question"] = ""  # somebody has asked it, and only the team sees its data
+    return found

@@ -25,6 +25,8 @@ MIDDLE = Mixture(0.5, 0.5)
 CERTAINTY_STRENGTH = 10.0  # inverse of the regularisation, of features with a deviation of 1
 THRESHOLDS = np.linspace(0.02, 0.98, 49)
 WITHOUT_ANSWER = -1.0
+UNANSWERABLE = 0.2  # the share of questions that no answer is there for, once people ask
+WEIGHT_WITHOUT = UNANSWERABLE / (1 - UNANSWERABLE)
 
 Scorer = Callable[[Sequence[str]], np.ndarray]  # questions to [questions, answers]
 
@@ -141,8 +143,9 @@ def ask_all(index: AnswerIndex, mixture: Mixture, judged: Judged, vectors: np.nd
 
 
 def fit_certainty(found: Found) -> Certainty:
-    """Fitted by logistic regression to the questions as they are and without their answers, of which none is right;
-    the threshold is where most questions with an answer are answered right, and most without one are not answered."""
+    """Fitted by logistic regression to the questions as they are and, with the weight of `UNANSWERABLE`, without their
+    answers, of which none is right; the threshold is where most that is answered is right, and most else is not
+    answered."""
     features = np.stack(
         [np.append(found.scores, found.other_scores), np.append(found.margins, found.other_margins)], axis=1
     )
@@ -150,7 +153,8 @@ def fit_certainty(found: Found) -> Certainty:
     if not is_right.any():
         return Certainty(0.0, 0.0, -math.log(99), 0.5)
     middle, spread = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
-    model = LogisticRegression(C=CERTAINTY_STRENGTH).fit((features - middle) / spread, is_right)
+    weights = np.repeat([1.0, WEIGHT_WITHOUT], len(found.ranks))
+    model = LogisticRegression(C=CERTAINTY_STRENGTH).fit((features - middle) / spread, is_right, sample_weight=weights)
     score, margin = model.coef_[0] / spread
     bias = float(model.intercept_[0] - model.coef_[0] @ (middle / spread))
     draft = Certainty(float(score), float(margin), bias, 0.5)
@@ -159,7 +163,7 @@ def fit_certainty(found: Found) -> Certainty:
 
 def _best_threshold(certainty: Certainty, found: Found) -> float:
     own, other = sure_of(certainty, found)
-    worth = [float((own[found.is_right] >= bar).sum() + (other < bar).sum()) for bar in THRESHOLDS]
+    worth = [float(((own >= bar) == found.is_right).sum() + WEIGHT_WITHOUT * (other < bar).sum()) for bar in THRESHOLDS]
     best = np.flatnonzero(np.array(worth) == max(worth))
     return float(round(THRESHOLDS[best[len(best) // 2]], 2))
 
