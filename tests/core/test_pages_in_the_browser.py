@@ -89,7 +89,7 @@ def test_an_error_in_a_part_of_the_page_becomes_a_message_and_leaves_the_page(op
     browser_page.goto("/docs/")
     browser_page.evaluate("htmx.ajax('GET', '/data/999999/', {target: '#content'})")
     expect(browser_page.locator("#toasts .toast-error")).to_contain_text("There is nothing here")
-    expect(browser_page.locator("h1")).to_have_text("Getting started")
+    expect(browser_page.locator("h1")).to_have_text("Docs")
     browser_page.locator("#toasts .btn-close").click()
     expect(browser_page.locator("#toasts .toast-error")).to_be_hidden()
 
@@ -109,7 +109,7 @@ def test_menus_open_and_lead_on(open_page):
     browser_page.goto("/")
     browser_page.get_by_role("button", name="Your account").click()
     browser_page.get_by_role("link", name="Docs").click()
-    expect(browser_page.locator("h1")).to_have_text("Getting started")
+    expect(browser_page.locator("h1")).to_have_text("Docs")
     browser_page.get_by_role("button", name="New").click()
     browser_page.get_by_role("link", name="Upload data").click()
     browser_page.wait_for_url("**/data/upload/")
