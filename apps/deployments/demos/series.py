@@ -16,6 +16,7 @@ from apps.registry.figures import plain
 from workers.inference.framing import JSON, Question
 from workers.series import MOST_HISTORY
 
+LONGEST_CELL = 10_000
 LONGEST_TEXT = 2_000_000  # characters of a pasted or uploaded history
 SHOWN_STEPS, SHOWN_HORIZONS = 60, 5  # of the past: so many steps, or so many times as far as is forecast
 TIME, VALUE = "time", "value"
@@ -92,11 +93,7 @@ def read_history(text: str, columns: dict[str, Any]) -> dict[str, Any]:
         message = _("These are %(n)d lines; at most %(most)d are read. Send the latest part.")
         raise TooLarge(message % {"n": len(lines), "most": MOST_HISTORY}, code="too_many_rows", field="history")
     delimiter = max(",;\t", key=lines[0].count)
-    try:
-        table = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
-    except csv.Error as error:
-        message = _("A cell is longer than any time or value. See whether a quotation mark is left open.")
-        raise Unprocessable(message, code="damaged_table", field="history") from error
+    table = _read_table("\n".join(lines), delimiter)
     time, value = columns.get("time") or TIME, columns.get("target") or VALUE
     header = [name.strip() for name in table[0]]
     if not {time, TIME} & set(header):
@@ -120,6 +117,19 @@ def read_history(text: str, columns: dict[str, Any]) -> dict[str, Any]:
         | ({"future": future} if future and len(future) < len(rows) else {})
         | ({"series": named.pop()} if named else {})
     )
+
+
+def _read_table(text: str, delimiter: str) -> list[list[str]]:
+    """Raises Unprocessable for a cell that no time or value fills, whatever limit the csv module has been given."""
+    try:
+        table = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+        is_damaged = any(len(cell) > LONGEST_CELL for row in table for cell in row)
+    except csv.Error:
+        is_damaged = True
+    if is_damaged:
+        message = _("A cell is longer than any time or value. See whether a quotation mark is left open.")
+        raise Unprocessable(message, code="damaged_table", field="history")
+    return table
 
 
 def _is_number(text: str) -> bool:
