@@ -29,14 +29,8 @@ from workers.contract import (
     TRANSLATION,
 )
 
-AUDIO, IMAGE, SERIES, TABLE, TEXT, USER = (
-    "audio",
-    "image",
-    "series",
-    "table",
-    "text",
-    "user",
-)  # what a model is asked with
+# What a model is asked with.
+AUDIO, IMAGE, SERIES, TABLE, TEXT, USER = "audio", "image", "series", "table", "text", "user"
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,11 @@ def may_come(membership: Membership) -> bool:
     return _jobs(membership).exclude(status__in=Job.RESTING).exists()
 
 
+def bell_of(membership: Membership) -> dict[str, Any]:
+    """What the bell shows."""
+    return {"new": count_new(membership), "most": MOST_COUNTED, "is_live": may_come(membership)}
+
+
 def see(membership: Membership) -> None:
     """From now on everything until now is known."""
     membership.news_seen_at = timezone.now()

@@ -8,7 +8,6 @@ from apps.core.htmx import STOP_POLLING, render_live
 from apps.dashboard import news
 from apps.dashboard.overview import gather
 from apps.dashboard.search import search
-from apps.dashboard.templatetags.news import bell_of
 
 
 @require_GET
@@ -49,5 +48,5 @@ def bell(request: HttpRequest) -> HttpResponse:
     """The bell alone, for a page that stays open."""
     if request.team is None:
         return HttpResponse(status=STOP_POLLING)
-    found = bell_of(request.membership)
+    found = news.bell_of(request.membership)
     return render(request, "dashboard/_bell.html", found, status=200 if found["is_live"] else STOP_POLLING)

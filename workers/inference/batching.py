@@ -40,7 +40,7 @@ def best_size(predictor: Predictor, clock: Callable[[], float] = time.perf_count
     task = TASKS[predictor.meta["task"]]
     match task.asks:
         case "audio" | "image" if task.is_classification:
-            return choose(try_sizes(lambda arrays: predictor.run(np.stack(arrays)), _arrays(predictor), clock))
+            return choose(try_sizes(lambda arrays: predictor.run(predictor.collate(arrays)), _arrays(predictor), clock))
         case "table":
             return choose(try_sizes(predictor.predict, _rows(predictor.sample), clock))
         case _:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workers.contract import SPLITS
-from workers.preprocessing.findings import Findings, Remedy
+from workers.preprocessing.findings import SHOWN_ITEMS, Findings, Remedy
 
 TRAIN = SPLITS[0]
 
@@ -59,7 +59,7 @@ class Items:
 
     def some(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """The first of them."""
-        return [self.shown(number) for number in numbers[:24]]
+        return [self.shown(number) for number in numbers[:SHOWN_ITEMS]]
 
 
 @dataclass(frozen=True)

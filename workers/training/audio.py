@@ -30,16 +30,9 @@ from workers.training.audio_data import (
     read_index,
 )
 from workers.training.audio_results import describe_model, write_examples, write_mistakes, write_sample
-from workers.training.classifiers import (
-    LOADING,
-    TRAINING,
-    fit_classifier,
-    judged_probabilities,
-    save_weights,
-    sort_classes,
-    split_rows,
-)
+from workers.training.classifiers import fit_classifier, judged_probabilities, save_weights, sort_classes, split_rows
 from workers.training.export import export_onnx
+from workers.training.fitting import LOADING, TRAINING
 from workers.training.image_data import channel_statistics
 from workers.training.image_models import ImageProbabilities, build_classifier
 from workers.training.images import calibrate, evaluate, predict

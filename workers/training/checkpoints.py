@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from workers import fence
-from workers.contract import MOST_KEPT_CHECKPOINTS
+from workers.contract import CHECKPOINT_FOLDER, MOST_KEPT_CHECKPOINTS, TrainSpec
 
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 PREFIX = "step-"
@@ -207,3 +207,8 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def checkpoints_of(spec: TrainSpec) -> CheckpointStore:
+    """Where a training keeps its checkpoints."""
+    return CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds)

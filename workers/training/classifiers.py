@@ -11,17 +11,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from workers.contract import CHECKPOINT_FOLDER, SPLITS, EventWriter, ProgramFailure, TrainSpec
+from workers.contract import SPLITS, EventWriter, ProgramFailure, TrainSpec
 from workers.parallel.strategies.base import Strategy
 from workers.training.batches import Batches, Transform
-from workers.training.checkpoints import CheckpointStore
+from workers.training.fitting import fit_network
 from workers.training.hyperparameters import choose_batch_size
-from workers.training.loop import Evaluation, FitResult, fit
+from workers.training.loop import Evaluation, FitResult
 from workers.training.losses import Loss, balanced_class_weights, make_loss
 from workers.training.stopping import Stop
 from workers.training.teaching import Guide
 
-LOADING, TRAINING = (0.01, 0.06), (0.06, 0.92)  # parts of the progress
 WEIGHTS_FILE = "model.safetensors"
 VALIDATION_SHARE = 0.1
 
@@ -89,20 +88,15 @@ def fit_classifier(
     if loss is None and settings["class_weights"] == "balanced":
         weights = balanced_class_weights(targets, len(data.classes)).to(spec.device)
     size = choose_batch_size(settings["batch_size"], len(rows))
-    return fit(
+    return fit_network(
         model,
         Batches([data.store], targets, size, settings["seed"], transform, rows, groups),
         evaluate,
         guide(loss or make_loss(settings, weights), weights),
-        hyperparameters=settings,
-        events=events,
-        stop=stop,
-        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
-        resume=spec.resume,
-        extends_step=spec.extends_step,
-        device=spec.device,
-        span=TRAINING,
-        strategy=strategy,
+        spec,
+        events,
+        stop,
+        strategy,
     )
 
 

@@ -21,16 +21,9 @@ from workers.parallel.processes import Processes, joined, own_device
 from workers.parallel.strategies import make_strategy, read_plan
 from workers.parallel.strategies.base import Strategy
 from workers.training.architectures import LARGEST_SIDES, PRETRAINED, arguments_of, choose_architecture
-from workers.training.classifiers import (
-    LOADING,
-    TRAINING,
-    fit_classifier,
-    judged_probabilities,
-    save_weights,
-    sort_classes,
-    split_rows,
-)
+from workers.training.classifiers import fit_classifier, judged_probabilities, save_weights, sort_classes, split_rows
 from workers.training.export import export_onnx
+from workers.training.fitting import LOADING, TRAINING
 from workers.training.image_data import (
     AUGMENTATIONS,
     ImageRow,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, TrainSpec
+from workers.contract import OUTPUT_FOLDER, EventWriter, TrainSpec
 from workers.inference.characters import Characters
 from workers.inference.ctc import greedy
 from workers.inference.files import ONNX_FILE
@@ -20,14 +20,13 @@ from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
 from workers.inference.speech_predictor import padded, parts_of
 from workers.parallel.processes import own_device
-from workers.parallel.strategies.base import Strategy
 from workers.training.audio_results import write_sample
 from workers.training.batches import BatchesByTokens, parts_by_length
-from workers.training.checkpoints import CheckpointStore
-from workers.training.classifiers import LOADING, TRAINING, save_weights
+from workers.training.classifiers import save_weights
 from workers.training.export import export_graph
+from workers.training.fitting import LOADING, TRAINING, fit_network
 from workers.training.hyperparameters import choose_batch_seconds
-from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
+from workers.training.loop import Evaluation, FitResult, prepare_torch
 from workers.training.losses import ctc_loss
 from workers.training.results import describe_training, write_json
 from workers.training.speech_changes import SPEECH_AUGMENTATIONS
@@ -84,20 +83,14 @@ def fit_model(model: SpeechNetwork, data: SpeechData, spec: TrainSpec, events: E
         rows,
         lengths=lengths[rows],
     )
-    return fit(
+    return fit_network(
         model,
         batches,
         partial(evaluate, data=data, device=spec.device),
         ctc_loss(),
-        hyperparameters=settings,
-        events=events,
-        stop=stop,
-        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
-        resume=spec.resume,
-        extends_step=spec.extends_step,
-        device=spec.device,
-        span=TRAINING,
-        strategy=Strategy(),
+        spec,
+        events,
+        stop,
     )
 
 

@@ -21,8 +21,9 @@ from workers.parallel.strategies.base import Strategy
 from workers.pretrained.model_card import damaged_checkpoint, describe_start
 from workers.texts import PRETRAINED, Encoder
 from workers.training.batches import parts_by_length
-from workers.training.classifiers import LOADING, TRAINING, fit_classifier, judged_probabilities, save_weights
+from workers.training.classifiers import fit_classifier, judged_probabilities, save_weights
 from workers.training.export import export_onnx
+from workers.training.fitting import LOADING, TRAINING
 from workers.training.loop import Evaluation, FitResult, prepare_torch
 from workers.training.metrics import accuracy, log_loss
 from workers.training.results import describe_result, write_json

@@ -14,21 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
+from workers.contract import OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
 from workers.inference.beams import Search, search
 from workers.inference.decoding import CachedDecoding
 from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
 from workers.inference.translation_predictor import READER_FILE, WRITER_FILE, room
 from workers.parallel.processes import own_device
-from workers.parallel.strategies.base import Strategy
 from workers.subwords import BEGIN, PADDING, Subwords
 from workers.training.batches import BatchesByTokens, parts_by_length
-from workers.training.checkpoints import CheckpointStore
-from workers.training.classifiers import LOADING, TRAINING, save_weights
+from workers.training.classifiers import save_weights
 from workers.training.export import export_graph
+from workers.training.fitting import LOADING, TRAINING, fit_network
 from workers.training.hyperparameters import choose_batch_tokens
-from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
+from workers.training.loop import Evaluation, FitResult, prepare_torch
 from workers.training.losses import Loss
 from workers.training.pair_data import Pairs, encode_all, learn_pieces, read_pairs
 from workers.training.results import describe_training, write_json
@@ -138,20 +137,14 @@ def fit_model(model: Translator, data: PairData, spec: TrainSpec, events: EventW
         rows=rows,
         lengths=lengths,
     )
-    return fit(
+    return fit_network(
         model,
         batches,
         partial(evaluate, data=data, judge=Judge.of(data.pairs.targets), settings=settings, device=spec.device),
         token_loss(settings["label_smoothing"]),
-        hyperparameters=settings,
-        events=events,
-        stop=stop,
-        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
-        resume=spec.resume,
-        extends_step=spec.extends_step,
-        device=spec.device,
-        span=TRAINING,
-        strategy=Strategy(),
+        spec,
+        events,
+        stop,
     )
 
 

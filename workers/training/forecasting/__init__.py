@@ -14,10 +14,9 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, TrainSpec
+from workers.contract import OUTPUT_FOLDER, EventWriter, TrainSpec
 from workers.inference.parity import record_answer
 from workers.series.storing import recipe_of
-from workers.training.checkpoints import CheckpointStore
 from workers.training.forecasting.data import SeriesData, read_series
 from workers.training.forecasting.evaluation import examples, measure_all
 from workers.training.forecasting.export import load_checked, write_meta, write_model
@@ -54,12 +53,7 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
 def _prepare(spec: TrainSpec, events: EventWriter, stop: Stop) -> Study:
     events.progress(0.01, "Reading series")
     data = read_series(spec, events)
-    store = CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds)
-    keeper = Keeper(store, _identity(spec, data), events, stop)
-    if spec.resume:
-        keeper.restore()
-    else:
-        keeper.clear()
+    keeper = Keeper.open(spec, _identity(spec, data), events, stop)
     return Study(spec, data, recipe_of(data.reading, data.seasons, data.told_apart), events, keeper)
 
 

@@ -19,7 +19,8 @@ from workers.inference.predictor import load_predictor
 from workers.parallel.processes import Processes, joined, own_device
 from workers.parallel.strategies import make_strategy, read_plan
 from workers.training.architectures import choose_architecture
-from workers.training.classifiers import TRAINING, fit_classifier, sort_classes, split_rows
+from workers.training.classifiers import fit_classifier, sort_classes, split_rows
+from workers.training.fitting import TRAINING
 from workers.training.image_data import AUGMENTATIONS, ImageRow, read_index
 from workers.training.image_models import LabelProbabilities, LayeredClassifier, build_classifier
 from workers.training.image_results import describe_model

@@ -13,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, TrainSpec
+from workers.contract import OUTPUT_FOLDER, EventWriter, TrainSpec
 from workers.inference.parity import record_answer
 from workers.parallel.processes import own_device
-from workers.training.checkpoints import CheckpointStore
 from workers.training.loop import prepare_torch
 from workers.training.recommendation.data import Interactions, read_interactions
 from workers.training.recommendation.evaluation import measure_all
@@ -60,12 +59,7 @@ def _prepare(spec: TrainSpec, events: EventWriter, stop: Stop) -> Study:
         f"{len(data.users):,} {'ratings' if data.is_rated else 'interactions'} of {users:,} users and {items:,} items, "
         f"{len(data.users) / (users * items):.2%} of all pairs."
     )
-    store = CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds)
-    keeper = Keeper(store, identity(spec, data), events, stop)
-    if spec.resume:
-        keeper.restore()
-    else:
-        keeper.clear()
+    keeper = Keeper.open(spec, identity(spec, data), events, stop)
     return Study(spec, data, events, keeper)
 
 

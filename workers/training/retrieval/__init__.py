@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, TrainSpec
+from workers.contract import OUTPUT_FOLDER, EventWriter, TrainSpec
 from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
 from workers.parallel.processes import own_device
-from workers.parallel.strategies.base import Strategy
 from workers.retrieving import AnswerIndex
 from workers.texts import TextEncoder
 from workers.training.batches import Batches
-from workers.training.checkpoints import CheckpointStore
-from workers.training.classifiers import LOADING, TRAINING
+from workers.training.fitting import LOADING, TRAINING, fit_network
 from workers.training.hyperparameters import choose_batch_size
-from workers.training.loop import Evaluation, FitResult, fit, prepare_torch
+from workers.training.loop import Evaluation, FitResult, prepare_torch
 from workers.training.results import write_json
 from workers.training.retrieval.data import Answered, Judged, read_answered
 from workers.training.retrieval.judging import TUNED_QUESTIONS, Watch, ask_all, choose_mixture, fit_certainty
@@ -118,7 +116,7 @@ def fit_model(model: Tower, data: RetrievalData, spec: TrainSpec, events: EventW
     lefts, rights = make_pairs(answered.known, answered.answer_of, len(answered.questions), settings["seed"])
     targets = torch.from_numpy(np.stack([answered.groups[lefts], answered.answer_of[lefts]], axis=1))
     columns = len(data.index.whole) + len(data.index.known)
-    return fit(
+    return fit_network(
         model,
         Batches(
             [Chosen(data.store, lefts), Chosen(data.store, rights)],
@@ -128,15 +126,9 @@ def fit_model(model: Tower, data: RetrievalData, spec: TrainSpec, events: EventW
         ),
         partial(evaluate, data=data, watch=Watch.of(answered.judged("val"), columns), device=spec.device),
         contrastive_loss(),
-        hyperparameters=settings,
-        events=events,
-        stop=stop,
-        checkpoints=CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds),
-        resume=spec.resume,
-        extends_step=spec.extends_step,
-        device=spec.device,
-        span=TRAINING,
-        strategy=Strategy(),
+        spec,
+        events,
+        stop,
     )
 
 

@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from workers.contract import CHECKPOINT_FOLDER, OUTPUT_FOLDER, EventWriter, TrainSpec
+from workers.contract import OUTPUT_FOLDER, EventWriter, TrainSpec
 from workers.inference.parity import record_answer
-from workers.training.checkpoints import CheckpointStore
 from workers.training.stopping import Stop
 from workers.training.tables import evaluation
 from workers.training.tables.checkpointing import Keeper
@@ -54,12 +53,7 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
 
 def _prepare(spec: TrainSpec, events: EventWriter, stop: Stop) -> Study:
     table = load_table(spec, events)
-    store = CheckpointStore(Path(spec.work_dir) / CHECKPOINT_FOLDER, every_seconds=spec.checkpoint_seconds)
-    keeper = Keeper(store, identity(spec.data_path, table, spec.hyperparameters), events, stop)
-    if spec.resume:
-        keeper.restore()
-    else:
-        keeper.clear()
+    keeper = Keeper.open(spec, identity(spec.data_path, table, spec.hyperparameters), events, stop)
     return Study(table, spec.hyperparameters, events, stop, keeper, spec.threads, spec.device)
 
 

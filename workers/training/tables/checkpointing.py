@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from workers import fence
-from workers.contract import EventWriter
-from workers.training.checkpoints import Checkpoint, CheckpointStore
+from workers.contract import EventWriter, TrainSpec
+from workers.training.checkpoints import Checkpoint, CheckpointStore, checkpoints_of
 from workers.training.saving import CheckpointWriter
 from workers.training.stopping import Stop, Stopped
 from workers.trees import Arrays
@@ -53,6 +53,16 @@ class Keeper:
     curve_step: int = 0
     started: float = field(default_factory=time.monotonic)
     _partial: tuple[str, Arrays, dict[str, Any]] | None = None
+
+    @classmethod
+    def open(cls, spec: TrainSpec, identity: dict[str, Any], events: EventWriter, stop: Stop) -> Keeper:
+        """Of the training that `spec` describes: with what it has kept where it goes on, else empty."""
+        keeper = cls(checkpoints_of(spec), identity, events, stop)
+        if spec.resume:
+            keeper.restore()
+        else:
+            keeper.clear()
+        return keeper
 
     def __post_init__(self) -> None:
         self.writer = CheckpointWriter(self.store, self.curves(""), lambda: time.monotonic() - self.started)
