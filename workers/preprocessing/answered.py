@@ -3,7 +3,7 @@ train. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +11,7 @@ from workers.contract import SPLITS
 from workers.preprocessing.columns import CATEGORICAL, IDENTIFIER, TEXT, Column, shorten
 from workers.preprocessing.findings import Findings
 from workers.preprocessing.near_copies import near_copies
-from workers.preprocessing.pairs import PairColumns, Pairs
+from workers.preprocessing.pairs import PairColumns, Pairs, Repeated
 from workers.preprocessing.texts import describe_texts, warn_of_broken_letters
 
 USUAL_COLUMNS = (
@@ -84,22 +84,17 @@ def _warn_of_form(pairs: Pairs, findings: Findings) -> None:
 
 def _warn_of_copies(pairs: Pairs, splits: Sequence[str], findings: Findings) -> None:
     """Of questions that are alike."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for number, key in enumerate(pairs.source.keys):
-        if pairs.source.values[number]:
-            places[key].append(number)
-    repeated = [numbers for numbers in places.values() if len(numbers) > 1]
-    answers = [len({pairs.target.keys[number] for number in numbers}) for numbers in repeated]
-    if equal := sum(len(numbers) - count for numbers, count in zip(repeated, answers, strict=True)):
+    repeated = Repeated.of(pairs)
+    if equal := repeated.equal:
         findings.add("repeated_questions", f"Rows with the question and the answer of an earlier one: {equal:,}.")
-    if torn := sum(count > 1 for count in answers):
-        shown = repeated[answers.index(max(answers))]
+    if torn := repeated.torn:
+        shown, most = repeated.most_torn()
         findings.add(
             "conflicting_answers",
-            f'Questions that have several answers: {torn:,}, such as "{shorten(pairs.source.values[shown[0]], 60)}" '
-            f"with {max(answers)}. Each of them counts as right; keep one where they contradict each other.",
+            f'Questions that have several answers: {torn:,}, such as "{shorten(pairs.source.values[shown], 60)}" '
+            f"with {most}. Each of them counts as right; keep one where they contradict each other.",
         )
-    if crossing := sum(len({splits[number] for number in numbers}) > 1 for numbers in repeated):
+    if crossing := repeated.crossing(splits):
         findings.add(
             "questions_across_splits",
             f"Questions that stand in more than one of train, val and test: {crossing:,}. Those that are trained on "

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +17,7 @@ from typing import Any
 from workers.contract import SPLITS
 from workers.preprocessing.columns import BOOLEAN, CATEGORICAL, IDENTIFIER, NUMERIC, TEXT, Column, shorten
 from workers.preprocessing.findings import Findings
+from workers.preprocessing.items import groups_of
 from workers.preprocessing.texts import Texts, describe_texts, key_of, script_of, warn_of_broken_letters
 
 USUAL_PAIRS = (
@@ -122,6 +123,40 @@ def describe_pairs(pairs: Pairs) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """Sources that come several times: the rows of each, and how many different targets these have."""
+
+    groups: list[list[int]]
+    targets: list[int]
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> Repeated:
+        """Rows without a source do not count."""
+        filled = zip(pairs.keys, pairs.source.values, strict=True)
+        groups = groups_of([key if value else number for number, (key, value) in enumerate(filled)])
+        return cls(groups, [len({pairs.target.keys[number] for number in numbers}) for numbers in groups])
+
+    @property
+    def equal(self) -> int:
+        """How many rows say what an earlier one says."""
+        return sum(len(numbers) - count for numbers, count in zip(self.groups, self.targets, strict=True))
+
+    @property
+    def torn(self) -> int:
+        """How many sources have several targets."""
+        return sum(count > 1 for count in self.targets)
+
+    def most_torn(self) -> tuple[int, int]:
+        """A row of the source with the most targets, and how many it has."""
+        most = max(self.targets)
+        return self.groups[self.targets.index(most)][0], most
+
+    def crossing(self, splits: Sequence[str]) -> int:
+        """How many sources stand in several parts of the split."""
+        return sum(len({splits[number] for number in numbers}) > 1 for numbers in self.groups)
+
+
 def warn_of_pairs(pairs: Pairs, splits: Sequence[str], findings: Findings) -> None:
     """What makes a model worse, or its figures better than it is."""
     _warn_of_form(pairs, findings)
@@ -177,23 +212,17 @@ def _warn_of_lengths(pairs: Pairs, findings: Findings) -> None:
 
 
 def _warn_of_copies(pairs: Pairs, splits: Sequence[str], findings: Findings) -> None:
-    places: dict[str, list[int]] = defaultdict(list)
-    for number, key in enumerate(pairs.keys):
-        if pairs.source.values[number]:
-            places[key].append(number)
-    repeated = [numbers for numbers in places.values() if len(numbers) > 1]
-    different = [len({pairs.target.keys[number] for number in numbers}) for numbers in repeated]
-    equal = sum(len(numbers) - count for numbers, count in zip(repeated, different, strict=True))
-    if equal:
+    repeated = Repeated.of(pairs)
+    if equal := repeated.equal:
         findings.add("repeated_pairs", f"Pairs that are alike to an earlier one: {equal:,}.")
-    if many := sum(count > 1 for count in different):
-        shown = repeated[different.index(max(different))]
+    if many := repeated.torn:
+        shown, most = repeated.most_torn()
         findings.add(
             "many_translations",
-            f'Texts with several translations: {many:,}, such as "{shorten(pairs.source.values[shown[0]], 40)}" with '
-            f"{max(different)}. All are learned from; the score compares with one of them at a time.",
+            f'Texts with several translations: {many:,}, such as "{shorten(pairs.source.values[shown], 40)}" with '
+            f"{most}. All are learned from; the score compares with one of them at a time.",
         )
-    if crossing := sum(len({splits[number] for number in numbers}) > 1 for numbers in repeated):
+    if crossing := repeated.crossing(splits):
         findings.add(
             "sources_across_splits",
             f"Texts that stand in more than one of train, val and test: {crossing:,}. Those that are trained on judge "

@@ -44,6 +44,11 @@ def describe_result(
     }  # fmt: skip
 
 
+def spread_over(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of `rows`, from all over them."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+
+
 def describe_training(model: nn.Module, fitted: FitResult) -> dict[str, Any]:
     """What result.json says of every training, whatever it was for."""
     return {

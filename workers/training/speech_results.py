@@ -13,7 +13,7 @@ from workers.contract import TrainSpec
 from workers.inference.speech import Speech
 from workers.inference.speech_predictor import SpeechPredictor
 from workers.training.audio_results import EXAMPLES, MISTAKES, write_sample
-from workers.training.results import library_versions
+from workers.training.results import library_versions, spread_over
 from workers.training.speech_data import SpeechData, most_frequent
 from workers.training.speech_figures import edits, error_rates, word_differences
 from workers.training.speech_networks import name_of
@@ -43,10 +43,7 @@ def describe_model(spec: TrainSpec, data: SpeechData, arguments: Mapping[str, An
 
 def judged_rows(data: SpeechData, split: str) -> np.ndarray:
     """Rows of `split`, at most so many as are heard in a minute, from all over it."""
-    rows = data.splits[split]
-    if len(rows) <= JUDGED[split]:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, JUDGED[split]).astype(int)]
+    return spread_over(data.splits[split], JUDGED[split])
 
 
 def judge_model(

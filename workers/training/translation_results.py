@@ -13,7 +13,7 @@ from workers.contract import TrainSpec
 from workers.inference.translation_predictor import TranslationPredictor
 from workers.inference.translations import Asked, Translation
 from workers.training.pair_data import Pairs
-from workers.training.results import library_versions
+from workers.training.results import library_versions, spread_over
 from workers.training.text_results import shorten
 from workers.training.translation_figures import Judge, remembered, sentence_chrf
 from workers.training.translation_networks import name_of
@@ -65,10 +65,7 @@ def examples(data: Data) -> list[str]:
 
 def judged_rows(data: Data, split: str) -> np.ndarray:
     """Rows of `split`, at most so many as are translated in a minute, from all over it."""
-    rows = data.splits[split]
-    if len(rows) <= JUDGED[split]:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, JUDGED[split]).astype(int)]
+    return spread_over(data.splits[split], JUDGED[split])
 
 
 def judge_model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from workers.contract import ProgramFailure
@@ -21,6 +22,13 @@ def read_object(body: bytes, form: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProgramFailure("invalid_request", "The JSON is not an object.", hint=f"Send {form}.")
     return value
+
+
+def refuse_unknown(asked: dict[str, Any], known: Sequence[str]) -> None:
+    """Raises ProgramFailure (unknown_field) for a field that is none of the `known`."""
+    if stray := next((name for name in asked if name not in known), None):
+        message = f'There is no field "{stray[:40]}".'
+        raise ProgramFailure("unknown_field", message, hint=f"There are {', '.join(known)}.", field=stray[:40])
 
 
 def decode_file(asked: dict[str, Any], field: str, what: str) -> bytes:

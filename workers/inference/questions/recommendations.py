@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workers.contract import ProgramFailure
 from workers.inference.framing import RAW, SAMPLE, Question
 from workers.inference.questions.columns import as_texts, only
-from workers.inference.questions.json_body import read_object
+from workers.inference.questions.json_body import read_object, refuse_unknown
 from workers.inference.tensors import Request
 from workers.recommending import LARGEST_RATING
 
@@ -31,9 +31,7 @@ def read(predictor: RecommendationPredictor, question: Question) -> tuple[list[d
     if question.content == RAW:
         raise ProgramFailure("wrong_content_type", "The body is not JSON.", hint=f"Send {FORM}.")
     asked = read_object(question.body, FORM)
-    if stray := next((name for name in asked if name not in KNOWN), None):
-        message = f'There is no field "{stray[:40]}".'
-        raise ProgramFailure("unknown_field", message, hint=f"There are {', '.join(KNOWN)}.", field=stray[:40])
+    refuse_unknown(asked, KNOWN)
     shared = _options(asked, question.top_k)
     users = asked.get("users")
     if "rows" in asked:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,10 +13,10 @@ from workers.series.features import Recipe
 from workers.series.model import QUANTILES, Linear, windows_of
 from workers.training.forecasting.data import SeriesData
 from workers.training.forecasting.pairs import Pairs, Span
-from workers.training.reporting import CURVE_POINTS, PROGRESS_SECONDS
-from workers.training.tables.boosting import PINBALL, Booster, BoostingSettings, Report, Sample
+from workers.training.tables.boosting import PINBALL, Booster, BoostingSettings, Sample
 from workers.training.tables.candidates import ROUNDS_PER_EPOCH
 from workers.training.tables.checkpointing import Keeper
+from workers.training.tables.growing import report_growth
 from workers.trees import Arrays
 
 PARITY_ROWS = 500
@@ -81,28 +80,10 @@ def _grow(
         if stored := keeper.partial(key):
             booster.restore(*stored)
         samples = (Sample(each.matrix, each.scaled_targets) for each in (train, holdout))
-        booster.grow(*samples, _reporter(study, booster, key, span))
+        booster.grow(*samples, report_growth(booster, keeper, key, keeper.curves(key), span, f" ({key})"))
         arrays = booster.arrays(holdout.matrix[:PARITY_ROWS])
         keeper.finish(key, arrays | {ROUNDS: np.array([booster.best_round])}, [])
     return keeper.members[key]
-
-
-def _reporter(study: Study, booster: Booster, key: str, span: tuple[float, float]) -> Report:
-    curves, spacing = study.keeper.curves(key), max(1, booster.settings.rounds // CURVE_POINTS)
-    reported = 0.0
-
-    def report(number: int, train_loss: float, holdout_loss: float) -> None:
-        nonlocal reported
-        if number == 1 or number % spacing == 0:
-            curves.metric("loss", train_loss, split="train", step=number, epoch=number)
-            curves.metric("loss", holdout_loss, split="val", step=number, epoch=number)
-        if time.monotonic() - reported >= PROGRESS_SECONDS:
-            reported = time.monotonic()
-            share = number / booster.settings.rounds
-            study.events.progress(span[0] + (span[1] - span[0]) * share, f"Growing trees, round {number} ({key})")
-        study.keeper.save_if_due(key, booster.state)
-
-    return report
 
 
 def fit_linear(study: Study, span: Span, strength: float) -> Linear:

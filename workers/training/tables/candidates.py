@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from workers.tabular import Encoded
-from workers.training.reporting import CURVE_POINTS, PROGRESS_SECONDS
-from workers.training.tables.boosting import Booster, BoostingSettings, Report, Sample
+from workers.training.tables.boosting import Booster, BoostingSettings, Sample
 from workers.training.tables.data import Fold
+from workers.training.tables.growing import report_growth
 from workers.training.tables.linear import design, fit_linear, predict_linear
 from workers.training.tables.study import Candidate, FittedMember, Span, Study
 from workers.trees import Arrays, Ensemble, to_probabilities
@@ -41,29 +40,12 @@ class TreesCandidate:
             booster.restore(*stored)
         train, holdout = (Sample(study.table.encoded[rows].matrix(), study.table.targets[rows])
                           for rows in (fold.train, fold.holdout))  # fmt: skip
-        booster.grow(train, holdout, self._reporter(study, booster, key, span))
+        booster.grow(train, holdout, report_growth(booster, study.keeper, key, study.curves(key), span))
         history = [
             {"epoch": number, "train_loss": train_loss, "val_loss": holdout_loss}
             for number, train_loss, holdout_loss in booster.history
         ]
         return FittedMember(booster.arrays(holdout.matrix[:PARITY_ROWS]), history)
-
-    def _reporter(self, study: Study, booster: Booster, key: str, span: Span) -> Report:
-        curves, spacing = study.curves(key), max(1, self.settings.rounds // CURVE_POINTS)
-        reported = 0.0
-
-        def report(number: int, train_loss: float, holdout_loss: float) -> None:
-            nonlocal reported
-            if number == 1 or number % spacing == 0:
-                curves.metric("loss", train_loss, split="train", step=number, epoch=number)
-                curves.metric("loss", holdout_loss, split="val", step=number, epoch=number)
-            if time.monotonic() - reported >= PROGRESS_SECONDS:
-                reported = time.monotonic()
-                share = number / self.settings.rounds
-                study.events.progress(span[0] + (span[1] - span[0]) * share, f"Growing trees, round {number}")
-            study.keeper.save_if_due(key, booster.state)
-
-        return report
 
     def predict(self, study: Study, arrays: Arrays, rows: Encoded) -> np.ndarray:
         scores = Ensemble.from_arrays(arrays).predict(rows.matrix())
