@@ -88,6 +88,50 @@ class Part:
         return (JsonRows if self.is_json else Rows)(self.table, limits, bad)
 
 
+@dataclass(frozen=True)
+class About:
+    """What the columns of a table say that it is about: who took what (`roles`), questions and answers or texts and
+    translations (`pair`, and `is_answered` tells these apart), values over time (`timed`), or none of these."""
+
+    roles: Roles | None = None
+    pair: PairColumns | None = None
+    is_answered: bool = False
+    timed: SeriesColumns | None = None
+
+    def target(self, header: Sequence[str], wanted: str | None) -> str:
+        """Raises ProgramFailure."""
+        if self.roles:
+            return self.roles.rating or self.roles.item
+        found = self.pair or self.timed
+        return found.target if found else choose_target(header, wanted)
+
+    def needed(self, *, is_series: bool) -> set[str | None]:
+        """The columns beside the target that what it is about needs; `is_series` where its values are numbers."""
+        if self.roles:
+            return set(self.roles.to_dict().values())
+        if self.pair:
+            return set(vars(self.pair).values())
+        return {self.timed.time} if self.timed and is_series else set()
+
+    def to_index(self, *, is_series: bool) -> dict[str, Any]:
+        """As it stands in index.json."""
+        return {
+            "pair": vars(self.pair) if self.pair else None,
+            "interactions": self.roles.to_dict() if self.roles else None,
+            "series": self.timed.to_dict() if self.timed and is_series else None,
+        }
+
+
+def recognise(part: Part, header: Sequence[str], wanted: str | None, recipe: Recipe, limits: Limits) -> About:
+    """By the names of the columns and the first rows."""
+    if recipe.may_be(RECOMMENDATION) and (roles := find_interactions(part, header, wanted, limits)):
+        return About(roles=roles)
+    answered, pair = peek_for_pair(part, header, wanted, recipe, limits)
+    if answered or pair:
+        return About(pair=answered or pair, is_answered=answered is not None)
+    return About(timed=find_series(part, header, wanted, limits) if recipe.may_be(FORECASTING) else None)
+
+
 def prepare_table(
     sources: Sources,
     spec: PrepareSpec,
@@ -102,39 +146,30 @@ def prepare_table(
     parts = open_parts(sources, scratch, limits)
     dropped = recipe.dropped()
     header = [name for name in parts[0].table.header if name not in dropped]
-    roles = find_interactions(parts[0], header, spec.target, limits) if recipe.may_be(RECOMMENDATION) else None
-    answered, pair = (None, None) if roles else peek_for_pair(parts[0], header, spec.target, recipe, limits)
-    pair = answered or pair
-    looks_for_series = not (roles or pair) and recipe.may_be(FORECASTING)
-    timed = find_series(parts[0], header, spec.target, limits) if looks_for_series else None
-    if roles:
-        target = roles.rating or roles.item
-    else:
-        found = pair or timed
-        target = found.target if found else choose_target(header, spec.target)
+    about = recognise(parts[0], header, spec.target, recipe, limits)
+    target = about.target(header, spec.target)
     progress = Progress(events, sum(part.table.path.stat().st_size for part in parts))
     cleaner = Cleaner(recipe, header, header.index(target))
     gathered = gather(parts, cleaner, output / "data.csv", limits, bad, progress)
     if not gathered.keys:
         raise no_rows(target, bad)
     column = gathered.columns[header.index(target)]
-    texts, pairs = None, read_pairs(output / "data.csv", pair) if pair else None
-    taken = read_interactions(output / "data.csv", roles) if roles else None
-    series = read_timed_rows(output / "data.csv", timed) if timed and column.type == NUMERIC else None
+    texts, pairs = None, read_pairs(output / "data.csv", about.pair) if about.pair else None
+    taken = read_interactions(output / "data.csv", about.roles) if about.roles else None
+    series = read_timed_rows(output / "data.csv", about.timed) if about.timed and column.type == NUMERIC else None
     if taken:
         task, splits = RECOMMENDATION, split_taken(taken, gathered, spec, recipe, findings)
     elif series:
         task, splits = FORECASTING, split_timed(series, gathered, spec, recipe, findings)
     else:
-        task = (ANSWER_RETRIEVAL if answered else TRANSLATION) if pairs else task_of(column, recipe)
+        task = (ANSWER_RETRIEVAL if about.is_answered else TRANSLATION) if pairs else task_of(column, recipe)
         if pairs:
             check_row_number(column, limits)
         else:
             check_target(column, task, is_guess=spec.target is None, limits=limits)
             texts = find_texts(gathered, target, task, output / "data.csv")
         splits = split_rows(gathered, task, pairs or texts, spec, recipe, findings)
-    used = roles.to_dict() if roles else vars(pair) if pair else {"time": timed.time} if series else {}
-    warn_of_columns(gathered.columns, {target, *used.values()}, findings)
+    warn_of_columns(gathered.columns, {target} | about.needed(is_series=series is not None), findings)
     task = TEXT_CLASSIFICATION if texts else task
     events.progress(0.96, "Looking for wrong labels and for columns that give the target away")
     if task in (TABULAR_CLASSIFICATION, TABULAR_REGRESSION):
@@ -142,12 +177,9 @@ def prepare_table(
         examine_table(output / "data.csv", gathered.columns, gathered.keys, target, task, items, findings)
     described = [each.describe(limits.preview_chars) for each in gathered.columns]
     index = {"rows": len(gathered.keys), "columns": described, "target": target, "task": task, "split": splits.splits}
-    index |= {"text_column": texts.column if texts else None, "pair": vars(pair) if pair else None}
-    index |= {"interactions": roles.to_dict() if roles else None, "split_source": splits.source}
+    index |= about.to_index(is_series=series is not None) | {"text_column": texts.column if texts else None}
     index |= {"places": gathered.ids.to_index(), "missing_words": recipe.has(MISSING_WORDS)}
-    if series:
-        index["split_source"] = "user" if splits.is_users else "time"
-    index["series"] = timed.to_dict() if series else None
+    index["split_source"] = "time" if series and not splits.is_users else splits.source
     write_json(output / "index.json", index)
     has_classes = task in (TABULAR_CLASSIFICATION, TEXT_CLASSIFICATION)
     return build_report(gathered, splits, described, bad, findings) | {
@@ -155,7 +187,7 @@ def prepare_table(
         "target": target,
         "steps": cleaner.describe(len(gathered.keys), bad),
         "text": describe_texts(texts) if texts else None,
-        "pair": (describe_answered if answered else describe_pairs)(pairs) if pairs else None,
+        "pair": (describe_answered if about.is_answered else describe_pairs)(pairs) if pairs else None,
         "interactions": describe_interactions(taken) if taken else None,
         "series": describe_series(series) if series else None,
         "split_source": index["split_source"],
