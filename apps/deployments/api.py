@@ -23,8 +23,8 @@ from apps.deployments.services import (
     state_of,
 )
 from apps.deployments.serving import Served, served_versions
+from apps.jobs.inputs import ReferenceField
 from apps.jobs.references import find_by_id_or_name
-from apps.jobs.serializers import ReferenceField
 from apps.registry.models import ModelVersion, RegisteredModel
 
 

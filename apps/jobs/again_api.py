@@ -11,10 +11,11 @@ from apps.accounts.access import require_write
 from apps.datasets.models import Dataset
 from apps.jobs.api import answer_with, job_of
 from apps.jobs.continuing import clone_job, extend_training, terms_of
+from apps.jobs.inputs import CloneInput, ExtendInput, RepeatInput, read_wanted
 from apps.jobs.models import Job
 from apps.jobs.references import data_version, find_by_id_or_name, newest_uncompressed, numbered
 from apps.jobs.repeating import repeat_training
-from apps.jobs.serializers import CloneInput, ExtendInput, JobDetailSerializer, JobSerializer, RepeatInput, read_wanted
+from apps.jobs.serializers import JobDetailSerializer, JobSerializer
 from apps.registry.models import RegisteredModel
 
 

@@ -21,6 +21,7 @@ from apps.datasets.api import find_sources
 from apps.datasets.models import Dataset
 from apps.jobs.candidates import keep_candidate
 from apps.jobs.compressing import submit_compression
+from apps.jobs.inputs import JobInput, PlanInput, WantedInput, read_wanted
 from apps.jobs.models import Candidate, Job, JobLog, Metric
 from apps.jobs.numbers import finite
 from apps.jobs.pausing import pause_job, resume_job
@@ -35,14 +36,10 @@ from apps.jobs.references import (
 from apps.jobs.serializers import (
     CandidateSerializer,
     JobDetailSerializer,
-    JobInput,
     JobSerializer,
-    PlanInput,
     PlanSerializer,
     StartSerializer,
-    WantedInput,
     present_plan,
-    read_wanted,
 )
 from apps.jobs.services import (
     ONE_DEVICE,
