@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from apps.resources.scheduling.ledger import Ledger, TeamUse, amounts_of, limit_reached
 from apps.resources.scheduling.policies import POLICIES, Policy
 from apps.resources.scheduling.policies.base import Market, Sale
-from apps.resources.scheduling.pool import Node, Pool, Shape
+from apps.resources.scheduling.pool import Held, Pool, Shape
 from apps.resources.scheduling.queue import Queue, Rank, Ticket
 from apps.resources.scheduling.reasons import WaitingList
 from apps.resources.scheduling.reservations import Claim, Timeline
@@ -84,17 +84,17 @@ class Planner:
             self.enqueue(request, queue)
         else:
             claim.revise(request)
-            self._touch(claim)
+            self.timeline.recount(claim)
         self.version += 1
 
     def finish(self, request_id: int) -> None:
         """Running work is gone, for whatever reason, and has given its devices back."""
         self.version += 1
         claim = self.claims[request_id]
-        self.pool.give_back(request_id, claim.placements)
-        self._touch(claim)
-        self._count_loose(claim, -1)
-        if any(not node.is_open for node in self._nodes_of(claim)):
+        held = self.pool.give_back(request_id, claim.placements)
+        self.timeline.discount(claim, held)
+        _count_loose(claim, held, -1)
+        if self.pool.has_closed and not all(node.is_open for node, _ in held):
             self.ledger.change_capacity(self.pool.capacity())
         del self.claims[request_id]
         request = claim.request
@@ -115,7 +115,7 @@ class Planner:
             self._forget_victim(claim)
         claim.leaving_for = for_request_id
         self.victims.setdefault(for_request_id, set()).add(request_id)
-        self._touch(claim)
+        self.timeline.recount(claim)
 
     def change_node(self, state: NodeState) -> None:
         """A node is new, or opened, closed or changed; `state` says what is free on it now."""
@@ -174,12 +174,11 @@ class Planner:
 
     def key(self, ticket: Ticket) -> Rank:
         """A ticket's rank among those of all teams, as much as each team holds now."""
-        at, use = self.policy.team_key_at, ticket.lane.line.use
+        at = self.policy.team_key_at
         if at is None:
             return ticket.rank
-        if use.key is None:
-            use.key = self.policy.team_key(use, self.ledger.capacity)
-        return (*ticket.rank[:at], use.key, *ticket.rank[at:])
+        key = self.policy.known_team_key(ticket.lane.line.use, self.ledger.capacity)
+        return (*ticket.rank[:at], key, *ticket.rank[at:])
 
     def shape_of(self, demand: Demand) -> Shape:
         shape = self._shapes.get(demand)
@@ -196,13 +195,14 @@ class Planner:
         request = claim.request
         self.claims[request.id] = claim
         self.ledger.charge(request, self.ledger.of(request.team_id))
-        self._touch(claim)
-        self._count_loose(claim, 1)
+        held = self.pool.held_by(claim)
+        self.timeline.count(claim, held)
+        _count_loose(claim, held, 1)
 
     def touch_victims(self, request_id: int) -> None:
         """A beneficiary waits no longer, or again: its victims' room comes free for all, or for it alone."""
         for claim_id in self.victims.get(request_id, ()):
-            self._touch(self.claims[claim_id])
+            self.timeline.recount(self.claims[claim_id])
 
     def is_awaited(self, request_id: int) -> bool:
         return request_id in self.tickets
@@ -216,20 +216,6 @@ class Planner:
         self.start(claim)
         if running.leaving_for is not None:
             self.leave(running.request.id, running.leaving_for)
-
-    def _nodes_of(self, claim: Claim) -> list[Node]:
-        nodes = (self.pool.nodes.get(placement.node_id) for placement in claim.placements)
-        return [node for node in nodes if node is not None]
-
-    def _count_loose(self, claim: Claim, sign: int) -> None:
-        if claim.request.is_preemptible:
-            for placement in claim.placements:
-                if placement.node_id in self.pool.nodes:
-                    self.pool.nodes[placement.node_id].loose_devices += sign * len(placement.device_ids)
-
-    def _touch(self, claim: Claim) -> None:
-        for placement in claim.placements:
-            self.timeline.touch(placement.node_id)
 
     def _forget_victim(self, claim: Claim) -> None:
         victims = self.victims.get(claim.leaving_for)
@@ -287,6 +273,12 @@ class Planner:
             queue = ticket.lane.line.queue
             queue.drop(ticket)
             self.enqueue(ticket.request, queue)
+
+
+def _count_loose(claim: Claim, held: Held, sign: int) -> None:
+    if claim.request.is_preemptible:
+        for node, devices in held:
+            node.loose_devices += sign * devices
 
 
 def waiting_since(request: Request) -> float:

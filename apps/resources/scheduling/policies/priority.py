@@ -25,7 +25,7 @@ class Priority(Policy):
         return (-float(request.priority), request.submitted_at + past_days * SECONDS_PER_DEVICE_DAY)
 
     def team_key(self, use: TeamUse, capacity: Amounts) -> float:
-        return borrowed_share(use.borrowed(), use.team.weight, capacity)
+        return borrowed_share(use.held, use.guaranteed, use.team.weight, capacity)
 
     def claim(self, request: Request, use: TeamUse, capacity: Amounts) -> float:
         return -float(request.priority)
