@@ -3,10 +3,10 @@
     python -m benchmarks.forecast trace.csv --nodes 64 --gpus 8 --every 10
 
 The trace is replayed through the planner. Every tenth job (`--every`) is given a forecast from a snapshot of that
-moment, which knows no duration of unfinished work and nothing of later submissions; other arrivals are drawn from those
-of the last hour or of the last day. Ranges are widened by what became of earlier ones, as soon as their jobs have
-started, never before. Last line: the share of ranges that covered the start (between both ends, a second of rounding
-allowed), and the median width.
+moment, which knows no duration of unfinished work and nothing of later submissions; other arrivals are drawn from the
+last day's. Ranges are widened by what became of earlier ones, as soon as their jobs have started, never before. Last
+line: the share of ranges that covered the start (between both ends, a second of rounding allowed), and the median
+width.
 """
 
 import argparse
@@ -53,13 +53,9 @@ class Forecaster:
                 self.given.append((planner.claims[grant.request_id].request.submitted_at, now, given))
 
     def _give(self, now: float, planner: Planner, request: Request) -> None:
-        while self._recent[0].submitted_at < now - max(ARRIVALS_SECONDS):
+        while self._recent[0].submitted_at < now - ARRIVALS_SECONDS:
             self._recent.popleft()
-        arrivals = [
-            Arrivals(len(like) / seconds, like)
-            for seconds in ARRIVALS_SECONDS
-            if (like := tuple(other for other in self._recent if other.submitted_at >= now - seconds))
-        ]
+        arrivals = Arrivals(len(self._recent) / ARRIVALS_SECONDS, tuple(self._recent))
         begun = time.perf_counter()
         ranges = forecast(
             planner.snapshot(now),

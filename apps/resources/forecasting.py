@@ -33,7 +33,7 @@ MOST_ARRIVALS = 100
 class Outlook:
     """What else may be handed in to a pool, and by how much ranges are widened there."""
 
-    arrivals: tuple[Arrivals, ...] = ()
+    arrivals: Arrivals | None = None
     calibration: Calibration = Calibration()
 
 
@@ -105,13 +105,10 @@ def forecast_start(snapshot: Snapshot, request: Request, outlook: Outlook) -> St
 
 
 def outlook_of(pool: Pool) -> Outlook:
-    arrivals = []
-    for seconds in ARRIVALS_SECONDS:
-        recent = Allocation.objects.filter(pool=pool, submitted_at__gt=Now() - timedelta(seconds=seconds))
-        like = tuple(request_of(row) for row in recent.order_by("-submitted_at")[:MOST_ARRIVALS])
-        if like:
-            arrivals.append(Arrivals(recent.count() / seconds, like))
-    return Outlook(tuple(arrivals), Calibration(**Pool.objects.get(pk=pool.pk).start_calibration))
+    recent = Allocation.objects.filter(pool=pool, submitted_at__gt=Now() - timedelta(seconds=ARRIVALS_SECONDS))
+    like = tuple(request_of(row) for row in recent.order_by("-submitted_at")[:MOST_ARRIVALS])
+    arrivals = Arrivals(recent.count() / ARRIVALS_SECONDS, like) if like else None
+    return Outlook(arrivals, Calibration(**Pool.objects.get(pk=pool.pk).start_calibration))
 
 
 def forecast_pool(pool: Pool) -> int:

@@ -48,7 +48,7 @@ def test_ranges_cover_what_happens(policy):
 
 def test_equal_seeds_give_equal_forecasts():
     snapshot = busy(2, 4, waiting=5)
-    arrivals = [Arrivals(1 / 600.0, snapshot.requests), Arrivals(1 / 60.0, snapshot.requests)]
+    arrivals = Arrivals(1 / 600.0, snapshot.requests)
     assert forecast(snapshot, seed=1, arrivals=arrivals) == forecast(snapshot, seed=1, arrivals=arrivals)
 
 

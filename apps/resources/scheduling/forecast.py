@@ -23,8 +23,8 @@ from apps.resources.scheduling.types import Request, Running, Snapshot
 
 SAMPLES = 25
 HORIZON_SECONDS = 14 * 86400.0
-# Arrivals go on as in the last hour or as in the last day.
-ARRIVALS_SECONDS = (3600.0, 86400.0)
+# Arrivals go on as in the last day.
+ARRIVALS_SECONDS = 86400.0
 # All samples together make so many decisions at most, and so many arrivals each; at least `FEWEST` samples are made.
 MOST_DECISIONS = 2500
 MOST_ARRIVALS = 200
@@ -52,7 +52,7 @@ class StartRange:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What else may be handed in, at random times: so much a second, like these requests."""
+    """What else is handed in, at random times: so much a second, like these requests."""
 
     per_second: float
     like: Sequence[Request]
@@ -89,14 +89,13 @@ def forecast(
     samples: int = SAMPLES,
     seed: int = 0,
     horizon_seconds: float = HORIZON_SECONDS,
-    arrivals: Sequence[Arrivals] = (),
+    arrivals: Arrivals | None = None,
     calibration: Calibration | None = None,
     only: Collection[int] | None = None,
 ) -> dict[int, StartRange]:
     """By id, when each pending request of `snapshot` (or `only` these) will start; what never fits is left out.
 
-    One of `arrivals` is drawn for each sample, since nobody knows whether a calm or a storm goes on. A start beyond the
-    horizon counts as one at the horizon.
+    A start beyond the horizon counts as one at the horizon.
     """
     calibration = calibration or Calibration()
     wanted = {request.id for request in snapshot.requests if only is None or request.id in only}
@@ -117,7 +116,7 @@ def forecast_one(snapshot: Snapshot, request: Request, **options) -> StartRange 
 
 
 def _by_replays(
-    snapshot: Snapshot, wanted: set[int], samples: int, rng: random.Random, horizon: float, arrivals: Sequence[Arrivals]
+    snapshot: Snapshot, wanted: set[int], samples: int, rng: random.Random, horizon: float, arrivals: Arrivals | None
 ) -> dict[int, StartRange]:
     ends_at = snapshot.now + horizon
     starts: dict[int, list[float]] = {request_id: [] for request_id in wanted}
@@ -125,7 +124,7 @@ def _by_replays(
     for sample in range(samples):
         if sample >= FEWEST and decisions >= MOST_DECISIONS:
             break
-        run = _sampled_run(snapshot, rng, horizon, rng.choice(arrivals) if arrivals else None)
+        run = _sampled_run(snapshot, rng, horizon, arrivals)
         run.run(snapshot.now, ends_at, awaited=wanted, most_decisions=MOST_DECISIONS // FEWEST)
         decisions += run.decisions
         started = run.first_starts()

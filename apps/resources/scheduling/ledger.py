@@ -77,9 +77,9 @@ class TeamUse(Use):
             use = self.users[user_id] = Use()
         return use
 
-    def change_leaving(self, request: Request, sign: int) -> None:
+    def change_leaving(self, asked: Amounts, sign: int) -> None:
         """Running work of the team was asked to leave (1), or is gone (-1)."""
-        for of_this, amount in enumerate(amounts_of(request.demand)):
+        for of_this, amount in enumerate(asked):
             self.leaving[of_this] += sign * amount
 
     def refusal(self, request_devices: int) -> str | None:
@@ -148,17 +148,16 @@ class Ledger:
                 max(use.guaranteed[of_this], use.locked[of_this]) for use in self.uses.values()
             )
 
-    def charge(self, request: Request, use: TeamUse, sign: int = 1) -> None:
-        """Add what `request` asks for to what its team and its person hold; -1 takes it away again."""
-        asked = amounts_of(request.demand)
+    def charge(self, use: TeamUse, person: Use, asked: Amounts, is_preemptible: bool, sign: int = 1) -> None:
+        """Add what work asks for to what its team and its person hold; -1 takes it away again."""
         devices, cpu, memory = asked if sign == 1 else (-asked[0], -asked[1], -asked[2])
-        for held in (use.held, use.user(request.user_id).held):
+        for held in (use.held, person.held):
             held[0] += devices
             held[1] += cpu
             held[2] += memory
             held[3] += sign
         use.key = None
-        if not request.is_preemptible:
+        if not is_preemptible:
             for of_this in (0, 1, 2):
                 before = max(use.guaranteed[of_this], use.locked[of_this])
                 use.locked[of_this] += sign * asked[of_this]

@@ -47,7 +47,7 @@ class Planner:
         self.victims: dict[int, set[int]] = {}  # by beneficiary: who was asked to leave for it
         self.promised: set[int] = set()  # who waits and had others asked to leave for it
         self.version = 0
-        self._shapes: dict[Demand, Shape] = {}
+        self._shapes: dict[tuple, Shape] = {}
         self._waits: list[tuple[float, int]] = []
         self._set_clock(snapshot.now)
         for running in snapshot.running:
@@ -97,12 +97,11 @@ class Planner:
         if self.pool.has_closed and not all(node.is_open for node, _ in held):
             self.ledger.change_capacity(self.pool.capacity())
         del self.claims[request_id]
-        request = claim.request
-        use = self.ledger.of(request.team_id)
-        self.ledger.charge(request, use, -1)
-        self.unpark(request.team_id, request.user_id)
+        self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible, -1)
+        if self.queue.has_parked or self.starving.has_parked:
+            self.unpark(claim.request.team_id, claim.request.user_id)
         if claim.leaving_for is not None:
-            use.change_leaving(request, -1)
+            claim.use.change_leaving(claim.asked, -1)
             self._forget_victim(claim)
 
     def leave(self, request_id: int, for_request_id: int = 0) -> None:
@@ -110,7 +109,7 @@ class Planner:
         self.version += 1
         claim = self.claims[request_id]
         if claim.leaving_for is None:
-            self.ledger.of(claim.request.team_id).change_leaving(claim.request, 1)
+            claim.use.change_leaving(claim.asked, 1)
         else:
             self._forget_victim(claim)
         claim.leaving_for = for_request_id
@@ -181,21 +180,20 @@ class Planner:
         return (*ticket.rank[:at], key, *ticket.rank[at:])
 
     def shape_of(self, demand: Demand) -> Shape:
-        shape = self._shapes.get(demand)
+        key = (*amounts_of(demand), demand.device_kind, demand.max_nodes)  # the hash of a dataclass is slow
+        shape = self._shapes.get(key)
         if shape is None:
-            shape = self._shapes[demand] = Shape(demand, len(self._shapes))
+            shape = self._shapes[key] = Shape(demand, len(self._shapes))
         return shape
 
     def enqueue(self, request: Request, queue: Queue) -> None:
         use = self.ledger.of(request.team_id)
         self.tickets[request.id] = queue.add(request, use, self.shape_of(request.demand))
 
-    def start(self, claim: Claim) -> None:
+    def start(self, claim: Claim, held: Held) -> None:
         """Charge granted work whose devices are already taken."""
-        request = claim.request
-        self.claims[request.id] = claim
-        self.ledger.charge(request, self.ledger.of(request.team_id))
-        held = self.pool.held_by(claim)
+        self.claims[claim.request.id] = claim
+        self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible)
         self.timeline.count(claim, held)
         _count_loose(claim, held, 1)
 
@@ -208,12 +206,14 @@ class Planner:
         return request_id in self.tickets
 
     def _adopt(self, running: Running) -> None:
-        claim = Claim(running.request, running.placements, running.started_at)
+        request = running.request
+        use, shape = self.ledger.of(request.team_id), self.shape_of(request.demand)
+        claim = Claim(request, running.placements, running.started_at, use, shape.asked)
         for placement in running.placements:
             node = self.pool.nodes.get(placement.node_id)
             if node is not None:
                 node.claims[running.request.id] = placement
-        self.start(claim)
+        self.start(claim, self.pool.held_by(request.id, running.placements))
         if running.leaving_for is not None:
             self.leave(running.request.id, running.leaving_for)
 
@@ -276,7 +276,7 @@ class Planner:
 
 
 def _count_loose(claim: Claim, held: Held, sign: int) -> None:
-    if claim.request.is_preemptible:
+    if claim.is_preemptible:
         for node, devices in held:
             node.loose_devices += sign * devices
 

@@ -8,13 +8,9 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from apps.resources.scheduling.ledger import amounts_of
 from apps.resources.scheduling.types import Demand, NodeState, Placement
-
-if TYPE_CHECKING:
-    from apps.resources.scheduling.reservations import Claim
 
 Part = tuple["Node", int, int, int]  # node, devices, thousandths of a core, bytes: a piece of a placement
 Held = Sequence[tuple["Node", int]]  # on which nodes work holds how many devices
@@ -266,12 +262,12 @@ class Pool:
             held.append((node, len(placement.device_ids)))
         return held
 
-    def held_by(self, claim: "Claim") -> Held:
+    def held_by(self, request_id: int, placements: Iterable[Placement]) -> Held:
         """The nodes on which running work is placed, with how many devices it holds there."""
-        request_id, nodes = claim.request.id, self.nodes
+        nodes = self.nodes
         return [
             (node, len(placement.device_ids))
-            for placement in claim.placements
+            for placement in placements
             if (node := nodes.get(placement.node_id)) is not None and request_id in node.claims
         ]
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from apps.resources.scheduling.ledger import TeamUse, amounts_of
 from apps.resources.scheduling.pool import Node, Part, Pool, Shape
 from apps.resources.scheduling.reservations import Claim
 
@@ -35,14 +34,12 @@ class Search:
     def __init__(
         self,
         pool: Pool,
-        team_of: Callable[[int], TeamUse],
         candidates: Callable[[Node], Sequence[Claim]],
         asker_team_id: int,
         leaving: tuple[Claim, ...] = (),
         loss: Callable[[Claim], float] | None = None,
     ) -> None:
         self._pool = pool
-        self._team_of = team_of
         self._candidates = candidates
         self._asker_team_id = asker_team_id
         self._leaving = leaving
@@ -185,18 +182,17 @@ class Search:
         """Whether every team but the asker's own keeps its guarantee when all these are gone."""
         lost: dict[int, list[int]] = {}
         for claim in victims:
-            team_id = claim.request.team_id
+            team_id = claim.use.team.id
             if team_id == self._asker_team_id or claim.leaving_for is not None:
                 continue
             already = lost.setdefault(team_id, [0, 0, 0])
-            asked = amounts_of(claim.request.demand)
-            if not self._team_of(team_id).may_lose(asked, already):
+            if not claim.use.may_lose(claim.asked, already):
                 return False
             for of_this in (0, 1, 2):
-                already[of_this] += asked[of_this]
+                already[of_this] += claim.asked[of_this]
         return True
 
     def _cost(self, victims: tuple[Claim, ...]) -> Cost:
         loss = 0.0 if self._loss is None else sum(map(self._loss, victims))
-        devices = sum(claim.request.demand.devices for claim in victims)
+        devices = sum(claim.asked[0] for claim in victims)
         return loss, devices, len(victims), -sum(claim.started_at for claim in victims)

@@ -49,7 +49,9 @@ class Ticket:
         self.is_live = True
 
 
-Entry = tuple[Rank, int, int, Ticket]  # by rank, then the request's id; the number keeps tickets from being compared
+# Figures of the rank, id of the request, a number that keeps tickets from being compared, and the Ticket. All that is
+# compared lies together, since reaching for it costs more than comparing it.
+Entry = tuple
 
 
 class Lane:
@@ -65,7 +67,7 @@ class Lane:
     def head(self) -> Entry | None:
         heap = self.heap
         while heap:
-            if heap[0][3].is_live:
+            if heap[0][-1].is_live:
                 return heap[0]
             heappop(heap)
         return None
@@ -87,7 +89,7 @@ class Line:
         """The best ticket of all lanes that are not parked."""
         heads = self.heads
         while heads:
-            ticket = heads[0][3]
+            ticket = heads[0][-1]
             if ticket.is_live and not ticket.lane.is_parked:
                 return heads[0]
             heappop(heads)
@@ -111,6 +113,10 @@ class Queue:
         self._numbers = count()
         self._parked: dict[tuple[int, int], list[Lane]] = {}
 
+    @property
+    def has_parked(self) -> bool:
+        return bool(self._parked)
+
     def teams(self) -> Iterable[list[Line]]:
         """Each team's lines."""
         return self._of_team.values()
@@ -128,7 +134,7 @@ class Queue:
             lane = line.lanes[user_id, seconds] = Lane(line, user_id, seconds)
             line.shortest = min(line.shortest, seconds)
         ticket = Ticket(request, self._rank(request, use), lane)
-        entry = (ticket.rank, request.id, next(self._numbers), ticket)
+        entry = (*ticket.rank, request.id, next(self._numbers), ticket)
         heappush(lane.heap, entry)
         if not lane.is_parked and lane.head() is entry:
             heappush(line.heads, entry)
@@ -145,7 +151,7 @@ class Queue:
         self._parked.setdefault((lane.line.use.team.id, lane.user_id), []).append(lane)
 
     def unpark(self, team_id: int, user_id: int) -> None:
-        for lane in self._parked.pop((team_id, user_id), ()) if self._parked else ():
+        for lane in self._parked.pop((team_id, user_id), ()):
             lane.is_parked = False
             self._offer(lane)
 

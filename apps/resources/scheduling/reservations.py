@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.pool import Held, Kept, Node, Part, Pool, Shape
 from apps.resources.scheduling.queue import expected_seconds
 from apps.resources.scheduling.types import Placement, Request
@@ -22,11 +23,29 @@ _CANDIDATES = 16
 
 class Claim:
     """Running work. `ends_at` is when it will be gone at the high end of its estimate; `counted_at` is when, as the
-    timeline has it, its room comes free for others."""
+    timeline has it, its room comes free for others. `use` and `person` are what its team and its person hold; they and
+    `asked` stand here, too, so that they are found without reaching for the request."""
 
-    __slots__ = ("request", "placements", "started_at", "leaving_for", "ends_at", "counted_at")
+    __slots__ = (
+        "request",
+        "placements",
+        "started_at",
+        "leaving_for",
+        "ends_at",
+        "counted_at",
+        "use",
+        "person",
+        "asked",
+        "is_preemptible",
+    )
 
-    def __init__(self, request: Request, placements: tuple[Placement, ...], started_at: float) -> None:
+    def __init__(
+        self, request: Request, placements: tuple[Placement, ...], started_at: float, use: TeamUse, asked: Amounts
+    ) -> None:
+        self.use = use
+        self.person = use.user(request.user_id)
+        self.asked = asked
+        self.is_preemptible = request.is_preemptible
         self.placements = placements
         self.started_at = started_at
         self.leaving_for: int | None = None
@@ -82,7 +101,7 @@ class Timeline:
     def recount(self, claim: Claim) -> None:
         """The end of running work may have changed."""
         if claim.counted_at != self.ends_at(claim):
-            held = self._pool.held_by(claim)
+            held = self._pool.held_by(claim.request.id, claim.placements)
             self.discount(claim, held)
             self.count(claim, held)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING
 
-from apps.resources.scheduling.ledger import amounts_of, limit_reached
+from apps.resources.scheduling.ledger import TeamUse, amounts_of, limit_reached
 from apps.resources.scheduling.policies.base import Sale
 from apps.resources.scheduling.pool import Kept, Node, Part, Shape
 from apps.resources.scheduling.preemption import Displacement, Search
-from apps.resources.scheduling.queue import Entry, Line, Rank, Ticket
+from apps.resources.scheduling.queue import Entry, Line, Ticket
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import Eviction, Grant
 
@@ -57,7 +57,7 @@ class Round:
         self._searched: set[int] = set()
         self._closed: set[int] = set()
         self._grips: dict[int, float] = {}
-        self._ripe: dict[int, tuple[Claim, ...]] = {}  # by node: what may be preempted at all
+        self._ripe: dict[int, list[tuple[int, Claim]]] = {}  # by node: what may be preempted at all, and its team
         self._hopeless: dict[tuple[str, int], float] = {}  # by ground and shape: the best claim that found nobody
         self._failures = 0
         self._longest = -math.inf  # what ends within this many seconds may use reserved room
@@ -65,7 +65,6 @@ class Round:
         self._spoken_for: set[int] = set()  # claims whose room, once they have left, is promised already
         self._is_guaranteed = False
         self._is_starving = False
-        self._key: Callable[[Ticket], Rank] = planner.key
         self._has_fed_starving = any(
             ticket.lane.line.queue is planner.starving and ticket.request.id in planner.victims
             for ticket in self._beneficiaries()
@@ -85,7 +84,6 @@ class Round:
         if is_guaranteed or (self._settings.is_preemptive and (is_starving or self._may_outrank())):
             self._searched.clear()
             self._closed.clear()  # there may be other grounds now to send work away
-        self._key = _own_rank if is_starving else self._planner.key
         queue = self._planner.starving if is_starving else self._planner.queue
         self._serve(queue.teams())
 
@@ -108,22 +106,30 @@ class Round:
             heads = self._heads(lines)
             if heads:
                 heapify(heads)
-                order.append((self._key(heads[0][3]), heads[0][1], heads))
+                order.append((self._place(heads[0], lines[0].use), lines[0].use, heads))
         heapify(order)
         while order:
-            heads = order[0][2]
-            line = heads[0][3].lane.line
-            following = self._head(line) if self._attempt(heads[0][3], line) else None
+            _, use, heads = order[0]
+            ticket = heads[0][-1]
+            line = ticket.lane.line
+            following = self._head(line) if self._attempt(ticket, line) else None
             if following is not None:
                 heapreplace(heads, following)
             else:
                 heappop(heads)
-            while heads and heads[0][3].lane.line.shape.number in self._closed:
+            while heads and heads[0][-1].lane.line.shape.number in self._closed:
                 heappop(heads)
             if heads:
-                heapreplace(order, (self._key(heads[0][3]), heads[0][1], heads))
+                heapreplace(order, (self._place(heads[0], use), use, heads))
             else:
                 heappop(order)
+
+    def _place(self, head: Entry, use: TeamUse) -> tuple:
+        """Where a team stands among all with its best line, as much as it holds now."""
+        at = None if self._is_starving else self._policy.team_key_at
+        if at is None:
+            return head[:-1]
+        return (*head[:at], self._policy.known_team_key(use, self._ledger.capacity), *head[at:-1])
 
     def _heads(self, lines: list[Line]) -> list[Entry]:
         """The heads of one team's lines, but of those that are sure to be refused: a team only gets more in a round."""
@@ -182,7 +188,8 @@ class Round:
         planner.promised.discard(request.id)
         if request.is_promised:
             request = replace(request, is_promised=False)
-        planner.start(Claim(request, placements, self._now))
+        claim = Claim(request, placements, self._now, line.use, line.shape.asked)
+        planner.start(claim, [part[:2] for part in parts])
         planner.touch_victims(request.id)
         self._outcome.grants.append(Grant(request.id, placements, self._prices.get(request.id, 0.0)))
 
@@ -259,12 +266,12 @@ class Round:
             yield "", 0.0, _nobody
         if self._is_guaranteed:
             own = request.team_id
-            yield "reclaimed", 0.0, lambda node: [c for c in self._ripe_on(node) if c.request.team_id != own]
+            yield "reclaimed", 0.0, lambda node: [claim for team, claim in self._ripe_on(node) if team != own]
         if not self._settings.is_preemptive:
             return
         if self._is_starving and not self._has_fed_starving:
             since = request.submitted_at
-            yield "starving", since, lambda node: [c for c in self._ripe_on(node) if c.request.submitted_at > since]
+            yield "starving", since, lambda node: [c for _, c in self._ripe_on(node) if c.request.submitted_at > since]
         if self._may_outrank():
             bar = self._policy.claim(request, line.use, ledger.capacity)
             teams = {
@@ -276,8 +283,7 @@ class Round:
                 yield "outranked", bar, lambda node: self._outranked(node, teams, bar)
 
     def _outranked(self, node: Node, teams: set[int], bar: float) -> list[Claim]:
-        ripe = self._ripe_on(node)
-        return [claim for claim in ripe if claim.request.team_id in teams and bar < self._grip(claim)]
+        return [claim for team, claim in self._ripe_on(node) if team in teams and bar < self._grip(claim)]
 
     def _grip(self, claim: Claim) -> float:
         grip = self._grips.get(claim.request.id)
@@ -288,25 +294,26 @@ class Round:
                 self._grips[claim.request.id] = grip
         return grip
 
-    def _ripe_on(self, node: Node) -> tuple[Claim, ...]:
-        """Running work, by id, that has had the time that it was promised, and may be preempted at all."""
+    def _ripe_on(self, node: Node) -> list[tuple[int, Claim]]:
+        """By id, running work that has had the time that it was promised and may be preempted, with its team."""
         ripe = self._ripe.get(node.id)
         if ripe is None:
-            claims = [self._planner.claims[claim_id] for claim_id in sorted(node.claims)]
-            ripe = self._ripe[node.id] = tuple(filter(self._is_ripe, claims))
+            claims = map(self._planner.claims.__getitem__, sorted(node.claims))
+            ripe = [(claim.use.team.id, claim) for claim in claims if self._is_ripe(claim)]
+            self._ripe[node.id] = ripe
         return ripe
 
     def _is_ripe(self, claim: Claim) -> bool:
         ran = self._now - claim.started_at
         has_run = ran > 0 and ran >= self._settings.min_runtime_seconds
-        return has_run and claim.request.is_preemptible and claim.leaving_for is None
+        return has_run and claim.is_preemptible and claim.leaving_for is None
 
     def _search(
         self, ticket: Ticket, candidates: Callable[[Node], Sequence[Claim]], leaving: tuple[Claim, ...]
     ) -> Search:
         loss = (lambda claim: 1.0 / self._grip(claim)) if self._policy.takes_loosest else None
         team_id = ticket.request.team_id
-        return Search(self._pool, self._ledger.of, candidates, team_id, leaving, loss)
+        return Search(self._pool, candidates, team_id, leaving, loss)
 
     def _promise(self, ticket: Ticket, found: Displacement, leaving: tuple[Claim, ...]) -> None:
         """Keep the place for the request: what is free there now, beside what comes free as others leave."""
@@ -321,7 +328,7 @@ class Round:
             self._pool.keep(node, Kept(max(0, devices), max(0, cpu), max(0, memory), is_timed=False))
         line = ticket.lane.line
         line.queue.drop(ticket)
-        self._ledger.charge(ticket.request, line.use)
+        self._ledger.charge(line.use, line.use.user(ticket.request.user_id), line.shape.asked, line.is_preemptible)
         self._promised.append(ticket)
         self._outcome.being_freed[ticket.request.id] = sum(
             len(placement.device_ids) for claim in leaving for placement in claim.placements
@@ -330,15 +337,12 @@ class Round:
     def _close(self) -> None:
         for ticket in self._promised:
             line = ticket.lane.line
-            self._ledger.charge(ticket.request, line.use, -1)
+            person = line.use.user(ticket.request.user_id)
+            self._ledger.charge(line.use, person, line.shape.asked, line.is_preemptible, -1)
             self._planner.promised.add(ticket.request.id)
             self._planner.enqueue(replace(ticket.request, is_promised=True), line.queue)
             self._planner.unpark(ticket.request.team_id, ticket.request.user_id)
         self._pool.keep_nothing()
-
-
-def _own_rank(ticket: Ticket) -> Rank:
-    return ticket.rank
 
 
 def _nobody(node: Node) -> tuple[Claim, ...]:

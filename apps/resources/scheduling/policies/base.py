@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
-from apps.resources.scheduling.types import PolicySettings, Request
+from apps.resources.scheduling.types import PolicySettings, Priority, Request
+
+# By a person's class: the higher, the sooner. Shared by all ranks, so that equal classes are seen to be equal at once.
+CLASS_RANKS = {priority: -float(priority) for priority in Priority}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ the over-quota share of Kueue's cohorts and NVIDIA KAI. Within a team: the class
 """
 
 from apps.resources.scheduling.ledger import Amounts, TeamUse, amounts_of
-from apps.resources.scheduling.policies.base import Policy, borrowed_share
+from apps.resources.scheduling.policies.base import CLASS_RANKS, Policy, borrowed_share
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import Request
@@ -18,7 +18,7 @@ class FairShare(Policy):
     team_key_at = 0
 
     def rank(self, request: Request, use: TeamUse) -> Rank:
-        return (-float(request.priority), request.submitted_at)
+        return (CLASS_RANKS[request.priority], request.submitted_at)
 
     def team_key(self, use: TeamUse, capacity: Amounts) -> float:
         return borrowed_share(use.held, use.guaranteed, use.team.weight, capacity)
