@@ -72,14 +72,14 @@ class Planner:
         self.version += 1
         ticket = self.tickets.pop(request_id)
         self.promised.discard(request_id)
-        ticket.lane.line.queue.drop(ticket)
+        ticket.line.queue.drop(ticket)
         self.touch_victims(request_id)
 
     def revise(self, request: Request) -> None:
         """More is known of waiting or running work, such as a better estimate; what it asks for is the same."""
         claim = self.claims.get(request.id)
         if claim is None:
-            queue = self.tickets[request.id].lane.line.queue
+            queue = self.tickets[request.id].line.queue
             queue.drop(self.tickets[request.id])
             self.enqueue(request, queue)
         else:
@@ -141,7 +141,7 @@ class Planner:
         self.version += 1
         self._age(now)
         if self._set_clock(now):
-            self._requeue(ticket for ticket in self.tickets.values() if ticket.lane.line.queue is self.queue)
+            self._requeue(ticket for ticket in self.tickets.values() if ticket.line.queue is self.queue)
         sale = self._sell() if self.policy.has_market else None
         outcome = Round(self, now, sale).run()
         return Plan(
@@ -167,7 +167,7 @@ class Planner:
 
     def order(self, ticket: Ticket) -> tuple[bool, Rank, int]:
         """Where a ticket stands among all that wait: the starving first, then by the policy."""
-        line = ticket.lane.line
+        line = ticket.line
         is_starving = line.queue is self.starving
         return not is_starving, ticket.rank if is_starving else self.key(ticket), ticket.request.id
 
@@ -176,7 +176,7 @@ class Planner:
         at = self.policy.team_key_at
         if at is None:
             return ticket.rank
-        key = self.policy.known_team_key(ticket.lane.line.use, self.ledger.capacity)
+        key = self.policy.known_team_key(ticket.line.use, self.ledger.capacity)
         return (*ticket.rank[:at], key, *ticket.rank[at:])
 
     def shape_of(self, demand: Demand) -> Shape:
@@ -242,7 +242,7 @@ class Planner:
         while self._waits and self._waits[0][0] + self.settings.starvation_seconds <= now:
             since, request_id = heappop(self._waits)
             ticket = self.tickets.get(request_id)
-            if ticket is None or waiting_since(ticket.request) != since or ticket.lane.line.queue is self.starving:
+            if ticket is None or waiting_since(ticket.request) != since or ticket.line.queue is self.starving:
                 continue
             self.queue.drop(ticket)
             self.enqueue(ticket.request, self.starving)
@@ -254,7 +254,7 @@ class Planner:
             for_sale[node.kind] = for_sale.get(node.kind, 0) + len(node.free)
         bidders = []
         for _, ticket in sorted(self.tickets.items()):
-            line, request = ticket.lane.line, ticket.request
+            line, request = ticket.line, ticket.request
             devices = request.demand.devices
             if not devices or limit_reached(line.use, request) is not None:
                 continue
@@ -265,12 +265,12 @@ class Planner:
             else:
                 bidders.append(request)
         sale = self.policy.sell(Market(bidders, for_sale, self.ledger.of))
-        self._requeue(ticket for ticket in self.tickets.values() if ticket.lane.line.queue is self.queue)
+        self._requeue(ticket for ticket in self.tickets.values() if ticket.line.queue is self.queue)
         return sale
 
     def _requeue(self, tickets: Iterable[Ticket]) -> None:
         for ticket in list(tickets):
-            queue = ticket.lane.line.queue
+            queue = ticket.line.queue
             queue.drop(ticket)
             self.enqueue(ticket.request, queue)
 

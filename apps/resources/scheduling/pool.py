@@ -4,6 +4,7 @@ Open nodes stand on shelves by device kind and number of free devices, so that a
 node. Nodes on which room is kept for somebody are taken off the shelves for the length of one plan (`Pool.keep`).
 """
 
+from array import array
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
@@ -46,7 +47,7 @@ class Node:
         self.claims: dict[int, Placement] = {}
         self.kept: list[Kept] = []
         self.loose_devices = 0
-        self.ends: list[float] = []
+        self.ends = array("d")
         self.shelf: list[int] | None = None
         self.become(state)
 

@@ -40,12 +40,13 @@ def rounded_seconds(request: Request) -> float:
 class Ticket:
     """A place in the queue. A ticket that is not live was granted, withdrawn, or is set aside."""
 
-    __slots__ = ("request", "rank", "lane", "is_live")
+    __slots__ = ("request", "rank", "lane", "line", "is_live")
 
     def __init__(self, request: Request, rank: Rank, lane: "Lane") -> None:
         self.request = request
         self.rank = rank
         self.lane = lane
+        self.line = lane.line
         self.is_live = True
 
 
@@ -87,10 +88,10 @@ class Line:
 
     def head(self) -> Entry | None:
         """The best ticket of all lanes that are not parked."""
-        heads = self.heads
+        heads, has_parked = self.heads, self.queue.has_parked
         while heads:
             ticket = heads[0][-1]
-            if ticket.is_live and not ticket.lane.is_parked:
+            if ticket.is_live and not (has_parked and ticket.lane.is_parked):
                 return heads[0]
             heappop(heads)
         return None

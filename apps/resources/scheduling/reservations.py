@@ -6,6 +6,7 @@ work on any other node cannot delay it.
 """
 
 import math
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from apps.resources.scheduling.types import Placement, Request
 
 # How many of the nodes that are free soonest are looked at exactly, CPU and memory included.
 _CANDIDATES = 16
+_ALWAYS, _NEVER = array("d", (-math.inf,)), array("d", (math.inf,))
 
 
 class Claim:
@@ -88,7 +90,7 @@ class Timeline:
         claim.counted_at = self.ends_at(claim)
         for node, devices in held:
             place = bisect_left(node.ends, claim.counted_at)
-            node.ends[place:place] = [claim.counted_at] * devices
+            node.ends[place:place] = array("d", (claim.counted_at,)) * devices
             self._stale.add(node.id)
 
     def discount(self, claim: Claim, held: Held) -> None:
@@ -121,10 +123,10 @@ class Timeline:
         rows = [self._rows[node_id] for node_id in self._stale if node_id in self._rows]
         if rows:
             width = self._free_at.shape[1]
-            times: list[float] = []
+            times = array("d")
             for row in rows:
                 times += _free_at(self._nodes[row], width)
-            self._free_at[rows] = np.array(times).reshape(len(rows), width)
+            self._free_at[rows] = np.frombuffer(times).reshape(len(rows), width)
         self._stale.clear()
 
     def _ends(self, node: Node) -> list[tuple[float, Placement]]:
@@ -215,12 +217,10 @@ class Timeline:
             self._pool.keep(node, Kept(max(0, devices), max(0, cpu), max(0, memory), is_timed))
 
 
-def _free_at(node: Node, width: int) -> list[float]:
+def _free_at(node: Node, width: int) -> array:
     """When so many of the node's devices are free, from none to `width` - 1."""
-    times = [-math.inf] * (len(node.free) + 1)
-    times += node.ends
-    times += [math.inf] * (width - len(times))
-    return times[:width]
+    times = _ALWAYS * (len(node.free) + 1) + node.ends
+    return (times + _NEVER * (width - len(times)))[:width]
 
 
 def _smallest(times: np.ndarray, count: int = _CANDIDATES) -> list[int]:

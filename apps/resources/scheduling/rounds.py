@@ -66,7 +66,7 @@ class Round:
         self._is_guaranteed = False
         self._is_starving = False
         self._has_fed_starving = any(
-            ticket.lane.line.queue is planner.starving and ticket.request.id in planner.victims
+            ticket.line.queue is planner.starving and ticket.request.id in planner.victims
             for ticket in self._beneficiaries()
         )
 
@@ -111,13 +111,13 @@ class Round:
         while order:
             _, use, heads = order[0]
             ticket = heads[0][-1]
-            line = ticket.lane.line
+            line = ticket.line
             following = self._head(line) if self._attempt(ticket, line) else None
             if following is not None:
                 heapreplace(heads, following)
             else:
                 heappop(heads)
-            while heads and heads[0][-1].lane.line.shape.number in self._closed:
+            while heads and heads[0][-1].line.shape.number in self._closed:
                 heappop(heads)
             if heads:
                 heapreplace(order, (self._place(heads[0], use), use, heads))
@@ -209,7 +209,7 @@ class Round:
         """Room that is being freed for a request stays its own; it starts as soon as all of it is free."""
         planner = self._planner
         for ticket in self._beneficiaries():
-            line, request = ticket.lane.line, ticket.request
+            line, request = ticket.line, ticket.request
             if limit_reached(line.use, request) is not None:
                 continue
             if not request.is_preemptible and not self._ledger.may_lock(line.use, amounts_of(request.demand)):
@@ -326,7 +326,7 @@ class Round:
                     cpu -= placement.cpu_millicores
                     memory -= placement.memory_bytes
             self._pool.keep(node, Kept(max(0, devices), max(0, cpu), max(0, memory), is_timed=False))
-        line = ticket.lane.line
+        line = ticket.line
         line.queue.drop(ticket)
         self._ledger.charge(line.use, line.use.user(ticket.request.user_id), line.shape.asked, line.is_preemptible)
         self._promised.append(ticket)
@@ -336,7 +336,7 @@ class Round:
 
     def _close(self) -> None:
         for ticket in self._promised:
-            line = ticket.lane.line
+            line = ticket.line
             person = line.use.user(ticket.request.user_id)
             self._ledger.charge(line.use, person, line.shape.asked, line.is_preemptible, -1)
             self._planner.promised.add(ticket.request.id)
