@@ -61,7 +61,7 @@ def a_search(task=IMAGE_CLASSIFICATION, *, is_tunable=True, epoch_seconds=1.0, h
     return Search(task, resolve(task, {"limit_points": LIMIT, **values}), is_tunable, epoch_seconds, has_simpler)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     most=st.floats(0, 1),
     trials=st.integers(1, 30),
@@ -86,7 +86,7 @@ def test_it_finds_about_as_many_channels_as_may_go(most):
     assert best is not None and best.is_within
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(most=st.floats(0, 1), cut=st.integers(1, 12))
 def test_interrupted_anywhere_it_goes_on_as_it_would_have(most, cut):
     search = a_search(trials=20)
