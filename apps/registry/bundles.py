@@ -123,12 +123,21 @@ KINDS = {
 
 
 OF_A_CHECKPOINT = ("workers/pretrained/__init__.py", "workers/pretrained/encoder.py", "workers/pretrained/families.py")
+PIECES_OF_A_CHECKPOINT = (
+    "workers/pretrained/__init__.py",
+    "workers/pretrained/families.py",
+    "workers/pretrained/languages.py",
+    "workers/pretrained/pieces.py",
+    "workers/pretrained/sentencepieces.py",
+)
 
 
 def kind_of(task: str, meta: dict) -> Kind:
     kind = KINDS.get(task) or KINDS[TASKS[task].asks]
     if (meta.get("encoder") or {}).get("kind") == PRETRAINED:
         return replace(kind, code=kind.code + OF_A_CHECKPOINT, packages=f"{kind.packages} tokenizers")
+    if (meta.get("pieces") or {}).get("kind") == PRETRAINED:
+        return replace(kind, code=kind.code + PIECES_OF_A_CHECKPOINT)
     return kind
 
 

@@ -59,11 +59,16 @@ def export_graph(
 
 @torch.no_grad()
 def largest_difference(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> float:
-    """How far the answers of the graph at `path` and of `model` lie apart at most, over `inputs`."""
+    """How far the answers of the graph at `path` and of `model` lie apart at most, over `inputs`; of answers that are
+    larger than 1, as a share of the largest."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     exported = session.run(None, {name: value.numpy() for name, value in inputs.items()})
     answers = model(*inputs.values())
     expected = [answers] if isinstance(answers, Tensor) else answers
-    return max(float(np.abs(one - other.numpy()).max()) for one, other in zip(exported, expected, strict=True))
+    return max(_distance(one, other.numpy()) for one, other in zip(exported, expected, strict=True))
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).max() / max(1.0, np.abs(other).max()))

@@ -21,10 +21,11 @@ logging.set_verbosity_error()
 logging.disable_progress_bar()
 
 
-def load_body(folder: Path) -> nn.Module:
-    """The body of the checkpoint in `folder` with its weights, in 32 bits. Raises ProgramFailure damaged_checkpoint."""
+def load_body(folder: Path, kind: Any = AutoModel) -> nn.Module:
+    """The body of the checkpoint in `folder` with its weights, in 32 bits; `kind` is the class of transformers that
+    says how much of it. Raises ProgramFailure damaged_checkpoint."""
     try:
-        body, told = AutoModel.from_pretrained(
+        body, told = kind.from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
