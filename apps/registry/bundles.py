@@ -90,6 +90,7 @@ KINDS = {
             "workers/audio.py",
             "workers/inference/characters.py",
             "workers/inference/ctc.py",
+            "workers/inference/hearing.py",
             "workers/inference/speech.py",
             "workers/inference/speech_predictor.py",
         ),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION, TRANSLATION
+from workers.contract import IMAGE_CLASSIFICATION, SPEECH_RECOGNITION, TEXT_CLASSIFICATION, TRANSLATION
 
 CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER_FILE, PREPROCESSOR_FILE, CARD_FILE = "tokenizer.json", "preprocessor_config.json", "README.md"
@@ -58,16 +58,26 @@ TRANSLATORS = {
     "mt5": "mT5",
     "t5": "T5",
 }
+RECOGNISERS = {
+    "data2vec-audio": "data2vec",
+    "hubert": "HuBERT",
+    "unispeech": "UniSpeech",
+    "unispeech-sat": "UniSpeech-SAT",
+    "wav2vec2": "Wav2Vec2",
+    "wavlm": "WavLM",
+}
 FAMILIES: dict[str, Mapping[str, str]] = {
     TEXT_CLASSIFICATION: TEXT_ENCODERS,
     IMAGE_CLASSIFICATION: IMAGE_ENCODERS,
     TRANSLATION: TRANSLATORS,
+    SPEECH_RECOGNITION: RECOGNISERS,
 }
 # What says how a checkpoint sees its input, of which the first that is whole is read, beside config and weights.
 MARIAN_FILES = (SOURCE_PIECES_FILE, TARGET_PIECES_FILE, VOCABULARY_FILE)
 READING: dict[str, tuple[tuple[str, ...], ...]] = {
     TEXT_CLASSIFICATION: ((TOKENIZER_FILE,),),
     IMAGE_CLASSIFICATION: ((PREPROCESSOR_FILE,),),
+    SPEECH_RECOGNITION: ((PREPROCESSOR_FILE,),),
     TRANSLATION: (
         (TOKENIZER_FILE,),
         MARIAN_FILES,
@@ -77,8 +87,11 @@ READING: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 # What says more where it is there.
-ALSO_READ: dict[str, tuple[str, ...]] = {TRANSLATION: (GENERATION_FILE, TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE)}
-WRITERS = {TOKENIZER_FILE: "AutoTokenizer", PREPROCESSOR_FILE: "AutoImageProcessor"}
+ALSO_READ: dict[str, tuple[str, ...]] = {
+    TRANSLATION: (GENERATION_FILE, TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE),
+    SPEECH_RECOGNITION: (VOCABULARY_FILE, TOKENIZER_FILE, GENERATION_FILE, TOKENIZER_CONFIG_FILE),
+}
+WRITERS = {TOKENIZER_FILE: "AutoTokenizer", PREPROCESSOR_FILE: "AutoImageProcessor or AutoFeatureExtractor"}
 
 
 class CheckpointRefused(ValueError):

@@ -210,6 +210,7 @@ FIELDS: tuple[Field, ...] = (
         "model", "Model",
         "The size of the network; auto takes the one that learns enough from so many hours of speech in minutes.",
         "choice", "auto", choices=("auto", "conformer_tiny", "conformer_small", "conformer_base"), tasks=SPEECH,
+        start=SCRATCH,
     ),
     Field(
         "folds", "Folds",

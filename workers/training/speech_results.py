@@ -12,6 +12,8 @@ import numpy as np
 from workers.contract import TrainSpec
 from workers.inference.speech import Speech
 from workers.inference.speech_predictor import SpeechPredictor
+from workers.pretrained.model_card import describe_start
+from workers.texts import PRETRAINED
 from workers.training.audio_results import EXAMPLES, MISTAKES, write_sample
 from workers.training.results import library_versions, spread_over
 from workers.training.speech_data import SpeechData, most_frequent
@@ -30,13 +32,14 @@ def describe_model(spec: TrainSpec, data: SpeechData, arguments: Mapping[str, An
     return {
         "format": 1,
         "task": spec.task,
-        "architecture": name_of(arguments),
+        "architecture": PRETRAINED if spec.start_dir else name_of(arguments),
         "architecture_args": dict(arguments),
         "alphabet": data.alphabet,
         "spelling": {name: settings[name] for name in ("case", "punctuation")},
         "runtime": "onnx",
         "sample": "sample.wav",
         "hyperparameters": settings,
+        **describe_start(spec),
         "versions": library_versions() | {"jiwer": version("jiwer")},
     }
 

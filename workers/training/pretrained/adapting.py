@@ -14,6 +14,8 @@ from workers.training.optimization import learn_slower
 
 LAYER = re.compile(r"\.(\d+)\.")
 WORDS = {FULL: "Fine-tuning in full", HEAD: "Training the head alone", LORA: "Training low-rank adapters"}
+# Linear layers whose weights a family multiplies with by itself: an adapter would never be asked.
+NEVER_CALLED = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
 DECODER_ALONE = "Training the decoder alone"
 
 
@@ -66,10 +68,15 @@ def _adapted(body: nn.Module, settings: Mapping[str, Any]) -> nn.Module:
 
 def adapted_layers(body: nn.Module) -> list[str]:
     """The layers that get an adapter: all linear ones but the one that says what a body writes, which is often its
-    embedding too; or where there is none, convolutions that mix channels."""
+    embedding too, and those that are never called; or where there is none, convolutions that mix channels."""
     output = body.get_output_embeddings() if getattr(body.config, "is_encoder_decoder", False) else None
     layers = {name: module for name, module in body.named_modules() if name and module is not output}
-    linear = [name for name, module in layers.items() if isinstance(module, nn.Linear)]
+    never_called = NEVER_CALLED.get(body.config.model_type, ())
+    linear = [
+        name
+        for name, module in layers.items()
+        if isinstance(module, nn.Linear) and name.rpartition(".")[2] not in never_called
+    ]
     return linear or [name for name, module in layers.items() if isinstance(module, nn.Conv2d) and module.groups == 1]
 
 

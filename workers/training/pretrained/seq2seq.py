@@ -14,7 +14,6 @@ from workers.pretrained.pieces import SHIFT
 from workers.texts import PADDING
 
 HIDDEN = -1e9  # added to what must not be looked at
-DROPPED_LAYERS = ("encoder_layerdrop", "decoder_layerdrop", "layerdrop")
 
 
 class Seq2Seq(nn.Module):
@@ -99,15 +98,3 @@ def _cache_of(keys: Tensor, values: Tensor) -> DynamicCache:
 def _stacked(cache: DynamicCache) -> tuple[Tensor, Tensor]:
     keys, values = ([getattr(layer, name) for layer in cache.layers] for name in ("keys", "values"))
     return torch.stack(keys, dim=1), torch.stack(values, dim=1)
-
-
-def keep_all_layers(body: nn.Module) -> nn.Module:
-    """Without layers that are left out at random, which would differ between a training and its continuation."""
-    for part in body.modules():
-        for name in DROPPED_LAYERS:
-            if isinstance(getattr(part, name, None), float):
-                setattr(part, name, 0.0)
-    for name in DROPPED_LAYERS:
-        if hasattr(body.config, name):
-            setattr(body.config, name, 0.0)
-    return body

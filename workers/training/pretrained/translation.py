@@ -15,7 +15,8 @@ from workers.pretrained.model_card import damaged_checkpoint, read_facts
 from workers.pretrained.pieces import Writing, read_writing
 from workers.training.pretrained.adapting import prepare, settle
 from workers.training.pretrained.bodies import load_body
-from workers.training.pretrained.seq2seq import Seq2Seq, keep_all_layers
+from workers.training.pretrained.layers import keep_all_layers
+from workers.training.pretrained.seq2seq import Seq2Seq
 
 __all__ = ["read", "save", "settle", "start"]
 
