@@ -116,6 +116,7 @@ KINDS = {
             "workers/inference/decoding.py",
             "workers/inference/translations.py",
             "workers/inference/translation_predictor.py",
+            "workers/inference/writing.py",
         ),
         "numpy onnxruntime tokenizers",
         "texts.txt",
@@ -124,6 +125,15 @@ KINDS = {
 
 
 OF_A_CHECKPOINT = ("workers/pretrained/__init__.py", "workers/pretrained/encoder.py", "workers/pretrained/families.py")
+WHISPER = "whisper"
+OF_WHISPER = (
+    "workers/subwords.py",
+    "workers/texts.py",
+    "workers/inference/beams.py",
+    "workers/inference/decoding.py",
+    "workers/inference/whisper_predictor.py",
+    "workers/inference/writing.py",
+)
 PIECES_OF_A_CHECKPOINT = (
     "workers/pretrained/__init__.py",
     "workers/pretrained/families.py",
@@ -138,7 +148,9 @@ def kind_of(task: str, meta: dict) -> Kind:
     if (meta.get("encoder") or {}).get("kind") == PRETRAINED:
         return replace(kind, code=kind.code + OF_A_CHECKPOINT, packages=f"{kind.packages} tokenizers")
     if (meta.get("pieces") or {}).get("kind") == PRETRAINED:
-        return replace(kind, code=kind.code + PIECES_OF_A_CHECKPOINT)
+        kind = replace(kind, code=kind.code + PIECES_OF_A_CHECKPOINT)
+    if meta.get("writes") == WHISPER:
+        return replace(kind, code=kind.code + OF_WHISPER, packages=f"{kind.packages} tokenizers")
     return kind
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -26,7 +25,8 @@ from workers.training.pretrained.adapting import adapted_layers, prepare, settle
 from workers.training.pretrained.translation import read as read_writing
 from workers.training.pretrained.translation import start
 from workers.training.stopping import Stop, Stopped
-from workers.training.translation import export, train
+from workers.training.translation import train
+from workers.training.writing import export_graphs
 
 pytestmark = pytest.mark.xdist_group("pretrained-translation")  # one training for all
 
@@ -91,9 +91,9 @@ def test_its_version_is_a_checkpoint_itself_that_transformers_loads_and_that_ask
 
 def graphs_of(model, writing, folder: Path) -> TranslationPredictor:
     """A predictor on the graphs of a model."""
-    sources = np.array([[*writing.source.ids(TEXTS[0])]])
-    written = np.array([[1, *writing.target.ids("ka ruf")]])
-    export(model, sources, written, folder)
+    sources = torch.from_numpy(writing.source.ids(TEXTS[0]))[None].long()
+    written = torch.from_numpy(writing.target.ids("ka ruf"))[None].long()
+    export_graphs(model, "source", sources, written, folder)
     (folder / "sample.json").write_text(json.dumps({"text": TEXTS[0]}))
     for name in {name for files in READING[TRANSLATION] for name in files} | {"special_tokens_map.json"}:
         if (folder.parent / "checkpoint" / name).exists():

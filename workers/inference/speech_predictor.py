@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,14 @@ from workers.inference.speech import Speech, Word
 
 FRAMES_AT_ONCE = 6_000  # of all parts of a batch, padding included
 TIME_DIGITS = 2
+WHISPER = "whisper"  # what writes token by token, and not a character for each moment
+
+
+def load_speech_predictor(model_dir: Path, meta: dict[str, Any], threads: int) -> SpeechPredictor:
+    """Raises as a Predictor does."""
+    if meta.get("writes") == WHISPER:
+        return importlib.import_module("workers.inference.whisper_predictor").WhisperPredictor(model_dir, meta, threads)
+    return SpeechPredictor(model_dir, meta, threads)
 
 
 class SpeechPredictor:
@@ -34,6 +43,11 @@ class SpeechPredictor:
         self.sample = (model_dir / meta["sample"]).read_bytes()
         self.hearing, self.longest = hearing_of(meta), int(meta["input"]["frames"])
         self.rate = self.hearing.rate
+        self._open(model_dir, threads)
+
+    def _open(self, model_dir: Path, threads: int) -> None:
+        """What makes texts of what is heard."""
+        meta = self.meta
         self.alphabet: list[str] = meta["alphabet"]
         self._blank = " " if " " in self.alphabet else ""  # some scripts have none between words
         self.decoding = Decoding(**meta["decoding"])

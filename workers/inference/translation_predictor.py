@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from workers.inference.beams import Found, Search, search
-from workers.inference.decoding import CachedDecoding
-from workers.inference.files import open_session, read_column
+from workers.inference.beams import Found, Search
+from workers.inference.files import read_column
 from workers.inference.outcomes import PROBABILITY_DIGITS
 from workers.inference.translations import Asked, Translation
+from workers.inference.writing import GraphWriter
 from workers.subwords import Subwords
 from workers.texts import PRETRAINED, pad
 
 SENTENCES_AT_ONCE = 32
 SIDES = ("source", "target")
-READER_FILE, WRITER_FILE = "reader.onnx", "writer.onnx"
 LEAST_ROOM = 10  # tokens that a translation may have whatever the length of the source
 Lines = list[np.ndarray]  # int32 [S] each
 NOTHING = np.zeros(0, dtype=np.int32)
@@ -39,12 +38,9 @@ class TranslationPredictor:
         self.sample = Asked(json.loads((model_dir / meta["sample"]).read_text(encoding="utf-8"))["text"])
         self.source_pieces, self.target_pieces = (load_pieces(model_dir, meta["pieces"], side) for side in SIDES)
         self.search = Search(**meta["search"])
-        self.prompt: list[int] = meta.get("prompt", [])
         self.longest: int = meta["architecture_args"]["longest"]
         self.growth: float = meta["growth"]
-        self._reader = open_session(model_dir, threads, READER_FILE)
-        self._writer = open_session(model_dir, threads, WRITER_FILE)
-        self._inputs = [item.name for item in self._writer.get_inputs()]
+        self._writer = GraphWriter(model_dir, threads, meta.get("prompt", ()))
 
     def encode(self, items: Sequence[Asked]) -> list[tuple[Lines, int]]:
         """The lines of each text, empty where there is no word, and how many beams to search with."""
@@ -94,12 +90,8 @@ class TranslationPredictor:
             yield from zip(keys, self._search([lines[key] for key in keys], settings), strict=True)
 
     def _search(self, sources: Lines, settings: Search) -> list[Found]:
-        read = self._reader.run(None, {"source": pad(sources).astype(np.int64)})
-        decoding = CachedDecoding(self._step, *read, self.prompt)
-        return search(decoding, [room(len(ids), self.growth, self.longest) for ids in sources], settings)
-
-    def _step(self, *state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return tuple(self._writer.run(None, dict(zip(self._inputs, state, strict=True))))
+        limits = [room(len(ids), self.growth, self.longest) for ids in sources]
+        return self._writer.write({"source": pad(sources).astype(np.int64)}, limits, settings)
 
     def _joined(self, found: Sequence[Found | None]) -> Translation:
         """The translation of a text from those of its lines."""

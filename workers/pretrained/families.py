@@ -65,6 +65,7 @@ RECOGNISERS = {
     "unispeech-sat": "UniSpeech-SAT",
     "wav2vec2": "Wav2Vec2",
     "wavlm": "WavLM",
+    "whisper": "Whisper",
 }
 FAMILIES: dict[str, Mapping[str, str]] = {
     TEXT_CLASSIFICATION: TEXT_ENCODERS,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from workers.contract import SPEECH_RECOGNITION, TRANSLATION
 from workers.pretrained.families import (
     GENERATION_FILE,
     SPECIAL_TOKENS_FILE,
@@ -19,16 +20,19 @@ from workers.pretrained.families import (
     CheckpointRefused,
 )
 
+WHISPER = "whisper"
 # The tokens that name a language, by family; the group is the code as people write it.
 TOKENS = {
     "marian": re.compile(r">>([\w-]{2,20})<<"),
     "m2m_100": re.compile(r"__([a-z]{2,3})__|([a-z]{3}_[A-Z][a-z]{3})"),
     "mbart": re.compile(r"([a-z]{2}_[A-Z]{2})"),
+    WHISPER: re.compile(r"<\|([a-z]{2,3})\|>"),
 }
 NEEDED = ("m2m_100", "mbart")  # which say nothing without a language
 SOURCE, TARGET, PREFIX = "source_language", "target_language", "source_prefix"
 WITH_PREFIX = ("t5", "mt5")
-FIELDS = (SOURCE, TARGET, PREFIX)
+SPOKEN, SPEECH_TASK, TRANSCRIBE = "spoken_language", "speech_task", "transcribe"
+FIELDS = (SOURCE, TARGET, PREFIX, SPOKEN, SPEECH_TASK)
 SPECIAL_LISTS = ("additional_special_tokens", "extra_special_tokens")
 TEXT_FILES = (TOKENIZER_FILE, VOCABULARY_FILE, TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE, GENERATION_FILE)
 SHOWN = 12  # codes in a sentence
@@ -58,6 +62,8 @@ def tokens_of(family: str, texts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _special_tokens(family: str, texts: Mapping[str, Any]) -> list[str]:
+    if family == WHISPER and texts.get(GENERATION_FILE, {}).get("is_multilingual") is False:
+        return []  # one of English alone, whose tokenizer may name languages nevertheless
     if family == "marian":
         return list(texts.get(VOCABULARY_FILE, {}))
     if TOKENIZER_FILE in texts:
@@ -72,11 +78,35 @@ def _special_tokens(family: str, texts: Mapping[str, Any]) -> list[str]:
 
 
 def told_of(family: str, texts: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The settings by which a translator of this family is told of languages, and the codes that each may be."""
+    """The settings by which a checkpoint of this family is told of languages, and the codes that each may be."""
     if family in WITH_PREFIX:
         return {PREFIX: []}
     codes = sorted(tokens_of(family, texts))
+    if family == WHISPER:
+        return {SPOKEN: codes, SPEECH_TASK: []} if codes else {}
     return {field: codes for field in (SOURCE, TARGET) if codes and _is_told(family, field)}
+
+
+def check_told(task: str, family: str, texts: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Whether a checkpoint of this family can be told what `settings` say of languages, and is told enough. Raises
+    CheckpointRefused, with the setting as `field`."""
+    if task == TRANSLATION:
+        check_languages(family, texts, settings)
+    elif task == SPEECH_RECOGNITION:
+        check_spoken(family, texts, settings)
+
+
+def check_spoken(family: str, texts: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """The same for recognisers. Raises CheckpointRefused (no_tokenizer, language_needed, unknown_language,
+    no_languages)."""
+    if family == WHISPER and TOKENIZER_FILE not in texts:
+        message = f"There is no {TOKENIZER_FILE} in it. Save it again with transformers' WhisperProcessor."
+        raise CheckpointRefused("no_tokenizer", message)
+    known = tokens_of(family, texts)
+    _check_language(SPOKEN, settings[SPOKEN], known, is_needed=bool(known), is_told=bool(known))
+    if settings[SPEECH_TASK] != TRANSCRIBE and not known:
+        message = f"This checkpoint writes what is said and translates nothing; set {SPEECH_TASK} to {TRANSCRIBE}."
+        raise CheckpointRefused("no_languages", message, SPEECH_TASK)
 
 
 def check_languages(family: str, texts: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -101,8 +101,8 @@ def _read_tokenizer(path: Path) -> Tokenizer:
 
 
 class CheckpointPieces:
-    """One side's texts as ids plus one: the words `before` stand before a text, and the ids `first` and `last` around
-    both."""
+    """One side's texts as ids plus one: the characters `before` stand before a text, and the ids `first` and `last`
+    around both."""
 
     def __init__(self, table: Table, *, before: str = "", first: Ids = (), last: Ids = ()) -> None:
         self.table, self.before, self.first, self.last = table, before, tuple(first), tuple(last)
@@ -118,8 +118,7 @@ class CheckpointPieces:
     def ids(self, text: str) -> np.ndarray:
         """int32 [L]; half a letter is a question mark."""
         whole = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
-        asked = f"{self.before} {whole}" if self.before else whole
-        found = [*self.first, *self.table.encode(asked), *self.last] if whole else self.last
+        found = [*self.first, *self.table.encode(self.before + whole), *self.last] if whole else self.last
         return np.array(found, dtype=np.int32) + SHIFT
 
     def text(self, ids: Sequence[int]) -> str:
@@ -167,7 +166,7 @@ def read_writing(folder: Path, settings: Mapping[str, Any]) -> Writing:
     languages = language_ids(family, texts, tables[TARGET_SIDE])
     spoken, written = (languages.get(settings[field]) for field in (SOURCE, TARGET))
     end, start = _one(known["eos_token_id"]), known.get("decoder_start_token_id", known.get("pad_token_id"))
-    before, first, last, prompt = settings[PREFIX], (), (end,), (start,)
+    before, first, last, prompt = f"{settings[PREFIX]} ".lstrip(), (), (end,), (start,)
     puts_behind = family == "mbart" and start != end  # the first mBART; since mBART-50 languages stand before a text
     if family == "marian" and written is not None:
         first = (written,)

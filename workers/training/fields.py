@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from workers.contract import TABULAR_REGRESSION
 from workers.domains import CLASSIFICATION, NETWORKS, TASKS
+from workers.pretrained.languages import TRANSCRIBE
 from workers.series.regular import FILLINGS, MERGINGS
 from workers.training.field import PRETRAINED, SCRATCH, Field
 from workers.training.task_groups import (
     ANSWERING,
     BY_EXAMPLES,
+    CLASSIFYING,
     IMAGES,
     LABELS,
     PAIRS,
@@ -36,7 +38,13 @@ FIELDS: tuple[Field, ...] = (
         "fine_tuning", "What learns",
         "lora adds small matrices to each layer and trains these; head trains the last layer alone, which is fastest; "
         "full trains everything.",
-        "choice", LORA, choices=FINE_TUNINGS, tasks=WITH_NEW_HEAD, start=PRETRAINED,
+        "choice", LORA, choices=FINE_TUNINGS, tasks=CLASSIFYING, start=PRETRAINED,
+    ),
+    Field(
+        "fine_tuning", "What learns",
+        "lora adds small matrices to each layer and trains these; head trains what writes alone: the last layer, or "
+        "the decoder of Whisper; full trains everything.",
+        "choice", LORA, choices=FINE_TUNINGS, tasks=SPEECH, start=PRETRAINED,
     ),
     Field(
         "fine_tuning", "What learns",
@@ -70,6 +78,16 @@ FIELDS: tuple[Field, ...] = (
         "lora_alpha", "Alpha",
         "How strongly lora works: what it learns is multiplied by alpha divided by the rank.",
         "float", 32.0, minimum=0.1, maximum=1024.0, tasks=PRETRAINABLE, advanced=True, start=PRETRAINED,
+    ),
+    Field(
+        "spoken_language", "Spoken language",
+        "The code that Whisper has for the language that is spoken, such as en; empty for the others.",
+        "language", "", tasks=SPEECH, start=PRETRAINED,
+    ),
+    Field(
+        "speech_task", "What Whisper writes",
+        "transcribe where transcripts are in the language that is spoken, translate where they are in English.",
+        "choice", TRANSCRIBE, choices=(TRANSCRIBE, "translate"), tasks=SPEECH, start=PRETRAINED,
     ),
     Field(
         "body_rate", "Learning rate of the body",
@@ -377,8 +395,12 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "sample_rate", "Sampling rate",
         "Samples a second, half of which is the highest pitch that the model hears; auto chooses it from the data.",
-        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=(*RECORDINGS, *SPEECH),
-        advanced=True,
+        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=RECORDINGS, advanced=True,
+    ),
+    Field(
+        "sample_rate", "Sampling rate",
+        "Samples a second, half of which is the highest pitch that the model hears; auto chooses it from the data.",
+        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=SPEECH, advanced=True, start=SCRATCH,
     ),
     Field(
         "image_size", "Image size",

@@ -20,13 +20,14 @@ from workers.inference.files import ONNX_FILE
 from workers.inference.hearing import SAMPLES, Hearing, Spectra, Waves, parts_of
 from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
+from workers.inference.speech_predictor import WHISPER
 from workers.parallel.processes import own_device
 from workers.pretrained.model_card import describe_start, read_facts
 from workers.training.audio_results import write_sample
 from workers.training.batches import BatchesByTokens, parts_by_length
 from workers.training.classifiers import save_weights
 from workers.training.export import export_graph
-from workers.training.fitting import LOADING, TRAINING, fit_network
+from workers.training.fitting import LOADING, TRAINING, fit_network, telling
 from workers.training.hyperparameters import choose_batch_seconds
 from workers.training.loop import Evaluation, FitResult, prepare_torch
 from workers.training.losses import ctc_loss
@@ -44,7 +45,6 @@ JUDGED_SECONDS = 80.0  # at once
 PARITY_SAMPLES = 8
 LOSS_SHARE = 1e-3  # of the score: between epochs with equally many wrong characters the loss decides
 LANGUAGE_FILE = "language.json"
-WHISPER = "whisper"  # a family that writes by itself
 TRYING, JUDGING = (TRAINING[1], 0.95), (0.95, 1.0)  # parts of the progress
 
 
@@ -78,16 +78,6 @@ def make_model(spec: TrainSpec, data: SpeechData, events: EventWriter) -> tuple[
     arguments = network_arguments(spec.hyperparameters, len(data.alphabet), seconds, spec.device)
     arguments |= band_statistics(data)
     return build_network(arguments), arguments
-
-
-def telling(events: EventWriter, stop: Stop, span: tuple[float, float], sentence: str) -> Callable[[float], None]:
-    """Tells of a part of the whole how far it is. It raises Stopped."""
-
-    def tell(share: float) -> None:
-        stop.check()
-        events.progress(span[0] + (span[1] - span[0]) * share, sentence)
-
-    return tell
 
 
 def fit_model(model: nn.Module, data: SpeechData, spec: TrainSpec, events: EventWriter, stop: Stop) -> FitResult:

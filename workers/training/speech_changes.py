@@ -51,8 +51,8 @@ class WaveAugmentation:
     rate: int = 16_000
 
     def __call__(self, inputs: tuple[Tensor, ...], draws: Draws) -> tuple[Tensor, ...]:
-        """Change (samples int16 [N, S], lengths int64 [N]) into (float32 [N, S'], lengths)."""
-        sounds, lengths = inputs
+        """Change (samples int16 [N, S], lengths int64 [N], ...) into (float32 [N, S'], lengths, ...)."""
+        sounds, lengths, *others = inputs
         drawn = draws.uniform(3 + 2 * self.masks)
         rates = torch.exp(self.pace * (2 * drawn[:, 0] - 1))
         longer = torch.ceil(lengths / rates).long()
@@ -65,7 +65,7 @@ class WaveAugmentation:
             first, share = drawn[:, 3 + 2 * mask] * longer, drawn[:, 4 + 2 * mask]
             last = first + share * self.hidden_seconds * self.rate
             spoken = torch.where((places >= first[:, None]) & (places < last[:, None]), 0.0, spoken)
-        return torch.where(places < longer[:, None], spoken, 0.0), longer
+        return torch.where(places < longer[:, None], spoken, 0.0), longer, *others
 
 
 WAVE_AUGMENTATIONS = {

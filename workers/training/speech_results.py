@@ -44,22 +44,22 @@ def describe_model(spec: TrainSpec, data: SpeechData, arguments: Mapping[str, An
     }
 
 
-def judged_rows(data: SpeechData, split: str) -> np.ndarray:
+def judged_rows(data: SpeechData, split: str, most: Mapping[str, int] = JUDGED) -> np.ndarray:
     """Rows of `split`, at most so many as are heard in a minute, from all over it."""
-    return spread_over(data.splits[split], JUDGED[split])
+    return spread_over(data.splits[split], most[split])
 
 
 def judge_model(
     predictor: SpeechPredictor, data: SpeechData, losses: Mapping[str, float], output: Path,
-    progress: Callable[[float], None],
+    progress: Callable[[float], None], most: Mapping[str, int] = JUDGED,
 ) -> dict[str, Any]:  # fmt: skip
     """Figures of the model as it is served, those of always saying the most frequent transcript, and the worst
-    mistakes, whose recordings are written. `losses` are those of each split to judge; `progress` is told the share that
-    is done."""
+    mistakes, whose recordings are written. `losses` are those of each split to judge, of which at most so many
+    recordings are heard; `progress` is told the share that is done."""
     metrics, baseline = {}, {}
     usual = most_frequent(data.texts_of(data.splits["train"]))
     for place, split in enumerate(losses):
-        rows = judged_rows(data, split)
+        rows = judged_rows(data, split, most)
         said = listen(predictor, data, rows, lambda share, place=place: progress((place + share) / len(losses)))
         references = data.texts_of(rows)
         metrics[split] = error_rates([each.text for each in said], references) | {"loss": losses[split]}

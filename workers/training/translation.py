@@ -13,32 +13,31 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from workers.contract import OUTPUT_FOLDER, EventWriter, ProgramFailure, TrainSpec
-from workers.inference.beams import Search, search
-from workers.inference.decoding import CachedDecoding
+from workers.inference.beams import Search
 from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
-from workers.inference.translation_predictor import READER_FILE, WRITER_FILE, room
+from workers.inference.translation_predictor import room
+from workers.inference.writing import READER_FILE, WRITER_FILE
 from workers.parallel.processes import own_device
 from workers.pretrained.model_card import describe_start
-from workers.subwords import BEGIN, PADDING
+from workers.subwords import PADDING
 from workers.training.batches import BatchesByTokens, parts_by_length
 from workers.training.classifiers import save_weights
-from workers.training.export import export_graph
 from workers.training.fitting import LOADING, TRAINING, fit_network
 from workers.training.hyperparameters import choose_batch_tokens
 from workers.training.loop import Evaluation, FitResult, prepare_torch
-from workers.training.losses import Loss
 from workers.training.pair_data import Cutting, Pairs, encode_all, learn_pieces, read_pairs
 from workers.training.results import describe_training, write_json
 from workers.training.stopping import Stop
 from workers.training.text_data import Ragged
 from workers.training.translation_figures import Judge
-from workers.training.translation_models import Reading, Writing, build_translator
+from workers.training.translation_models import build_translator
 from workers.training.translation_networks import network_arguments, share_scripts
 from workers.training.translation_results import describe_model, judge_model
+from workers.training.writing import begun, export_graphs, ids_of, token_loss, write_greedily
 
 PIECES_FILE = "pieces.json"
 SIDE_FILES = ("source_pieces.json", "target_pieces.json")
@@ -183,23 +182,6 @@ def fit_model(model: nn.Module, data: PairData, spec: TrainSpec, events: EventWr
     )
 
 
-def begun(targets: Ragged) -> Ragged:
-    """What is known of a translation when each of its tokens is to be said: all before it."""
-    return Ragged([np.append(np.int32(BEGIN), targets.row(number)[:-1]) for number in range(len(targets))])
-
-
-def token_loss(smoothing: float, first_id: int = 0) -> Loss:
-    """Cross-entropy of each token of the translations, over all of a batch alike: logits [N, T, V] of the ids from
-    `first_id` on, targets [N, L] padded to any L >= T."""
-    ignored = PADDING - first_id
-
-    def mean(logits: Tensor, targets: Tensor) -> Tensor:
-        wanted = targets[:, : logits.shape[1]].long().flatten() - first_id
-        return F.cross_entropy(logits.flatten(0, 1), wanted, ignore_index=ignored, label_smoothing=smoothing)
-
-    return Loss(mean, lambda targets: float((targets != PADDING).sum()))
-
-
 def evaluate(model: nn.Module, data: PairData, judge: Judge, device: str) -> Evaluation:
     """The loss of each token of the validation pairs, of which the lowest is kept, and how often the most probable
     token is right. BLEU is that of greedy translations of some of them."""
@@ -223,7 +205,7 @@ def token_figures(model: nn.Module, data: PairData, split: str, device: str) -> 
     for places in parts_by_length(lengths, at_once):
         part = rows[places]
         sources, before, wanted = (
-            _ids(side[part][:, : data.longest], device) for side in (data.sources, known, data.targets)
+            ids_of(side[part][:, : data.longest], device) for side in (data.sources, known, data.targets)
         )
         logits = model(sources, before).float()
         is_token = wanted != PADDING
@@ -234,32 +216,10 @@ def token_figures(model: nn.Module, data: PairData, split: str, device: str) -> 
     return total / count, right / count
 
 
-def _ids(array: np.ndarray, device: str) -> Tensor:
-    return torch.from_numpy(array).long().to(device)
-
-
-@torch.no_grad()
 def translate_greedily(model: nn.Module, data: PairData, rows: np.ndarray, device: str) -> list[tuple[int, ...]]:
     """Tokens for these rows, with the model as it is while it is trained."""
-    model.eval()
     limits = [room(int(length), data.growth, data.longest) for length in data.sources.lengths(rows)]
-    read = _arrays(model.memorise(_ids(data.sources[rows], device)))
-    decoding = CachedDecoding(torch_step(model, device), *read, data.prompt)
-    return [found.tokens for found in search(decoding, limits, replace(data.search, beams=1))]
-
-
-def torch_step(model: nn.Module, device: str):
-    """`Translator.step` for arrays."""
-
-    @torch.no_grad()
-    def step(*state: np.ndarray) -> tuple[np.ndarray, ...]:
-        return _arrays(model.step(*(torch.from_numpy(array).to(device) for array in state)))
-
-    return step
-
-
-def _arrays(tensors: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.float().cpu().numpy() for tensor in tensors)
+    return write_greedily(model, ids_of(data.sources[rows], device), limits, data.search, data.prompt)
 
 
 # Results
@@ -276,7 +236,9 @@ def write_files(model: nn.Module, data: PairData, spec: TrainSpec, folder: Path)
             table.save(folder / name)
     shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
     shown = shown[:PARITY_SAMPLES]
-    export(model, data.sources[shown][:, : data.longest], begun(data.targets)[shown], folder)
+    export_graphs(
+        model, "source", ids_of(data.sources[shown][:, : data.longest]), ids_of(begun(data.targets)[shown]), folder
+    )
     (folder / "sample.json").write_text(
         json.dumps({"text": data.pairs.sources[shown[0]]}, ensure_ascii=False, indent=1), encoding="utf-8"
     )
@@ -286,28 +248,6 @@ def pieces_files(data: PairData) -> dict[str, str]:
     """Where the pieces of each side lie."""
     names = (PIECES_FILE, PIECES_FILE) if data.is_shared else SIDE_FILES
     return dict(zip(("source", "target"), names, strict=True))
-
-
-@torch.no_grad()
-def export(model: nn.Module, sources: np.ndarray, written: np.ndarray, folder: Path) -> None:
-    """Both graphs, the second checked on what follows the first tokens of real translations."""
-    model.eval()
-    inputs = _ids(sources, "cpu")
-    rows, source, past = {0: "rows"}, {0: "rows", 3: "source"}, {0: "rows", 3: "written"}
-    keys_and_values = {"source_keys": source, "source_values": source}
-    axes = {"source": {0: "rows", 1: "source"}, "mask": {0: "rows", 1: "source"}} | keys_and_values
-    export_graph(
-        Reading(model), {"source": inputs}, ("source_keys", "source_values", "mask"), axes, folder / READER_FILE
-    )
-    tokens = _ids(written, "cpu")
-    source_state = dict(zip(("source_keys", "source_values", "mask"), model.memorise(inputs), strict=True))
-    keys = values = source_state["source_keys"][:, :, :, :0]
-    for place in range(min(2, tokens.shape[1])):
-        if place:
-            _scores, keys, values = model.step(tokens[:, 0], keys, values, *source_state.values())
-        state = {"tokens": tokens[:, place], "keys": keys, "values": values} | source_state
-    axes |= {"tokens": rows, "keys": past, "values": past, "scores": rows, "new_keys": past, "new_values": past}
-    export_graph(Writing(model), state, ("scores", "new_keys", "new_values"), axes, folder / WRITER_FILE)
 
 
 def write_output(

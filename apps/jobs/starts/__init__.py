@@ -12,11 +12,10 @@ from apps.core.errors import Unprocessable
 from apps.core.storage import open_blob
 from apps.jobs.starts.folders import list_folders, take_folder
 from apps.jobs.starts.hub import look_up
-from workers.contract import TRANSLATION
 from workers.pretrained.families import CONFIG_FILE, CheckpointRefused, read_name
-from workers.pretrained.languages import TEXT_FILES, check_languages, read_texts
+from workers.pretrained.languages import TEXT_FILES, check_told, read_texts
 
-__all__ = ["Start", "check_told", "list_folders", "settle_start"]
+__all__ = ["Start", "check_start", "list_folders", "settle_start"]
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,15 @@ def settle_start(name: str, task: str) -> Start:
         raise Unprocessable(f"{name}: {error.message}", code=error.code, field="start_from") from error
 
 
-def check_told(start: Start, task: str, settings: Mapping[str, Any]) -> None:
+def check_start(start: Start, task: str, settings: Mapping[str, Any]) -> None:
     """Raises Unprocessable where the checkpoint cannot be told what `settings` say of languages, or must be told
     more."""
-    if task != TRANSLATION or not start.files:
+    if not start.files:
         return
     try:
         texts = {name: _content(start, name) for name in TEXT_FILES if name in start.files}
         family = json.loads(_content(start, CONFIG_FILE))["model_type"]
-        check_languages(family, read_texts(texts), settings)
+        check_told(task, family, read_texts(texts), settings)
     except CheckpointRefused as error:
         raise Unprocessable(f"{start.name}: {error.message}", code=error.code, field=error.field) from error
 

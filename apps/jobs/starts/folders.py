@@ -9,7 +9,6 @@ from django.utils.translation import gettext as _
 
 from apps.core.errors import NotFound
 from apps.core.storage import put_file
-from workers.contract import TRANSLATION
 from workers.pretrained.families import CARD_FILE, CONFIG_FILE, NAME, CheckpointRefused, Facts, choose_files, facts_of
 from workers.pretrained.languages import TEXT_FILES, read_texts, told_of
 
@@ -40,7 +39,7 @@ def told_folder(name: str, task: str) -> dict[str, list[str]] | None:
     """The settings by which the checkpoint in the folder called `name` is told of languages, and the codes that each
     may be (workers.pretrained.languages.told_of); None where that is not known, or nothing of the kind."""
     path = next((path for path in _folders() if path.name == name), None)
-    if path is None or task != TRANSLATION:
+    if path is None:
         return None
     try:
         files, facts = read_folder(path, task)

@@ -51,7 +51,7 @@ class Seq2Seq(nn.Module):
         """What every step looks at: keys and values of the source [N, blocks, heads, S, size], and its mask [N, S]."""
         states, mask = self.read(sources)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        first = torch.full_like(sources[:, :1], self.prompt[0] - SHIFT)
+        first = torch.full_like(states[:, :1, 0], self.prompt[0] - SHIFT, dtype=torch.long)
         self._write(first, states, mask, torch.zeros_like(mask[:, :1]), cache)
         return *_stacked(cache.cross_attention_cache), mask
 

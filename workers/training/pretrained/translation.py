@@ -10,7 +10,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from workers.contract import EventWriter, ProgramFailure, TrainSpec
 from workers.pretrained.families import READING, SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE, CheckpointRefused
-from workers.pretrained.languages import check_languages, read_texts
+from workers.pretrained.languages import check_told, read_texts
 from workers.pretrained.model_card import damaged_checkpoint, read_facts
 from workers.pretrained.pieces import Writing, read_writing
 from workers.training.pretrained.adapting import prepare, settle
@@ -23,12 +23,12 @@ __all__ = ["read", "save", "settle", "start"]
 
 def read(spec: TrainSpec) -> Writing:
     """How the checkpoint in `spec.start_dir` is asked. Raises ProgramFailure (damaged_checkpoint, and as
-    `check_languages` says)."""
+    `check_told` says)."""
     folder, settings = Path(spec.start_dir), spec.hyperparameters
     facts = read_facts(folder, spec.task)
     try:
         texts = read_texts({path.name: path.read_bytes() for path in folder.glob("*.json")})
-        check_languages(facts["family"], texts, settings)
+        check_told(spec.task, facts["family"], texts, settings)
         return read_writing(folder, settings)
     except CheckpointRefused as error:
         raise ProgramFailure(error.code, error.message, blame="settings", field=error.field) from error
