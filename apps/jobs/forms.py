@@ -227,8 +227,13 @@ class LaunchForm(forms.Form):
 
     @property
     def writes_itself(self) -> bool:
-        """Whether a checkpoint writes by itself, and gets no new layer."""
-        return self.task_name == TRANSLATION
+        """Whether a checkpoint writes by itself, and may get no new layer."""
+        return self.task_name in (TRANSLATION, SPEECH_RECOGNITION)
+
+    @property
+    def told_fields(self) -> list[forms.BoundField]:
+        """What a checkpoint is told of languages."""
+        return [self[field.name] for field in self.hyperparameters if field.name in LANGUAGE_FIELDS]
 
     @property
     def refused_starts(self) -> list[Listed]:
@@ -364,7 +369,7 @@ class LaunchForm(forms.Form):
         """Without those that stand beside the task."""
         elsewhere = ("column", "checkpoint")
         known = [field for field in self.hyperparameters if not (field.advanced or field.type in elsewhere)]
-        return [self[field.name] for field in known if field.name not in self._role_names]
+        return [self[field.name] for field in known if field.name not in (*self._role_names, *LANGUAGE_FIELDS)]
 
     @property
     def advanced(self) -> list[forms.BoundField]:
@@ -480,8 +485,7 @@ def form_field(field: Field, columns: Sequence[tuple[str, str]] = ()) -> forms.F
         return forms.CharField(label=field.label, help_text=field.help, widget=widget, required=False)
     if field.type in ("text", "language"):
         widget = forms.Select(choices=list(columns)) if columns else forms.TextInput(attrs=PLAIN_INPUT)
-        label = format_html("{} <code>{}</code>", field.label, field.name)
-        return forms.CharField(label=label, help_text=field.help, widget=widget, required=False)
+        return forms.CharField(label=field.label, help_text=field.help, widget=widget, required=False)
     if field.type == "columns":
         return forms.CharField(label=field.label, help_text=field.help, required=False)
     label = format_html("{} <code>{}</code>", field.label, field.name)

@@ -1,5 +1,5 @@
 """A recogniser on the body of a pretrained encoder of speech, with a head that says a character, or the blank, for each
-moment (connectionist temporal classification, as in Baevski et al. 2020, "wav2vec 2.0", section 3)."""
+moment (connectionist temporal classification, as in Baevski et al. 2020, "wav2vec 2.0", section 3.3)."""
 
 from __future__ import annotations
 
