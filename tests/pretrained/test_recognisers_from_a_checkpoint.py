@@ -20,7 +20,7 @@ from tests.training.here import read
 from tests.training.stopping import StopAfter
 from workers.audio import decode
 from workers.contract import SPEECH_RECOGNITION, EventWriter, ProgramFailure
-from workers.inference.hearing import Waves
+from workers.inference.hearing import LOUDEST, Waves
 from workers.inference.predictor import load_predictor
 from workers.pretrained.families import RECOGNISERS, choose_files
 from workers.training.batches import Draws
@@ -125,6 +125,19 @@ def test_every_family_that_is_offered_is_loaded_and_exported_and_can_be_adapted(
     adapted(longer, torch.tensor([6000])).sum().backward()
     learning = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
     assert len(learning) > 6 and all(parameter.grad is not None for parameter in learning)
+
+
+def test_samples_are_scaled_as_the_checkpoint_has_seen_them(few: Path, tmp_path: Path) -> None:
+    from transformers import AutoFeatureExtractor  # noqa: PLC0415
+
+    folder = save_recogniser(tmp_path / "layered", feat_extract_norm="layer", conv_bias=True)
+    model = started(tmp_path / "work", few, folder)
+    torch.nn.init.normal_(model.body.feature_extractor.conv_layers[0].conv.bias)
+    samples = np.rint(say("ma bo", 1) * 9000).astype(np.int16)
+    theirs = AutoFeatureExtractor.from_pretrained(folder)(samples / LOUDEST, sampling_rate=RATE, return_tensors="pt")
+    with torch.no_grad():
+        expected = model.head(model.body(theirs.input_values.float()).last_hidden_state)
+        assert torch.allclose(model.whole(torch.from_numpy(samples)[None]), expected, atol=1e-4)
 
 
 def test_a_recording_is_heard_as_among_others_where_a_checkpoint_is_told_where_they_end(
