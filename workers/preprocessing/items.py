@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from workers.contract import SPLITS
@@ -61,6 +62,28 @@ class Items:
         """The first of them."""
         return [self.shown(number) for number in numbers[:SHOWN_ITEMS]]
 
+    def some_groups(self, groups: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+        """The first items of groups of like ones, under each other. The first of each group stays as it is."""
+        return list(islice(self._groups(groups), SHOWN_ITEMS))
+
+    def _groups(self, groups: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
+        for first, *others in groups:
+            yield self.shown(first, stays=True)
+            yield from map(self.shown, others)
+
+    def named(self, numbers: Sequence[int]) -> list[str]:
+        """The ids of items."""
+        return [self.ids[number] for number in numbers]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Items that people see as one, such as all rows of a user: its id, what is said of it, and the items."""
+
+    id: str
+    facts: list[tuple[str, str]]
+    numbers: Sequence[int]
+
 
 @dataclass(frozen=True)
 class Copies:
@@ -99,14 +122,54 @@ def tell_crossing(groups: Sequence[Sequence[int]], items: Items, code: str, mess
         total=sum(map(len, found)),
         shown=items.some([number for numbers in found for number in numbers]),
         remedy=Remedy(
-            leave_out=[items.ids[number] for number in learned],
+            leave_out=items.named(learned),
             move={items.ids[n]: TRAIN for numbers in found for n in numbers if items.splits[n] != TRAIN},
         ),
     )
 
 
-def tell_repeated(numbers: Sequence[int], items: Items, code: str, message: str, findings: Findings) -> None:
-    """Items that another one comes before; they can be left out."""
+def tell_some(
+    numbers: Sequence[int], items: Items, code: str, message: str, findings: Findings, *, about: str = "",
+    cost: str = "", sampled: str = "",
+) -> None:  # fmt: skip
+    """Items that can be left out, where there are any."""
+    if numbers:
+        findings.add(
+            code,
+            message,
+            about=about,
+            cost=cost,
+            total=len(numbers),
+            shown=items.some(numbers),
+            remedy=Remedy(leave_out=items.named(numbers)),
+            sampled=sampled,
+        )
+
+
+def tell_groups(
+    groups: Sequence[Group], items: Items, code: str, message: str, findings: Findings, *, cost: str = ""
+) -> None:
+    """Groups of items that can be left out whole, where there are any."""
+    if groups:
+        shown = groups[:SHOWN_ITEMS]
+        findings.add(
+            code,
+            message,
+            cost=cost,
+            total=len(groups),
+            shown=[{"id": each.id, "row": [list(fact) for fact in each.facts]} for each in shown],
+            remedy=Remedy(
+                leave_out=[items.ids[number] for each in groups for number in each.numbers],
+                groups={each.id: items.named(each.numbers) for each in shown},
+            ),
+        )
+
+
+def tell_repeated(
+    numbers: Sequence[int], items: Items, code: str, message: str, findings: Findings, *,
+    beside: Sequence[Sequence[int]] = (), sampled: str = "",
+) -> None:  # fmt: skip
+    """Items that another one comes before; they can be left out. `beside` are groups of like ones, to be shown."""
     if numbers:
         share = len(numbers) / len(items.ids)
         findings.add(
@@ -115,8 +178,9 @@ def tell_repeated(numbers: Sequence[int], items: Items, code: str, message: str,
             cost=f"{share:.1%} of the data is said more than once; a model leans towards it, and training takes as "
             "much longer.",
             total=len(numbers),
-            shown=items.some(numbers),
-            remedy=Remedy(leave_out=[items.ids[number] for number in numbers]),
+            shown=items.some_groups(beside) if beside else items.some(numbers),
+            remedy=Remedy(leave_out=items.named(numbers)),
+            sampled=sampled,
         )
 
 
@@ -130,7 +194,7 @@ def tell_torn(groups: Sequence[Sequence[int]], items: Items, code: str, message:
             cost=f"No model can be right about all of these {len(found):,} items.",
             total=len(found),
             shown=items.some(found),
-            remedy=Remedy(leave_out=[items.ids[number] for number in found]),
+            remedy=Remedy(leave_out=items.named(found)),
         )
 
 

@@ -42,7 +42,8 @@ from workers.preprocessing.interactions import (
 from workers.preprocessing.items import Items, RowIds
 from workers.preprocessing.json_lines import JsonRows, open_json_lines
 from workers.preprocessing.limits import Limits
-from workers.preprocessing.pairs import PairColumns, Pairs, describe_pairs, find_pair, read_pairs, warn_of_pairs
+from workers.preprocessing.pair_warnings import warn_of_pairs
+from workers.preprocessing.pairs import PairColumns, Pairs, describe_pairs, find_pair, read_pairs
 from workers.preprocessing.recipe import MISSING_WORDS, Recipe
 from workers.preprocessing.report import BadItems, Progress, describe, write_json
 from workers.preprocessing.series import (
@@ -397,7 +398,8 @@ def split_rows(
     result = result.as_before(recipe.split_source)
     warn_of_split(labels if is_classification else None, gathered.given, result, findings, "rows")
     if isinstance(texts, Pairs):
-        (warn_of_answered if task == ANSWER_RETRIEVAL else warn_of_pairs)(texts, result.splits, findings)
+        items = Items(gathered.ids, [""] * len(labels), result.splits, texts.shown)
+        (warn_of_answered if task == ANSWER_RETRIEVAL else warn_of_pairs)(texts, items, findings)
         return result
     if texts:
         items = Items(
@@ -421,7 +423,7 @@ def warn_of_columns(columns: Sequence[Column], needed: Container[str], findings:
         findings.add("constant_column", message, remedy=Remedy(drop=constant))
     for column in columns:
         if column.numbers >= 0.9 * column.present and column.non_numbers:
-            findings.add("almost_numeric", almost_numeric(column))
+            findings.add("almost_numeric", almost_numeric(column), about=column.name)
 
 
 def almost_numeric(column: Column) -> str:

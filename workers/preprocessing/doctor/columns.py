@@ -40,6 +40,7 @@ def warn_of_weak_columns(columns: Sequence[Column], target: str, findings: Findi
             findings.add(
                 "nearly_empty_column",
                 f'The column "{column.name}" has a value in {column.present:,} rows ({share:.1%}).',
+                about=column.name,
                 remedy=Remedy(drop=[column.name]),
             )
     if named := [column.name for column in others if column.type == IDENTIFIER]:
@@ -71,6 +72,7 @@ def warn_of_leakage(
         findings.add(
             "target_leakage",
             f'The column "{column.name}" alone tells "{target}" nearly perfectly ({measure} {score:.3f}).',
+            about=column.name,
             cost="If it is only known after the target is, a model will look excellent here and be of no use later. "
             "If it is known before, you need no model.",
             total=1,
