@@ -8,7 +8,7 @@ import pytest
 from tests.preprocessing.uploads import Prepared, Workplace, csv_text
 from tests.recommending.making import RATED, TAKEN, events, ratings
 from workers.interactions import Roles, find_roles, read_moments
-from workers.preprocessing.interactions import outside_scale
+from workers.preprocessing.interaction_warnings import outside_scale
 
 
 @pytest.fixture

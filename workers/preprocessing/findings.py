@@ -189,8 +189,9 @@ class Findings:
     ) -> None:  # fmt: skip
         """`about` tells findings of one code apart, such as by the column that each names. `shown` are items for
         people, of which the first are kept: ``{"id", "label", "split", "suggested", "text", "row", "number",
-        "stays"}``, each with what it has; `number` is the place of an image or recording, which `picture` gets a file for, and what
-        `stays` is shown beside the others and never changed. Raises ValueError where there is such a finding."""
+        "stays"}``, each with what it has; `number` is the place of an image or recording, which `picture` gets a file
+        for, and what `stays` is shown beside the others and never changed. Raises ValueError where there is such a
+        finding."""
         key, kept = key_of(code, about), remedy.kept()
         if any(item["key"] == key for item in self.items):
             raise ValueError(f"two findings {key}: say what each is about")

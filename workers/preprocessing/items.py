@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
@@ -11,9 +12,11 @@ from itertools import islice
 from typing import Any
 
 from workers.contract import SPLITS
+from workers.preprocessing.columns import shorten
 from workers.preprocessing.findings import SHOWN_ITEMS, Findings, Remedy
 
 TRAIN = SPLITS[0]
+SHOWN_NAME, LONG_NAME = 40, 100  # characters of the name of a group
 
 
 class RowIds(Sequence[str]):
@@ -45,6 +48,20 @@ class RowIds(Sequence[str]):
 
 
 @dataclass(frozen=True)
+class Named(Sequence[str]):
+    """The ids of the items of these numbers, of millions without a string for each."""
+
+    ids: Sequence[str]
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, place: int) -> str:
+        return self.ids[self.numbers[place]]
+
+
+@dataclass(frozen=True)
 class Items:
     """`ids`, `labels` and `splits` of all items; `show` gives what people see of one, by its number."""
 
@@ -71,9 +88,9 @@ class Items:
             yield self.shown(first, stays=True)
             yield from map(self.shown, others)
 
-    def named(self, numbers: Sequence[int]) -> list[str]:
+    def named(self, numbers: Sequence[int]) -> Named:
         """The ids of items."""
-        return [self.ids[number] for number in numbers]
+        return Named(self.ids, numbers)
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,13 @@ class Group:
     id: str
     facts: list[tuple[str, str]]
     numbers: Sequence[int]
+
+    @classmethod
+    def of(cls, column: str, value: str, facts: list[tuple[str, str]], numbers: Sequence[int]) -> Group:
+        """The rows with one value in a column. Long values are known by their beginning and a hash."""
+        digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:12]
+        name = value if len(value) <= LONG_NAME else f"{value[:LONG_NAME]}…{digest}"
+        return cls(f"{column} = {name}", [(column, shorten(value, SHOWN_NAME)), *facts], numbers)
 
 
 @dataclass(frozen=True)
@@ -147,22 +171,23 @@ def tell_some(
 
 
 def tell_groups(
-    groups: Sequence[Group], items: Items, code: str, message: str, findings: Findings, *, cost: str = ""
-) -> None:
-    """Groups of items that can be left out whole, where there are any."""
-    if groups:
-        shown = groups[:SHOWN_ITEMS]
-        findings.add(
-            code,
-            message,
-            cost=cost,
-            total=len(groups),
-            shown=[{"id": each.id, "row": [list(fact) for fact in each.facts]} for each in shown],
-            remedy=Remedy(
-                leave_out=[items.ids[number] for each in groups for number in each.numbers],
-                groups={each.id: items.named(each.numbers) for each in shown},
-            ),
-        )
+    groups: Sequence[Group], total: int, numbers: Sequence[int], items: Items, code: str, message: str,
+    findings: Findings, *, cost: str = "",
+) -> None:  # fmt: skip
+    """The first of `total` groups, whose items, all of which are `numbers`, can be left out; without any of these they
+    are shown alone."""
+    can_go = len(numbers) > 0
+    findings.add(
+        code,
+        message,
+        cost=cost,
+        total=total,
+        shown=[{"id": each.id, "row": [list(fact) for fact in each.facts]} for each in groups],
+        remedy=Remedy(
+            leave_out=items.named(numbers),
+            groups={each.id: items.named(each.numbers) for each in groups[:SHOWN_ITEMS] if can_go},
+        ),
+    )
 
 
 def tell_repeated(

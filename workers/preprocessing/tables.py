@@ -31,13 +31,13 @@ from workers.preprocessing.columns import NUMERIC, Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
 from workers.preprocessing.doctor.tables import examine_table, items_of
 from workers.preprocessing.findings import Findings, Remedy
+from workers.preprocessing.interaction_warnings import warn_of_interactions
 from workers.preprocessing.interactions import (
     Interactions,
     describe_interactions,
     read_interactions,
     split_by_user,
     suggest_roles,
-    warn_of_interactions,
 )
 from workers.preprocessing.items import Items, RowIds
 from workers.preprocessing.json_lines import JsonRows, open_json_lines
@@ -52,8 +52,8 @@ from workers.preprocessing.series import (
     read_timed_rows,
     split_by_times,
     suggest_columns,
-    warn_of_series,
 )
+from workers.preprocessing.series_warnings import warn_of_series
 from workers.preprocessing.sources import JSON_ENDINGS, Sources, ending_of, splits_of_names, unpack
 from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, warn_of_split
 from workers.preprocessing.targets import check_row_number, check_target, choose_target, no_rows
@@ -147,8 +147,9 @@ def prepare_table(
     parts = open_parts(sources, scratch, limits)
     dropped = recipe.dropped()
     header = [name for name in parts[0].table.header if name not in dropped]
-    about = recognise(parts[0], header, spec.target, recipe, limits)
-    target = about.target(header, spec.target)
+    wanted = None if spec.target in dropped else spec.target
+    about = recognise(parts[0], header, wanted, recipe, limits)
+    target = about.target(header, wanted)
     progress = Progress(events, sum(part.table.path.stat().st_size for part in parts))
     cleaner = Cleaner(recipe, header, header.index(target))
     gathered = gather(parts, cleaner, output / "data.csv", limits, bad, progress)
@@ -167,7 +168,7 @@ def prepare_table(
         if pairs:
             check_row_number(column, limits)
         else:
-            check_target(column, task, is_guess=spec.target is None, limits=limits)
+            check_target(column, task, is_guess=wanted is None, limits=limits)
             texts = find_texts(gathered, target, task, output / "data.csv")
         splits = split_rows(gathered, task, pairs or texts, spec, recipe, findings)
     warn_of_columns(gathered.columns, {target} | about.needed(is_series=series is not None), findings)
@@ -223,7 +224,8 @@ def split_taken(
     """The last items of each user are for the test. Raises ProgramFailure."""
     splits = split_by_user(taken, gathered.given, spec.split_fractions, spec.seed).as_before(recipe.split_source)
     warn_of_split(None, gathered.given, splits, findings, "rows")
-    warn_of_interactions(taken, splits.splits, findings)
+    items = Items(gathered.ids, [""] * len(gathered.ids), splits.splits, taken.shown)
+    warn_of_interactions(taken, items, findings)
     return splits
 
 
