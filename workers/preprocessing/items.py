@@ -6,7 +6,7 @@ import hashlib
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -130,8 +130,11 @@ def groups_of(keys: Sequence[Hashable]) -> list[list[int]]:
     return [numbers for numbers in places.values() if len(numbers) > 1]
 
 
-def tell_crossing(groups: Sequence[Sequence[int]], items: Items, code: str, message: str, findings: Findings) -> None:
-    """Copies that stand in several parts of the split: they can go to training all, or leave it."""
+def tell_crossing(
+    groups: Sequence[Sequence[int]], items: Items, code: str, message: str, findings: Findings, *, like: str = "a copy"
+) -> None:
+    """Copies, or what they are `like`, that stand in several parts of the split: they can go to training all, or leave
+    it."""
     found = [numbers for numbers in groups if len({items.splits[number] for number in numbers}) > 1]
     if not found:
         return
@@ -141,8 +144,8 @@ def tell_crossing(groups: Sequence[Sequence[int]], items: Items, code: str, mess
     findings.add(
         code,
         message,
-        cost=f"{judged:,} of the {all_judged:,} items that judge a model ({judged / max(1, all_judged):.1%}) have a "
-        "copy in another part. If a model knows them by heart, its figures can be too good by as much.",
+        cost=f"{judged:,} of the {all_judged:,} items that judge a model ({judged / max(1, all_judged):.1%}) have "
+        f"{like} in another part. If a model knows them by heart, its figures can be too good by as much.",
         total=sum(map(len, found)),
         shown=items.some([number for numbers in found for number in numbers]),
         remedy=Remedy(
@@ -207,6 +210,30 @@ def tell_repeated(
             remedy=Remedy(leave_out=items.named(numbers)),
             sampled=sampled,
         )
+
+
+def tell_lacking(
+    lacking: Mapping[str, Sequence[int]], split: str, items: Items, code: str, message: str, findings: Findings
+) -> None:
+    """Labels that a part of the split has none of, and the items of each, from which some can be moved there: all of
+    them to training, to another part as many as its share of all items, and never the last of another."""
+    moved: dict[str, str] = {}
+    shown: list[int] = []
+    share = list(items.splits).count(split) / max(1, len(items.splits))
+    for numbers in lacking.values():
+        spare = [number for number in numbers if items.splits[number] == TRAIN]
+        wanted = min(len(spare) - 1, max(1, round(share * len(numbers))))
+        chosen = numbers if split == TRAIN else spare[len(spare) - max(0, wanted) :]
+        shown += chosen or numbers[:1]
+        moved |= {items.ids[number]: split for number in chosen}
+    findings.add(
+        code,
+        message,
+        about=split,
+        total=len(shown),
+        shown=items.some(shown),
+        remedy=Remedy(move=moved),
+    )
 
 
 def tell_torn(groups: Sequence[Sequence[int]], items: Items, code: str, message: str, findings: Findings) -> None:

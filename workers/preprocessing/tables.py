@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -223,8 +223,8 @@ def split_taken(
 ) -> Assignment:
     """The last items of each user are for the test. Raises ProgramFailure."""
     splits = split_by_user(taken, gathered.given, spec.split_fractions, spec.seed).as_before(recipe.split_source)
-    warn_of_split(None, gathered.given, splits, findings, "rows")
     items = Items(gathered.ids, [""] * len(gathered.ids), splits.splits, taken.shown)
+    warn_of_split(items, gathered.given, splits, findings, "rows", has_classes=False)
     warn_of_interactions(taken, items, findings)
     return splits
 
@@ -398,17 +398,23 @@ def split_rows(
     keys = texts.keys if texts else gathered.keys
     result = assign_splits(labels, keys, gathered.given, spec.split_fractions, spec.seed)
     result = result.as_before(recipe.split_source)
-    warn_of_split(labels if is_classification else None, gathered.given, result, findings, "rows")
+    items = Items(gathered.ids, labels, result.splits, show_row(texts))
+    warn_of_split(items, gathered.given, result, findings, "rows", has_classes=is_classification)
     if isinstance(texts, Pairs):
-        items = Items(gathered.ids, [""] * len(labels), result.splits, texts.shown)
         (warn_of_answered if task == ANSWER_RETRIEVAL else warn_of_pairs)(texts, items, findings)
         return result
     if texts:
-        items = Items(
-            gathered.ids, labels, result.splits, lambda number: {"text": shorten(texts.values[number], SHOWN)}
-        )
         warn_of_texts(texts, items, findings)
     return result
+
+
+def show_row(texts: Texts | Pairs | None) -> Callable[[int], dict[str, Any]]:
+    """What findings show of a row: its texts, or what stands in it, which is filled in at the end (`fill_rows`)."""
+    if isinstance(texts, Pairs):
+        return texts.shown
+    if texts:
+        return lambda number: {"text": shorten(texts.values[number], SHOWN)}
+    return lambda number: {"number": number}
 
 
 def warn_of_columns(columns: Sequence[Column], needed: Container[str], findings: Findings) -> None:
