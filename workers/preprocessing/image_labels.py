@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workers.contract import LABEL_SEPARATOR, ProgramFailure
 from workers.preprocessing.csv_reader import Rows, Table, open_table
-from workers.preprocessing.findings import SHOWN_ITEMS, Findings, Remedy
+from workers.preprocessing.findings import Findings, Remedy
 from workers.preprocessing.items import Items, tell_lacking, tell_some
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.metadata import FILE_COLUMNS, SPLIT_COLUMNS, Places, clean
@@ -173,10 +173,7 @@ def _warn_of_rare(
         "rare_labels",
         f"Labels that fewer than {FEW} images have: {names}.",
         total=len(found),
-        shown=[
-            items.shown(number, **({"suggested": left[number]} if left[number] else {}))
-            for number in found[:SHOWN_ITEMS]
-        ],
+        shown=items.some_suggested(found, left),
         remedy=Remedy(
             leave_out=items.named(found),
             relabel={items.ids[number]: others for number, others in left.items() if others},

@@ -103,8 +103,9 @@ def _warn_of_busy_users(found: Interactions, items: Items, findings: Findings) -
         busy = busy[np.argsort(-users[busy], kind="stable")]
         share = users[busy].sum() / users.sum()
         message = (
-            f"Users with over {BUSY_FACTOR} times as many rows as {BUSY_QUANTILE:.0%} of all have at most "
-            f"({usual:,.0f}): {len(busy):,}. They may be programs, tests, or accounts of many people."
+            f"Users with far more rows than others: {len(busy):,}. Of all users {BUSY_QUANTILE:.0%} have at most "
+            f"{usual:,.0f} rows, and these over {BUSY_FACTOR} times as many: they may be programs, tests, or accounts "
+            "of many people."
         )
         cost = f"{share:.1%} of all rows are theirs; what they took is taken for what people like."
         _tell_of(found, 0, busy, items, "busy_users", message, findings, cost=cost)

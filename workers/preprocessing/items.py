@@ -83,6 +83,13 @@ class Items:
         """The first items of groups of like ones, under each other. The first of each group stays as it is."""
         return list(islice(self._groups(groups), SHOWN_ITEMS))
 
+    def some_suggested(self, numbers: Sequence[int], suggested: Mapping[int, str]) -> list[dict[str, Any]]:
+        """The first of them, with the label that each can get, where there is one."""
+        return [
+            self.shown(number, **({"suggested": suggested[number]} if suggested.get(number) else {}))
+            for number in numbers[:SHOWN_ITEMS]
+        ]
+
     def _groups(self, groups: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
         for first, *others in groups:
             yield self.shown(first, stays=True)

@@ -168,7 +168,7 @@ def choose(recipe: Recipe, candidates: Sequence[Candidate]) -> list[Candidate]:
         return list(recipe.choose(candidates))
     said = recipe.choose([replace(each, label=each.transcript or "") for each in candidates])
     has_classes = any(each.label for each in candidates)
-    return [replace(each, label=each.label if has_classes else "", transcript=each.label) for each in said]
+    return [replace(each, label=each.label if has_classes else "", transcript=each.label or None) for each in said]
 
 
 def use_of(recordings: Sequence[Recording]) -> str:

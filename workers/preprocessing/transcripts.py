@@ -13,7 +13,7 @@ from workers.audio import HOP_SECONDS
 from workers.contract import SPLITS
 from workers.inference.ctc import STEP
 from workers.preprocessing.columns import shorten
-from workers.preprocessing.findings import SHOWN_ITEMS, Findings, Remedy
+from workers.preprocessing.findings import Findings, Remedy
 from workers.preprocessing.items import TRAIN, Items, groups_of, tell_crossing, tell_some
 from workers.preprocessing.pair_warnings import far_from_usual
 from workers.preprocessing.report import describe
@@ -162,8 +162,7 @@ def _warn_of_marks(transcripts: Sequence[str], items: Items, findings: Findings)
         f'Transcripts with marks that nobody says: {len(marked):,}, such as "{shorten(transcripts[marked[0]], 60)}". '
         "Take notes such as [noise] or <unk> out of them.",
         total=len(marked),
-        shown=[items.shown(number, **({"suggested": said[number]} if number in said else {}))
-               for number in marked[:SHOWN_ITEMS]],
+        shown=items.some_suggested(marked, said),
         remedy=Remedy(
             leave_out=items.named(marked), relabel={items.ids[number]: text for number, text in said.items()}
         ),
@@ -187,8 +186,8 @@ def _warn_of_splits(transcripts: Sequence[str], items: Items, findings: Findings
         seen = by_split[name] & by_split[TRAIN]
         if len(seen) > SEEN_SHARE * len(by_split[name]):
             message = (
-                f"Of {len(by_split[name]):,} different transcripts of the {name} part {len(seen):,} are learned from as "
-                "well. The figures hold for what is said in these data; for other sentences the model may be worse."
+                f"Of {len(by_split[name]):,} different transcripts of the {name} part {len(seen):,} are learned from "
+                "as well. The figures hold for what is said in these data; for other sentences the model may be worse."
             )
             groups = [[number for number in numbers if items.splits[number] in (TRAIN, name)]
                       for numbers in groups_of(texts) if texts[numbers[0]] in seen]  # fmt: skip
