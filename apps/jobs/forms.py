@@ -467,7 +467,7 @@ def form_field(field: Field, columns: Sequence[tuple[str, str]] = ()) -> forms.F
         return forms.CharField(label=field.label, help_text=field.help, widget=widget, required=False)
     if field.type == "columns":
         return forms.CharField(label=field.label, help_text=field.help, required=False)
-    label = format_html("{} <code>{}</code>", field.label, field.name)
+    label = format_html('<span title="{}">{}</span>', field.name, field.label)
     if field.type in ("choice", "bool"):
         choices = NO_YES if field.type == "bool" else [(choice, choice) for choice in field.choices]
         return forms.CharField(label=label, help_text=field.help, widget=forms.Select(choices=choices))
