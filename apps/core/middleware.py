@@ -28,8 +28,8 @@ class DomainErrorMiddleware:
 def answer_method(request: HttpRequest, response: HttpResponseNotAllowed) -> HttpResponse:
     """A sentence in place of the empty answer."""
     message = _(
-        "This address takes %(methods)s alone, and was asked by %(method)s. It belongs to a button: go back to the page "
-        "and use that."
+        "This address takes %(methods)s alone, and was asked by %(method)s. It belongs to a button: go back to the "
+        "page and use that."
     ) % {"methods": response["Allow"].replace(", ", _(" or ")), "method": request.method}
     answer = answer_error(request, MethodNotAllowed(message))
     answer["Allow"] = response["Allow"]

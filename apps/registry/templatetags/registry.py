@@ -16,7 +16,7 @@ def task_label(task: str) -> str:
 
 @register.filter
 def setting_label(name: str, task: str = "") -> str:
-    """ "learning_rate" -> "Learning rate", as the form of the task calls it; of a setting that is in no form its name in
+    """ "learning_rate" -> "Learning rate", as the form of the task calls it; what stands in no form by its name in
     words."""
     labels = {field.name: field.label for field in FIELDS if not task or task in field.tasks}
     return str(labels.get(name, name.replace("_", " ").capitalize()))
