@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import django
+import hypothesis
 import pytest
 import redis
 from django.conf import settings
@@ -21,6 +22,9 @@ from lepton_site import embedded, guard
 from lepton_site.processes import STACK_VARIABLE, end_stack
 
 pytest_plugins = ["tests.people", "tests.stack", "tests.browsing", "tests.client"]
+
+hypothesis.settings.register_profile("lepton", deadline=None)  # a busy machine is no mistake
+hypothesis.settings.load_profile("lepton")
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 ROOT = Path(__file__).resolve().parent.parent

@@ -214,12 +214,14 @@ class PredictSpec:
 
 @dataclass(frozen=True)
 class ServeSpec:
-    """Answer predictions for the model in `model_dir` on a Unix socket until SIGTERM."""
+    """Answer predictions for the model in `model_dir` on a Unix socket until SIGTERM: `lanes` at the same time, each
+    on up to `threads` cores."""
 
     work_dir: str
     model_dir: str
     socket_path: str
     threads: int = 1
+    lanes: int = 1
 
 
 def write_spec(spec: Any, path: Path) -> None:

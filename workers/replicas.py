@@ -43,6 +43,7 @@ GRACE_SECONDS = 12.0
 PING_SECONDS = 2.0
 PING_EVERY_SECONDS = 15.0
 MAX_MISSED_PINGS = 3
+MOST_LANES = 8  # more would wait for the interpreter and for memory
 QUICK_SECONDS = 60.0
 LOG_TAIL_BYTES = 2000
 
@@ -138,8 +139,8 @@ def _start(replica: Replica) -> None:
 def _launch(replica: Replica, model_dir: Path, path: Path) -> subprocess.Popen:
     folder = _folder(replica.node.name, replica.pk)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    threads = max(1, usable_cpus() // 2)
-    write_spec(ServeSpec(str(folder), str(model_dir), str(path), threads), folder / "spec.json")
+    threads, lanes = max(1, usable_cpus() // 2), min(MOST_LANES, usable_cpus())
+    write_spec(ServeSpec(str(folder), str(model_dir), str(path), threads, lanes), folder / "spec.json")
     return launch(
         [sys.executable, "-m", "workers.inference", str(folder / "spec.json")],
         token=replica_token(replica.node.name, replica.pk),

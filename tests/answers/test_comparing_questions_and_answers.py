@@ -34,7 +34,7 @@ def test_bm25_is_that_of_the_formula():
     assert found[1] == pytest.approx([0, weight(1, 1, lengths[1]) / (rarity(0) + rarity(1)), 0], rel=1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(TEXTS, TEXTS)
 def test_scores_lie_between_0_and_1_and_do_not_depend_on_what_is_asked_beside(documents, questions):
     lexicon = Lexicon.of(documents)
@@ -71,7 +71,7 @@ def test_what_has_the_same_question_or_answer_is_no_wrong_partner():
         assert loss(vectors[:2], torch.tensor(alike)).item() == pytest.approx(0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(TEXTS)
 def test_serving_makes_the_vectors_that_training_made(texts):
     encoder = TextEncoder(0, 64, 128, 100)

@@ -52,7 +52,7 @@ def test_another_sampling_rate_keeps_length_and_pitch(source):
 
 
 @given(st.integers(1, 4000), st.sampled_from([8_000, 11_025, 22_050, 44_100, 48_000]), st.sampled_from([8_000, RATE]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_resampling_is_what_scipy_gives(count, source, rate):
     samples = np.random.default_rng(count).standard_normal(count).astype(np.float32)
     divisor = gcd(source, rate)
@@ -95,14 +95,14 @@ def test_a_short_recording_stands_in_the_middle_of_silence():
 
 
 @given(st.integers(0, 5000), st.integers(1, 9000), st.sampled_from([8_000, 16_000, 32_000]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_a_model_hears_always_has_its_shape(count, length, rate):
     samples = np.random.default_rng(count).standard_normal(count).astype(np.float32)
     assert spectrogram(fit(samples, length), rate).shape == (frames_of(length, rate), BANDS)
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"RIFF\xff\xff\xff\x7fWAVEfmt ", b"fLaC\0\0\0\x22", b"OggS\0\2"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_bytes_that_are_no_recording_are_refused_in_words(body, head):
     try:
         hear(head + body, RATE, RATE)

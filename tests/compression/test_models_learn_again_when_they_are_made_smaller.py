@@ -145,3 +145,24 @@ def test_models_of_texts_are_made_smaller_too(network, tmp_path):
         assert event["verdict"] in KEPT, event["reason"]
         assert event["figures"]["size_ratio"] > 1.5, event["name"]
         load_predictor(work / event["folder"], 1).predict(["where is my parcel"])
+
+
+def test_a_blend_is_distilled_to_its_bag_alone_and_answers_faster(tmp_path):
+    data = write_texts(tmp_path / "data", english())
+    model = train_here(tmp_path / "train", data, model="blend") / "model"
+    recipes = [[{"method": "distil", "width": 0.5, "kind": "simplest", "epochs": 12}, INT8]]
+    names = ("data.csv", "index.json")
+    work = compress(data, model, tmp_path / "work", names, "text_classification", recipes, target="topic")
+    original, alone = candidates(work)
+    assert alone["figures"]["size_ratio"] > 4
+    assert alone["figures"]["metrics"]["accuracy"] >= original["figures"]["metrics"]["accuracy"] - 0.1
+    folder = work / alone["folder"]
+    kept = load_classifier(folder, read_meta(folder)).state_dict()
+    assert all(name.startswith("ngrams.") for name in kept)
+    load_predictor(folder, 1).predict(["where is my parcel"])
+
+
+def test_a_network_of_the_simplest_kind_has_no_simpler_one(digits, tmp_path):
+    names, simplest = ("data.zip", "index.jsonl"), {"method": "distil", "width": 0.5, "kind": "simplest", "epochs": 1}
+    work = compress(digits, digits / "model", tmp_path, names, "image_classification", [[INT8], [simplest]])
+    assert "no simpler kind" in candidates(work)[2]["reason"]

@@ -57,11 +57,11 @@ def search_all(search: Search, make: Callable[[Sequence[dict], int], Candidate])
         tried.append(make(recipe, len(tried)))
 
 
-def a_search(task=IMAGE_CLASSIFICATION, *, is_tunable=True, epoch_seconds=1.0, **values) -> Search:
-    return Search(task, resolve(task, {"limit_points": LIMIT, **values}), is_tunable, epoch_seconds)
+def a_search(task=IMAGE_CLASSIFICATION, *, is_tunable=True, epoch_seconds=1.0, has_simpler=False, **values) -> Search:
+    return Search(task, resolve(task, {"limit_points": LIMIT, **values}), is_tunable, epoch_seconds, has_simpler)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     most=st.floats(0, 1),
     trials=st.integers(1, 30),
@@ -86,7 +86,7 @@ def test_it_finds_about_as_many_channels_as_may_go(most):
     assert best is not None and best.is_within
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(most=st.floats(0, 1), cut=st.integers(1, 12))
 def test_interrupted_anywhere_it_goes_on_as_it_would_have(most, cut):
     search = a_search(trials=20)
@@ -142,6 +142,27 @@ def test_recipes_that_were_given_are_tried_in_their_order_and_no_others():
 def test_a_model_without_weights_to_tune_is_only_quantised():
     tried, _why = search_all(a_search(is_tunable=False), lambda recipe, number: candidate(number, recipe))
     assert {step["method"] for one in tried for step in one.recipe} <= {"quantise", "share"}
+
+
+def test_a_model_whose_channels_cannot_be_removed_is_asked_for_that_once():
+    def made(recipe: Sequence[dict], number: int) -> Candidate:
+        is_pruned = any(step["method"] == "prune_channels" for step in recipe)
+        return Candidate(number, recipe, {}, LIMIT, reason="It cannot be.") if is_pruned else candidate(number, recipe)
+
+    tried, _why = search_all(a_search(trials=30), made)
+    assert sum(step["method"] == "prune_channels" for one in tried for step in one.recipe) == 1
+    assert any(step["method"] == "distil" for one in tried for step in one.recipe)
+
+
+@pytest.mark.parametrize(("enough", "widths"), [(0.2, [1.0, 0.5, 0.25]), (0.8, [1.0, 0.5]), (2.0, [1.0])])
+def test_a_faster_kind_of_network_is_tried_ever_narrower_as_long_as_it_is_good_enough(enough, widths):
+    def made(recipe: Sequence[dict], number: int) -> Candidate:
+        width = next((step["width"] for step in recipe if step.get("kind") == "simplest"), 3.0)
+        return candidate(number, recipe, lost=0.1 if width >= enough else 3.0, size=4 + number, speed=2 + number)
+
+    tried, _why = search_all(a_search(trials=30, has_simpler=True), made)
+    distilled = {one.recipe[0]["width"]: None for one in tried[1:] if one.recipe[0].get("kind") == "simplest"}
+    assert list(distilled) == widths
 
 
 # Which is best

@@ -75,7 +75,7 @@ def finish(upload: Upload) -> Upload:
 
 
 @given(steps)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_order_of_chunks_faults_and_retries_harms_a_file(team, story):
     upload = create_upload(team=team, user=None, name="a.bin", size_bytes=len(CONTENT))
     for step in story:

@@ -22,7 +22,7 @@ def series_of(values, further=None):
     return Series("a", 19_000, values, np.ones(len(values), bool), numbers, np.zeros((len(numbers), 0), np.int64))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(8, 90), st.integers(0, 10**6))
 def test_a_feature_never_depends_on_what_comes_after_its_origin(origin, seed):
     random = np.random.default_rng(seed)
@@ -86,7 +86,7 @@ def test_the_correction_is_the_score_of_the_right_rank():
     assert correct(np.array([np.nan]), np.array([1]), 3).tolist() == [0.0, 0.0, 0.0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 12), st.integers(20, 400), st.integers(0, 10**6))
 def test_a_corrected_range_holds_its_share_of_what_it_was_corrected_by(horizon, count, seed):
     random = np.random.default_rng(seed)

@@ -148,9 +148,9 @@ class Model:
         return [Frame({"status": 200, "seconds": 0.0}, question.body) for question in questions]
 
 
-async def serving(path: Path, model, at_once: int, scenario) -> None:
+async def serving(path: Path, model, at_once: int, scenario, lanes: int = 1) -> None:
     stop = asyncio.Event()
-    server = Server(model, at_once=at_once)
+    server = Server(model, at_once=at_once, lanes=lanes)
     running = asyncio.create_task(server.serve(path, stop))
     while not path.exists():
         await asyncio.sleep(0.001)
@@ -196,6 +196,24 @@ def test_what_waits_while_the_model_computes_is_the_next_batch(tmp_path, at_once
     asyncio.run(serving(path, model, at_once, scenario))
     assert [len(batch) for batch in model.batches] == sizes
     assert sorted(itertools.chain(*model.batches)) == sorted([b"first", *(b"%d" % number for number in range(6))])
+
+
+def test_as_many_questions_are_computed_side_by_side_as_there_are_lanes(tmp_path):
+    model, path = Model(), tmp_path / "s" / "r.sock"
+
+    async def scenario(server: Server) -> None:
+        asked = [question(path, b"%d" % number) for number in range(5)]
+        for _lane in range(3):
+            await asyncio.to_thread(model.is_asked.acquire)
+        await in_hand(server, 5)
+        assert len(model.batches) == 3, "no lane takes a second one before its first is answered"
+        model.may_go.release(5)
+        assert [frame.body for frame in await asyncio.gather(*asked)] == [b"%d" % number for number in range(5)]
+
+    asyncio.run(serving(path, model, 1, scenario, lanes=3))
+    for thread in [thread for thread in threading.enumerate() if thread.name.startswith("predict")]:
+        thread.join(SECONDS)
+        assert not thread.is_alive(), "each lane ends with its server"
 
 
 def test_a_model_that_raises_costs_its_questions_an_error_and_no_other(tmp_path):

@@ -56,7 +56,7 @@ def playing(game: dict[frozenset, float], names: list[str]) -> Asking:
 
 
 @pytest.mark.parametrize("exact", [8, 0], ids=["all sets", "drawn orders"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(game=games())
 def test_contributions_add_up_to_the_difference_from_the_usual_row(exact, game):
     count, worth = game
@@ -68,7 +68,7 @@ def test_contributions_add_up_to_the_difference_from_the_usual_row(exact, game):
     assert sum(values) == pytest.approx(output - baseline, abs=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(game=games())
 def test_they_are_the_mean_over_all_orders_in_which_columns_may_come(game):
     count, worth = game

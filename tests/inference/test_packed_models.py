@@ -50,7 +50,7 @@ def int4(count: int) -> TensorProto:
     return helper.make_tensor("codes", TensorProto.INT4, [count], codes, raw=True)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(weights(), max_size=4))
 def test_what_is_unpacked_is_what_was_packed(values):
     body = graph_of(*values)
@@ -64,7 +64,6 @@ def test_numbers_of_4_bits_and_numbers_that_are_not_raw_bytes_come_back(count):
     assert packing.unpack(packing.pack_bytes(body)) == body
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_what_is_no_graph_at_all_comes_back_too(body):
     assert packing.unpack(packing.pack_bytes(body)) == body
@@ -85,7 +84,7 @@ def packed() -> bytes:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_flipped_bit_is_noticed(packed, data):
     place, bit = data.draw(st.integers(0, len(packed) - 1)), data.draw(st.integers(0, 7))
     damaged = bytearray(packed)
@@ -95,7 +94,6 @@ def test_any_flipped_bit_is_noticed(packed, data):
 
 
 @given(data=st.data())
-@settings(deadline=None)
 def test_a_file_that_ends_early_or_late_is_refused(packed, data):
     cut = data.draw(st.integers(0, len(packed) - 1))
     for damaged in (packed[:cut], packed + b"\0"):
@@ -109,7 +107,7 @@ def signed(rest: bytes) -> bytes:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_damage_under_a_right_checksum_ends_in_a_sentence_too(packed, data):
     rest = bytearray(packed[37:])
     for _ in range(data.draw(st.integers(1, 4))):

@@ -142,7 +142,7 @@ def test_figures_of_two_labels_by_hand():
     assert (first["name"], first["precision"], first["recall"], first["auc"]) == ("a", 0.5, 0.5, 0.75)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=1, max_size=40))
 def test_no_other_threshold_has_a_higher_f1(pairs):
     truths, scores = np.array([[one] for one, _ in pairs]), np.array([[value / 20] for _, value in pairs])

@@ -29,7 +29,7 @@ from workers.parallel.facts import Link, Links, ModelProfile, Settings
 from workers.parallel.plan import DDP, FSDP, LOCAL_SGD, PIPELINE, SINGLE, STRATEGIES, ParallelPlan
 from workers.parallel.planner import choose_plan
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def test_one_device_trains_alone():

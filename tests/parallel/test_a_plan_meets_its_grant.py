@@ -45,7 +45,7 @@ def test_a_pipeline_has_no_more_ranks_than_layers():
     assert plan_for_grant(made, machines(4), model(2)).world_size == 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(profiles, any_devices(), st.sampled_from([DDP, FSDP, LOCAL_SGD, PIPELINE, SINGLE]), st.integers(1, 8))
 def test_every_grant_gives_a_plan_that_can_be_carried_out(profile, devices, strategy, accumulation):
     names = tuple((layer.name,) for layer in profile.layers)

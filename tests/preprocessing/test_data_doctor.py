@@ -196,7 +196,7 @@ def test_every_finding_says_what_it_may_cost(place):
     assert all(item["cost"] and item["message"].endswith(".") for item in done.report["findings"])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5))
 def test_suspects_are_contradicted_and_come_surest_first(seed, classes):
     draws = np.random.default_rng(seed)

@@ -29,7 +29,7 @@ def split(items, given=None, fractions=FRACTIONS, seed=0):
     return assign_splits(labels, keys, given or [None] * len(items), fractions, seed)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(items=ITEMS, seed=st.integers(0, 5), chance=st.randoms(use_true_random=False))
 def test_the_order_of_the_items_changes_nothing(items, seed, chance):
     first = sorted(zip(items, split(items, seed=seed).splits, strict=True))
@@ -38,7 +38,7 @@ def test_the_order_of_the_items_changes_nothing(items, seed, chance):
     assert sorted(zip(shuffled, split(shuffled, seed=seed).splits, strict=True)) == first
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(items=ITEMS, fractions=SHARES, seed=st.integers(0, 5))
 def test_no_copy_crosses_splits(items, fractions, seed):
     homes = defaultdict(set)
@@ -47,7 +47,7 @@ def test_no_copy_crosses_splits(items, fractions, seed):
     assert all(len(parts) == 1 for parts in homes.values())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(items=UNIQUE, fractions=SHARES)
 def test_every_class_is_split_by_the_shares(items, fractions):
     pairs = [(label, key) for key, label in items.items()]
@@ -60,7 +60,7 @@ def test_every_class_is_split_by_the_shares(items, fractions):
                 assert counts[label, part] == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(items=UNIQUE)
 def test_a_class_of_three_or_more_stands_in_every_split(items):
     pairs = [(label, key) for key, label in items.items()]
@@ -69,7 +69,7 @@ def test_a_class_of_three_or_more_stands_in_every_split(items):
         assert all(counts[label, part] >= 1 for part in SPLITS) or total < 3
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data(), items=ITEMS)
 def test_what_the_user_put_into_val_or_test_stays_there(data, items):
     given_splits = data.draw(st.lists(GIVEN, min_size=len(items), max_size=len(items)))

@@ -88,7 +88,7 @@ def test_people_who_have_most_in_common_come_first_and_oneself_does_not():
     assert all(3 not in each.shared for each in takers(BASKETS).neighbours(np.array([0]), 20))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=30), st.sets(st.integers(0, 5), min_size=1))
 def test_a_reason_never_names_fewer_people_than_the_bound_nor_more_than_there_are(baskets, history):
     shop = takers([sorted(basket) for basket in baskets], 6)

@@ -173,7 +173,7 @@ EVENTS = st.lists(
 
 
 @given(events=EVENTS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_credits_are_conserved(pool, birds, fish, events):
     """Whatever happens, a balance is the sum of its lines, is not negative, and no period gives more than it has."""
     CreditEntry.objects.all().delete()

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.resources.chart import PLOT, round_up, stacked
@@ -82,7 +82,6 @@ def test_machines_count_from_when_they_joined_to_when_they_left():
 MINUTES = st.integers(0, 90 * 24 * 60)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(MINUTES, st.integers(1, 5000), st.integers(0, 3), st.integers(0, 500)), max_size=4))
 def test_all_days_together_are_the_whole(rows):
     start = at("2026-05-01T00:00").timestamp()
@@ -122,7 +121,6 @@ def test_there_is_no_chart_of_nothing():
     assert chart_of({(FIRST, 1): 0.0}) is None and chart_of({}) is None
 
 
-@settings(deadline=None)
 @given(st.floats(1e-6, 1e9))
 def test_a_scale_ends_just_above_the_value(value):
     assert value <= round_up(value) * (1 + 1e-6) <= 2.6 * value

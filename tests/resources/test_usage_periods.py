@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.resources.periods import Period, days_between, midnight, month_of, named_period, split_by_day
@@ -43,7 +43,6 @@ def test_the_day_on_which_summer_begins_has_23_hours():
     assert dict(split_by_day(at("2026-10-24T12:00"), at("2026-10-26T12:00"), BERLIN))[date(2026, 10, 25)] == 25 * 3600
 
 
-@settings(deadline=None)
 @given(MOMENTS, st.timedeltas(timedelta(0), timedelta(days=40)), ZONES)
 def test_no_second_is_lost_or_counted_twice(start, length, zone):
     parts = list(split_by_day(start, start + length, zone))

@@ -67,5 +67,5 @@ class Changes(RuleBasedStateMachine):
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 def test_a_planner_says_what_a_fresh_plan_says(policy):
     machine = type("Changes", (Changes,), {"policy": policy})
-    rules = settings(max_examples=12, stateful_step_count=40, deadline=None)
+    rules = settings(max_examples=12, stateful_step_count=40)
     run_state_machine_as_test(machine, settings=rules)

@@ -35,7 +35,7 @@ def make(rows):
 
 @pytest.mark.parametrize("policy", ["fifo", "fair_share", "shortest_predicted"])
 @given(rows=jobs_of_a_day)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_job_ends_and_costs_what_it_must(policy, rows):
     jobs = make(rows)
     rules = PolicySettings(policy, min_runtime_seconds=600.0, checkpoint_cost_seconds=COST)

@@ -15,7 +15,7 @@ BUSY = {"devices_busy", "cpu_busy", "memory_busy", "fragmented"}
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_request_gets_a_grant_or_a_reason_and_a_place(policy, data):
     snapshot = data.draw(snapshots(policy))
     decided = plan(snapshot)
@@ -26,7 +26,7 @@ def test_every_request_gets_a_grant_or_a_reason_and_a_place(policy, data):
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_nobody_is_told_of_a_shortage_that_is_not_there(policy, data):
     snapshot = data.draw(snapshots(policy))
     decided = plan(snapshot)
@@ -39,7 +39,7 @@ def test_nobody_is_told_of_a_shortage_that_is_not_there(policy, data):
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 @given(data=st.data(), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_same_state_gives_the_same_plan_in_whatever_order_it_is_told(policy, data, seed):
     snapshot = data.draw(snapshots(policy))
     shuffled = {}

@@ -12,7 +12,7 @@ from tests.scheduling.pools import ALL_POLICIES, held_by, node, request, runs_fo
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_once_the_victims_are_gone_the_beneficiaries_start(policy, data):
     snapshot = data.draw(snapshots(policy))
     planner = Planner(snapshot)
@@ -25,7 +25,7 @@ def test_once_the_victims_are_gone_the_beneficiaries_start(policy, data):
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_victims_may_be_preempted_and_had_their_time_and_their_team_keeps_its_guarantee(policy, data):
     snapshot = data.draw(snapshots(policy))
     running = {one.request.id: one for one in snapshot.running}

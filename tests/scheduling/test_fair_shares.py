@@ -47,7 +47,7 @@ def runs(bundle: tuple[float, ...], one: Needs) -> int:
 
 
 @given(st.lists(needs, min_size=2, max_size=4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_each_team_gets_as_much_as_with_its_own_part_of_the_pool(wanted):
     part = tuple(whole / len(wanted) for whole in CAPACITY)
     for one, count in zip(wanted, shares(wanted), strict=True):
@@ -55,7 +55,7 @@ def test_each_team_gets_as_much_as_with_its_own_part_of_the_pool(wanted):
 
 
 @given(st.lists(needs, min_size=2, max_size=4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_team_would_rather_have_what_another_has(wanted):
     counts = shares(wanted)
     for one, count in zip(wanted, counts, strict=True):
@@ -65,7 +65,7 @@ def test_no_team_would_rather_have_what_another_has(wanted):
 
 
 @given(st.lists(needs, min_size=2, max_size=3), needs)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_team_gains_by_asking_for_more_than_it_needs(wanted, extra):
     lie = tuple(one + more for one, more in zip(wanted[0], extra, strict=True))
     told = [lie, *wanted[1:]]
@@ -73,7 +73,7 @@ def test_no_team_gains_by_asking_for_more_than_it_needs(wanted, extra):
 
 
 @given(st.lists(needs, min_size=2, max_size=4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_nothing_is_left_that_anybody_could_use(wanted):
     counts = shares(wanted)
     left = [
@@ -84,7 +84,7 @@ def test_nothing_is_left_that_anybody_could_use(wanted):
 
 
 @given(needs, needs)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_shares_are_in_proportion_to_weight_up_to_one_work(one, other):
     counts = shares([one, other], weights=[1.0, 2.0])
     first, second = counts[0] * dominant(one), counts[1] * dominant(other) / 2.0

@@ -15,7 +15,7 @@ from tests.scheduling.pools import ALL_POLICIES, node, request
     borrowers=st.lists(st.integers(1, 4), min_size=8, max_size=20),
     is_preemptive=st.booleans(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_request_inside_its_guarantee_starts_or_borrowers_leave_for_it(
     policy, guaranteed, share, borrowers, is_preemptive
 ):
@@ -37,7 +37,7 @@ def test_a_request_inside_its_guarantee_starts_or_borrowers_leave_for_it(
     guaranteed=st.integers(1, 14),
     borrowers=st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=4, max_size=20),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_work_that_cannot_be_preempted_never_blocks_a_guarantee(policy, guaranteed, borrowers):
     teams = {1: Team(1, guaranteed=Resources(devices=guaranteed))}
     work = [

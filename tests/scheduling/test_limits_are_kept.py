@@ -10,7 +10,7 @@ from tests.scheduling.pools import ALL_POLICIES, held_by, snapshots
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_team_and_no_person_gets_more_than_its_limit(policy, data):
     snapshot = data.draw(snapshots(policy))
     granted = {grant.request_id for grant in plan(snapshot).grants}

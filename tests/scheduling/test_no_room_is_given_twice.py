@@ -10,7 +10,7 @@ from tests.scheduling.pools import ALL_POLICIES, left_free, snapshots
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_device_is_given_twice_and_no_core_or_byte_is_promised_beyond_what_is_free(policy, data):
     snapshot = data.draw(snapshots(policy))
     for node in left_free(snapshot, plan(snapshot)):
@@ -20,7 +20,7 @@ def test_no_device_is_given_twice_and_no_core_or_byte_is_promised_beyond_what_is
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_gang_is_placed_whole_on_open_nodes_of_its_kind(policy, data):
     snapshot = data.draw(snapshots(policy))
     nodes = {node.id: node for node in snapshot.nodes}

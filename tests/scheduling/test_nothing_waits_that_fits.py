@@ -16,7 +16,7 @@ SHARES = {"team_limit", "user_limit", "hours_spent", "budget_spent"}
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_nothing_waits_that_fits(policy, data):
     snapshot = data.draw(snapshots(policy))
     decided = plan(snapshot)

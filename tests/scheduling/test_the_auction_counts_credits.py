@@ -1,7 +1,7 @@
 """Credits are neither made nor lost: income, saving, what a bid may be, and what work is charged."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.resources.scheduling.credits import (
@@ -22,7 +22,6 @@ seconds = st.floats(0, 1e8)
 weights = st.dictionaries(st.integers(1, 99), st.floats(0, 1e3), max_size=8)
 
 
-@settings(deadline=None)
 @given(amounts, weights)
 def test_income_adds_up_and_follows_the_weights(total, weights) -> None:
     income = hand_out(total, weights)
@@ -39,7 +38,6 @@ def test_equal_teams_get_equal_parts_and_the_odd_one_goes_to_the_first() -> None
     assert hand_out(10, {1: 1.0, 2: 0.0}) == {1: 10, 2: 0}
 
 
-@settings(deadline=None)
 @given(amounts, st.lists(st.integers(0, 10**12), min_size=1, max_size=20), st.floats(0, 10))
 def test_saving_is_bounded(balance, incomes, carry_periods) -> None:
     for income in incomes:
@@ -55,7 +53,6 @@ def test_a_part_of_a_period_is_carried_over() -> None:
     assert renew(900, 1000, 0) == 1000
 
 
-@settings(deadline=None)
 @given(amounts, prices, st.integers(1, 4096), st.floats(0, 1000))
 def test_a_bid_is_lowered_to_what_the_balance_pays(balance, bid, devices, hours) -> None:
     allowed = affordable(balance, bid, devices, hours)
@@ -74,7 +71,6 @@ def test_a_spent_balance_refuses_bids_but_not_work_without_one() -> None:
     assert affordable(16 * MICRO, 2.0, 8, 1.0) == 2.0
 
 
-@settings(deadline=None)
 @given(amounts, amounts, prices, seconds)
 def test_a_settlement_makes_and_loses_no_credit(balance, reserved, price, device_seconds) -> None:
     result = settle(balance, reserved, price, device_seconds)
@@ -85,7 +81,6 @@ def test_a_settlement_makes_and_loses_no_credit(balance, reserved, price, device
     assert result.unpaid == 0 or result.balance == 0
 
 
-@settings(deadline=None)
 @given(amounts, prices, st.floats(0, 1), st.integers(1, 64), st.floats(0, 100), st.floats(0, 1))
 def test_work_within_its_estimate_costs_at_most_what_was_set_aside(left, bid, saved, devices, hours, part) -> None:
     device_seconds = devices * hours * 3600
@@ -106,14 +101,12 @@ def test_use_beyond_the_balance_is_reported() -> None:
     assert settle(1 * MICRO, 2 * MICRO, 1.0, 4 * 3600) == Settlement(3 * MICRO, 0, 1 * MICRO, 0)
 
 
-@settings(deadline=None)
 @given(prices, prices, seconds, seconds)
 def test_rounding_never_reverses_an_order(price, other, first, second) -> None:
     assert cost(min(price, other), min(first, second)) <= cost(max(price, other), max(first, second))
     assert abs(cost(price, first) - price * first / 3600 * MICRO) <= 0.5 + 1e-9 * cost(price, first)
 
 
-@settings(deadline=None)
 @given(amounts)
 def test_credits_and_micro_credits_convert_both_ways(micro) -> None:
     assert to_micro(from_micro(micro)) == micro

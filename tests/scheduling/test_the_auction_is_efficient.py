@@ -43,7 +43,7 @@ def winners_of(bids: Sequence[Bid], outcome: Outcome) -> list[Bid]:
     return [bid for bid in bids if bid.id in outcome.winners]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(auctions())
 def test_the_winners_fit_and_are_worth_most(auction) -> None:
     bids, capacity = auction
@@ -54,7 +54,7 @@ def test_the_winners_fit_and_are_worth_most(auction) -> None:
     assert set(outcome.payments) == set(outcome.winners)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(auctions(), st.randoms())
 def test_small_ids_win_among_equals_in_any_order_of_the_bids(auction, shuffler) -> None:
     bids, capacity = auction
@@ -69,7 +69,7 @@ def test_small_ids_win_among_equals_in_any_order_of_the_bids(auction, shuffler) 
     assert list(again.payments) == sorted(outcome.winners)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(auctions())
 def test_a_team_pays_what_it_costs_the_others_and_no_bid_more_than_it_offered(auction) -> None:
     bids, capacity = auction
@@ -83,7 +83,7 @@ def test_a_team_pays_what_it_costs_the_others_and_no_bid_more_than_it_offered(au
     assert all(0 <= outcome.payments[bid.id] <= bid.value for bid in won)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(auctions(), st.floats(0, 100))
 def test_raising_a_winning_bid_keeps_it_winning(auction, more) -> None:
     bids, capacity = auction
@@ -96,7 +96,6 @@ def test_raising_a_winning_bid_keeps_it_winning(auction, more) -> None:
             assert raised.payments[bid.id] == pytest.approx(outcome.payments[bid.id], abs=1e-6)
 
 
-@settings(deadline=None)
 @given(auctions(), st.integers(0, 5))
 def test_nobody_pays_when_everything_fits(auction, spare) -> None:
     bids, _ = auction

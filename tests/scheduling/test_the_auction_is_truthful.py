@@ -75,7 +75,7 @@ def test_no_report_beats_the_truth_against_three_teams(capacity: int) -> None:
 jobs = st.tuples(st.integers(1, 6), st.integers(0, 40))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     truth=st.lists(jobs, min_size=1, max_size=3),
     report=st.lists(jobs, max_size=4),

@@ -18,7 +18,7 @@ def demand(bids: list[Bid], price: float) -> int:
     return sum(bid.devices for bid in bids if bid.value / bid.devices > price)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(bids_of_teams, capacities)
 def test_the_price_is_the_lowest_at_which_demand_fits(bids, capacity) -> None:
     servable = [bid for bid in bids if bid.devices <= capacity]
@@ -31,7 +31,7 @@ def test_the_price_is_the_lowest_at_which_demand_fits(bids, capacity) -> None:
     assert (price == 0) or sum(bid.devices for bid in servable) > capacity
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(bids_of_teams, capacities)
 def test_the_price_bounds_the_welfare_more_tightly_than_any_other(bids, capacity) -> None:
     """Duality: capacity at the price, and what bids exceed it by, is the worth of the devices could gangs be split."""
@@ -48,7 +48,6 @@ def test_the_price_bounds_the_welfare_more_tightly_than_any_other(bids, capacity
     assert all(least <= bound(price) + 1e-4 for price in (0.0, *(bid.value / bid.devices for bid in servable)))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 12))
 def test_single_devices_of_different_teams_all_pay_the_published_price(values, capacity) -> None:
     outcome = clear([Bid(k, k, 1, float(value)) for k, value in enumerate(values)], capacity)
@@ -57,7 +56,7 @@ def test_single_devices_of_different_teams_all_pay_the_published_price(values, c
     assert set(outcome.payments.values()) == {highest_losing}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(bids_of_teams, capacities)
 def test_a_losing_bid_wins_above_its_threshold_and_not_below(bids, capacity) -> None:
     outcome = clear(bids, capacity)

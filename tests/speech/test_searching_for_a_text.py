@@ -59,7 +59,7 @@ def test_the_most_probable_text_is_not_that_of_the_most_probable_path():
 
 
 @given(frames())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_search_with_room_for_all_finds_the_most_probable_text(logs):
     known = all_texts(logs)
     found = search(logs, WIDE, ALPHABET)
@@ -69,7 +69,7 @@ def test_a_search_with_room_for_all_finds_the_most_probable_text(logs):
 
 
 @given(frames())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_characters_are_placed_where_the_most_probable_path_says_them(logs):
     text = search(logs, WIDE, ALPHABET)
     places = align(logs, text)
@@ -123,7 +123,7 @@ def test_a_bonus_makes_texts_longer():
 
 
 @given(st.lists(st.text("abc ", max_size=8), min_size=1, max_size=6), st.text("abc ", max_size=7))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_may_follow_has_a_probability_of_one_in_all(texts, before):
     model = Characters.learn(texts)
     known = {EDGE, *"".join(texts)}
@@ -147,7 +147,7 @@ def test_a_language_model_is_the_same_when_it_is_read_again(tmp_path):
 
 
 @given(st.integers(1, 300), st.integers(1, 30), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_parts_of_a_long_recording_are_the_whole_of_it(frames, pairs, seed):
     sound = np.random.default_rng(seed).integers(0, 256, (frames, 8), dtype=np.uint8)
     parts = parts_of(sound, STEP * pairs)

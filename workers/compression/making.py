@@ -56,6 +56,10 @@ class Maker:
     def seconds_per_epoch(self) -> float:
         return self.studio.seconds_per_epoch() if self.is_tunable else 0.0
 
+    def has_simpler(self) -> bool:
+        """Whether a network of a faster kind could take the original's place."""
+        return self.is_tunable and self.studio.has_simpler()
+
     def make(self, recipe: Sequence[Mapping[str, Any]], folder: Path, tick: Tick) -> list[str]:
         """Write the model that `recipe` makes of the original to `folder`; returns notes for people.
 

@@ -60,7 +60,8 @@ def explore(work: Work, tried: list[Candidate]) -> tuple[list[Candidate], str]:
         work.events.candidate(0, **tried[0].as_event())
     if work.epoch_seconds is None:  # nobody needs to know where the recipes are given
         work.epoch_seconds = 0.0 if work.settings["recipes"] else maker.seconds_per_epoch()
-    search = Search(work.spec.task, work.settings, maker.is_tunable, work.epoch_seconds)
+    has_simpler = not work.settings["recipes"] and maker.has_simpler()
+    search = Search(work.spec.task, work.settings, maker.is_tunable, work.epoch_seconds, has_simpler)
     while True:
         recipe, why = search.next(tried, work.seconds)
         if recipe is None:

@@ -27,6 +27,7 @@ INT8, DYNAMIC, INT8_WEIGHTS, INT4_WEIGHTS, FP16 = SCHEMES = (
 )
 EXTREMES, PERCENTILE, ENTROPY = RANGES = ("extremes", "percentile", "entropy")
 ANY, TWO_OF_FOUR = PATTERNS = ("any", "2:4")
+SAME, SIMPLEST = KINDS = ("same", "simplest")
 SIZE, LATENCY, BOTH = FAVOURS = ("size", "latency", "both")
 
 
@@ -59,6 +60,9 @@ METHODS: dict[str, Method] = {
             (
                 Field("width", "Width", "The share of the original's channels that each layer of the new one gets.",
                       "float", 0.5, minimum=0.05, maximum=1.0),
+                Field("kind", "Kind",
+                      "same is a network of the original's kind; simplest is the fastest kind that reads the same.",
+                      "choice", SAME, choices=KINDS),
                 _epochs(15),
             ),
             NETWORKS,
@@ -239,7 +243,8 @@ def name_of(steps: Sequence[Step]) -> str:
 def _words(step: Step) -> str:
     match step["method"]:
         case "distil":
-            return f"distilled to {step['width']:.0%} width"
+            kind = " of the simplest kind" if step.get("kind") == SIMPLEST else ""
+            return f"distilled to {step['width']:.0%} width{kind}"
         case "prune_channels":
             return f"{step['amount']:.0%} of channels removed"
         case "low_rank":

@@ -4,7 +4,7 @@ search that was interrupted goes on as it would have."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,16 @@ from workers.compression.recipes import (
     PRUNE_CHANNELS,
     PRUNE_WEIGHTS,
     QUANTISE,
+    SAME,
     SHARE,
+    SIMPLEST,
     check_recipe,
 )
 
 Recipe = list[dict[str, Any]]
 
 AMOUNTS = (0.5, 0.7, 0.82, 0.9)  # of channels, from careful to bold
+SIMPLER_WIDTHS = (1.0, 0.5, 0.25)  # of a network of the fastest kind
 CLOSEST = 0.06  # two shares of channels that lie closer bring the same
 STILL = 5  # candidates in a row that leave the front as it was
 LEAST_TUNING, MOST_TUNING = 2, 15  # epochs
@@ -35,12 +38,14 @@ TUNING_SHARE = 0.12  # of the time, for one candidate
 @dataclass(frozen=True)
 class Search:
     """A search for `task` under `settings` (see recipes.resolve). `is_tunable` is whether the model can go on learning,
-    and `epoch_seconds` how long one epoch of that takes here."""
+    `epoch_seconds` how long one epoch of that takes here,
+    and `has_simpler` whether a network of a faster kind could take its place."""
 
     task: str
     settings: Mapping[str, Any]
     is_tunable: bool
     epoch_seconds: float = 0.0
+    has_simpler: bool = False
 
     def next(self, tried: Sequence[Candidate], seconds: float) -> tuple[Recipe | None, str]:
         """The recipe to try after `tried` (the original first) and `seconds` of searching; None, and a sentence why,
@@ -88,6 +93,18 @@ class Search:
         yield [{"method": QUANTISE, "scheme": DYNAMIC}]
 
     def _ideas_with_tuning(self, tried: Sequence[Candidate]) -> Iterator[Recipe]:
+        good = 0.0
+        if not self._has_failed(tried, self._pruned(AMOUNTS[0])):
+            good = yield from self._fewer_channels(tried)
+        if self.has_simpler:
+            yield from self._simpler(tried)
+        yield self._distilled(1 - (good or AMOUNTS[0]))
+        yield [{"method": LOW_RANK, "energy": 0.9, "epochs": self.epochs}, _int8()]
+        if good:
+            yield self._thinned(good)
+
+    def _fewer_channels(self, tried: Sequence[Candidate]) -> Generator[Recipe, None, float]:
+        """Returns the largest share that was good enough, 0 for none."""
         good, bad = 0.0, 1.0
         for amount in AMOUNTS:
             verdict = self._verdict(tried, self._pruned(amount))
@@ -102,17 +119,23 @@ class Search:
             yield self._pruned(AMOUNTS[0] / 2)
         if bad < 1.0:  # more bits of training may save the first that was too bold
             yield self._pruned(bad, tuned=True)
-        yield self._distilled(1 - (good or AMOUNTS[0]))
-        yield [{"method": LOW_RANK, "energy": 0.9, "epochs": self.epochs}, _int8()]
-        if good:
-            yield self._thinned(good)
+        return good
+
+    def _simpler(self, tried: Sequence[Candidate]) -> Iterator[Recipe]:
+        """Networks of the fastest kind, narrower as long as they are good enough."""
+        for width in SIMPLER_WIDTHS:
+            recipe = self._distilled(width, kind=SIMPLEST)
+            yield recipe
+            if self._verdict(tried, recipe) is False:
+                return
 
     def _pruned(self, amount: float, *, tuned: bool = False) -> Recipe:
         after = {"epochs": max(LEAST_TUNING, self.epochs // 2)} if tuned else {}
         return [{"method": PRUNE_CHANNELS, "amount": amount, "epochs": self.epochs}, _int8(**after)]
 
-    def _distilled(self, width: float) -> Recipe:
-        return [{"method": DISTIL, "width": round(max(0.05, width), 2), "epochs": 2 * self.epochs}, _int8()]
+    def _distilled(self, width: float, kind: str = SAME) -> Recipe:
+        step = {"method": DISTIL, "width": round(max(0.05, width), 2), "kind": kind, "epochs": 2 * self.epochs}
+        return [step, _int8()]
 
     def _thinned(self, amount: float) -> Recipe:
         return [
@@ -131,11 +154,17 @@ class Search:
 
     def _verdict(self, tried: Sequence[Candidate], recipe: Recipe) -> bool | None:
         """Whether `recipe` was good enough; None where it was not tried yet."""
+        found = self._found(tried, recipe)
+        return found.is_promising if found else None
+
+    def _has_failed(self, tried: Sequence[Candidate], recipe: Recipe) -> bool:
+        """Whether nothing could be made by `recipe`."""
+        found = self._found(tried, recipe)
+        return found is not None and not found.figures
+
+    def _found(self, tried: Sequence[Candidate], recipe: Recipe) -> Candidate | None:
         wanted = key_of(check_recipe(self.task, recipe))
-        for candidate in tried:
-            if key_of(candidate.recipe) == wanted:
-                return candidate.is_promising
-        return None
+        return next((candidate for candidate in tried if key_of(candidate.recipe) == wanted), None)
 
 
 def _int8(**changes: Any) -> dict[str, Any]:

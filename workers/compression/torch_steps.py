@@ -19,11 +19,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from workers.compression import methods
-from workers.compression.recipes import DISTIL, PRUNE_WEIGHTS, RESHAPING
+from workers.compression.recipes import DISTIL, PRUNE_WEIGHTS, RESHAPING, SIMPLEST
 from workers.compression.structure import structure_of
 from workers.compression.tuning import Relay, cache_of, settings_for, tune
 from workers.compression.work import Tick, Work
-from workers.contract import OUTPUT_FOLDER, TrainSpec
+from workers.contract import OUTPUT_FOLDER, ProgramFailure, TrainSpec
 from workers.inference.files import ONNX_FILE, read_meta
 from workers.parallel.processes import Processes
 from workers.training.classifiers import Data
@@ -77,6 +77,10 @@ class Studio:
             times.append(time.monotonic() - begin)
         return min(times) * len(rows) / len(batch[0])
 
+    def has_simpler(self) -> bool:
+        """Whether a network of a faster kind could take the original's place."""
+        return self.subject.simplest(self.work.meta) is not None
+
     def make(self, steps: Sequence[Mapping[str, Any]], tick: Tick) -> tuple[Path, list[str]]:
         """The folder of a complete model with the float graph of what `steps` make of the original, and the notes.
 
@@ -119,12 +123,20 @@ class Studio:
         self, before: Path, meta: dict[str, Any], step: Mapping[str, Any]
     ) -> tuple[nn.Module, dict, list[str]]:
         if step["method"] == DISTIL:
-            meta = self.subject.narrowed({name: meta[name] for name in meta if name != "structure"}, step["width"])
+            plain = {name: meta[name] for name in meta if name != "structure"}
+            meta = self.subject.narrowed(self._simplest(plain) if step["kind"] == SIMPLEST else plain, step["width"])
             return self._newborn(meta), meta, []
         model = load_classifier(before, meta)
         notes = methods.prepare(model, step, look_at(self.subject, self.data, self.spec, step))
         plain = self.subject.build(meta)
         return model, meta | {"structure": structure_of(model, plain)}, notes
+
+    def _simplest(self, meta: dict[str, Any]) -> dict[str, Any]:
+        found = self.subject.simplest(meta)
+        if found is None:
+            message = "There is no simpler kind of network that this one could be distilled to."
+            raise ProgramFailure("unsupported_method", message, hint="Distil to the same kind.", blame="settings")
+        return found
 
     def _newborn(self, meta: dict[str, Any]) -> nn.Module:
         """An untrained network that sees inputs as the original does: what stands for the data alone is the same."""

@@ -9,6 +9,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import uvloop
+
 from workers.contract import EVENTS_FILE, EXIT_FAILED, EventWriter, ProgramFailure, ServeSpec, read_spec
 from workers.inference.answers import answer, explain
 from workers.inference.batching import best_size
@@ -31,7 +33,8 @@ async def serve(spec: ServeSpec, predictor: Predictor) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     at_once = best_size(predictor)
-    server = Server(partial(answer, predictor, at_once=at_once), partial(explain, predictor), at_once=at_once)
+    answer_all, explain_one = partial(answer, predictor, at_once=at_once), partial(explain, predictor)
+    server = Server(answer_all, explain_one, at_once=at_once, lanes=spec.lanes)
     await server.serve(Path(spec.socket_path), stop)
 
 
@@ -41,7 +44,7 @@ def main(spec_path: str) -> int:
     try:
         predictor = load_predictor(Path(spec.model_dir), spec.threads)
         warm_up(predictor)
-        asyncio.run(serve(spec, predictor))
+        uvloop.run(serve(spec, predictor))
     except ProgramFailure as failure:
         events.failure(failure)
         print(failure.message, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The replica's server: frames in, frames out, predictions in one thread, what waits together runs together."""
+"""The replica's server: frames in, frames out, predictions in a few threads, what waits together runs together."""
 
 from __future__ import annotations
 
@@ -35,14 +35,21 @@ class _Waiting:
 
 
 class Server:
-    """Serves `answer`, which is called in one thread of its own, with 1 to `at_once` questions.
+    """Serves `answer`, which is called in `lanes` threads of its own, with 1 to `at_once` questions in each.
 
-    There is no artificial wait: while one batch runs, the questions that arrive become the next. What nobody waits for
-    any more is not computed.
+    There is no artificial wait: while all lanes compute, the questions that arrive become the next batches. What nobody
+    waits for any more is not computed.
     """
 
-    def __init__(self, answer: Answer, explain: Callable[[Question], Frame] | None = None, *, at_once: int = 1) -> None:
-        self._answer, self._at_once = answer, at_once
+    def __init__(
+        self,
+        answer: Answer,
+        explain: Callable[[Question], Frame] | None = None,
+        *,
+        at_once: int = 1,
+        lanes: int = 1,
+    ) -> None:
+        self._answer, self._at_once, self._lanes = answer, at_once, lanes
         self._aside = Aside(explain) if explain else None
         self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._connections: set[asyncio.Task[None]] = set()
@@ -52,7 +59,8 @@ class Server:
         """Answer on `socket_path` until `stop` is set; then finish what was asked and remove the socket."""
         prepare_socket(socket_path)
         self._loop = asyncio.get_running_loop()
-        Thread(target=self._run_batches, name="predict", daemon=True).start()
+        for number in range(self._lanes):
+            Thread(target=self._run_batches, name=f"predict {number}", daemon=True).start()
         listener = await asyncio.start_unix_server(self._connected, path=str(socket_path), limit=READ_AHEAD_BYTES)
         try:
             await stop.wait()
@@ -60,7 +68,8 @@ class Server:
             socket_path.unlink(missing_ok=True)
             listener.close()
             await self._drain()
-            self._waiting.put(None)
+            for _lane in range(self._lanes):
+                self._waiting.put(None)
             for task in self._connections:
                 task.cancel()
             if self._aside:
@@ -103,7 +112,7 @@ class Server:
         self._waiting.put(waiting)
         return await waiting.reply
 
-    # In the thread that predicts
+    # In the threads that predict
 
     def _run_batches(self) -> None:
         while batch := self._next_batch():
@@ -123,11 +132,17 @@ class Server:
 
     def _next_batch(self) -> list[_Waiting]:
         """Empty at the end."""
-        batch = [self._waiting.get()]
+        batch: list[_Waiting] = []
+        item = self._waiting.get()
         with suppress(Empty):
-            while len(batch) < self._at_once:
-                batch.append(self._waiting.get_nowait())
-        return [item for item in batch if item is not None]
+            while item is not None:
+                batch.append(item)
+                if len(batch) == self._at_once:
+                    return batch
+                item = self._waiting.get_nowait()
+            if batch:  # the end of this lane comes after this batch
+                self._waiting.put(None)
+        return batch
 
 
 def _tell(batch: Sequence[_Waiting], found: Mapping[int, Frame]) -> None:

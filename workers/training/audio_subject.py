@@ -10,11 +10,11 @@ from workers.contract import EventWriter, TrainSpec
 from workers.parallel.processes import Processes
 from workers.training import audio
 from workers.training.audio import AudioData, fit_model, write_files
-from workers.training.image_subject import build, inputs, narrowed
+from workers.training.image_subject import build, inputs, narrowed, simplest
 from workers.training.images import calibrate
 from workers.training.stopping import Stop
 
-__all__ = ["build", "calibrate", "fit_model", "inputs", "load_data", "narrowed", "write_files"]
+__all__ = ["build", "calibrate", "fit_model", "inputs", "load_data", "narrowed", "simplest", "write_files"]
 
 
 def load_data(

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from workers.contract import ENSEMBLE, EventWriter, ProgramFailure, TrainSpec
 from workers.parallel.processes import Processes
 from workers.training import images
-from workers.training.architectures import PRETRAINED
+from workers.training.architectures import AUTO_MODEL, PRETRAINED, arguments_of
 from workers.training.image_models import build_classifier
 from workers.training.images import ImageData, Seen, calibrate, fit_model, write_files
 from workers.training.stopping import Stop
 
-__all__ = ["build", "calibrate", "fit_model", "inputs", "load_data", "narrowed", "write_files"]
+__all__ = ["build", "calibrate", "fit_model", "inputs", "load_data", "narrowed", "simplest", "write_files"]
 
 LEAST_WIDTH = 4
+OF_THE_DATA = ("channels", "classes", "dropout", "mean", "deviation")  # arguments of every network
 
 
 def build(meta: Mapping[str, Any]) -> nn.Module:
@@ -29,8 +30,7 @@ def build(meta: Mapping[str, Any]) -> nn.Module:
 
 def narrowed(meta: Mapping[str, Any], width: float) -> dict[str, Any]:
     """Of an ensemble, the meta of a narrower one of its members."""
-    if meta["architecture"] == ENSEMBLE:
-        meta = {**meta, **meta["architecture_args"]["members"][0]}
+    meta = _alone(meta)
     arguments = dict(meta["architecture_args"])
     if "widths" in arguments:
         arguments["widths"] = [_narrow(channels, width, LEAST_WIDTH) for channels in arguments["widths"]]
@@ -40,6 +40,21 @@ def narrowed(meta: Mapping[str, Any], width: float) -> dict[str, Any]:
         message = f"There is no narrower network of the kind {meta['architecture']}."
         raise ProgramFailure("unsupported_method", message, hint="Remove channels instead.", blame="settings")
     return {**meta, "architecture_args": arguments}
+
+
+def simplest(meta: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A small residual network."""
+    meta = _alone(meta)
+    if meta["architecture"] in (AUTO_MODEL, PRETRAINED):
+        return None
+    known = {name: meta["architecture_args"][name] for name in OF_THE_DATA}
+    arguments = arguments_of(AUTO_MODEL, meta["input"]["height"]) | known
+    return {**meta, "architecture": AUTO_MODEL, "architecture_args": arguments}
+
+
+def _alone(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an ensemble, the meta of one of its members."""
+    return {**meta, **(meta["architecture_args"]["members"][0] if meta["architecture"] == ENSEMBLE else {})}
 
 
 def _narrow(channels: int, width: float, step: int) -> int:

@@ -33,6 +33,9 @@ class Subject(Protocol):
         """The meta of a network of the same kind, each layer of which has `width` times the channels. Raises
         ProgramFailure unsupported_method where there is none."""
 
+    def simplest(self, meta: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The meta of the fastest kind of network that is given the same inputs; None where this is it."""
+
     def load_data(
         self, spec: TrainSpec, meta: Mapping[str, Any], folder: Path, events: EventWriter, stop: Stop,
         processes: Processes,

@@ -213,15 +213,17 @@ class TextBlend(nn.Module):
 
     In training every other text of a batch is for the one and the rest for the other. So they learn apart, as members
     of an ensemble do, and an epoch takes half as long as it would for both. (Trained on the mean of their answers, the
-    bag soon knows the training texts by heart, and the other learns little.)
+    bag soon knows the training texts by heart, and the other learns little.) Without `gru` it is the bag alone.
     """
 
-    def __init__(self, *, order_buckets: int, ngrams: Mapping[str, Any], gru: Mapping[str, Any]) -> None:
+    def __init__(self, *, order_buckets: int, ngrams: Mapping[str, Any], gru: Mapping[str, Any] | None) -> None:
         super().__init__()
         self.order_buckets = order_buckets
-        self.ngrams, self.gru = HashedNgrams(**ngrams), TextGru(**gru)
+        self.ngrams, self.gru = HashedNgrams(**ngrams), TextGru(**gru) if gru else None
 
     def forward(self, ids: Tensor) -> Tensor:
+        if self.gru is None:
+            return self.ngrams(self._bag(ids))
         if self.training:
             return self._divided(ids)
         return (self.ngrams(self._bag(ids)) + self.gru(self._words(ids))) / 2
@@ -246,12 +248,13 @@ class TextBlend(nn.Module):
     def weigh(self, weights: Tensor) -> None:
         ordered, bag = weights[: self.order_buckets + 1], weights[self.order_buckets :].clone()
         bag[PADDING] = 0
-        self.gru.weigh(ordered)
         self.ngrams.weigh(bag)
+        if self.gru is not None:
+            self.gru.weigh(ordered)
 
     def divide_logits(self, temperature: float) -> None:
-        self.ngrams.divide_logits(temperature)
-        self.gru.divide_logits(temperature)
+        for part in filter(None, (self.ngrams, self.gru)):
+            part.divide_logits(temperature)
 
 
 NETWORKS = {"hashed_ngrams": HashedNgrams, "text_gru": TextGru, "text_transformer": TextTransformer, "blend": TextBlend}

@@ -16,10 +16,10 @@ from workers.texts import PRETRAINED, load_encoder
 from workers.training import texts
 from workers.training.stopping import Stop
 from workers.training.text_models import build_text_classifier
-from workers.training.text_networks import HEADS
+from workers.training.text_networks import HEADS, TEXT_BLEND
 from workers.training.texts import TextData, calibrate, fit_model, write_files
 
-__all__ = ["build", "calibrate", "fit_model", "inputs", "load_data", "narrowed", "write_files"]
+__all__ = ["build", "calibrate", "fit_model", "inputs", "load_data", "narrowed", "simplest", "write_files"]
 
 LEAST_WIDTH = 2 * HEADS
 
@@ -34,6 +34,13 @@ def narrowed(meta: Mapping[str, Any], width: float) -> dict[str, Any]:
         hint = "Use other methods, or train a smaller checkpoint."
         raise ProgramFailure("unsupported_method", message, hint=hint, blame="settings")
     return {**meta, "architecture_args": _narrow(meta["architecture_args"], width)}
+
+
+def simplest(meta: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Of a blend, its bag of n-grams alone: reading the words in their order is what takes the time."""
+    if meta["architecture"] != TEXT_BLEND or not meta["architecture_args"]["gru"]:
+        return None
+    return {**meta, "architecture_args": {**meta["architecture_args"], "gru": None}}
 
 
 def _narrow(arguments: Mapping[str, Any], width: float) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -78,7 +78,6 @@ def test_removed_weights_stay_zero(tmp_path):
     assert all(values_in(weights) <= 8 for weights in after)
 
 
-@settings(deadline=None)
 @given(
     arrays(np.float32, array_shapes(max_side=12), elements=st.floats(-100, 100, width=32)),
     st.integers(2, 20),

@@ -45,7 +45,7 @@ def test_a_layer_of_low_rank_is_kept_exactly_with_fewer_multiplications(kind: st
     assert sum(value.numel() for value in factors.parameters()) < sum(value.numel() for value in layer.parameters())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.1, 0.9999), st.integers(2, 40), st.integers(2, 40), st.sampled_from([1, 3]), st.integers(0, 999))
 def test_the_energy_asked_for_is_kept(energy: float, inputs: int, outputs: int, kernel: int, seed: int) -> None:
     torch.manual_seed(seed)

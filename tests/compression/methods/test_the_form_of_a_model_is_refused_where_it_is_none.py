@@ -89,7 +89,7 @@ keys = st.sampled_from(
 names = st.sampled_from([name for name, _ in residual().named_modules()])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(names, st.dictionaries(keys, json_values | st.integers(1, 40), max_size=4), max_size=3))
 def test_whatever_stands_there_the_model_does_not_grow(structure: dict) -> None:
     model = residual()
