@@ -180,6 +180,11 @@ class Finding:
         return any(item.label for item in self.items)
 
     @property
+    def tells_apart(self) -> bool:
+        """Whether the page says before each item whether it can be chosen, or stays."""
+        return self.can_choose or any(item.stays for item in self.items)
+
+    @property
     def can_choose(self) -> bool:
         """Whether an action can be taken on some items alone."""
         return self.total > 1 and self.shown > 0 and any(button.action != "drop" for button in self.buttons)

@@ -142,8 +142,13 @@ class Remedy:
             _first(self.relabel),
             _first(self.move),
             list(self.drop),
-            {name: list(islice(items, KEPT_ITEMS // SHOWN_ITEMS)) for name, items in self.groups.items()},
+            {name: list(islice(items, self.kept_of_a_group)) for name, items in self.groups.items()},
         )
+
+    @property
+    def kept_of_a_group(self) -> int:
+        """How many items of a group a recipe holds, where somebody chooses it alone."""
+        return KEPT_ITEMS // max(1, len(self.groups))
 
     def actions(self) -> dict[str, int]:
         """How many items or columns each action changes."""
@@ -201,6 +206,8 @@ class Findings:
             raise ValueError(f"two findings {key}: say what each is about")
         if len(remedy.leave_out) > len(kept.leave_out):
             sampled = f"{sampled} One version leaves out {KEPT_ITEMS:,} at most.".lstrip()
+        if any(len(items) > remedy.kept_of_a_group for items in remedy.groups.values()):
+            sampled = f"{sampled} Of each that is ticked alone these are {remedy.kept_of_a_group:,} at most.".lstrip()
         self.items.append({
             "key": key,
             "code": code,

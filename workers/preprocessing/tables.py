@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -27,10 +27,11 @@ from workers.contract import (
 from workers.interactions import Roles
 from workers.preprocessing.answered import describe_answered, find_answered, warn_of_answered
 from workers.preprocessing.cleaning import Cleaner, SoundRow, clean_value
+from workers.preprocessing.column_warnings import warn_of_columns
 from workers.preprocessing.columns import NUMERIC, Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
 from workers.preprocessing.doctor.tables import examine_table, items_of
-from workers.preprocessing.findings import Findings, Remedy
+from workers.preprocessing.findings import Findings
 from workers.preprocessing.interaction_warnings import warn_of_interactions
 from workers.preprocessing.interactions import (
     Interactions,
@@ -171,7 +172,8 @@ def prepare_table(
             check_target(column, task, is_guess=wanted is None, limits=limits)
             texts = find_texts(gathered, target, task, output / "data.csv")
         splits = split_rows(gathered, task, pairs or texts, spec, recipe, findings)
-    warn_of_columns(gathered.columns, {target} | about.needed(is_series=series is not None), findings)
+    needed = {target} | about.needed(is_series=series is not None)
+    warn_of_columns(output / "data.csv", gathered.columns, needed, gathered.ids, splits.splits, findings)
     task = TEXT_CLASSIFICATION if texts else task
     events.progress(0.96, "Looking for wrong labels and for columns that give the target away")
     if task in (TABULAR_CLASSIFICATION, TABULAR_REGRESSION):
@@ -415,28 +417,3 @@ def show_row(texts: Texts | Pairs | None) -> Callable[[int], dict[str, Any]]:
     if texts:
         return lambda number: {"text": shorten(texts.values[number], SHOWN)}
     return lambda number: {"number": number}
-
-
-def warn_of_columns(columns: Sequence[Column], needed: Container[str], findings: Findings) -> None:
-    """Name columns that carry nothing, and those that a few stray words keep from being numbers. Those `needed` say
-    what the table is about, whatever stands in them."""
-    others = [column for column in columns if column.name not in needed]
-    empty = [column.name for column in others if not column.present]
-    constant = [column.name for column in others if len(column.counts) == 1 and not column.missing]
-    if empty:
-        message = f"No value at all has the column {describe(empty)}."
-        findings.add("empty_column", message, remedy=Remedy(drop=empty))
-    if constant:
-        message = f"The same value in every row has the column {describe(constant)}."
-        findings.add("constant_column", message, remedy=Remedy(drop=constant))
-    for column in columns:
-        if column.numbers >= 0.9 * column.present and column.non_numbers:
-            findings.add("almost_numeric", almost_numeric(column), about=column.name)
-
-
-def almost_numeric(column: Column) -> str:
-    others = "1 value that is none" if column.non_numbers == 1 else f"{column.non_numbers:,} values that are none"
-    return (
-        f'The column "{column.name}" has {column.numbers:,} numbers and {others}, '
-        f'such as "{shorten(column.first_word, 40)}", so it is not taken as numbers.'
-    )
