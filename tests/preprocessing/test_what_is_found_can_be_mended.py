@@ -130,7 +130,8 @@ class Clinic:
         holds = "columns" if action == "drop" else "items"
         recipe = {"steps": [{"id": "step", "step": action, "finding": "", holds: chosen}], "without": []}
         recipe |= {name: self.first.report[name] for name in ("split_source", "task")}
-        return self.place.prepare(self.files, recipe=recipe, first_index=self.index)
+        target = self.first.report["target"]
+        return self.place.prepare(self.files, recipe=recipe, first_index=self.index, target=target)
 
 
 def splits_of(done: Prepared) -> dict[str, str]:
@@ -173,6 +174,33 @@ def test_what_is_left_out_is_gone_and_all_else_stays_where_it_was(tmp_path, kind
     assert left <= {"rare_answers", "rare_characters", "short_histories"}  # what is left of others can be rare in turn
 
 
+def values_of(done: Prepared, *columns: str) -> list[tuple[str, ...]]:
+    with open(done.output / "data.csv", encoding="utf-8", newline="") as file:
+        return [tuple(row[column] for column in columns) for row in csv.DictReader(file)]
+
+
+def test_of_several_answers_the_first_stays(tmp_path):
+    clinic = Clinic(tmp_path, answers())
+    done = clinic.after("leave_out", clinic.remedies()["conflicting_answers"]["leave_out"])
+    told = dict(values_of(done, "question", "answer"))
+    asked = dict(reversed(library()))["how do I pay for a library card"]
+    assert told["how do I pay for a library card"] == asked != "A library card costs ten euros."
+
+
+def test_of_several_ratings_of_one_thing_the_newest_stays_wherever_it_stands(tmp_path):
+    rows = [(f"user{n % 12}", f"item{n * 7 % 11}", n % 5 + 1, 1_000 + n) for n in range(130)]
+    rows += [("user1", "new", rating, time) for rating, time in ((2, 5_000), (4, 9_000), (3, 7_000))]
+    clinic = Clinic(tmp_path, {"taken.csv": csv_text([("user", "item", "rating", "time"), *rows])})
+    done = clinic.after("leave_out", clinic.remedies()["repeated_interactions"]["leave_out"])
+    assert [row for row in values_of(done, "item", "rating", "time") if row[0] == "new"] == [("new", "4", "9000")]
+
+
+def test_a_translation_into_the_wrong_language_is_found_where_its_source_is_right(tmp_path):
+    rows = [*toy(), (f"{toy()[5][0]} water", f"{toy()[7][0]} the boat")]
+    done = Workplace(tmp_path).prepare({"pairs.csv": csv_text([("english", "toy"), *rows])})
+    assert [item["id"] for item in found(done, "wrong_language")["items"]] == ["pairs.csv:302"]
+
+
 def test_questions_of_answers_that_nobody_learned_go_to_training(tmp_path):
     clinic = Clinic(tmp_path, answers())
     move = clinic.remedies()["answers_without_training"]["move"]
@@ -184,8 +212,7 @@ def test_questions_of_answers_that_nobody_learned_go_to_training(tmp_path):
 def test_answers_that_are_almost_alike_become_one(tmp_path):
     clinic = Clinic(tmp_path, answers())
     done = clinic.after("relabel", clinic.remedies()["similar_answers"]["relabel"])
-    with open(done.output / "data.csv", encoding="utf-8", newline="") as file:
-        told = [row["answer"] for row in csv.DictReader(file)]
+    told = [answer for (answer,) in values_of(done, "answer")]
     assert CAFE.format("six") not in told and told.count(CAFE.format("five")) == 5
     assert done.report["items"] == clinic.first.report["items"] and not found(done, "similar_answers")
 
