@@ -37,11 +37,11 @@ def find_swapped(first: Sequence[str], second: Sequence[str]) -> list[int]:
     return found[np.argsort(worst[found], kind="stable")].tolist()
 
 
-_NONE = np.zeros(0, dtype=np.intp)
+_NONE = np.zeros(0, dtype=np.uint16)
 
 
 def _runs(text: str) -> np.ndarray:
-    return (Runs(normalise(text, READ_CHARACTERS)).every(RUN) % np.uint64(PLACES)).astype(np.intp)
+    return (Runs(normalise(text, READ_CHARACTERS)).every(RUN) % np.uint64(PLACES)).astype(np.uint16)
 
 
 def _likeness(runs: np.ndarray, own: np.ndarray, other: np.ndarray) -> float:
