@@ -18,6 +18,7 @@ from tests.preprocessing.uploads import Prepared, Workplace, csv_text, zip_bytes
 from tests.recommending.making import RATED, ratings
 from tests.speech.making import described, say, sentences
 from tests.translation.making import toy
+from workers.preprocessing import findings
 
 Files = dict[str, bytes | str]
 WORD = "the king comes home and likes to see a bird and the"
@@ -254,3 +255,20 @@ def test_ratings_that_say_nothing_are_dropped_and_each_row_is_an_event(tmp_path)
     done = clinic.after("drop", ["rating"])
     assert (done.report["task"], done.report["target"]) == ("recommendation", "item")
     assert done.index["interactions"]["rating"] is None and splits_of(done) == splits_of(clinic.first)
+
+
+def test_of_more_items_than_a_recipe_holds_the_button_counts_what_it_changes(monkeypatch):
+    monkeypatch.setattr(findings, "KEPT_ITEMS", 10)
+    monkeypatch.setattr(findings, "KEPT_CHARACTERS", 12)
+    ids = [f"t.csv:{line}" for line in range(2, 32)]
+    found = findings.Findings()
+    remedy = findings.Remedy(ids, dict.fromkeys(ids, "abc"), groups={"user = a": ids[:20], "user = b": ids[20:]})
+    found.add("busy_users", "Two.", remedy=remedy, total=2)
+    (told,) = found.items
+    assert told["actions"] == {"leave_out": 10, "relabel": 4}
+    assert "no more than a button says" in told["sampled"] and "ticked alone these are 5" in told["sampled"]
+    assert [len(items) for items in found.remedies["busy_users"]["groups"].values()] == [5, 5]
+    with pytest.raises(ValueError, match="say what each is about"):
+        found.add("busy_users", "Two more.")
+    found.add("busy_users", "Others.", about="other")
+    assert found.items[1]["key"].startswith("busy_users-") and found.items[1]["sampled"] == ""

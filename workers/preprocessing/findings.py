@@ -170,7 +170,7 @@ def _first(changes: Mapping[str, str]) -> dict[str, str]:
     """As many changes of items as `KEPT_ITEMS` and `KEPT_CHARACTERS` let through."""
     found, room = {}, KEPT_CHARACTERS
     for item, value in islice(changes.items(), KEPT_ITEMS):
-        room -= len(item) + len(value)
+        room -= len(value)
         if room < 0:
             break
         found[item] = value
@@ -204,10 +204,10 @@ class Findings:
         key, kept = key_of(code, about), remedy.kept()
         if any(item["key"] == key for item in self.items):
             raise ValueError(f"two findings {key}: say what each is about")
-        if len(remedy.leave_out) > len(kept.leave_out):
-            sampled = f"{sampled} One version leaves out {KEPT_ITEMS:,} at most.".lstrip()
+        if kept.actions() != remedy.actions():
+            sampled = f"{sampled} One version changes no more than a button says; the next one can change the rest."
         if any(len(items) > remedy.kept_of_a_group for items in remedy.groups.values()):
-            sampled = f"{sampled} Of each that is ticked alone these are {remedy.kept_of_a_group:,} at most.".lstrip()
+            sampled = f"{sampled} Of each that is ticked alone these are {remedy.kept_of_a_group:,} at most."
         self.items.append({
             "key": key,
             "code": code,
@@ -218,7 +218,7 @@ class Findings:
             "items": [dict(item) for item in shown[:SHOWN_ITEMS]],
             "actions": kept.actions(),
             "part": kept.part,
-            "sampled": sampled,
+            "sampled": sampled.lstrip(),
         })  # fmt: skip
         if kept.actions():
             self.remedies[key] = kept.to_json()
