@@ -32,6 +32,7 @@ READY_SECONDS = 120.0
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = Path(os.environ.get("PY", ".venv/bin/python"))
 BOUNDARY = "lepton-bench"
+PATHS = {"lepton": "/v1/models/bench/predict", "torchserve": "/predictions/bench"}  # of the others "/predict"
 LEPTON, BARE = "lepton", "bare model"
 
 
@@ -164,8 +165,12 @@ def write_requests(folder: Path, pictures: list[Path], contestant: Contestant, s
             head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field_name}"; filename="{picture.name}"\r\n'
             body = f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + body + f"\r\n--{BOUNDARY}--\r\n".encode()
             kind = f"multipart/form-data; boundary={BOUNDARY}"
-        path = "/v1/models/bench/predict" if contestant.name == LEPTON else "/predict"
-        lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
+        lines = [
+            f"POST {PATHS.get(contestant.name, '/predict')} HTTP/1.1",
+            "Host: 127.0.0.1",
+            f"Content-Type: {kind}",
+            f"Content-Length: {len(body)}",
+        ]
         lines += [f"Authorization: Bearer {secret}"] if secret else []
         target = folder / picture.stem
         target.write_bytes("\r\n".join([*lines, "", ""]).encode() + body)

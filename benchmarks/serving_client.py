@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CONNECT_SECONDS = 30.0
+LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Client(asyncio.Protocol):
     def __init__(self, run: Run, number: int, done: asyncio.Future) -> None:
         self.run, self.number, self.done = run, number, done
         self.buffer = bytearray()
-        self.head_bytes, self.expected = 0, -1
+        self.head_bytes, self.expected, self.is_chunked = 0, -1, False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self.transport = transport
@@ -44,10 +45,11 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.buffer += data
         if self.expected < 0 and (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            head = bytes(self.buffer[:end]).lower()
-            length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
-            self.head_bytes, self.expected = end + 4, end + 4 + int(length.partition(b":")[2])
-        if 0 <= self.expected <= len(self.buffer):
+            lines = bytes(self.buffer[:end]).lower().split(b"\r\n")
+            lengths = [int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length:")]
+            self.is_chunked = not lengths
+            self.head_bytes, self.expected = end + 4, end + 4 + sum(lengths)
+        if 0 <= self.expected <= len(self.buffer) and (not self.is_chunked or self.buffer.endswith(LAST_CHUNK)):
             self.answered()
 
     def answered(self) -> None:

@@ -480,16 +480,15 @@ def _filled_from(values: Mapping[str, str]) -> dict[str, str]:
 
 def form_field(field: Field, columns: Sequence[tuple[str, str]] = ()) -> forms.Field:
     """The HTML side of a hyper-parameter; `Field.check` judges the value."""
+    label = format_html('<span title="{}">{}</span>', field.name, field.label)
     if field.type == "column":
         widget = forms.Select(choices=list(columns))
-        return forms.CharField(label=field.label, help_text=field.help, widget=widget, required=False)
+        return forms.CharField(label=label, help_text=field.help, widget=widget, required=False)
     if field.type in ("text", "language"):
         widget = forms.Select(choices=list(columns)) if columns else forms.TextInput(attrs=PLAIN_INPUT)
-        return forms.CharField(label=field.label, help_text=field.help, widget=widget, required=False)
+        return forms.CharField(label=label, help_text=field.help, widget=widget, required=False)
     if field.type == "columns":
-        return forms.CharField(label=field.label, help_text=field.help, required=False)
-    is_beside_start = field.name in LANGUAGE_FIELDS  # where people are asked, and not shown settings
-    label = field.label if is_beside_start else format_html("{} <code>{}</code>", field.label, field.name)
+        return forms.CharField(label=label, help_text=field.help, required=False)
     if field.type in ("choice", "bool"):
         choices = NO_YES if field.type == "bool" else [(choice, choice) for choice in field.choices]
         return forms.CharField(label=label, help_text=field.help, widget=forms.Select(choices=choices))

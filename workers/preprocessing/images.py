@@ -218,7 +218,7 @@ def split_images(images: Sequence[SoundImage], spec: PrepareSpec, recipe: Recipe
     result = result.as_before(recipe.split_source)
     items = items_of(images, result.splits)
     warn_of_copies(keys, items, Copies("Images", "byte for byte copies of others"), findings)
-    warn_of_split(labels, given, result, findings, "images")
+    warn_of_split(items, given, result, findings, "images", has_classes=True)
     warn_of_balance(items, "images", findings)
     return result
 
@@ -235,8 +235,8 @@ def split_labelled(images: Sequence[SoundImage], spec: PrepareSpec, recipe: Reci
     items = items_of(images, result.splits)
     words = Copies("Images", "byte for byte copies of others", torn_words="have different labels")
     warn_of_copies(keys, items, words, findings)
-    warn_of_split(None, given, result, findings, "images")
-    check_labels([image.labels for image in images], result.splits, findings)
+    warn_of_split(items, given, result, findings, "images", has_classes=False)
+    check_labels([image.labels for image in images], items, findings)
     return result
 
 
