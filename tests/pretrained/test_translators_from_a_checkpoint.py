@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
@@ -161,6 +162,19 @@ def test_every_family_writes_as_graphs_what_transformers_itself_writes(
         )  # fmt: skip
         theirs = found[0, len(begun) :].tolist()
         assert item.text == writing.target.text([number + 1 for number in theirs])
+
+
+def test_an_embedding_that_is_read_and_written_with_stands_once_in_a_graph(
+    pairs: Path, checkpoints, tmp_path: Path
+) -> None:
+    writing, model = started(tmp_path, pairs, checkpoints("marian"), "marian")
+    (tmp_path / "graphs").mkdir()
+    (tmp_path / "checkpoint").symlink_to(checkpoints("marian"))
+    graphs_of(model, writing, tmp_path / "graphs")
+    graph = onnx.load(tmp_path / "graphs" / "writer.onnx").graph
+    vocabulary = model.body.config.vocab_size
+    assert len([item for item in graph.initializer if vocabulary in item.dims and len(item.dims) == 2]) == 2
+    # that, and the bias of what is written
 
 
 def test_the_families_that_are_offered_are_those_that_are_tried_here() -> None:
