@@ -18,11 +18,11 @@ from workers.preprocessing.doctor.label_errors import (
     drawn,
     find_suspects,
 )
-from workers.preprocessing.doctor.quick_model import judge
+from workers.preprocessing.doctor.quick_model import judge_each
 from workers.preprocessing.findings import Findings, Remedy
 from workers.preprocessing.items import Items
 
-MOST_LABELS = 20  # the commonest are asked about, a second or so each
+MOST_LABELS = 100  # the commonest are asked about
 
 
 def warn_of_several_labels(
@@ -66,15 +66,16 @@ def find_odd(sets: Sequence[frozenset[str]], features: np.ndarray) -> dict[int, 
     """By the place of an item, the labels that it should lack or have, and how much surer the model is of that than of
     what was given. `features` float32 [N, D]."""
     counts = Counter(name for each in sets for name in each)
+    names = [name for name, count in counts.most_common(MOST_LABELS)
+             if MIN_OF_A_CLASS <= count <= len(sets) - MIN_OF_A_CLASS]  # fmt: skip
+    if not names:
+        return {}
+    has = np.array([[name in each for name in names] for each in sets])
+    likely, explained = judge_each(features, has, fitted=min(FITTED, len(has)))
     odd: dict[int, dict[str, float]] = defaultdict(dict)
-    for name, count in counts.most_common(MOST_LABELS):
-        if not MIN_OF_A_CLASS <= count <= len(sets) - MIN_OF_A_CLASS:
-            continue
-        has = np.array([name in each for each in sets], dtype=np.intp)
-        judged = judge(features, has, 2, fitted=min(FITTED, len(has)))
-        if judged.explained < LEAST_EXPLAINED:
-            continue
-        found = find_suspects(judged.probabilities, has)
+    for column in np.flatnonzero(explained >= LEAST_EXPLAINED).tolist():
+        both = np.stack([1 - likely[:, column], likely[:, column]], axis=1)
+        found = find_suspects(both, has[:, column].astype(np.intp))
         for place, sureness in zip(found.numbers.tolist(), (found.likely - found.given).tolist(), strict=True):
-            odd[place][name] = sureness
+            odd[place][names[column]] = sureness
     return odd
