@@ -15,14 +15,12 @@ from collections import deque
 
 import numpy as np
 
-from apps.resources.scheduling.forecast import Arrivals, Calibration, StartRange, forecast
+from apps.resources.scheduling.forecast import ARRIVALS_SECONDS, Arrivals, Calibration, StartRange, forecast
 from apps.resources.scheduling.planner import Planner
 from apps.resources.scheduling.replay import replay
 from apps.resources.scheduling.types import Plan, Request
 from benchmarks.scheduling import settings_for
 from benchmarks.traces import make_nodes, read_trace
-
-DAY = 86400.0
 
 
 class Forecaster:
@@ -55,9 +53,9 @@ class Forecaster:
                 self.given.append((planner.claims[grant.request_id].request.submitted_at, now, given))
 
     def _give(self, now: float, planner: Planner, request: Request) -> None:
-        while self._recent[0].submitted_at < now - DAY:
+        while self._recent[0].submitted_at < now - ARRIVALS_SECONDS:
             self._recent.popleft()
-        arrivals = Arrivals(len(self._recent) / DAY, tuple(self._recent))
+        arrivals = Arrivals(len(self._recent) / ARRIVALS_SECONDS, tuple(self._recent))
         begun = time.perf_counter()
         ranges = forecast(
             planner.snapshot(now),

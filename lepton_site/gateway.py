@@ -7,6 +7,7 @@ deployment is refused within one. Everything else goes to Django.
 """
 
 import asyncio
+import gc
 import json
 import logging
 import random
@@ -131,6 +132,7 @@ class Gateway:
     async def _live(self, receive: Receive, send: Send) -> None:
         """From the server's start to its stop: what was sent is written down about once a second, and at the end."""
         await receive()
+        gc.freeze()  # what was loaded stays; looking through all of it now and then would hold requests up
         flushing = asyncio.create_task(self._flush_for_ever())
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -18,7 +18,7 @@ from apps.jobs import interactions, series_columns
 from apps.jobs.fusing import methods_for
 from apps.jobs.models import Job
 from apps.jobs.start_form import start_fields
-from apps.jobs.starts.folders import Listed, list_folders
+from apps.jobs.starts.folders import Listed, list_folders, told_folder
 from apps.jobs.text_columns import found_text_column
 from apps.registry.figures import TASK_LABELS, headline
 from apps.registry.models import ModelVersion, RegisteredModel
@@ -40,6 +40,7 @@ from workers.contract import (
     UNIFORM,
     WEIGHTED,
 )
+from workers.pretrained.languages import FIELDS as LANGUAGE_FIELDS
 from workers.training.field import Field, HyperparameterError
 from workers.training.hyperparameters import fields_for, preset_values
 from workers.training.presets import DEFAULT_PRESET, PRESETS
@@ -73,6 +74,7 @@ PAIRED = (TRANSLATION, ANSWER_RETRIEVAL)  # tasks of a table in which two texts 
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
 MANY_VALUES = 20
+PLAIN_INPUT = {"autocapitalize": "off", "spellcheck": "false"}
 NO_YES = (("false", gettext_lazy("No")), ("true", gettext_lazy("Yes")))
 
 
@@ -192,7 +194,8 @@ class LaunchForm(forms.Form):
         fields = fields_for(self.task_name)
         if not any(field.type == "checkpoint" for field in fields):
             self.start_name = ""
-        self.hyperparameters = [field for field in fields if field.is_for(self.start_name)]
+        self.told = told_folder(self.start_name, self.task_name) if self.start_name else None
+        self.hyperparameters = [field for field in fields if field.is_for(self.start_name) and self._is_told(field)]
         filled = self._fill_in(values)
         super().__init__(data=filled if is_submitted else None, initial=filled)
         if version.kind == KIND_TABLE:
@@ -204,7 +207,12 @@ class LaunchForm(forms.Form):
                 self._add_start()
                 continue
             columns = self._columns_for(field.name) if field.type == "column" else ()
-            self.fields[field.name] = form_field(field, columns)
+            codes = (self.told or {}).get(field.name, ()) if field.type == "language" else ()
+            self.fields[field.name] = form_field(field, columns or [(code, code) for code in ("", *codes) if codes])
+
+    def _is_told(self, field: Field) -> bool:
+        """Of what is known to be told nothing of languages, nothing is asked."""
+        return field.name not in LANGUAGE_FIELDS or self.told is None or field.name in self.told
 
     def _columns_for(self, field: str) -> list[tuple[str, str]]:
         if self.task_name == RECOMMENDATION:
@@ -216,6 +224,16 @@ class LaunchForm(forms.Form):
     def _add_start(self) -> None:
         self.starts = list_folders(self.task_name)
         self.fields |= start_fields(self.starts)
+
+    @property
+    def writes_itself(self) -> bool:
+        """Whether a checkpoint writes by itself, and may get no new layer."""
+        return self.task_name in (TRANSLATION, SPEECH_RECOGNITION)
+
+    @property
+    def told_fields(self) -> list[forms.BoundField]:
+        """What a checkpoint is told of languages."""
+        return [self[field.name] for field in self.hyperparameters if field.name in LANGUAGE_FIELDS]
 
     @property
     def refused_starts(self) -> list[Listed]:
@@ -351,7 +369,7 @@ class LaunchForm(forms.Form):
         """Without those that stand beside the task."""
         elsewhere = ("column", "checkpoint")
         known = [field for field in self.hyperparameters if not (field.advanced or field.type in elsewhere)]
-        return [self[field.name] for field in known if field.name not in self._role_names]
+        return [self[field.name] for field in known if field.name not in (*self._role_names, *LANGUAGE_FIELDS)]
 
     @property
     def advanced(self) -> list[forms.BoundField]:
@@ -466,6 +484,9 @@ def form_field(field: Field, columns: Sequence[tuple[str, str]] = ()) -> forms.F
     if field.type == "column":
         widget = forms.Select(choices=list(columns))
         return forms.CharField(label=label, help_text=field.help, widget=widget, required=False)
+    if field.type in ("text", "language"):
+        widget = forms.Select(choices=list(columns)) if columns else forms.TextInput(attrs=PLAIN_INPUT)
+        return forms.CharField(label=label, help_text=field.help, widget=widget, required=False)
     if field.type == "columns":
         return forms.CharField(label=label, help_text=field.help, required=False)
     if field.type in ("choice", "bool"):
@@ -481,7 +502,7 @@ def typed(field: Field, text: str) -> Any:
     """The value a person meant; text that is no number goes on as it is, and the check says what was expected."""
     if field.type == "bool":
         return {"true": True, "false": False}.get(text, text)
-    if field.type in ("choice", "column", "columns", "checkpoint"):
+    if field.type in ("choice", "column", "columns", "checkpoint", "text", "language"):
         return text
     try:
         number = float(text)

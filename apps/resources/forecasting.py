@@ -1,25 +1,40 @@
 """When work that waits, or would wait, will start: the forecast of a pool's snapshot, for pages and programs."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.core.cache import cache
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from apps.accounts.models import Team, User
 from apps.resources.models import Allocation, Pool
 from apps.resources.planning import LOCK_PENDING
 from apps.resources.scheduling import Priority, Request, Snapshot, plan
-from apps.resources.scheduling.forecast import Arrivals, StartRange, forecast, forecast_one
+from apps.resources.scheduling.forecast import (
+    ARRIVALS_SECONDS,
+    Arrivals,
+    Calibration,
+    StartRange,
+    forecast,
+    forecast_one,
+)
 from apps.resources.snapshots import request_of, take_snapshot
 from apps.resources.wanted import Wanted
 
 CANDIDATE = 0  # the id of work that is not handed in yet; claims count from 1
 EVERY_SECONDS = 10
 SAMPLES, QUICK_SAMPLES = 25, 10  # for the queue as a whole; for an answer that a person waits for
-ARRIVALS_SECONDS, MOST_ARRIVALS = 3600, 50
+MOST_ARRIVALS = 100
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What else may be handed in to a pool, and by how much ranges are widened there."""
+
+    arrivals: Arrivals | None = None
+    calibration: Calibration = Calibration()
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,7 @@ def _moment(seconds: float | None) -> datetime | None:
 def start_of(*, wanted: Wanted, team: Team, user: User, snapshot: Snapshot) -> Start:
     """When this would start if it were handed in now; `snapshot` is of its pool."""
     request = request_for(wanted, team_id=team.pk, user_id=user.pk, now=snapshot.now)
-    return forecast_start(snapshot, request, arrivals_in(wanted.pool))
+    return forecast_start(snapshot, request, outlook_of(wanted.pool))
 
 
 def request_for(wanted: Wanted, *, team_id: int, user_id: int, now: float, claim: Allocation | None = None) -> Request:
@@ -79,22 +94,21 @@ def request_for(wanted: Wanted, *, team_id: int, user_id: int, now: float, claim
     )
 
 
-def forecast_start(snapshot: Snapshot, request: Request, arrivals: Arrivals | None) -> Start:
+def forecast_start(snapshot: Snapshot, request: Request, outlook: Outlook) -> Start:
     """When `request` starts in the pool as it is; it takes the place of a request with its id."""
     others = tuple(other for other in snapshot.requests if other.id != request.id)
     if any(grant.request_id == request.id for grant in plan(replace(snapshot, requests=(*others, request))).grants):
         return Start(is_now=True)
-    found = forecast_one(snapshot, request, samples=QUICK_SAMPLES, arrivals=arrivals)
+    options = {"arrivals": outlook.arrivals, "calibration": outlook.calibration}
+    found = forecast_one(snapshot, request, samples=QUICK_SAMPLES, **options)
     return Start(low_seconds=found.low_at, high_seconds=found.high_at) if found else Start()
 
 
-def arrivals_in(pool: Pool) -> Arrivals | None:
-    """What is handed in to the pool as a rule: as much, and such, as in the last hour."""
-    since = Now() - timedelta(seconds=ARRIVALS_SECONDS)
-    rows = list(Allocation.objects.filter(pool=pool, submitted_at__gt=since).order_by("-submitted_at")[:MOST_ARRIVALS])
-    if not rows:
-        return None
-    return Arrivals(len(rows) / ARRIVALS_SECONDS, tuple(request_of(row) for row in rows))
+def outlook_of(pool: Pool) -> Outlook:
+    recent = Allocation.objects.filter(pool=pool, submitted_at__gt=Now() - timedelta(seconds=ARRIVALS_SECONDS))
+    like = tuple(request_of(row) for row in recent.order_by("-submitted_at")[:MOST_ARRIVALS])
+    arrivals = Arrivals(recent.count() / ARRIVALS_SECONDS, like) if like else None
+    return Outlook(arrivals, Calibration(**Pool.objects.get(pk=pool.pk).start_calibration))
 
 
 def forecast_pool(pool: Pool) -> int:
@@ -102,21 +116,43 @@ def forecast_pool(pool: Pool) -> int:
     or cannot be told, says nothing."""
     if not cache.add(f"forecast:{pool.pk}", True, EVERY_SECONDS):
         return 0
+    _learn_from_starts(pool)
     snapshot = take_snapshot(pool)
     if not snapshot.requests:
         return 0
-    starts = forecast(snapshot, samples=SAMPLES, arrivals=arrivals_in(pool))
+    outlook = outlook_of(pool)
+    starts = forecast(snapshot, samples=SAMPLES, arrivals=outlook.arrivals, calibration=outlook.calibration)
     _write_starts({request.id: starts.get(request.id) for request in snapshot.requests})
     return len(starts)
 
 
+@transaction.atomic
+def _learn_from_starts(pool: Pool) -> None:
+    """Hold what was said first of each claim against when it started, once; who gave up waiting tells nothing."""
+    locked = Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
+    foretold = Allocation.objects.filter(pool=pool, foretold_low_at__isnull=False)
+    settled = list(foretold.exclude(status=Allocation.Status.PENDING).order_by("granted_at", "id"))
+    if not settled:
+        return
+    calibration = Calibration(**locked.start_calibration)
+    for claim in settled:
+        if claim.granted_at is not None:
+            low, high = claim.foretold_low_at.timestamp(), claim.foretold_high_at.timestamp()
+            calibration = calibration.learn(StartRange(low, low, high), claim.granted_at.timestamp())
+    locked.start_calibration = asdict(calibration)
+    locked.save(update_fields=["start_calibration"])
+    foretold.filter(pk__in=[claim.pk for claim in settled]).update(foretold_low_at=None, foretold_high_at=None)
+
+
 def _write_starts(starts: dict[int, StartRange | None]) -> None:
-    """In one statement, and only where the claim still waits."""
+    """In one statement, and only where the claim still waits. The first that is said is kept beside the last."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH held AS MATERIALIZED ({LOCK_PENDING}) "
             "UPDATE resources_allocation a "
-            "SET starts_low_at = to_timestamp(v.low), starts_high_at = to_timestamp(v.high) "
+            "SET starts_low_at = to_timestamp(v.low), starts_high_at = to_timestamp(v.high), "
+            "foretold_low_at = coalesce(a.foretold_low_at, to_timestamp(v.low)), "
+            "foretold_high_at = coalesce(a.foretold_high_at, to_timestamp(v.high)) "
             "FROM unnest(%s::bigint[], %s::float8[], %s::float8[]) AS v(id, low, high) JOIN held USING (id) "
             "WHERE a.id = v.id",
             [

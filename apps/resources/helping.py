@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 
 from apps.core.caching import remembered
 from apps.core.errors import DomainError
-from apps.resources.forecasting import Start, arrivals_in, forecast_start, request_for
+from apps.resources.forecasting import Start, forecast_start, outlook_of, request_for
 from apps.resources.models import Allocation, Pool
 from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Priority, Request, Snapshot, requests_that_would_help
@@ -132,7 +132,7 @@ def _start(claim: Allocation, wanted: Wanted, snapshots: dict[int, Snapshot]) ->
         snapshots[pool.pk] = take_snapshot(pool)
     snapshot = snapshots[pool.pk]
     request = request_for(wanted, team_id=claim.team_id, user_id=claim.user_id or 0, now=snapshot.now, claim=claim)
-    return forecast_start(snapshot, request, arrivals_in(pool))
+    return forecast_start(snapshot, request, outlook_of(pool))
 
 
 def _is_sooner(start: Start, otherwise: Start) -> bool:

@@ -10,7 +10,10 @@ from apps.accounts.models import Team
 
 
 class Pool(models.Model):
-    """Machines that are shared under one policy. Times are in seconds; credits are what an auction is paid with."""
+    """Machines that are shared under one policy. Times are in seconds; credits are what an auction is paid with.
+
+    `start_calibration` is what was learned of forecasts of starts by those that came true.
+    """
 
     class Policy(models.TextChoices):
         FIFO = "fifo", _("First come, first served")
@@ -27,6 +30,7 @@ class Pool(models.Model):
     credits_per_period = models.PositiveIntegerField(default=10_000)
     credit_period_hours = models.PositiveIntegerField(default=168)
     credits_given_at = models.DateTimeField(null=True, blank=True)
+    start_calibration = models.JSONField(default=dict, blank=True)
 
     def __str__(self) -> str:
         return self.name
@@ -186,7 +190,8 @@ class Allocation(models.Model):
 
     The demand is in total over its nodes; `devices_asked` may be 0 for work that needs no accelerator. `max_nodes` None
     may span nodes. `reason` says why a pending claim waits: {"code", "message", "numbers", "holders"}; `place` and
-    `starts_*_at` where and when. `submitted_at` and `attained_seconds` carry over from earlier claims of the same work.
+    `starts_*_at` where and when; `foretold_*_at` is what was said first, until something was learned from how it came.
+    `submitted_at` and `attained_seconds` carry over from earlier claims of the same work.
     A granted claim that was asked to leave has `leave_requested_at`, why, and for whose sake; `leave_code` of a pending
     one says why its work had to leave before.
     """
@@ -236,6 +241,8 @@ class Allocation(models.Model):
     place = models.PositiveIntegerField(null=True, blank=True)
     starts_low_at = models.DateTimeField(null=True, blank=True)
     starts_high_at = models.DateTimeField(null=True, blank=True)
+    foretold_low_at = models.DateTimeField(null=True, blank=True)
+    foretold_high_at = models.DateTimeField(null=True, blank=True)
     submitted_at = models.DateTimeField(null=True, blank=True)
     requested_at = models.DateTimeField(auto_now_add=True)
     granted_at = models.DateTimeField(null=True, blank=True)
@@ -245,6 +252,7 @@ class Allocation(models.Model):
         indexes = [
             models.Index(fields=["status", "requested_at"]),
             models.Index(fields=["pool", "released_at"]),
+            models.Index(fields=["pool"], name="foretold", condition=Q(foretold_low_at__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(condition=~Q(status="granted") | Q(node__isnull=False), name="granted_means_placed")

@@ -1,7 +1,7 @@
 """One model served by other frameworks: ``python -m benchmarks.serving_peers.<name> <port>``, BENCH_MODEL its folder.
 
 Each gets the exported graph with one thread, and takes the picture as most of its users send it: FastAPI, Ray Serve and
-TorchServe as the body, LitServe and BentoML as a form. The picture is decoded as such programs do it, with Pillow at its
+TorchServe as the body, LitServe and BentoML as a form. The picture is decoded as such programs do it: by Pillow at its
 full size; with BENCH_DECODER=lepton by the decoder of Lepton's replicas, so that only the serving differs.
 """
 

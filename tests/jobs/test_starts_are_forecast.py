@@ -1,5 +1,6 @@
 """When work will start is forecast from what runs, what waits before it and how long such work takes."""
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from apps.resources.forecasting import forecast_pool
 from apps.resources.models import Allocation, Node
 from apps.resources.nodes import default_pool, retire_node
 from apps.resources.planning import schedule_pool
+from apps.resources.scheduling.forecast import Calibration
 from tests.jobs.making import make_node, make_version, run, submit
 
 
@@ -94,3 +96,52 @@ def test_what_started_meanwhile_is_left_alone(member, node):
     schedule_pool(default_pool())
     claim = claim_of(job)
     assert (claim.status, claim.starts_low_at) == ("granted", None)
+
+
+def minutes_ago(minutes: float):
+    return timezone.now() - timedelta(minutes=minutes)
+
+
+def foretold(job: Job, *, low, high, granted=None) -> None:
+    """What was said first of its start, and when it came."""
+    status = "released" if granted is None else "granted"
+    times = {"foretold_low_at": low, "foretold_high_at": high, "granted_at": granted}
+    Allocation.objects.filter(pk=job.allocation_id).update(status=status, **times)
+
+
+def test_the_first_range_that_was_given_is_remembered_until_the_start(member, node):
+    expect(run(submit(member.team, member.user, make_version(member.team)), node), minutes=60)
+    job = submit(member.team, member.user, make_version(member.team, "A"))
+    forecast()
+    first = claim_of(job)
+    expect(job, minutes=5)
+    Allocation.objects.filter(pk=job.allocation_id).update(starts_low_at=None)
+    forecast()
+    again = claim_of(job)
+    assert again.starts_low_at is not None
+    assert (again.foretold_low_at, again.foretold_high_at) == (first.foretold_low_at, first.foretold_high_at)
+    assert first.foretold_low_at == first.starts_low_at
+
+
+def test_a_start_after_its_range_widens_the_ranges_to_come_once(member, node):
+    late = run(submit(member.team, member.user, make_version(member.team)), node)
+    foretold(late, low=minutes_ago(50), high=minutes_ago(40), granted=minutes_ago(10))
+    before = Calibration()
+    forecast()
+    learned = Calibration(**default_pool().start_calibration)
+    assert learned.above > before.above and learned.below < before.below
+    expect(late, minutes=60)
+    job = submit(member.team, member.user, make_version(member.team, "A"))
+    forecast()
+    wait = claim_of(job).starts_high_at - timezone.now()
+    assert wait > timedelta(minutes=60 * 0.9 * math.exp(before.above))
+    assert Calibration(**default_pool().start_calibration) == learned
+    assert claim_of(late).foretold_low_at is None
+
+
+def test_who_gave_up_waiting_teaches_nothing(member, node):
+    gone = submit(member.team, member.user, make_version(member.team))
+    foretold(gone, low=minutes_ago(50), high=minutes_ago(40))
+    forecast()
+    assert Calibration(**default_pool().start_calibration) == Calibration()
+    assert claim_of(gone).foretold_low_at is None

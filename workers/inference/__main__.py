@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -44,6 +45,7 @@ def main(spec_path: str) -> int:
     try:
         predictor = load_predictor(Path(spec.model_dir), spec.threads)
         warm_up(predictor)
+        gc.freeze()  # the collector has no need to look through libraries while somebody waits
         uvloop.run(serve(spec, predictor))
     except ProgramFailure as failure:
         events.failure(failure)

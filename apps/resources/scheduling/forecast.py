@@ -10,16 +10,21 @@ The work is bounded by counts, not by a clock, so that equal snapshots and seeds
 
 import math
 import random
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from apps.resources.scheduling.plan import plan
+from apps.resources.scheduling.planner import Planner
 from apps.resources.scheduling.policies.shortest_predicted import durations_of, expected_seconds_left
 from apps.resources.scheduling.replay import Job, Replay
 from apps.resources.scheduling.types import Request, Running, Snapshot
 
 SAMPLES = 25
 HORIZON_SECONDS = 14 * 86400.0
+# Arrivals go on as in the last day.
+ARRIVALS_SECONDS = 86400.0
 # All samples together make so many decisions at most, and so many arrivals each; at least `FEWEST` samples are made.
 MOST_DECISIONS = 2500
 MOST_ARRIVALS = 200
@@ -177,20 +182,47 @@ def _by_work_ahead(snapshot: Snapshot, wanted: set[int]) -> dict[int, StartRange
     """The device time of all that comes before, over the devices there are."""
     now = snapshot.now
     devices = max(1, sum(node.device_count for node in snapshot.nodes if node.is_open))
-    ahead = sum(
-        _seconds_left(running.request, _attained(running, now)) * running.request.demand.devices
-        for running in snapshot.running
-    )
+    running = _RunningWork(snapshot)
     requests = {request.id: request for request in snapshot.requests}
     made = plan(snapshot)
     ranges = {grant.request_id: StartRange(now, now, now) for grant in made.grants if grant.request_id in wanted}
+    ahead = 0.0
     for waiting in made.waiting:
         request = requests[waiting.request_id]
         if waiting.request_id in wanted and waiting.reason.code not in _NEVER:
-            wait = ahead / devices
+            wait = (ahead + running.before(request)) / devices
             ranges[waiting.request_id] = StartRange(now + wait / ROUGH_FACTOR, now + wait, now + wait * ROUGH_FACTOR)
         ahead += _seconds_left(request, request.attained_seconds) * request.demand.devices
     return ranges
+
+
+class _RunningWork:
+    """The device time that running work still takes, from what is the hardest to send away to what is the easiest."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._planner = planner = Planner(snapshot)
+        policy, ledger, now = planner.policy, planner.ledger, snapshot.now
+        self._is_preemptive = snapshot.settings.is_preemptive and policy.can_preempt
+        work = []
+        for running in snapshot.running:
+            request = running.request
+            seconds = _seconds_left(request, _attained(running, now)) * request.demand.devices
+            grip = 0.0
+            if self._is_preemptive and request.is_preemptible:
+                claim = planner.claims[request.id]
+                grip = policy.grip(claim, ledger.of(request.team_id), ledger.capacity, now)
+            work.append((grip, seconds))
+        work.sort()
+        self._grips = [grip for grip, _ in work]
+        self._sums = [0.0, *accumulate(seconds for _, seconds in work)]
+
+    def before(self, request: Request) -> float:
+        """Of all that `request` may not send away."""
+        if not self._is_preemptive:
+            return self._sums[-1]
+        ledger = self._planner.ledger
+        bar = self._planner.policy.claim(request, ledger.of(request.team_id), ledger.capacity)
+        return self._sums[bisect_right(self._grips, bar)]
 
 
 def _seconds_left(request: Request, attained: float) -> float:

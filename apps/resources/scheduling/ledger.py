@@ -26,13 +26,6 @@ class Use:
     def __init__(self) -> None:
         self.held = [0, 0, 0, 0]
 
-    def add(self, asked: Amounts, sign: int) -> None:
-        held = self.held
-        held[0] += sign * asked[0]
-        held[1] += sign * asked[1]
-        held[2] += sign * asked[2]
-        held[3] += sign
-
     def first_over(self, asked: Amounts, limits: Limits) -> str | None:
         """The first resource of which `asked` would be too much on top of what is held; one not asked for never is."""
         held = self.held
@@ -50,7 +43,17 @@ class Use:
 class TeamUse(Use):
     """A team, with what it holds; `locked` is the part that cannot be preempted, `leaving` what was asked to leave."""
 
-    __slots__ = ("team", "guaranteed", "locked", "leaving", "users", "key", "has_limit", "has_user_limit")
+    __slots__ = (
+        "team",
+        "guaranteed",
+        "locked",
+        "leaving",
+        "users",
+        "key",
+        "has_limit",
+        "has_user_limit",
+        "may_be_refused",
+    )
 
     def __init__(self, team: Team) -> None:
         super().__init__()
@@ -65,6 +68,7 @@ class TeamUse(Use):
         self.guaranteed: Amounts = (granted.devices, granted.cpu_millicores, granted.memory_bytes)
         self.has_limit = team.limit != NO_LIMITS
         self.has_user_limit = team.user_limit != NO_LIMITS
+        self.may_be_refused = team.is_budget_spent or team.device_seconds_left is not None
         self.key: float | None = None
 
     def user(self, user_id: int) -> Use:
@@ -73,9 +77,9 @@ class TeamUse(Use):
             use = self.users[user_id] = Use()
         return use
 
-    def change_leaving(self, request: Request, sign: int) -> None:
+    def change_leaving(self, asked: Amounts, sign: int) -> None:
         """Running work of the team was asked to leave (1), or is gone (-1)."""
-        for of_this, amount in enumerate(amounts_of(request.demand)):
+        for of_this, amount in enumerate(asked):
             self.leaving[of_this] += sign * amount
 
     def refusal(self, request_devices: int) -> str | None:
@@ -107,15 +111,6 @@ class TeamUse(Use):
                 if left < self.guaranteed[of_this]:
                     return False
         return True
-
-    def borrowed(self) -> Amounts:
-        """What the team holds beyond its guarantee."""
-        held, guaranteed = self.held, self.guaranteed
-        return (
-            max(0, held[0] - guaranteed[0]),
-            max(0, held[1] - guaranteed[1]),
-            max(0, held[2] - guaranteed[2]),
-        )
 
 
 class Ledger:
@@ -153,13 +148,16 @@ class Ledger:
                 max(use.guaranteed[of_this], use.locked[of_this]) for use in self.uses.values()
             )
 
-    def charge(self, request: Request, use: TeamUse, sign: int = 1) -> None:
-        """Add what `request` asks for to what its team and its person hold; -1 takes it away again."""
-        asked = amounts_of(request.demand)
-        use.add(asked, sign)
+    def charge(self, use: TeamUse, person: Use, asked: Amounts, is_preemptible: bool, sign: int = 1) -> None:
+        """Add what work asks for to what its team and its person hold; -1 takes it away again."""
+        devices, cpu, memory = asked if sign == 1 else (-asked[0], -asked[1], -asked[2])
+        for held in (use.held, person.held):
+            held[0] += devices
+            held[1] += cpu
+            held[2] += memory
+            held[3] += sign
         use.key = None
-        use.user(request.user_id).add(asked, sign)
-        if not request.is_preemptible:
+        if not is_preemptible:
             for of_this in (0, 1, 2):
                 before = max(use.guaranteed[of_this], use.locked[of_this])
                 use.locked[of_this] += sign * asked[of_this]

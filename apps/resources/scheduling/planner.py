@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from apps.resources.scheduling.ledger import Ledger, TeamUse, amounts_of, limit_reached
 from apps.resources.scheduling.policies import POLICIES, Policy
 from apps.resources.scheduling.policies.base import Market, Sale
-from apps.resources.scheduling.pool import Node, Pool, Shape
+from apps.resources.scheduling.pool import Held, Pool, Shape
 from apps.resources.scheduling.queue import Queue, Rank, Ticket
 from apps.resources.scheduling.reasons import WaitingList
 from apps.resources.scheduling.reservations import Claim, Timeline
@@ -47,7 +47,7 @@ class Planner:
         self.victims: dict[int, set[int]] = {}  # by beneficiary: who was asked to leave for it
         self.promised: set[int] = set()  # who waits and had others asked to leave for it
         self.version = 0
-        self._shapes: dict[Demand, Shape] = {}
+        self._shapes: dict[tuple, Shape] = {}
         self._waits: list[tuple[float, int]] = []
         self._set_clock(snapshot.now)
         for running in snapshot.running:
@@ -72,37 +72,36 @@ class Planner:
         self.version += 1
         ticket = self.tickets.pop(request_id)
         self.promised.discard(request_id)
-        ticket.lane.line.queue.drop(ticket)
+        ticket.line.queue.drop(ticket)
         self.touch_victims(request_id)
 
     def revise(self, request: Request) -> None:
         """More is known of waiting or running work, such as a better estimate; what it asks for is the same."""
         claim = self.claims.get(request.id)
         if claim is None:
-            queue = self.tickets[request.id].lane.line.queue
+            queue = self.tickets[request.id].line.queue
             queue.drop(self.tickets[request.id])
             self.enqueue(request, queue)
         else:
             claim.revise(request)
-            self._touch(claim)
+            self.timeline.recount(claim)
         self.version += 1
 
     def finish(self, request_id: int) -> None:
         """Running work is gone, for whatever reason, and has given its devices back."""
         self.version += 1
         claim = self.claims[request_id]
-        self.pool.give_back(request_id, claim.placements)
-        self._touch(claim)
-        self._count_loose(claim, -1)
-        if any(not node.is_open for node in self._nodes_of(claim)):
+        held = self.pool.give_back(request_id, claim.placements)
+        self.timeline.discount(claim, held)
+        _count_loose(claim, held, -1)
+        if self.pool.has_closed and not all(node.is_open for node, _ in held):
             self.ledger.change_capacity(self.pool.capacity())
         del self.claims[request_id]
-        request = claim.request
-        use = self.ledger.of(request.team_id)
-        self.ledger.charge(request, use, -1)
-        self.unpark(request.team_id, request.user_id)
+        self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible, -1)
+        if self.queue.has_parked or self.starving.has_parked:
+            self.unpark(claim.request.team_id, claim.request.user_id)
         if claim.leaving_for is not None:
-            use.change_leaving(request, -1)
+            claim.use.change_leaving(claim.asked, -1)
             self._forget_victim(claim)
 
     def leave(self, request_id: int, for_request_id: int = 0) -> None:
@@ -110,12 +109,12 @@ class Planner:
         self.version += 1
         claim = self.claims[request_id]
         if claim.leaving_for is None:
-            self.ledger.of(claim.request.team_id).change_leaving(claim.request, 1)
+            claim.use.change_leaving(claim.asked, 1)
         else:
             self._forget_victim(claim)
         claim.leaving_for = for_request_id
         self.victims.setdefault(for_request_id, set()).add(request_id)
-        self._touch(claim)
+        self.timeline.recount(claim)
 
     def change_node(self, state: NodeState) -> None:
         """A node is new, or opened, closed or changed; `state` says what is free on it now."""
@@ -142,7 +141,7 @@ class Planner:
         self.version += 1
         self._age(now)
         if self._set_clock(now):
-            self._requeue(ticket for ticket in self.tickets.values() if ticket.lane.line.queue is self.queue)
+            self._requeue(ticket for ticket in self.tickets.values() if ticket.line.queue is self.queue)
         sale = self._sell() if self.policy.has_market else None
         outcome = Round(self, now, sale).run()
         return Plan(
@@ -168,68 +167,55 @@ class Planner:
 
     def order(self, ticket: Ticket) -> tuple[bool, Rank, int]:
         """Where a ticket stands among all that wait: the starving first, then by the policy."""
-        line = ticket.lane.line
+        line = ticket.line
         is_starving = line.queue is self.starving
         return not is_starving, ticket.rank if is_starving else self.key(ticket), ticket.request.id
 
     def key(self, ticket: Ticket) -> Rank:
         """A ticket's rank among those of all teams, as much as each team holds now."""
-        at, use = self.policy.team_key_at, ticket.lane.line.use
+        at = self.policy.team_key_at
         if at is None:
             return ticket.rank
-        if use.key is None:
-            use.key = self.policy.team_key(use, self.ledger.capacity)
-        return (*ticket.rank[:at], use.key, *ticket.rank[at:])
+        key = self.policy.known_team_key(ticket.line.use, self.ledger.capacity)
+        return (*ticket.rank[:at], key, *ticket.rank[at:])
 
     def shape_of(self, demand: Demand) -> Shape:
-        shape = self._shapes.get(demand)
+        key = (*amounts_of(demand), demand.device_kind, demand.max_nodes)  # the hash of a dataclass is slow
+        shape = self._shapes.get(key)
         if shape is None:
-            shape = self._shapes[demand] = Shape(demand, len(self._shapes))
+            shape = self._shapes[key] = Shape(demand, len(self._shapes))
         return shape
 
     def enqueue(self, request: Request, queue: Queue) -> None:
         use = self.ledger.of(request.team_id)
         self.tickets[request.id] = queue.add(request, use, self.shape_of(request.demand))
 
-    def start(self, claim: Claim) -> None:
+    def start(self, claim: Claim, held: Held) -> None:
         """Charge granted work whose devices are already taken."""
-        request = claim.request
-        self.claims[request.id] = claim
-        self.ledger.charge(request, self.ledger.of(request.team_id))
-        self._touch(claim)
-        self._count_loose(claim, 1)
+        self.claims[claim.request.id] = claim
+        self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible)
+        self.timeline.count(claim, held)
+        _count_loose(claim, held, 1)
 
     def touch_victims(self, request_id: int) -> None:
         """A beneficiary waits no longer, or again: its victims' room comes free for all, or for it alone."""
         for claim_id in self.victims.get(request_id, ()):
-            self._touch(self.claims[claim_id])
+            self.timeline.recount(self.claims[claim_id])
 
     def is_awaited(self, request_id: int) -> bool:
         return request_id in self.tickets
 
     def _adopt(self, running: Running) -> None:
-        claim = Claim(running.request, running.placements, running.started_at)
+        request = running.request
+        use, shape = self.ledger.of(request.team_id), self.shape_of(request.demand)
+        claim = Claim(request, running.placements, running.started_at, use, shape.asked)
         for placement in running.placements:
             node = self.pool.nodes.get(placement.node_id)
             if node is not None:
                 node.claims[running.request.id] = placement
-        self.start(claim)
+        self.start(claim, self.pool.held_by(request.id, running.placements))
         if running.leaving_for is not None:
             self.leave(running.request.id, running.leaving_for)
-
-    def _nodes_of(self, claim: Claim) -> list[Node]:
-        nodes = (self.pool.nodes.get(placement.node_id) for placement in claim.placements)
-        return [node for node in nodes if node is not None]
-
-    def _count_loose(self, claim: Claim, sign: int) -> None:
-        if claim.request.is_preemptible:
-            for placement in claim.placements:
-                if placement.node_id in self.pool.nodes:
-                    self.pool.nodes[placement.node_id].loose_devices += sign * len(placement.device_ids)
-
-    def _touch(self, claim: Claim) -> None:
-        for placement in claim.placements:
-            self.timeline.touch(placement.node_id)
 
     def _forget_victim(self, claim: Claim) -> None:
         victims = self.victims.get(claim.leaving_for)
@@ -256,7 +242,7 @@ class Planner:
         while self._waits and self._waits[0][0] + self.settings.starvation_seconds <= now:
             since, request_id = heappop(self._waits)
             ticket = self.tickets.get(request_id)
-            if ticket is None or waiting_since(ticket.request) != since or ticket.lane.line.queue is self.starving:
+            if ticket is None or waiting_since(ticket.request) != since or ticket.line.queue is self.starving:
                 continue
             self.queue.drop(ticket)
             self.enqueue(ticket.request, self.starving)
@@ -268,7 +254,7 @@ class Planner:
             for_sale[node.kind] = for_sale.get(node.kind, 0) + len(node.free)
         bidders = []
         for _, ticket in sorted(self.tickets.items()):
-            line, request = ticket.lane.line, ticket.request
+            line, request = ticket.line, ticket.request
             devices = request.demand.devices
             if not devices or limit_reached(line.use, request) is not None:
                 continue
@@ -279,14 +265,20 @@ class Planner:
             else:
                 bidders.append(request)
         sale = self.policy.sell(Market(bidders, for_sale, self.ledger.of))
-        self._requeue(ticket for ticket in self.tickets.values() if ticket.lane.line.queue is self.queue)
+        self._requeue(ticket for ticket in self.tickets.values() if ticket.line.queue is self.queue)
         return sale
 
     def _requeue(self, tickets: Iterable[Ticket]) -> None:
         for ticket in list(tickets):
-            queue = ticket.lane.line.queue
+            queue = ticket.line.queue
             queue.drop(ticket)
             self.enqueue(ticket.request, queue)
+
+
+def _count_loose(claim: Claim, held: Held, sign: int) -> None:
+    if claim.is_preemptible:
+        for node, devices in held:
+            node.loose_devices += sign * devices
 
 
 def waiting_since(request: Request) -> float:

@@ -4,20 +4,24 @@ Open nodes stand on shelves by device kind and number of free devices, so that a
 node. Nodes on which room is kept for somebody are taken off the shelves for the length of one plan (`Pool.keep`).
 """
 
+from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import chain
 
+from apps.resources.scheduling.ledger import amounts_of
 from apps.resources.scheduling.types import Demand, NodeState, Placement
 
 Part = tuple["Node", int, int, int]  # node, devices, thousandths of a core, bytes: a piece of a placement
+Held = Sequence[tuple["Node", int]]  # on which nodes work holds how many devices
 
 
 class Node:
     """A machine, with what is free on it at the moment. `claims` are the placements on it by request.
 
-    `loose_devices` is how many devices are held by work that may be preempted.
+    `loose_devices` is how many devices are held by work that may be preempted; `ends` is when each device that is held
+    comes free, ascending, as the timeline has it.
     """
 
     __slots__ = (
@@ -34,6 +38,7 @@ class Node:
         "claims",
         "kept",
         "loose_devices",
+        "ends",
         "shelf",
     )
 
@@ -42,6 +47,7 @@ class Node:
         self.claims: dict[int, Placement] = {}
         self.kept: list[Kept] = []
         self.loose_devices = 0
+        self.ends = array("d")
         self.shelf: list[int] | None = None
         self.become(state)
 
@@ -71,12 +77,14 @@ class Node:
             is_open=self.is_open,
         )
 
-    def available(self, is_short: bool) -> tuple[int, int, int]:
+    def available(self, is_short: bool = False) -> tuple[int, int, int]:
         """Devices, CPU and memory that are free and kept for nobody.
 
         `is_short`: the asker ends before the reservation begins, and may use what is kept for it until then.
         """
         devices, cpu, memory = len(self.free), self.cpu, self.memory
+        if not self.kept:
+            return devices, cpu, memory
         for kept in self.kept:
             if not (kept.is_timed and is_short):
                 devices -= kept.devices
@@ -109,13 +117,24 @@ class Kept:
 class Shape:
     """A demand, with what is worked out of it once. Requests with equal demands share one."""
 
-    __slots__ = ("demand", "devices", "cpu", "memory", "kind", "cpu_each", "memory_each", "number", "needed", "version")
+    __slots__ = (
+        "demand",
+        "asked",
+        "devices",
+        "cpu",
+        "memory",
+        "kind",
+        "cpu_each",
+        "memory_each",
+        "number",
+        "needed",
+        "version",
+    )
 
     def __init__(self, demand: Demand, number: int = 0) -> None:
         self.demand = demand
-        self.devices = demand.devices
-        self.cpu = demand.cpu_millicores
-        self.memory = demand.memory_bytes
+        self.asked = amounts_of(demand)
+        self.devices, self.cpu, self.memory = self.asked
         self.kind = demand.device_kind
         self.cpu_each = -(-self.cpu // self.devices) if self.devices else 0
         self.memory_each = -(-self.memory // self.devices) if self.devices else 0
@@ -156,6 +175,7 @@ class Pool:
         self.version = 0
         self._kept_nodes: dict[int, Node] = {}
         self._roomiest: list[tuple[int, int]] = []
+        self._roomier: set[int] = set()  # nodes that have more CPU free than when they were last looked at for it
         self._arrange()
 
     def _arrange(self) -> None:
@@ -169,8 +189,10 @@ class Pool:
         for node in self.nodes.values():
             node.shelf = None
             self._file(node)
+        self.has_closed = len(self.open_nodes) < len(self.nodes)
         self._roomiest = [(-node.cpu, node.id) for node in self.open_nodes]
         heapify(self._roomiest)
+        self._roomier.clear()
 
     def change(self, state: NodeState) -> None:
         """Add a node, or take over what the caller now says of it."""
@@ -224,7 +246,9 @@ class Pool:
             placements.append(placement)
         return tuple(placements)
 
-    def give_back(self, request_id: int, placements: Iterable[Placement]) -> None:
+    def give_back(self, request_id: int, placements: Iterable[Placement]) -> Held:
+        """Returns on which nodes how many devices were held until now."""
+        held = []
         for placement in placements:
             node = self.nodes.get(placement.node_id)
             if node is None or node.claims.pop(request_id, None) is None:
@@ -235,8 +259,18 @@ class Pool:
                 self._file(node)
             node.cpu += placement.cpu_millicores
             node.memory += placement.memory_bytes
-            if node.is_open:
-                heappush(self._roomiest, (-node.cpu, node.id))
+            self._roomier.add(node.id)
+            held.append((node, len(placement.device_ids)))
+        return held
+
+    def held_by(self, request_id: int, placements: Iterable[Placement]) -> Held:
+        """The nodes on which running work is placed, with how many devices it holds there."""
+        nodes = self.nodes
+        return [
+            (node, len(placement.device_ids))
+            for placement in placements
+            if (node := nodes.get(placement.node_id)) is not None and request_id in node.claims
+        ]
 
     def keep(self, node: Node, kept: Kept) -> None:
         node.kept.append(kept)
@@ -269,18 +303,14 @@ class Pool:
             return None
         if not shape.devices:
             return self._find_roomiest(shape, is_short)
-        for kind in kinds if needed > 1 else (None,):
-            if kind is not None:
-                parts = self._find_gang(shape, needed, kind, is_short)
-                if parts is not None:
-                    return parts
-                continue
-            node = self._best_fit(shape, shape.devices, shape.cpu, shape.memory, kinds, is_short)
-            return None if node is None else [(node, shape.devices, shape.cpu, shape.memory)]
-        return None
+        if needed == 1:
+            node = self._best_fit(*shape.asked, kinds, is_short)
+            return None if node is None else [(node, *shape.asked)]
+        gangs = (self._find_gang(shape, needed, kind, is_short) for kind in kinds)
+        return next((parts for parts in gangs if parts is not None), None)
 
     def _best_fit(
-        self, shape: Shape, devices: int, cpu: int, memory: int, kinds: tuple[str, ...], is_short: bool, but=()
+        self, devices: int, cpu: int, memory: int, kinds: tuple[str, ...], is_short: bool, but: Collection[int] = ()
     ) -> Node | None:
         best: tuple[bool, int, int] | None = None
         for kind in kinds:
@@ -296,7 +326,9 @@ class Pool:
             return self.nodes[best[2]]
         return self._best_fit_kept(devices, cpu, memory, kinds, is_short, but)
 
-    def _first_fit(self, shelves: list[list[int]], devices: int, cpu: int, memory: int, but) -> tuple[int, int] | None:
+    def _first_fit(
+        self, shelves: list[list[int]], devices: int, cpu: int, memory: int, but: Collection[int]
+    ) -> tuple[int, int] | None:
         nodes = self.nodes
         for free in range(devices, len(shelves)):
             for node_id in shelves[free]:
@@ -306,7 +338,7 @@ class Pool:
         return None
 
     def _best_fit_kept(
-        self, devices: int, cpu: int, memory: int, kinds: tuple[str, ...], is_short: bool, but
+        self, devices: int, cpu: int, memory: int, kinds: tuple[str, ...], is_short: bool, but: Collection[int]
     ) -> Node | None:
         best, best_key = None, None
         for node in self._kept_nodes.values():
@@ -320,6 +352,10 @@ class Pool:
 
     def _find_roomiest(self, shape: Shape, is_short: bool) -> list[Part] | None:
         heap, nodes, passed = self._roomiest, self.nodes, []
+        for node_id in self._roomier:
+            if (node := nodes.get(node_id)) is not None and node.is_open:
+                heappush(heap, (-node.cpu, node_id))
+        self._roomier.clear()
         if len(heap) > 4 * len(nodes) + 64:
             heap[:] = [(-node.cpu, node.id) for node in self.open_nodes]
             heapify(heap)
@@ -353,9 +389,7 @@ class Pool:
         first = [(self.nodes[node_id], usable) for usable, node_id in roomiest[: needed - 1]]
         rest = shape.devices - sum(devices for _, devices in first)
         chosen = {node.id for node, _ in first}
-        last = self._best_fit(
-            shape, rest, shape.cpu_each * rest, shape.memory_each * rest, (kind,), is_short, but=chosen
-        )
+        last = self._best_fit(rest, shape.cpu_each * rest, shape.memory_each * rest, (kind,), is_short, but=chosen)
         return shape.split([*first, (last, rest)])
 
     def _with_most_room(self, shape: Shape, count: int, kind: str, is_short: bool) -> list[tuple[int, int]]:
@@ -404,7 +438,8 @@ class Pool:
             for kind in kinds:
                 shelves = self._shelves[kind]
                 if free < len(shelves.used):
-                    yield from [nodes[node_id] for node_id in chain(shelves.whole[free], shelves.used[free])]
+                    for node_id in chain(shelves.whole[free], shelves.used[free]):
+                        yield nodes[node_id]
         for node in self.open_nodes:
             if not node.free and not node.kept and node.kind in kinds:
                 yield node

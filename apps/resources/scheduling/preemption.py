@@ -6,11 +6,10 @@ and greedy beyond; needless victims are put back at the end. Without a loss a no
 missing on it alone costs more than the best set so far.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from apps.resources.scheduling.ledger import TeamUse, amounts_of
 from apps.resources.scheduling.pool import Node, Part, Pool, Shape
 from apps.resources.scheduling.reservations import Claim
 
@@ -29,26 +28,23 @@ class Displacement:
 
 
 class Search:
-    """One beneficiary's search. `may_take` says whose work may be sent away for it; `leaving` goes anyway."""
+    """One beneficiary's search. `candidates` says whose work on a node may be sent away for it, by id; `leaving` goes
+    anyway."""
 
     def __init__(
         self,
         pool: Pool,
-        claims: dict[int, Claim],
-        team_of: Callable[[int], TeamUse],
-        may_take: Callable[[Claim], bool],
+        candidates: Callable[[Node], Sequence[Claim]],
         asker_team_id: int,
         leaving: tuple[Claim, ...] = (),
         loss: Callable[[Claim], float] | None = None,
     ) -> None:
         self._pool = pool
-        self._claims = claims
-        self._team_of = team_of
-        self._may_take = may_take
+        self._candidates = candidates
         self._asker_team_id = asker_team_id
         self._leaving = leaving
         self._loss = loss
-        self._is_victim: dict[int, bool] = {}
+        self._options: dict[int, Sequence[Claim]] = {}  # by node, the candidates
 
     def cheapest(self, shape: Shape) -> Displacement | None:
         needed, kinds = self._pool.nodes_needed(shape)
@@ -60,7 +56,7 @@ class Search:
         return min(options, key=lambda option: self._cost(option.victims), default=None)
 
     def _on_one_node(self, shape: Shape, kinds: tuple[str, ...]) -> Displacement | None:
-        asked = (shape.devices, shape.cpu, shape.memory)
+        asked = shape.asked
         best, best_key, looked_at = None, None, 0
         for node in self._pool.by_room(kinds):
             missing = self._missing(node, asked, self._leaving)
@@ -125,11 +121,13 @@ class Search:
         missing = self._missing(node, asked, given)
         if missing[0] <= 0 and missing[1] <= 0 and missing[2] <= 0:
             return ()
-        options = [
-            claim
-            for claim_id in sorted(node.claims)
-            if self._eligible(claim := self._claims[claim_id]) and claim not in given
-        ]
+        options = self._options.get(node.id)
+        if options is None:
+            options = self._options[node.id] = self._candidates(node)
+        if not options:
+            return None
+        if given:
+            options = [claim for claim in options if claim not in given]
         if sum(len(node.claims[claim.request.id].device_ids) for claim in options) < missing[0]:
             return None
         single = [
@@ -137,9 +135,8 @@ class Search:
         ]
         if single:
             return (min(single, key=lambda claim: (self._cost((claim,)), claim.request.id)),)
-        options.sort(key=lambda claim: (-self._gain(node, claim), -claim.started_at, claim.request.id))
         chosen: list[Claim] = []
-        for claim in options:
+        for claim in sorted(options, key=lambda claim: (-self._gain(node, claim), -claim.started_at, claim.request.id)):
             if self._spares([*given, *chosen, claim]):
                 chosen.append(claim)
                 missing = self._less(missing, node, claim)
@@ -156,7 +153,7 @@ class Search:
         return here.cpu_millicores / max(demand.cpu_millicores, 1)
 
     def _missing(self, node: Node, asked: tuple[int, int, int], gone: tuple[Claim, ...]) -> tuple[int, int, int]:
-        free, cpu, memory = node.available(is_short=False)
+        free, cpu, memory = node.available()
         missing = (asked[0] - free, asked[1] - cpu, asked[2] - memory)
         for claim in gone:
             if claim.request.id in node.claims:
@@ -181,28 +178,21 @@ class Search:
                 victims = others
         return victims
 
-    def _eligible(self, claim: Claim) -> bool:
-        known = self._is_victim.get(claim.request.id)
-        if known is None:
-            known = self._is_victim[claim.request.id] = self._may_take(claim)
-        return known
-
     def _spares(self, victims: list[Claim]) -> bool:
         """Whether every team but the asker's own keeps its guarantee when all these are gone."""
         lost: dict[int, list[int]] = {}
         for claim in victims:
-            team_id = claim.request.team_id
+            team_id = claim.use.team.id
             if team_id == self._asker_team_id or claim.leaving_for is not None:
                 continue
             already = lost.setdefault(team_id, [0, 0, 0])
-            asked = amounts_of(claim.request.demand)
-            if not self._team_of(team_id).may_lose(asked, already):
+            if not claim.use.may_lose(claim.asked, already):
                 return False
             for of_this in (0, 1, 2):
-                already[of_this] += asked[of_this]
+                already[of_this] += claim.asked[of_this]
         return True
 
     def _cost(self, victims: tuple[Claim, ...]) -> Cost:
         loss = 0.0 if self._loss is None else sum(map(self._loss, victims))
-        devices = sum(claim.request.demand.devices for claim in victims)
+        devices = sum(claim.asked[0] for claim in victims)
         return loss, devices, len(victims), -sum(claim.started_at for claim in victims)

@@ -6,7 +6,7 @@ what differs in who asks (where the team limits persons) and in how long it will
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
 
@@ -40,13 +40,19 @@ def rounded_seconds(request: Request) -> float:
 class Ticket:
     """A place in the queue. A ticket that is not live was granted, withdrawn, or is set aside."""
 
-    __slots__ = ("request", "rank", "lane", "is_live")
+    __slots__ = ("request", "rank", "lane", "line", "is_live")
 
     def __init__(self, request: Request, rank: Rank, lane: "Lane") -> None:
         self.request = request
         self.rank = rank
         self.lane = lane
+        self.line = lane.line
         self.is_live = True
+
+
+# Figures of the rank, id of the request, a number that keeps tickets from being compared, and the Ticket. All that is
+# compared lies together, since reaching for it costs more than comparing it.
+Entry = tuple
 
 
 class Lane:
@@ -56,15 +62,14 @@ class Lane:
         self.line = line
         self.user_id = user_id
         self.seconds = seconds
-        self.heap: list[tuple[Rank, int, int, Ticket]] = []
+        self.heap: list[Entry] = []
         self.is_parked = False
 
-    def head(self) -> Ticket | None:
+    def head(self) -> Entry | None:
         heap = self.heap
         while heap:
-            ticket = heap[0][3]
-            if ticket.is_live:
-                return ticket
+            if heap[0][-1].is_live:
+                return heap[0]
             heappop(heap)
         return None
 
@@ -78,32 +83,25 @@ class Line:
         self.shape = shape
         self.is_preemptible = is_preemptible
         self.lanes: dict[tuple[int, float], Lane] = {}
-        self.heads: list[tuple[Rank, int, int, Ticket]] = []
+        self.heads: list[Entry] = []
         self.shortest = math.inf  # no lane is shorter than this
 
-    def head(self) -> Ticket | None:
+    def head(self) -> Entry | None:
         """The best ticket of all lanes that are not parked."""
-        heads = self.heads
+        heads, has_parked = self.heads, self.queue.has_parked
         while heads:
-            ticket = heads[0][3]
-            if ticket.is_live and not ticket.lane.is_parked:
-                return ticket
+            ticket = heads[0][-1]
+            if ticket.is_live and not (has_parked and ticket.lane.is_parked):
+                return heads[0]
             heappop(heads)
         return None
 
-    def short_head(self, longest: float) -> Ticket | None:
+    def short_head(self, longest: float) -> Entry | None:
         """The best ticket of the lanes that run no longer than `longest` seconds."""
         if self.shortest > longest:
             return None
-        best, best_key = None, None
-        for lane in self.lanes.values():
-            if lane.seconds <= longest and not lane.is_parked:
-                ticket = lane.head()
-                if ticket is not None:
-                    key = (ticket.rank, ticket.request.id)
-                    if best is None or key < best_key:
-                        best, best_key = ticket, key
-        return best
+        lanes = (lane for lane in self.lanes.values() if lane.seconds <= longest and not lane.is_parked)
+        return min((entry for lane in lanes if (entry := lane.head()) is not None), default=None)
 
 
 class Queue:
@@ -112,27 +110,34 @@ class Queue:
     def __init__(self, rank: Callable[[Request, TeamUse], Rank]) -> None:
         self._rank = rank
         self._lines: dict[tuple[int, int, bool], Line] = {}
+        self._of_team: dict[int, list[Line]] = {}
         self._numbers = count()
         self._parked: dict[tuple[int, int], list[Lane]] = {}
 
-    def lines(self) -> Iterator[Line]:
-        return iter(self._lines.values())
+    @property
+    def has_parked(self) -> bool:
+        return bool(self._parked)
+
+    def teams(self) -> Iterable[list[Line]]:
+        """Each team's lines."""
+        return self._of_team.values()
 
     def add(self, request: Request, use: TeamUse, shape: Shape) -> Ticket:
         key = (request.team_id, shape.number, request.is_preemptible)
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = Line(self, use, shape, request.is_preemptible)
+            self._of_team.setdefault(request.team_id, []).append(line)
         seconds = rounded_seconds(request)
         user_id = request.user_id if use.has_user_limit else 0
         lane = line.lanes.get((user_id, seconds))
         if lane is None:
             lane = line.lanes[user_id, seconds] = Lane(line, user_id, seconds)
-        line.shortest = min(line.shortest, seconds)
+            line.shortest = min(line.shortest, seconds)
         ticket = Ticket(request, self._rank(request, use), lane)
-        entry = (ticket.rank, request.id, next(self._numbers), ticket)
+        entry = (*ticket.rank, request.id, next(self._numbers), ticket)
         heappush(lane.heap, entry)
-        if lane.head() is ticket and not lane.is_parked:
+        if not lane.is_parked and lane.head() is entry:
             heappush(line.heads, entry)
         return ticket
 
@@ -152,6 +157,6 @@ class Queue:
             self._offer(lane)
 
     def _offer(self, lane: Lane) -> None:
-        ticket = lane.head()
-        if ticket is not None and not lane.is_parked:
-            heappush(lane.line.heads, (ticket.rank, ticket.request.id, next(self._numbers), ticket))
+        entry = lane.head()
+        if entry is not None and not lane.is_parked:
+            heappush(lane.line.heads, entry)

@@ -73,7 +73,7 @@ class _Explainer:
         return waiting
 
     def _reason(self, ticket: Ticket, place: int) -> Reason:
-        request, line = ticket.request, ticket.lane.line
+        request, line = ticket.request, ticket.line
         shortage = self._shortage(line.shape)
         if shortage is not None and shortage.code in NEVER:
             return shortage

@@ -6,28 +6,52 @@ work on any other node cannot delay it.
 """
 
 import math
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from apps.resources.scheduling.pool import Kept, Node, Part, Pool, Shape
+from apps.resources.scheduling.ledger import Amounts, TeamUse
+from apps.resources.scheduling.pool import Held, Kept, Node, Part, Pool, Shape
 from apps.resources.scheduling.queue import expected_seconds
 from apps.resources.scheduling.types import Placement, Request
 
 # How many of the nodes that are free soonest are looked at exactly, CPU and memory included.
 _CANDIDATES = 16
+_ALWAYS, _NEVER = array("d", (-math.inf,)), array("d", (math.inf,))
 
 
 class Claim:
-    """Running work. `ends_at` is when it will be gone at the high end of its estimate."""
+    """Running work. `ends_at` is when it will be gone at the high end of its estimate; `counted_at` is when, as the
+    timeline has it, its room comes free for others. `use` and `person` are what its team and its person hold; they and
+    `asked` stand here, too, so that they are found without reaching for the request."""
 
-    __slots__ = ("request", "placements", "started_at", "leaving_for", "ends_at")
+    __slots__ = (
+        "request",
+        "placements",
+        "started_at",
+        "leaving_for",
+        "ends_at",
+        "counted_at",
+        "use",
+        "person",
+        "asked",
+        "is_preemptible",
+    )
 
-    def __init__(self, request: Request, placements: tuple[Placement, ...], started_at: float) -> None:
+    def __init__(
+        self, request: Request, placements: tuple[Placement, ...], started_at: float, use: TeamUse, asked: Amounts
+    ) -> None:
+        self.use = use
+        self.person = use.user(request.user_id)
+        self.asked = asked
+        self.is_preemptible = request.is_preemptible
         self.placements = placements
         self.started_at = started_at
         self.leaving_for: int | None = None
+        self.counted_at = math.inf
         self.revise(request)
 
     def revise(self, request: Request) -> None:
@@ -50,7 +74,8 @@ class Reservation:
 class Timeline:
     """For each node, when how many of its devices will be free. Rows are renewed only for nodes that changed.
 
-    `is_awaited` says whether a request, for which work was asked to leave, still waits.
+    `is_awaited` says whether a request, for which work was asked to leave, still waits; work that is leaving has to be
+    counted anew when that changes.
     """
 
     def __init__(self, pool: Pool, claims: dict[int, Claim], is_awaited: Callable[[int], bool]) -> None:
@@ -60,8 +85,27 @@ class Timeline:
         self._version = -1
         self._stale: set[int] = set()
 
-    def touch(self, node_id: int) -> None:
-        self._stale.add(node_id)
+    def count(self, claim: Claim, held: Held) -> None:
+        """Work has been placed on nodes."""
+        claim.counted_at = self.ends_at(claim)
+        for node, devices in held:
+            place = bisect_left(node.ends, claim.counted_at)
+            node.ends[place:place] = array("d", (claim.counted_at,)) * devices
+            self._stale.add(node.id)
+
+    def discount(self, claim: Claim, held: Held) -> None:
+        """Work holds no longer what it held."""
+        for node, devices in held:
+            place = bisect_left(node.ends, claim.counted_at)
+            del node.ends[place : place + devices]
+            self._stale.add(node.id)
+
+    def recount(self, claim: Claim) -> None:
+        """The end of running work may have changed."""
+        if claim.counted_at != self.ends_at(claim):
+            held = self._pool.held_by(claim.request.id, claim.placements)
+            self.discount(claim, held)
+            self.count(claim, held)
 
     def _renew(self) -> None:
         pool = self._pool
@@ -78,17 +122,12 @@ class Timeline:
             self._stale = set(self._rows)
         rows = [self._rows[node_id] for node_id in self._stale if node_id in self._rows]
         if rows:
-            self._free_at[rows] = [self._row(self._nodes[row], self._free_at.shape[1]) for row in rows]
+            width = self._free_at.shape[1]
+            times = array("d")
+            for row in rows:
+                times += _free_at(self._nodes[row], width)
+            self._free_at[rows] = np.frombuffer(times).reshape(len(rows), width)
         self._stale.clear()
-
-    def _row(self, node: Node, width: int) -> list[float]:
-        times = []
-        for claim_id, placement in node.claims.items():
-            claim = self._claims[claim_id]
-            ends_at = claim.ends_at if claim.leaving_for is None else self.ends_at(claim)
-            times += [ends_at] * len(placement.device_ids)
-        times.sort()
-        return ([-math.inf] * (len(node.free) + 1) + times + [math.inf] * width)[:width]
 
     def _ends(self, node: Node) -> list[tuple[float, Placement]]:
         """What runs on the node, the soonest gone first."""
@@ -156,7 +195,7 @@ class Timeline:
         return None if best is None else Reservation((best,), best_key[0])
 
     def _ready_at(self, node: Node, devices: int, cpu: int, memory: int) -> float:
-        free, free_cpu, free_memory = node.available(is_short=False)
+        free, free_cpu, free_memory = node.available()
         if free >= devices and free_cpu >= cpu and free_memory >= memory:
             return -math.inf
         for ends_at, placement in self._ends(node):
@@ -176,6 +215,12 @@ class Timeline:
                     cpu -= placement.cpu_millicores
                     memory -= placement.memory_bytes
             self._pool.keep(node, Kept(max(0, devices), max(0, cpu), max(0, memory), is_timed))
+
+
+def _free_at(node: Node, width: int) -> array:
+    """When so many of the node's devices are free, from none to `width` - 1."""
+    times = _ALWAYS * (len(node.free) + 1) + node.ends
+    return (times + _NEVER * (width - len(times)))[:width]
 
 
 def _smallest(times: np.ndarray, count: int = _CANDIDATES) -> list[int]:

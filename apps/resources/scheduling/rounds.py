@@ -6,24 +6,21 @@ and for the room that is being freed for somebody.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING
 
-from apps.resources.scheduling.ledger import amounts_of, limit_reached
+from apps.resources.scheduling.ledger import TeamUse, amounts_of, limit_reached
 from apps.resources.scheduling.policies.base import Sale
-from apps.resources.scheduling.pool import Kept, Part, Shape
+from apps.resources.scheduling.pool import Kept, Node, Part, Shape
 from apps.resources.scheduling.preemption import Displacement, Search
-from apps.resources.scheduling.queue import Line, Rank, Ticket
+from apps.resources.scheduling.queue import Entry, Line, Ticket
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import Eviction, Grant
 
 if TYPE_CHECKING:
     from apps.resources.scheduling.planner import Planner
-
-Entry = tuple[Rank, int, Ticket]
-
 
 # After so many searches in vain for worse-ranked work a plan stops asking: who comes later has a weaker claim.
 SEARCHES = 8
@@ -60,7 +57,7 @@ class Round:
         self._searched: set[int] = set()
         self._closed: set[int] = set()
         self._grips: dict[int, float] = {}
-        self._ripe: dict[int, bool] = {}  # by claim: whether it may be preempted at all
+        self._ripe: dict[int, list[tuple[int, Claim]]] = {}  # by node: what may be preempted at all, and its team
         self._hopeless: dict[tuple[str, int], float] = {}  # by ground and shape: the best claim that found nobody
         self._failures = 0
         self._longest = -math.inf  # what ends within this many seconds may use reserved room
@@ -68,9 +65,8 @@ class Round:
         self._spoken_for: set[int] = set()  # claims whose room, once they have left, is promised already
         self._is_guaranteed = False
         self._is_starving = False
-        self._key: Callable[[Ticket], Rank] = planner.key
         self._has_fed_starving = any(
-            ticket.lane.line.queue is planner.starving and ticket.request.id in planner.victims
+            ticket.line.queue is planner.starving and ticket.request.id in planner.victims
             for ticket in self._beneficiaries()
         )
 
@@ -88,9 +84,8 @@ class Round:
         if is_guaranteed or (self._settings.is_preemptive and (is_starving or self._may_outrank())):
             self._searched.clear()
             self._closed.clear()  # there may be other grounds now to send work away
-        self._key = _own_rank if is_starving else self._planner.key
         queue = self._planner.starving if is_starving else self._planner.queue
-        self._serve(queue.lines())
+        self._serve(queue.teams())
 
     def _may_outrank(self) -> bool:
         return self._settings.is_preemptive and self._policy.can_preempt and self._failures < SEARCHES
@@ -103,37 +98,48 @@ class Round:
         ]
         return [planner.tickets[request_id] for request_id in sorted(waiting, key=lambda i: (i in planner.victims, i))]
 
-    def _serve(self, lines: Iterable[Line]) -> None:
+    def _serve(self, teams: Iterable[list[Line]]) -> None:
         """Serve the heads of all lines in order until none can start. What a team is granted moves only its own lines,
         so that each team's are sorted by rank alone, and teams by their best line and their share."""
-        by_team: dict[int, list[Entry]] = {}
-        for line in lines:
-            if self._is_guaranteed and not line.use.is_inside(amounts_of(line.shape.demand)):
-                continue
-            ticket = self._head(line)
-            if ticket is not None:
-                by_team.setdefault(line.use.team.id, []).append((ticket.rank, ticket.request.id, ticket))
         order = []
-        for heads in by_team.values():
-            heapify(heads)
-            order.append((self._key(heads[0][2]), heads[0][1], heads))
+        for lines in teams:
+            heads = self._heads(lines)
+            if heads:
+                heapify(heads)
+                order.append((self._place(heads[0], lines[0].use), lines[0].use, heads))
         heapify(order)
         while order:
-            heads = order[0][2]
-            ticket = heads[0][2]
-            following = self._head(ticket.lane.line) if self._attempt(ticket, ticket.lane.line) else None
+            _, use, heads = order[0]
+            ticket = heads[0][-1]
+            line = ticket.line
+            following = self._head(line) if self._attempt(ticket, line) else None
             if following is not None:
-                heapreplace(heads, (following.rank, following.request.id, following))
+                heapreplace(heads, following)
             else:
                 heappop(heads)
-            while heads and heads[0][2].lane.line.shape.number in self._closed:
+            while heads and heads[0][-1].line.shape.number in self._closed:
                 heappop(heads)
             if heads:
-                heapreplace(order, (self._key(heads[0][2]), heads[0][1], heads))
+                heapreplace(order, (self._place(heads[0], use), use, heads))
             else:
                 heappop(order)
 
-    def _head(self, line: Line) -> Ticket | None:
+    def _place(self, head: Entry, use: TeamUse) -> tuple:
+        """Where a team stands among all with its best line, as much as it holds now."""
+        at = None if self._is_starving else self._policy.team_key_at
+        if at is None:
+            return head[:-1]
+        return (*head[:at], self._policy.known_team_key(use, self._ledger.capacity), *head[at:-1])
+
+    def _heads(self, lines: list[Line]) -> list[Entry]:
+        """The heads of one team's lines, but of those that are sure to be refused: a team only gets more in a round."""
+        use = lines[0].use
+        if self._is_guaranteed:
+            lines = [line for line in lines if use.is_inside(line.shape.asked)] if any(use.guaranteed) else []
+        allowed = (line for line in lines if line.is_preemptible or self._ledger.may_lock(use, line.shape.asked))
+        return [head for line in allowed if (head := self._head(line)) is not None]
+
+    def _head(self, line: Line) -> Entry | None:
         number = line.shape.number
         if number in self._closed:
             return None
@@ -144,10 +150,12 @@ class Round:
         use, shape, request = line.use, line.shape, ticket.request
         if shape.number in self._closed:
             return False
-        asked = amounts_of(request.demand)
+        asked = shape.asked
         if self._is_guaranteed and not use.is_inside(asked):
             return False
-        if use.refusal(shape.devices) or (use.has_limit and use.first_over(asked, use.team.limit)):
+        if (use.may_be_refused and use.refusal(shape.devices)) or (
+            use.has_limit and use.first_over(asked, use.team.limit)
+        ):
             return False
         if use.has_user_limit and use.user(request.user_id).first_over(asked, use.team.user_limit):
             line.queue.park(ticket.lane)
@@ -180,7 +188,8 @@ class Round:
         planner.promised.discard(request.id)
         if request.is_promised:
             request = replace(request, is_promised=False)
-        planner.start(Claim(request, placements, self._now))
+        claim = Claim(request, placements, self._now, line.use, line.shape.asked)
+        planner.start(claim, [part[:2] for part in parts])
         planner.touch_victims(request.id)
         self._outcome.grants.append(Grant(request.id, placements, self._prices.get(request.id, 0.0)))
 
@@ -200,7 +209,7 @@ class Round:
         """Room that is being freed for a request stays its own; it starts as soon as all of it is free."""
         planner = self._planner
         for ticket in self._beneficiaries():
-            line, request = ticket.lane.line, ticket.request
+            line, request = ticket.line, ticket.request
             if limit_reached(line.use, request) is not None:
                 continue
             if not request.is_preemptible and not self._ledger.may_lock(line.use, amounts_of(request.demand)):
@@ -217,17 +226,19 @@ class Round:
     def _make_room(self, ticket: Ticket, line: Line) -> bool:
         """Promise the request room that is leaving for nobody, or send the cheapest set of others away for it."""
         coming = self._coming()
-        for code, bar, may_take in self._grounds(ticket, line, bool(coming)):
+        for code, bar, candidates in self._grounds(ticket, line, bool(coming)):
             search = (code, line.shape.number)
             if bar >= self._hopeless.get(search, math.inf):
                 continue  # who had a better claim to as much has found nobody
-            found = self._search(ticket, may_take, coming).cheapest(line.shape)
+            found = self._search(ticket, candidates, coming).cheapest(line.shape)
             if found is None:
                 self._hopeless[search] = bar
                 self._failures += code == "outranked"
                 continue
             for claim in found.victims:
                 self._planner.leave(claim.request.id, ticket.request.id)
+                for placement in claim.placements:
+                    self._ripe.pop(placement.node_id, None)
                 self._outcome.evictions.append(Eviction(claim.request.id, ticket.request.id, code))
             self._has_fed_starving |= code == "starving"
             self._promise(ticket, found, coming + found.victims)
@@ -247,19 +258,20 @@ class Round:
 
     def _grounds(
         self, ticket: Ticket, line: Line, has_coming: bool
-    ) -> Iterator[tuple[str, float, Callable[[Claim], bool]]]:
+    ) -> Iterator[tuple[str, float, Callable[[Node], Sequence[Claim]]]]:
         """Why others may have to leave for the request, the least contestable ground first: its code, how bad the
-        request's claim is (the worse, the fewer it may send away), and who may be sent away."""
+        request's claim is (the worse, the fewer it may send away), and who on a node may be sent away."""
         request, ledger = ticket.request, self._ledger
         if has_coming:
             yield "", 0.0, _nobody
         if self._is_guaranteed:
-            yield "reclaimed", 0.0, lambda claim: claim.request.team_id != request.team_id and self._may_go(claim)
+            own = request.team_id
+            yield "reclaimed", 0.0, lambda node: [claim for team, claim in self._ripe_on(node) if team != own]
         if not self._settings.is_preemptive:
             return
         if self._is_starving and not self._has_fed_starving:
             since = request.submitted_at
-            yield "starving", since, lambda claim: claim.request.submitted_at > since and self._may_go(claim)
+            yield "starving", since, lambda node: [c for _, c in self._ripe_on(node) if c.request.submitted_at > since]
         if self._may_outrank():
             bar = self._policy.claim(request, line.use, ledger.capacity)
             teams = {
@@ -268,11 +280,10 @@ class Round:
                 if bar < self._policy.tightest_grip(use, ledger.capacity)
             }
             if teams:
-                yield (
-                    "outranked",
-                    bar,
-                    lambda claim: claim.request.team_id in teams and self._may_go(claim) and bar < self._grip(claim),
-                )
+                yield "outranked", bar, lambda node: self._outranked(node, teams, bar)
+
+    def _outranked(self, node: Node, teams: set[int], bar: float) -> list[Claim]:
+        return [claim for team, claim in self._ripe_on(node) if team in teams and bar < self._grip(claim)]
 
     def _grip(self, claim: Claim) -> float:
         grip = self._grips.get(claim.request.id)
@@ -283,19 +294,26 @@ class Round:
                 self._grips[claim.request.id] = grip
         return grip
 
-    def _may_go(self, claim: Claim) -> bool:
-        """Whether running work has had the time that it was promised, and may be preempted at all."""
-        is_ripe = self._ripe.get(claim.request.id)
-        if is_ripe is None:
-            ran = self._now - claim.started_at
-            has_run = ran > 0 and ran >= self._settings.min_runtime_seconds
-            is_ripe = self._ripe[claim.request.id] = claim.request.is_preemptible and has_run
-        return is_ripe and claim.leaving_for is None
+    def _ripe_on(self, node: Node) -> list[tuple[int, Claim]]:
+        """By id, running work that has had the time that it was promised and may be preempted, with its team."""
+        ripe = self._ripe.get(node.id)
+        if ripe is None:
+            claims = map(self._planner.claims.__getitem__, sorted(node.claims))
+            ripe = [(claim.use.team.id, claim) for claim in claims if self._is_ripe(claim)]
+            self._ripe[node.id] = ripe
+        return ripe
 
-    def _search(self, ticket: Ticket, may_take: Callable[[Claim], bool], leaving: tuple[Claim, ...]) -> Search:
+    def _is_ripe(self, claim: Claim) -> bool:
+        ran = self._now - claim.started_at
+        has_run = ran > 0 and ran >= self._settings.min_runtime_seconds
+        return has_run and claim.is_preemptible and claim.leaving_for is None
+
+    def _search(
+        self, ticket: Ticket, candidates: Callable[[Node], Sequence[Claim]], leaving: tuple[Claim, ...]
+    ) -> Search:
         loss = (lambda claim: 1.0 / self._grip(claim)) if self._policy.takes_loosest else None
         team_id = ticket.request.team_id
-        return Search(self._pool, self._planner.claims, self._ledger.of, may_take, team_id, leaving, loss)
+        return Search(self._pool, candidates, team_id, leaving, loss)
 
     def _promise(self, ticket: Ticket, found: Displacement, leaving: tuple[Claim, ...]) -> None:
         """Keep the place for the request: what is free there now, beside what comes free as others leave."""
@@ -308,9 +326,9 @@ class Round:
                     cpu -= placement.cpu_millicores
                     memory -= placement.memory_bytes
             self._pool.keep(node, Kept(max(0, devices), max(0, cpu), max(0, memory), is_timed=False))
-        line = ticket.lane.line
+        line = ticket.line
         line.queue.drop(ticket)
-        self._ledger.charge(ticket.request, line.use)
+        self._ledger.charge(line.use, line.use.user(ticket.request.user_id), line.shape.asked, line.is_preemptible)
         self._promised.append(ticket)
         self._outcome.being_freed[ticket.request.id] = sum(
             len(placement.device_ids) for claim in leaving for placement in claim.placements
@@ -318,17 +336,14 @@ class Round:
 
     def _close(self) -> None:
         for ticket in self._promised:
-            line = ticket.lane.line
-            self._ledger.charge(ticket.request, line.use, -1)
+            line = ticket.line
+            person = line.use.user(ticket.request.user_id)
+            self._ledger.charge(line.use, person, line.shape.asked, line.is_preemptible, -1)
             self._planner.promised.add(ticket.request.id)
             self._planner.enqueue(replace(ticket.request, is_promised=True), line.queue)
             self._planner.unpark(ticket.request.team_id, ticket.request.user_id)
         self._pool.keep_nothing()
 
 
-def _own_rank(ticket: Ticket) -> Rank:
-    return ticket.rank
-
-
-def _nobody(claim: Claim) -> bool:
-    return False
+def _nobody(node: Node) -> tuple[Claim, ...]:
+    return ()

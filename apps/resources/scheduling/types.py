@@ -6,6 +6,7 @@ One vocabulary for the live pool, the replay of traces, the policy simulator and
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Priority(IntEnum):
@@ -107,8 +108,7 @@ class Request:
     is_promised: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """The part of a grant that lies on one node."""
 
     node_id: int
@@ -176,8 +176,7 @@ class Snapshot:
     settings: PolicySettings = PolicySettings()
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """`price` is credits for one device-hour, where the policy is an auction."""
 
     request_id: int

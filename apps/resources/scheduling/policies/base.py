@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
-from apps.resources.scheduling.types import PolicySettings, Request
+from apps.resources.scheduling.types import PolicySettings, Priority, Request
+
+# By a person's class: the higher, the sooner. Shared by all ranks, so that equal classes are seen to be equal at once.
+CLASS_RANKS = {priority: -float(priority) for priority in Priority}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,12 @@ class Policy:
     def team_key(self, use: TeamUse, capacity: Amounts) -> float:
         return 0.0
 
+    def known_team_key(self, use: TeamUse, capacity: Amounts) -> float:
+        """`team_key`, worked out anew only when what the team holds, or the pool, has changed."""
+        if use.key is None:
+            use.key = self.team_key(use, capacity)
+        return use.key
+
     def claim(self, request: Request, use: TeamUse, capacity: Amounts) -> float:
         """How badly `request` ranks; `use` is what its team holds without it."""
         raise NotImplementedError
@@ -83,10 +92,11 @@ class Policy:
         return math.inf
 
 
-def borrowed_share(borrowed: Amounts, weight: float, capacity: Amounts) -> float:
-    """The dominant share (Ghodsi et al., Dominant Resource Fairness, NSDI 2011) of what is borrowed, by weight."""
+def borrowed_share(held: Sequence[int], guaranteed: Amounts, weight: float, capacity: Amounts) -> float:
+    """The dominant share (Ghodsi et al., Dominant Resource Fairness, NSDI 2011) of what is held above the guarantee, by
+    weight."""
     share = 0.0
-    for held, of in zip(borrowed, capacity, strict=True):
-        if held and of:
-            share = max(share, held / of)
+    for has, own, of in zip(held, guaranteed, capacity, strict=False):  # what is held has the number of jobs as well
+        if has > own and of:
+            share = max(share, (has - own) / of)
     return share / weight if weight > 0 else (math.inf if share else 0.0)

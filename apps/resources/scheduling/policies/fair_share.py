@@ -6,7 +6,7 @@ the over-quota share of Kueue's cohorts and NVIDIA KAI. Within a team: the class
 """
 
 from apps.resources.scheduling.ledger import Amounts, TeamUse, amounts_of
-from apps.resources.scheduling.policies.base import Policy, borrowed_share
+from apps.resources.scheduling.policies.base import CLASS_RANKS, Policy, borrowed_share
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import Request
@@ -18,10 +18,10 @@ class FairShare(Policy):
     team_key_at = 0
 
     def rank(self, request: Request, use: TeamUse) -> Rank:
-        return (-float(request.priority), request.submitted_at)
+        return (CLASS_RANKS[request.priority], request.submitted_at)
 
     def team_key(self, use: TeamUse, capacity: Amounts) -> float:
-        return borrowed_share(use.borrowed(), use.team.weight, capacity)
+        return borrowed_share(use.held, use.guaranteed, use.team.weight, capacity)
 
     def claim(self, request: Request, use: TeamUse, capacity: Amounts) -> float:
         """The asker's share once it has what it asks for."""
@@ -32,12 +32,9 @@ class FairShare(Policy):
         return _share_with(use, amounts_of(running.request.demand), -1, capacity)
 
     def tightest_grip(self, use: TeamUse, capacity: Amounts) -> float:
-        return self.team_key(use, capacity)
+        return self.known_team_key(use, capacity)
 
 
 def _share_with(use: TeamUse, more: Amounts, sign: int, capacity: Amounts) -> float:
-    held = [
-        max(0, use.held[of_this] - use.leaving[of_this] + sign * more[of_this] - use.guaranteed[of_this])
-        for of_this in (0, 1, 2)
-    ]
-    return borrowed_share((held[0], held[1], held[2]), use.team.weight, capacity)
+    held = [use.held[of_this] - use.leaving[of_this] + sign * more[of_this] for of_this in (0, 1, 2)]
+    return borrowed_share(held, use.guaranteed, use.team.weight, capacity)

@@ -5,7 +5,7 @@ wait and past use is a fixed handicap, so their difference does not depend on th
 """
 
 from apps.resources.scheduling.ledger import Amounts, TeamUse
-from apps.resources.scheduling.policies.base import Policy, borrowed_share
+from apps.resources.scheduling.policies.base import CLASS_RANKS, Policy, borrowed_share
 from apps.resources.scheduling.queue import Rank
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import Request
@@ -22,10 +22,10 @@ class Priority(Policy):
     def rank(self, request: Request, use: TeamUse) -> Rank:
         team = use.team
         past_days = team.recent_device_seconds / 86400.0 / max(team.weight, 1e-9)
-        return (-float(request.priority), request.submitted_at + past_days * SECONDS_PER_DEVICE_DAY)
+        return (CLASS_RANKS[request.priority], request.submitted_at + past_days * SECONDS_PER_DEVICE_DAY)
 
     def team_key(self, use: TeamUse, capacity: Amounts) -> float:
-        return borrowed_share(use.borrowed(), use.team.weight, capacity)
+        return borrowed_share(use.held, use.guaranteed, use.team.weight, capacity)
 
     def claim(self, request: Request, use: TeamUse, capacity: Amounts) -> float:
         return -float(request.priority)
