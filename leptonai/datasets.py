@@ -95,10 +95,12 @@ class Datasets(Resource):
         items: Sequence[str] | None = None,
         version: int | None = None,
     ) -> Record:
-        """Do something about a finding, by its key: the next version, which is then made (see `wait`).
+        """Do something about a finding, by its key or, where only one has it, its code: the next version, which is then
+        made (see `wait`).
 
         `action` is leave_out, relabel, move or drop, as the finding offers them; keep and reopen only note that it is
-        let be. It is done to everything that the finding names, or to the ids in `items` alone.
+        let be. It is done to everything that the finding names, or to the ids in `items` alone; the id of a user or a
+        series stands for all its rows.
         """
         dataset, record = self._version(reference, version)
         path = f"{self.path}{dataset}/versions/{record['number']}/findings/{finding}/"

@@ -38,7 +38,8 @@ class Task:
     """One task.
 
     `data` is the kind of data set it learns from, `asks` what its models are asked with. `trainer` is a module with
-    ``train(spec, events, stop)``, `predictor` a class as ``module:name`` (workers.inference.predictor.Predictor),
+    ``train(spec, events, stop)``, `predictor` a class, or what makes
+    one of it, as ``module:name`` (workers.inference.predictor.Predictor),
     `questions` a module that reads what clients send to it (workers.inference.questions), `samples` a function as
     ``module:name`` that gives a compression its data, "" where models cannot be compressed. `subject` is a module
     (workers.training.subjects.Subject) for models that are one torch network and can go on learning when they were made
@@ -170,7 +171,7 @@ TASKS = {
             data=KIND_AUDIO,
             asks=AUDIO,
             trainer="workers.training.speech",
-            predictor="workers.inference.speech_predictor:SpeechPredictor",
+            predictor="workers.inference.speech_predictor:load_speech_predictor",
             questions="workers.inference.questions.audio",
             is_network=True,
             is_classification=False,

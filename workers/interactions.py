@@ -72,10 +72,11 @@ def find_roles(header: Sequence[str]) -> Roles | None:
 
 
 def read_moments(values: Sequence[str]) -> np.ndarray:
-    """float64 [N]: numbers as they are, dates as seconds since 1970 (UTC where they name no zone), NaN for others."""
+    """float64 [N]: numbers as they are, or dates as seconds since 1970 (UTC where they name no zone), whichever most
+    values are; NaN for others."""
     present = {value for value in values if not is_missing(value)}
     numbers = {value: number for value in present if (number := _number(value)) is not None}
-    if len(numbers) == len(present):
+    if 2 * len(numbers) > len(present) or not present:
         known = numbers
     else:
         sample = sorted(present)

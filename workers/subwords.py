@@ -78,6 +78,10 @@ class Subwords:
         pieces = self._tokenizer.encode(spaced(text), add_special_tokens=False).ids
         return np.array([*(piece + len(SPECIAL) for piece in pieces), END], dtype=np.int32)
 
+    def shorten(self, ids: np.ndarray, longest: int) -> np.ndarray:
+        """At most `longest` of a text's ids, of which the last is the end."""
+        return ids if len(ids) <= longest else np.append(ids[: longest - 1], np.int32(END))
+
     def text(self, ids: Sequence[int]) -> str:
         """What the pieces spell; bytes that make no character are left out."""
         pieces = [int(number) - len(SPECIAL) for number in ids if number >= len(SPECIAL)]

@@ -2,6 +2,7 @@
 
 DomainError            400
 ├── NotFound           404   also for what belongs to another team
+├── MethodNotAllowed   405
 ├── Forbidden          403
 │   └── QuotaExceeded  403   with the numbers
 ├── Conflict           409
@@ -58,6 +59,11 @@ class DomainError(Exception):
 class NotFound(DomainError):
     status = 404
     code = "not_found"
+
+
+class MethodNotAllowed(DomainError):
+    status = 405
+    code = "method_not_allowed"
 
 
 class Forbidden(DomainError):

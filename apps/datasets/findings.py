@@ -54,8 +54,11 @@ TITLES = {
     "long_pairs": _("Very long pairs"),
     "unlike_lengths": _("Sides of very different length"),
     "few_pairs": _("Few pairs"),
+    "wrong_language": _("The language of the other side"),
     "short_histories": _("Users with few rows"),
     "rare_items": _("Items with few rows"),
+    "busy_users": _("Users with far more rows than others"),
+    "strange_times": _("Times that cannot be true"),
     "popular_items": _("A few items have most rows"),
     "sparse_interactions": _("Few pairs are known"),
     "repeated_interactions": _("Repeated interactions"),
@@ -78,6 +81,7 @@ TITLES = {
     "label_missing_in_split": _("A label is missing in a part of the split"),
     "empty_transcripts": _("Recordings without a transcript"),
     "long_transcripts": _("Transcripts too long for their recordings"),
+    "unlike_rates": _("Transcripts that do not fit their recordings"),
     "digits_in_transcripts": _("Digits in transcripts"),
     "marks_in_transcripts": _("Marks that nobody says"),
     "rare_characters": _("Rare characters"),
@@ -92,6 +96,11 @@ TITLES = {
     "conflicting_answers": _("Questions with several answers"),
     "questions_across_splits": _("Questions in several parts of the split"),
     "answers_without_training": _("Answers that are never learned"),
+}
+RELABELS = {
+    "rare_labels": _("Take these labels off"),
+    "marks_in_transcripts": _("Take the marks out"),
+    "similar_answers": _("Give all that are alike the first answer"),
 }
 SERIOUS = "serious"
 ICONS = {SERIOUS: "ti-alert-octagon", "warning": "ti-alert-triangle", "note": "ti-info-circle"}
@@ -122,6 +131,7 @@ class Item:
     text: str
     row: list[tuple[str, str]]
     likely: float | None = None
+    stays: bool = False
 
     @property
     def is_seen(self) -> bool:
@@ -152,13 +162,32 @@ class Finding:
         return [name for name, _value in self.items[0].row] if self.items else []
 
     @property
+    def shown(self) -> int:
+        """How many of its items are shown; those that stay as they are do not count."""
+        return sum(not item.stays for item in self.items)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether its items are rows or files; users or series, for all rows of theirs, stand in no part."""
+        return any(item.split for item in self.items)
+
+    @property
+    def has_suggestions(self) -> bool:
+        return any(item.suggested for item in self.items)
+
+    @property
     def has_labels(self) -> bool:
         return any(item.label for item in self.items)
 
     @property
+    def tells_apart(self) -> bool:
+        """Whether the page says before each item whether it can be chosen, or stays."""
+        return self.can_choose or any(item.stays for item in self.items)
+
+    @property
     def can_choose(self) -> bool:
         """Whether an action can be taken on some items alone."""
-        return bool(self.items) and any(button.action != "drop" for button in self.buttons)
+        return self.total > 1 and self.shown > 0 and any(button.action != "drop" for button in self.buttons)
 
 
 def title_of(code: str) -> str:
@@ -187,7 +216,7 @@ def _shown(version: DatasetVersion, found: dict[str, Any]) -> Finding:
         found.get("sampled", ""),
         key in version.kept,
         [_item(version, item) for item in found.get("items", ())],
-        [_button(version.kind, action, actions[action]) for action in ACTION_ICONS if action in actions],
+        [_button(version.kind, found, action, actions[action]) for action in ACTION_ICONS if action in actions],
     )
 
 
@@ -196,18 +225,28 @@ def _item(version: DatasetVersion, item: dict[str, Any]) -> Item:
     split = SPLIT_NAMES.get(item.get("split"), "")
     label, suggested = item.get("label", ""), item.get("suggested", "")
     if version.task == MULTI_LABEL_IMAGES:
-        label = label.replace(LABEL_SEPARATOR, ", ")
+        label, suggested = (labels.replace(LABEL_SEPARATOR, ", ") for labels in (label, suggested))
+        suggested = suggested or (_("no label") if "suggested" in item else "")
     return Item(
-        item["id"], label, suggested, split, *hashes, item.get("text", ""), item.get("row", []), item.get("likely")
+        item["id"],
+        label,
+        suggested,
+        split,
+        *hashes,
+        item.get("text", ""),
+        item.get("row", []),
+        item.get("likely"),
+        item.get("stays", False),
     )
 
 
-def _button(kind: str, action: str, count: int) -> Button:
+def _button(kind: str, found: dict[str, Any], action: str, count: int) -> Button:
     counted = (ROWS if kind == "table" else FILES) % {"count": count, "n": floatformat(count, "0g")}
+    part = SPLIT_NAMES.get(found.get("part"), "")
     labels = {
         "leave_out": _("Leave %(these)s out"),
-        "relabel": _("Use the suggested labels"),
-        "move": _("Put all copies into training"),
+        "relabel": RELABELS.get(found["code"], _("Use the suggested labels")),
+        "move": _("Put %(these)s into %(part)s") if part else _("Move %(these)s to another part"),
         "drop": ngettext("Drop the column", "Drop the columns", count),
     }
-    return Button(action, ACTION_ICONS[action], str(labels[action]) % {"these": counted})
+    return Button(action, ACTION_ICONS[action], str(labels[action]) % {"these": counted, "part": part})

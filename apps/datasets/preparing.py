@@ -29,6 +29,8 @@ def act_on_finding(
     no_items).
     """
     _require_ready(version)
+    found = find(version, key)
+    key = found.get("key", found["code"])
     remedies = _remedy(version, key)
     remedy = remedies.get(action)
     if not remedy:
@@ -64,7 +66,8 @@ def redo_without(*, version: DatasetVersion, user: User | None, without: Sequenc
 def keep_finding(*, version: DatasetVersion, key: str, is_kept: bool = True) -> DatasetVersion:
     """Note that somebody has looked at a finding and lets it be, or takes that back; later versions know it as well.
     Raises NotFound (finding_not_found)."""
-    find(version, key)
+    found = find(version, key)
+    key = found.get("key", found["code"])
     with transaction.atomic():
         locked = DatasetVersion.objects.select_for_update().get(pk=version.pk)
         locked.kept = sorted(set(locked.kept) | {key} if is_kept else set(locked.kept) - {key})
@@ -74,10 +77,12 @@ def keep_finding(*, version: DatasetVersion, key: str, is_kept: bool = True) -> 
 
 
 def find(version: DatasetVersion, key: str) -> Mapping[str, Any]:
-    """The finding with this key. Raises NotFound."""
-    for finding in version.report.get("findings") or version.report.get("warnings") or ():
-        if finding.get("key", finding["code"]) == key:
-            return finding
+    """The finding with this key, or the only one with this code. Raises NotFound."""
+    findings = version.report.get("findings") or version.report.get("warnings") or ()
+    found = [each for each in findings if each.get("key", each["code"]) == key]
+    found = found or [each for each in findings if each["code"] == key]
+    if len(found) == 1:
+        return found[0]
     raise NotFound(
         _('Version %(number)d has no finding "%(key)s".') % {"number": version.number, "key": key[:80]},
         code="finding_not_found",
@@ -85,7 +90,6 @@ def find(version: DatasetVersion, key: str) -> Mapping[str, Any]:
 
 
 def _remedy(version: DatasetVersion, key: str) -> Mapping[str, Any]:
-    find(version, key)
     if FINDINGS_FILE not in version.outputs:
         return {}
     with open_blob(version.outputs[FINDINGS_FILE]["sha256"]) as file:
@@ -93,21 +97,21 @@ def _remedy(version: DatasetVersion, key: str) -> Mapping[str, Any]:
 
 
 def _chosen(remedies: Mapping[str, Any], action: str, items: Sequence[str] | None) -> Any:
-    """What an action changes of `items`; all that it can where they are None."""
-    remedy = remedies[action]
+    """What an action changes of `items`, which may be groups of them; all that it can where they are None."""
+    remedy, groups = remedies[action], remedies.get("groups", {})
     if items is None:
         return remedy
-    if not set(items) & set(remedy):
+    items = {item for name in items for item in groups.get(name, (name,))}
+    if not items & set(remedy):
         message = _("None of what was chosen is changed by this. Choose at least one item that is.")
         raise Unprocessable(message, code="no_items", field="items")
-    if unknown := sorted(set(items).difference(*remedies.values())):
+    if unknown := sorted(items.difference(*(remedies.get(each, ()) for each in ACTIONS))):
         raise Unprocessable(
             _('The finding is not about "%(item)s".') % {"item": unknown[0][:120]}, code="unknown_items", field="items"
         )
-    wanted = set(items)
     if isinstance(remedy, Mapping):
-        return {item: value for item, value in remedy.items() if item in wanted}
-    return [item for item in remedy if item in wanted]
+        return {item: value for item, value in remedy.items() if item in items}
+    return [item for item in remedy if item in items]
 
 
 def _with_step(recipe: Mapping[str, Any], key: str, action: str, chosen: Any) -> dict[str, Any]:

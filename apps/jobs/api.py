@@ -50,6 +50,7 @@ from apps.jobs.services import (
     submit_training,
 )
 from apps.jobs.starts import list_folders
+from apps.jobs.starts.folders import told_folder
 from apps.registry.models import RegisteredModel
 from apps.resources.metering import metered
 from apps.resources.nodes import default_pool
@@ -191,7 +192,9 @@ class StartList(GenericAPIView):
         """The site's folders of pretrained checkpoints that a training of this task can start from."""
         task = request.GET.get("task", TEXT_CLASSIFICATION)
         found = list_folders(task) if starts_of(task) else []
-        return Response([{"name": item.name, **item.facts.as_dict()} for item in found if item.facts])
+        usable = [item for item in found if item.facts]
+        told = {item.name: told_folder(item.name, task) or {} for item in usable}
+        return Response([{"name": item.name, **item.facts.as_dict(), "told": told[item.name]} for item in usable])
 
 
 class PlanPreview(GenericAPIView):

@@ -18,13 +18,15 @@ from workers.predicting.kinds import PREDICTION_FILES
 
 
 class StartSerializer(serializers.Serializer):
-    """A folder of the site with a pretrained checkpoint; its `name` is what a training's start_from takes."""
+    """A folder of the site with a pretrained checkpoint; its `name` is what a training's start_from takes. `told` are
+    the hyper-parameters by which it is told of languages, with the codes that each may be."""
 
     name = serializers.CharField()
     family = serializers.CharField()
     label = serializers.CharField()
     license = serializers.CharField()
     weight_bytes = serializers.IntegerField()
+    told = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))
 
 
 class CheckpointSerializer(serializers.ModelSerializer):

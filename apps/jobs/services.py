@@ -21,7 +21,7 @@ from apps.jobs.fusing import check_parts, judging_data, name_of
 from apps.jobs.interactions import settle_columns, target_of
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.plans import AUTO, MOST_SPREAD, check_strategy, describe, plan_training
-from apps.jobs.starts import Start, settle_start
+from apps.jobs.starts import Start, check_start, settle_start
 from apps.jobs.text_columns import require_column, require_text_column
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.services import check_task
@@ -121,6 +121,7 @@ def submit_training(
     """
     fields = _training_fields(team, version, model_name, task, target, preset, hyperparameters or {})
     start = start or settle_start(fields["hyperparameters"].get("start_from", ""), fields["task"])
+    check_start(start, fields["task"], fields["hyperparameters"])
     if start.files:
         fields["hyperparameters"]["start_from"] = start.name
         fields["inputs"] = start.files

@@ -90,6 +90,7 @@ KINDS = {
             "workers/audio.py",
             "workers/inference/characters.py",
             "workers/inference/ctc.py",
+            "workers/inference/hearing.py",
             "workers/inference/speech.py",
             "workers/inference/speech_predictor.py",
         ),
@@ -115,6 +116,7 @@ KINDS = {
             "workers/inference/decoding.py",
             "workers/inference/translations.py",
             "workers/inference/translation_predictor.py",
+            "workers/inference/writing.py",
         ),
         "numpy onnxruntime tokenizers",
         "texts.txt",
@@ -123,12 +125,32 @@ KINDS = {
 
 
 OF_A_CHECKPOINT = ("workers/pretrained/__init__.py", "workers/pretrained/encoder.py", "workers/pretrained/families.py")
+WHISPER = "whisper"
+OF_WHISPER = (
+    "workers/subwords.py",
+    "workers/texts.py",
+    "workers/inference/beams.py",
+    "workers/inference/decoding.py",
+    "workers/inference/whisper_predictor.py",
+    "workers/inference/writing.py",
+)
+PIECES_OF_A_CHECKPOINT = (
+    "workers/pretrained/__init__.py",
+    "workers/pretrained/families.py",
+    "workers/pretrained/languages.py",
+    "workers/pretrained/pieces.py",
+    "workers/pretrained/sentencepieces.py",
+)
 
 
 def kind_of(task: str, meta: dict) -> Kind:
     kind = KINDS.get(task) or KINDS[TASKS[task].asks]
     if (meta.get("encoder") or {}).get("kind") == PRETRAINED:
         return replace(kind, code=kind.code + OF_A_CHECKPOINT, packages=f"{kind.packages} tokenizers")
+    if (meta.get("pieces") or {}).get("kind") == PRETRAINED:
+        kind = replace(kind, code=kind.code + PIECES_OF_A_CHECKPOINT)
+    if meta.get("writes") == WHISPER:
+        return replace(kind, code=kind.code + OF_WHISPER, packages=f"{kind.packages} tokenizers")
     return kind
 
 

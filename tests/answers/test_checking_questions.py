@@ -4,7 +4,7 @@ import pytest
 
 from tests.answers.making import CHINESE, THINGS, WAYS, library
 from tests.preprocessing.uploads import Prepared, Workplace, csv_text
-from workers.preprocessing.near_copies import near_copies
+from workers.preprocessing.doctor.near_copies import near_texts
 
 Rows = list[tuple[str, str]]
 
@@ -79,5 +79,5 @@ def test_questions_that_are_missing_are_counted_and_answers_that_are_missing_are
 def test_texts_that_differ_in_a_word_are_near_copies_and_others_are_not():
     long = "the reading room on the second floor is open for everybody from nine in the morning until seven"
     close, other = f"{long} today", "the printer beside the stairs takes coins and cards and prints on both sides"
-    assert near_copies([long, other, close]) == [(long, close)]
-    assert near_copies(["", "", long, other, *CHINESE.values()]) == []
+    assert near_texts([long, other, close]) == [[0, 2]]
+    assert near_texts(["", "", long, other, *CHINESE.values()]) == []

@@ -67,6 +67,14 @@ def test_a_program_gets_json(page, address, status, code, sentence):
     assert response.json()["error"]["message"].startswith(sentence)
 
 
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_an_address_that_a_button_posts_to_says_so_when_it_is_opened(page, accept):
+    response = page.get("/data/1/versions/1/redo/", headers={"Accept": accept})
+    assert (response.status_code, response.headers["Allow"]) == (405, "POST")
+    said = response.content.decode()
+    assert "This address takes POST alone, and was asked by GET" in said and "method_not_allowed" in said
+
+
 def test_who_should_wait_is_told_how_long(page):
     assert page.get("/broken/busy/").headers["Retry-After"] == "7"
 

@@ -6,9 +6,11 @@ from datetime import date, timedelta
 
 from apps.core.storage import open_blob
 from apps.datasets.models import DatasetVersion
+from tests.answers.making import library
 from tests.datasets.making import make_version
 from tests.multi_label.making import draw, table_of, zip_of
 from tests.preprocessing.uploads import csv_text, zip_bytes
+from tests.recommending.making import RATED, ratings
 from tests.speech.making import described, sentences
 
 
@@ -81,6 +83,52 @@ def test_ratings_that_are_all_equal_cannot_be_dropped_as_they_say_what_the_table
     made = act(member, check, version, "constant_column", "drop")
     assert (made.status, made.task, made.target) == ("ready", "recommendation", "rating")
     assert [each["name"] for each in made.report["columns"]] == ["user", "item", "rating"]
+
+
+def test_a_user_with_far_too_many_rows_is_ticked_and_goes_with_all_of_them(member, stranger, check):
+    rows = [(user, item, name, 3, time) for user, item, name, _rating, time in ratings()]
+    rows += [("robot", f"m{n % 50}", f"Film {n % 50}", 3, n) for n in range(400)]
+    rows += [("robot 2", f"m{n % 50}", f"Film {n % 50}", 3, n) for n in range(350)]
+    version = check(make_version(member, "Taken", {"r.csv": csv_text([RATED, *rows]).encode()}))
+    found = finding(version, "busy_users")
+    assert [item["row"] for item in found["items"]] == [
+        [["user_id", "robot"], ["rows", "400"]],
+        [["user_id", "robot 2"], ["rows", "350"]],
+    ]
+    page = member.page.get(f"/data/{version.dataset_id}/").content.decode()
+    assert "Leave 750 rows out" in page and 'value="user_id = robot 2"' in page
+    address = f"/data/{version.dataset_id}/versions/1/findings/busy_users/"
+    asked = {"action": "leave_out", "scope": "chosen", "item": ["user_id = robot 2"]}
+    assert stranger.page.post(address, asked).status_code == 404
+    member.page.post(address, asked | {"item": ["user_id = somebody"]})
+    assert version.dataset.versions.count() == 1
+    member.page.post(address, asked)
+    made = check(version.dataset.versions.first())
+    assert_same_but_for(made, version, 350)
+    assert finding(made, "busy_users")["total"] == 1
+
+
+def test_the_first_of_those_that_are_alike_is_shown_and_cannot_be_ticked(member, check):
+    rows = [
+        *library(),
+        (library()[0][0], "Something else that nobody would say."),
+        (library()[1][0], "And this as well."),
+    ]
+    version = check(
+        make_version(member, "Questions", {"q.tsv": csv_text([("question", "answer"), *rows], "\t").encode()})
+    )
+    found = finding(version, "conflicting_answers")
+    assert [("stays" in item, item["row"][1][1]) for item in found["items"]] == [
+        (True, library()[0][1]),
+        (False, "Something else that nobody would say."),
+        (True, library()[1][1]),
+        (False, "And this as well."),
+    ]
+    page = member.page.get(f"/data/{version.dataset_id}/").content.decode()
+    form = page.partition('id="finding-conflicting_answers"')[2].partition("</form>")[0]
+    assert form.count('type="checkbox"') == 2 and "Leave 2 rows out" in form
+    made = act(member, check, version, "conflicting_answers", "leave_out")
+    assert_same_but_for(made, version, 2)
 
 
 def test_classes_that_are_numbers_beside_days_stay_classes(member, check):

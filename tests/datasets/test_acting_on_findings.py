@@ -133,6 +133,21 @@ def test_a_finding_that_is_fine_is_kept_and_later_versions_know_it(member, peopl
     assert people.kept == []
 
 
+def test_what_was_kept_of_one_column_stays_kept_when_another_is_dropped(member, check):
+    rows = [[n % 7, "x" if n < 3 else "", "y" if n < 4 else "", "no" if n % 3 else "yes"] for n in range(200)]
+    out = io.StringIO()
+    csv.writer(out).writerows([["age", "first", "second", "bought"], *rows])
+    version = check(make_version(member, "Sparse", {"sparse.csv": out.getvalue().encode()}, target="bought"))
+    one, other = (each["key"] for each in version.report["findings"] if each["code"] == "nearly_empty_column")
+    for key in (f"nearly_empty_column-{'0' * 8}", "nearly_empty_column"):  # unknown, and of two
+        assert member.page.post(path_of(version, f"findings/{key}/"), {"action": "keep"}).status_code == 404
+    member.page.post(path_of(version, f"findings/{other}/"), {"action": "keep"})
+    member.page.post(path_of(version, f"findings/{one}/"), {"action": "drop"})
+    made = check(newest(version))
+    left = next(each for each in made.report["findings"] if each["code"] == "nearly_empty_column")
+    assert '"second"' in left["message"] and made.kept == [other] == [left["key"]]
+
+
 def test_what_was_accepted_once_is_not_asked_again(member, check):
     version = check(make_version(member, "Ragged", {"ragged.csv": RAGGED}))
     assert version.status == "needs_review"

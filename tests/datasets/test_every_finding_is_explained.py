@@ -12,7 +12,11 @@ from workers.domains import TASKS
 from workers.preprocessing.findings import COSTS, NOTE_CODES, SERIOUS_CODES
 from workers.preprocessing.items import Copies
 
-TELLING = {"add": 0, "tell_crossing": 2, "tell_repeated": 2, "tell_torn": 2, "warn": 0}  # where the code stands
+TELLING = {
+    "add": 0, "tell_crossing": 2, "tell_repeated": 2, "tell_torn": 2, "tell_some": 2, "tell_groups": 4,
+    "tell_several": 2, "tell_lacking": 3, "_tell_of": 4, "_tell_series": 3, "warn": 0,
+}  # where the code stands  # fmt: skip
+SAYING_COST = ("tell_crossing", "tell_repeated", "tell_torn")  # by themselves, with numbers
 
 
 def found_codes() -> Iterator[tuple[str, bool]]:
@@ -26,7 +30,7 @@ def found_codes() -> Iterator[tuple[str, bool]]:
             if name not in TELLING or (is_method and ast.unparse(call.func) != "findings.add"):
                 continue
             code = call.args[TELLING[name]]
-            says_cost = name.startswith("tell_") or any(each.arg == "cost" for each in call.keywords)
+            says_cost = name in SAYING_COST or any(each.arg == "cost" for each in call.keywords)
             if isinstance(code, ast.Constant):
                 yield code.value, says_cost
             elif isinstance(code, ast.JoinedStr):

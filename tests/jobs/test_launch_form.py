@@ -1,5 +1,7 @@
 """The launch form: submitting at once works, own values are kept, and what is wrong is said beside the field."""
 
+from html import escape
+
 import pytest
 
 from apps.jobs.models import Job
@@ -55,7 +57,7 @@ def test_every_hyperparameter_is_shown_with_its_name_and_help(member, images, ta
     version = images if task == "image_classification" else table
     page = member.page.get("/jobs/new/", {"dataset_version": version.pk}).content.decode()
     for field in (field for field in fields_for(task) if field.is_for("") and field.type != "checkpoint"):
-        assert f'name="{field.name}"' in page and f"<code>{field.name}</code>" in page
+        assert f'name="{field.name}"' in page and f'title="{field.name}">{escape(field.label)}<' in page
         assert field.help.replace("'", "&#x27;") in page
     assert all(f'value="{name}"' in page for name in PRESETS)
 

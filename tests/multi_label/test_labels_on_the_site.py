@@ -19,6 +19,7 @@ from tests.people import Person
 from tests.preprocessing.uploads import Workplace
 from tests.training.images import QUICK
 from workers.contract import MULTI_LABEL_IMAGES, EventWriter, PredictSpec, TrainSpec
+from workers.predicting.judging import judge_for
 from workers.predicting.program import predict
 from workers.training.hyperparameters import resolve
 from workers.training.multi_label import train
@@ -99,3 +100,33 @@ def test_every_picture_of_a_split_gets_its_labels_in_one_cell(tmp_path, data, tr
     first = json.loads((tmp_path / "output" / "predictions.jsonl").read_text().splitlines()[0])
     assert set(first["probabilities"]) == set(NAMES) and "probability" not in first
     assert set(first["prediction"].split("|")) <= {*NAMES, ""}
+
+
+def test_pictures_whose_labels_are_known_are_judged_as_training_judged_them(tmp_path, data, trained):
+    paths = (str(trained / "model"), str(data / "data.zip"), "data.zip", str(data / "index.jsonl"))
+    predict(PredictSpec(str(tmp_path), *paths, split="test"), EventWriter(tmp_path / "events.jsonl"), Stop())
+    found = json.loads((tmp_path / "output" / "result.json").read_text())
+    told = json.loads((trained / "result.json").read_text())["metrics"]["test"]
+    assert set(found["metrics"]) == {"mean_average_precision", "micro_f1", "macro_f1", "exact_match"}
+    assert found["metrics"] == pytest.approx({name: told[name] for name in found["metrics"]}, abs=0.02)
+    assert (found["judged"], found["unknown_classes"]) == (found["rows"], 0)
+
+
+def test_a_picture_with_a_label_that_the_model_does_not_know_is_never_just_right():
+    def answered(*probabilities: float) -> dict:
+        scores = [
+            {"label": name, "probability": chance, "threshold": 0.5, "is_said": chance > 0.5}
+            for name, chance in zip("ab", probabilities, strict=True)
+        ]
+        return {"labels": [score for score in scores if score["is_said"]], "scores": scores}
+
+    records = [("a", answered(0.9, 0.5)), ("", answered(0.1, 0.2)), ("a|b", answered(0.7, 0.8))]
+    judge = judge_for({"classes": ["a", "b"]}, records[0][1])
+    for truth, answer in records:
+        judge.add({"cells": {}, "answer": answer, "truth": truth, "error": None})
+    # 0.5 is rounded and was not said, so it reaches no threshold
+    assert judge.result()["metrics"] == {
+        "mean_average_precision": 1.0, "micro_f1": 1.0, "macro_f1": 1.0, "exact_match": 1.0,
+    }  # fmt: skip
+    judge.add({"cells": {}, "answer": answered(0.9, 0.1), "truth": "a|zebra", "error": None})
+    assert judge.result() == {"metrics": {"exact_match": 0.75}, "judged": 4, "unknown_classes": 1}

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from tests.preprocessing.uploads import Workplace, csv_text, zip_bytes
-from workers.preprocessing.doctor.columns import ranking
+from workers.preprocessing.doctor.columns import even_contradictions, leaves, ranking
 from workers.preprocessing.doctor.features import image_features, table_features, text_features
 from workers.preprocessing.doctor.label_errors import find_suspects
 from workers.preprocessing.doctor.near_copies import near_pictures, near_texts
@@ -156,6 +156,27 @@ def test_a_column_that_gives_the_target_away_is_told(place):
     assert '"group"' in found["message"] and found["actions"] == {"drop": 1}
     honest = place.prepare({"people.csv": csv_text([HEADER, *people()])}, target="bought")
     assert "target_leakage" not in honest.warnings
+
+
+def test_wrong_labels_do_not_hide_a_column_that_gives_the_target_away(place):
+    draws = np.random.default_rng(3)
+    rows = [[n % 7, f"{draws.normal():.3f}", f"g-{n % 3}", "abc"[n % 3]] for n in range(600)]
+    for n in draws.permutation(600)[:24].tolist():
+        rows[n][-1] = "abc"[(n + 1) % 3]
+    told = finding(place.prepare({"t.csv": csv_text([["a", "b", "group", "kind"], *rows])}), "target_leakage")
+    assert '"group"' in told["message"] and "contradicts 4.0% of the rows" in told["message"]
+
+
+def test_numbers_give_away_what_wrong_labels_blur_and_not_what_honestly_overlaps():
+    draws = np.random.default_rng(5)
+    numbers = draws.normal(size=600)
+    places = leaves([f"{number:.5f}" for number in numbers], True)
+    clean = (numbers > 0).astype(int)
+    wrong = np.where(draws.random(600) < 0.04, 1 - clean, clean)
+    overlapping = (numbers + 0.25 * draws.normal(size=600) > 0).astype(int)
+    assert ranking(places, wrong, deal(wrong, 0)) < ranking(places, overlapping, deal(overlapping, 0)) < 0.98
+    assert even_contradictions(places, wrong, deal(wrong, 0)) == pytest.approx(0.06, abs=0.02)
+    assert even_contradictions(places, overlapping, deal(overlapping, 0)) is None
 
 
 def test_a_value_of_its_own_in_every_row_gives_nothing_away():

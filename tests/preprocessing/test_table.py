@@ -205,6 +205,8 @@ def test_columns_that_help_nobody_are_told(place):
     done = place.prepare({"x.csv": csv_text([["n", "constant", "empty", "nearly", "class"], *rows])})
     assert done.warnings == {"constant_column", "empty_column", "almost_numeric", "identifier_column"}
     messages = {warning["code"]: warning["message"] for warning in done.report["findings"]}
+    nearly = next(each for each in done.report["findings"] if each["code"] == "almost_numeric")
+    assert [item["row"] for item in nearly["items"]] == [[["nearly", "x"]]] and nearly["actions"] == {"leave_out": 1}
     assert '"nearly" has 59 numbers and 1 value that is none, such as "x"' in messages["almost_numeric"]
 
 

@@ -202,7 +202,14 @@ def test_a_program_sees_what_it_can_start_from(member, root, saved):
     found = member.api.get("/api/v1/jobs/starts/", {"task": TASK}).json()
     weights = (saved / "model.safetensors").stat().st_size
     assert found == [
-        {"name": "tiny-bert", "family": "bert", "label": "BERT", "license": "apache-2.0", "weight_bytes": weights}
+        {
+            "name": "tiny-bert",
+            "family": "bert",
+            "label": "BERT",
+            "license": "apache-2.0",
+            "weight_bytes": weights,
+            "told": {},
+        }
     ]
     assert member.api.get("/api/v1/jobs/starts/", {"task": "tabular_regression"}).json() == []
 

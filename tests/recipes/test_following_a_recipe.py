@@ -72,6 +72,11 @@ def page_of(person: Person, slug: str = "customer-service") -> str:
     return person.page.get(f"/recipes/{slug}/").content.decode()
 
 
+def test_a_recipe_calls_its_settings_as_the_form_does(member):
+    page = member.page.get("/recipes/demand-forecast/").content.decode()
+    assert '<dt title="known_columns">Known beforehand</dt><dd>offer</dd>' in page
+
+
 def test_one_click_leads_from_the_data_to_a_page_to_try(member):
     run = start(member)
     assert run.stage == S.CHECKING and 'hx-trigger="every 2s"' in page_of(member)

@@ -8,7 +8,7 @@ import pytest
 from tests.preprocessing.uploads import Prepared, Workplace, csv_text
 from tests.recommending.making import RATED, TAKEN, events, ratings
 from workers.interactions import Roles, find_roles, read_moments
-from workers.preprocessing.interactions import outside_scale
+from workers.preprocessing.interaction_warnings import outside_scale, strange_times
 
 
 @pytest.fixture
@@ -111,6 +111,21 @@ def test_repeated_pairs_and_missing_users_and_times_are_said(place):
     assert said(done, "missing_user_or_item").endswith(": 1.")
     assert '1, such as "yesterday"' in said(done, "unreadable_times")
     assert done.index["split"][-2] == "train"
+
+
+def test_times_that_cannot_be_true_are_told_by_the_clock():
+    day, now = 86_400, 1_700_000_000
+    usual = [now - number * day for number in range(1, 400)]
+    odd = [now + 2 * day, 0, 5_000, -3 * day]
+    assert strange_times(np.array([*usual, now + day / 2, *odd]), now) == [400, 401, 402, 403]
+    assert strange_times(np.array([*usual, *odd]) * 1_000.0, now) == [399, 400, 401, 402]
+    assert strange_times(np.array([*range(300), np.nan, 10**9]), now) == [301]
+    assert strange_times(np.array([np.nan, np.nan]), now) == strange_times(np.array([]), now) == []
+
+
+def test_a_word_among_times_that_are_numbers_leaves_the_others_as_they_are():
+    assert np.isnan(read_moments(["5", "yesterday", "7", ""])).tolist() == [False, True, False, True]
+    assert np.isnan(read_moments(["2024-01-01", "5", "2024-01-03"])).tolist() == [False, True, False]
 
 
 def test_ratings_off_their_scale_are_shown(place):

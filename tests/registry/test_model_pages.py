@@ -71,7 +71,7 @@ def test_a_version_tells_where_it_comes_from(member, trained):
     page = html(member, address(trained))
     lineage = trained.lineage
     assert f"/jobs/{lineage['job_id']}/" in page and lineage["content_hash"][:12] in page
-    assert lineage["code_version"] in page and "learning_rate" in page and "Digits v1" in page
+    assert lineage["code_version"] in page and 'title="learning_rate">Learning rate<' in page and "Digits v1" in page
     assert "97.5 %" in page and "8 × 8 px, grey" in page and "one of 3 classes" in page
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from workers.inference.characters import EDGE, ORDER, Characters
 from workers.inference.ctc import MOST_LETTERS, STEP, Decoding, align, greedy, log_probability, search
-from workers.inference.speech_predictor import parts_of
+from workers.inference.hearing import Spectra, parts_of
 
 ALPHABET = ["a", "b"]
 WIDE = Decoding(beams=1000)
@@ -150,7 +150,7 @@ def test_a_language_model_is_the_same_when_it_is_read_again(tmp_path):
 @settings(max_examples=60)
 def test_parts_of_a_long_recording_are_the_whole_of_it(frames, pairs, seed):
     sound = np.random.default_rng(seed).integers(0, 256, (frames, 8), dtype=np.uint8)
-    parts = parts_of(sound, STEP * pairs)
+    parts = parts_of(sound, STEP * pairs, Spectra(8000))
     assert np.array_equal(np.concatenate(parts), sound)
     assert all(0 < len(part) <= STEP * pairs for part in parts)
     assert all(len(part) % STEP == 0 for part in parts[:-1])

@@ -18,9 +18,9 @@ from tests.translation.test_training_translators import StopLater
 from workers.audio import decode, spectrogram
 from workers.contract import EventWriter, ProgramFailure
 from workers.domains import NETWORKS, TASKS
+from workers.inference.hearing import Spectra, parts_of
 from workers.inference.parity import difference_from_record
 from workers.inference.predictor import load_predictor
-from workers.inference.speech_predictor import padded, parts_of
 from workers.spelling import Spelling
 from workers.training.batches import Draws
 from workers.training.hyperparameters import choose_batch_seconds, resolve
@@ -101,7 +101,7 @@ def test_a_recording_that_is_longer_than_any_is_cut_where_it_is_quiet(predictor)
     silence = np.zeros(2000, dtype=np.float32)
     long = np.concatenate([part for place, text in enumerate(said) for part in (say(text, seed=place), silence)])
     sound = spectrogram(long, 8000)
-    parts = parts_of(sound, predictor.longest)
+    parts = parts_of(sound, predictor.longest, predictor.hearing)
     assert len(parts) > 3 and max(map(len, parts)) <= predictor.longest
     assert np.array_equal(np.concatenate(parts), sound)
     (found,) = predictor.predict([encoded(long)])
@@ -120,7 +120,7 @@ def test_the_weights_alone_say_what_the_graph_says(trained, predictor):
     model = build_network(meta["architecture_args"])
     model.load_state_dict(load_file(trained / "model" / "model.safetensors"))
     sounds = [spectrogram(decode(encoded(say(text, 50)), 8000), 8000) for text in ("ma", "bo ea ma")]
-    inputs = padded(sounds)
+    inputs = Spectra(8000).feed(sounds)
     with torch.no_grad():
         logits = model.eval()(torch.from_numpy(inputs["spectrogram"]), torch.from_numpy(inputs["length"]))
     for sound, said, served in zip(sounds, logits.softmax(dim=2).numpy(), predictor.listen(sounds), strict=True):

@@ -22,10 +22,11 @@ from workers.subwords import Subwords
 from workers.training.hyperparameters import resolve
 from workers.training.pair_data import Pairs, choose_size, learn_pieces, settle_splits
 from workers.training.stopping import Stop, Stopped
-from workers.training.translation import torch_step, train
+from workers.training.translation import train
 from workers.training.translation_figures import Judge, remembered
 from workers.training.translation_models import build_translator
 from workers.training.translation_networks import choose_network, share_scripts
+from workers.training.writing import torch_step
 
 pytestmark = pytest.mark.xdist_group("translation")  # one training for all
 

@@ -12,8 +12,8 @@ from workers.parallel.strategies.base import Strategy
 from workers.subwords import BEGIN, END, PADDING
 from workers.training.batches import Batches, BatchesByTokens
 from workers.training.text_data import Ragged
-from workers.training.translation import begun, token_loss, torch_step
 from workers.training.translation_models import Translator, build_translator
+from workers.training.writing import begun, token_loss, torch_step
 
 ARGUMENTS = {
     "source_pieces": 20, "target_pieces": 17, "is_shared": False, "width": 16, "heads": 2, "encoder_blocks": 2,

@@ -30,10 +30,12 @@ class Decoding(Protocol):
 @dataclass(frozen=True)
 class Search:
     """`beams` are kept at each step; 1 is greedy. `penalty` is the alpha of the length penalty: 0 favours short
-    outputs, 1 the highest mean log-probability."""
+    outputs, 1 the highest mean log-probability. `end` ends an output, and `never` are the tokens that stand in none."""
 
     beams: int = 4
     penalty: float = 0.6
+    end: int = END
+    never: tuple[int, ...] = (PADDING, BEGIN)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def search(decoding: Decoding, limits: Sequence[int], settings: Search) -> list[
     tokens = np.full(len(sentences), BEGIN, dtype=np.int64)
     while sentences:
         scores = decoding.step(tokens)
-        scores[:, [PADDING, BEGIN]] = IMPOSSIBLE
+        scores[:, list(settings.never)] = IMPOSSIBLE
         kept, first = [], 0
         for sentence in sentences:
             count = len(sentence.rows)
@@ -106,7 +108,7 @@ def _advance(sentence: _Sentence, scores: np.ndarray, settings: Search) -> list[
     for rank, place in enumerate(best.tolist()):
         parent, token = divmod(place, vocabulary)
         total = float(totals[place])
-        if token == END:
+        if token == settings.end:
             if rank < settings.beams:
                 _end(sentence, sentence.rows[parent], total, settings)
         elif len(rows) < settings.beams:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,18 +13,24 @@ Step = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 class CachedDecoding:
     """`beams.Decoding` over a `step`, for sources whose `keys` and `values` are [N, blocks, heads, S, size] and whose
-    `mask` is [N, S]. What is written is looked at through its keys and values, so that each step costs one token."""
+    `mask` is [N, S]. What is written is looked at through its keys and values, so that each step costs one token.
+    `prompt` are tokens that every text begins with, in place of the one that a search begins with."""
 
-    def __init__(self, step: Step, keys: np.ndarray, values: np.ndarray, mask: np.ndarray) -> None:
-        self._step, self._sources = step, (keys, values, mask)
+    def __init__(
+        self, step: Step, keys: np.ndarray, values: np.ndarray, mask: np.ndarray, prompt: Sequence[int] = ()
+    ) -> None:
+        self._step, self._sources, self._prompt = step, (keys, values, mask), prompt
         self._own = self._sources
         self._source_of = np.arange(len(keys))
         nothing = np.zeros((*keys.shape[:3], 0, keys.shape[4]), dtype=keys.dtype)
         self._written = (nothing, nothing)
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
-        scores, *written = self._step(tokens, *self._written, *self._own)
-        self._written = tuple(written)
+        is_first = not self._written[0].shape[3]
+        begun = [np.full_like(tokens, token) for token in self._prompt] if is_first else []
+        for each in begun or [tokens]:
+            scores, *written = self._step(each, *self._written, *self._own)
+            self._written = tuple(written)
         return scores
 
     def keep(self, rows: np.ndarray) -> None:

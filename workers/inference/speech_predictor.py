@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,16 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from workers.audio import BANDS, HOP_SECONDS, decode, spectrogram
+from workers.audio import decode
 from workers.inference.characters import Characters
-from workers.inference.ctc import STEP, Decoding, align, log_probability, search
+from workers.inference.ctc import Decoding, align, log_probability, search
 from workers.inference.files import open_session
+from workers.inference.hearing import Spectra, hearing_of, parts_of
 from workers.inference.outcomes import PROBABILITY_DIGITS
 from workers.inference.speech import Speech, Word
 
 FRAMES_AT_ONCE = 6_000  # of all parts of a batch, padding included
-QUIET_FROM = 0.5  # of the longest part: a cut lies behind it
 TIME_DIGITS = 2
+WHISPER = "whisper"  # what writes token by token, and not a character for each moment
+
+
+def load_speech_predictor(model_dir: Path, meta: dict[str, Any], threads: int) -> SpeechPredictor:
+    """Raises as a Predictor does."""
+    if meta.get("writes") == WHISPER:
+        return importlib.import_module("workers.inference.whisper_predictor").WhisperPredictor(model_dir, meta, threads)
+    return SpeechPredictor(model_dir, meta, threads)
 
 
 class SpeechPredictor:
@@ -32,7 +41,13 @@ class SpeechPredictor:
         self.meta = meta
         self.classes: list[str] = []
         self.sample = (model_dir / meta["sample"]).read_bytes()
-        self.rate, self.longest = int(meta["input"]["rate"]), int(meta["input"]["frames"])
+        self.hearing, self.longest = hearing_of(meta), int(meta["input"]["frames"])
+        self.rate = self.hearing.rate
+        self._open(model_dir, threads)
+
+    def _open(self, model_dir: Path, threads: int) -> None:
+        """What makes texts of what is heard."""
+        meta = self.meta
         self.alphabet: list[str] = meta["alphabet"]
         self._blank = " " if " " in self.alphabet else ""  # some scripts have none between words
         self.decoding = Decoding(**meta["decoding"])
@@ -40,8 +55,8 @@ class SpeechPredictor:
         self._session = open_session(model_dir, threads)
 
     def decode(self, body: bytes) -> np.ndarray:
-        """uint8 [frames, bands]. Raises ProgramFailure."""
-        return spectrogram(decode(body, self.rate), self.rate)
+        """The moments of a recording. Raises ProgramFailure."""
+        return self.hearing.hear(decode(body, self.rate))
 
     def collate(self, decoded: Sequence[np.ndarray]) -> list[np.ndarray]:
         return list(decoded)
@@ -51,20 +66,23 @@ class SpeechPredictor:
 
     def encode_samples(self, samples: np.ndarray) -> list[np.ndarray]:
         """The same for recordings as samples float32 [N, n] between -1 and 1, `rate` of them a second."""
-        return [spectrogram(each, self.rate) for each in samples]
+        return [self.hearing.hear(each) for each in samples]
 
     def feed(self, items: Sequence[bytes]) -> dict[str, np.ndarray]:
         """The first part of each, for the graph."""
-        return padded([parts_of(each, self.longest)[0] for each in self.encode(items)])
+        first = [parts_of(each, self.longest, self.hearing)[0] for each in self.encode(items)]
+        return self.hearing.feed(first if self._is_together else first[:1])
 
-    def run(self, spectrograms: Sequence[np.ndarray]) -> list[Speech]:
-        cut = [parts_of(each, self.longest) for each in spectrograms]
+    def run(self, sounds: Sequence[np.ndarray]) -> list[Speech]:
+        cut = [parts_of(each, self.longest, self.hearing) for each in sounds]
         found = iter(self.listen([part for parts in cut for part in parts]))
         return [self._write([next(found) for _part in parts]) for parts in cut]
 
     def listen(self, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Log-probabilities [frames / STEP, characters] of each part, some at once: short ones with short ones, so that
-        little of a batch is padding."""
+        """Log-probabilities [moments / step, characters] of each part, some at once where what is padded is not heard:
+        short ones with short ones, so that little of a batch is padding."""
+        if not self._is_together:
+            return [self._listen([part])[0] for part in parts]
         order = sorted(range(len(parts)), key=lambda place: len(parts[place]))
         found: dict[int, np.ndarray] = {}
         while order:
@@ -76,9 +94,13 @@ class SpeechPredictor:
         return [found[place] for place in range(len(parts))]
 
     def _listen(self, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-        (found,) = self._session.run(None, padded(parts))
+        (found,) = self._session.run(None, self.hearing.feed(parts))
         logs = np.log(np.maximum(found, np.finfo(np.float32).tiny))
-        return [each[: -(-len(part) // STEP)] for each, part in zip(logs, parts, strict=True)]
+        return [each[: -(-len(part) // self.hearing.step)] for each, part in zip(logs, parts, strict=True)]
+
+    @property
+    def _is_together(self) -> bool:
+        return isinstance(self.hearing, Spectra)
 
     def predict(self, bodies: Sequence[bytes]) -> list[Speech]:
         """Raises ProgramFailure for what is no usable recording."""
@@ -110,31 +132,8 @@ class SpeechPredictor:
         for start, end in zip([0, *(place + 1 for place in ends)], [*ends, len(letters)], strict=True):
             if end > start:
                 first, last = frames[start][0] + before, frames[end - 1][1] + before + 1
-                found.append(Word("".join(letters[start:end]), seconds_of(first), seconds_of(last)))
+                found.append(Word("".join(letters[start:end]), self._seconds(first), self._seconds(last)))
         return found
 
-
-def seconds_of(frames: int) -> float:
-    return round(frames * STEP * HOP_SECONDS, TIME_DIGITS)
-
-
-def padded(parts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """The inputs of the graph: spectrograms uint8 [N, frames, bands] with silence behind them, and lengths [N]."""
-    lengths = np.array([len(part) for part in parts], dtype=np.int64)
-    sounds = np.zeros((len(parts), int(lengths.max()), BANDS), dtype=np.uint8)
-    for target, part in zip(sounds, parts, strict=True):
-        target[: len(part)] = part
-    return {"spectrogram": sounds, "length": lengths}
-
-
-def parts_of(sound: np.ndarray, longest: int) -> list[np.ndarray]:
-    """A spectrogram [frames, bands] in parts of at most `longest` frames, each cut at the quietest moment of its second
-    half; all but the last begin a multiple of `STEP` frames after the one before."""
-    parts = []
-    while len(sound) > longest:
-        least = int(longest * QUIET_FROM)
-        loudness = np.convolve(sound[:longest].mean(axis=1), np.full(STEP, 1 / STEP), "same")
-        cut = max(STEP, (least + int(loudness[least:].argmin())) // STEP * STEP)
-        parts.append(sound[:cut])
-        sound = sound[cut:]
-    return [*parts, sound]
+    def _seconds(self, answers: int) -> float:
+        return round(answers * self.hearing.step * self.hearing.seconds, TIME_DIGITS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections import defaultdict
@@ -12,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from workers.inference.beams import Found, Search, search
-from workers.inference.decoding import CachedDecoding
-from workers.inference.files import open_session, read_column
+from workers.inference.beams import Found, Search
+from workers.inference.files import read_column
 from workers.inference.outcomes import PROBABILITY_DIGITS
 from workers.inference.translations import Asked, Translation
-from workers.subwords import END, Subwords
-from workers.texts import pad
+from workers.inference.writing import GraphWriter
+from workers.subwords import Subwords
+from workers.texts import PRETRAINED, pad
 
 SENTENCES_AT_ONCE = 32
-READER_FILE, WRITER_FILE = "reader.onnx", "writer.onnx"
+SIDES = ("source", "target")
 LEAST_ROOM = 10  # tokens that a translation may have whatever the length of the source
 Lines = list[np.ndarray]  # int32 [S] each
+NOTHING = np.zeros(0, dtype=np.int32)
 
 
 class TranslationPredictor:
@@ -34,14 +36,11 @@ class TranslationPredictor:
         self.meta = meta
         self.classes: list[str] = []
         self.sample = Asked(json.loads((model_dir / meta["sample"]).read_text(encoding="utf-8"))["text"])
-        self.source_pieces = Subwords.load(model_dir / meta["pieces"]["source"])
-        self.target_pieces = Subwords.load(model_dir / meta["pieces"]["target"])
+        self.source_pieces, self.target_pieces = (load_pieces(model_dir, meta["pieces"], side) for side in SIDES)
         self.search = Search(**meta["search"])
         self.longest: int = meta["architecture_args"]["longest"]
         self.growth: float = meta["growth"]
-        self._reader = open_session(model_dir, threads, READER_FILE)
-        self._writer = open_session(model_dir, threads, WRITER_FILE)
-        self._inputs = [item.name for item in self._writer.get_inputs()]
+        self._writer = GraphWriter(model_dir, threads, meta.get("prompt", ()))
 
     def encode(self, items: Sequence[Asked]) -> list[tuple[Lines, int]]:
         """The lines of each text, empty where there is no word, and how many beams to search with."""
@@ -51,10 +50,9 @@ class TranslationPredictor:
         ]
 
     def _ids(self, line: str) -> np.ndarray:
-        ids = self.source_pieces.ids(line)
-        if len(ids) <= 1:
-            return ids[:0]
-        return ids if len(ids) <= self.longest else np.append(ids[: self.longest - 1], np.int32(END))
+        if not line.strip():
+            return NOTHING
+        return self.source_pieces.shorten(self.source_pieces.ids(line), self.longest)
 
     def feed(self, items: Sequence[Asked]) -> dict[str, np.ndarray]:
         """The first line of each, for the graph that reads."""
@@ -92,11 +90,8 @@ class TranslationPredictor:
             yield from zip(keys, self._search([lines[key] for key in keys], settings), strict=True)
 
     def _search(self, sources: Lines, settings: Search) -> list[Found]:
-        decoding = CachedDecoding(self._step, *self._reader.run(None, {"source": pad(sources).astype(np.int64)}))
-        return search(decoding, [room(len(ids), self.growth, self.longest) for ids in sources], settings)
-
-    def _step(self, *state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return tuple(self._writer.run(None, dict(zip(self._inputs, state, strict=True))))
+        limits = [room(len(ids), self.growth, self.longest) for ids in sources]
+        return self._writer.write({"source": pad(sources).astype(np.int64)}, limits, settings)
 
     def _joined(self, found: Sequence[Found | None]) -> Translation:
         """The translation of a text from those of its lines."""
@@ -104,6 +99,14 @@ class TranslationPredictor:
         tokens = sum(len(item.tokens) + 1 for item in found if item)
         logs = sum(item.log_probability for item in found if item)
         return Translation(text, math.exp(logs / tokens) if tokens else 0.0)
+
+
+def load_pieces(model_dir: Path, meta: dict[str, Any], side: str) -> Any:
+    """How texts of a side become ids and back. Raises OSError, KeyError and ValueError."""
+    if meta.get("kind") == PRETRAINED:
+        pieces = importlib.import_module("workers.pretrained.pieces")
+        return pieces.CheckpointPieces.from_meta(meta[side], model_dir, side)
+    return Subwords.load(model_dir / meta[side])
 
 
 def room(length: int, growth: float, longest: int) -> int:

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from workers.contract import LABEL_SEPARATOR
 from workers.predicting.parts import Record
 from workers.predicting.writing import probabilities_of
 from workers.preprocessing.texts import key_of
 from workers.spelling import Spelling
 from workers.training.metrics import confusion_matrix, log_loss, macro_f1, regression_metrics
+from workers.training.multi_label.figures import measure
 from workers.training.speech_figures import error_rates
 
 MOST_CLASSES_OF_A_MATRIX = 100
+MOST_SCORES = 50_000_000  # of all items and labels
 
 
 class ClassJudge:
@@ -108,6 +111,49 @@ class SpeechJudge:
         return {"metrics": metrics, "judged": len(self._truths), "unknown_classes": 0}
 
 
+class LabelJudge:
+    """Any number of labels for each item: mean average precision, micro and macro F1, and the share of the items that
+    have just the right ones. Of items with a label that the model does not know none has, and only that share is told
+    where there are any; `unknown` counts them. Of millions of items the first are judged, for `MOST_SCORES`."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._places = {name: place for place, name in enumerate(classes)}
+        self._scores, self._thresholds = array("f"), array("f")
+        self._truths, self._said, self._unknown = bytearray(), bytearray(), bytearray()
+
+    def add(self, record: Record) -> None:
+        if record["truth"] is None or record["answer"] is None or len(self._scores) >= MOST_SCORES:
+            return
+        labels = {label for label in record["truth"].split(LABEL_SEPARATOR) if label}
+        by_name = {score["label"]: score for score in record["answer"]["scores"]}
+        self._unknown.append(not labels <= self._places.keys())
+        for name in self._places:
+            score = by_name[name]
+            self._truths.append(name in labels)
+            self._said.append(score["is_said"])
+            self._scores.append(score["probability"])
+            self._thresholds.append(score["threshold"])
+
+    def result(self) -> dict[str, Any]:
+        """{} where nothing could be judged."""
+        if not self._unknown:
+            return {}
+        shape = (len(self._unknown), len(self._places))
+        truths, said = (np.frombuffer(values, dtype=bool).reshape(shape) for values in (self._truths, self._said))
+        scores, thresholds = (
+            np.array(values, dtype=np.float64).reshape(shape) for values in (self._scores, self._thresholds)
+        )
+        unknown = np.frombuffer(self._unknown, dtype=bool)
+        if unknown.any():
+            metrics = {"exact_match": float(((truths == said).all(axis=1) & ~unknown).mean())}
+        else:
+            # Answers hold rounded numbers, so a label that is hardly not said could seem to reach its threshold.
+            below = np.minimum(scores, np.nextafter(thresholds, -1))
+            metrics = measure(truths, np.where(said, np.maximum(scores, thresholds), below), thresholds[0])
+            del metrics["loss"]
+        return {"metrics": metrics, "judged": len(unknown), "unknown_classes": int(unknown.sum())}
+
+
 class NoJudge:
     """Answers that are neither a class nor a value are not judged."""
 
@@ -140,7 +186,7 @@ class AnswerJudge:
         return {"metrics": metrics, "judged": len(places), "unknown_classes": 0}
 
 
-Judge = ClassJudge | ValueJudge | SpeechJudge | AnswerJudge | NoJudge
+Judge = ClassJudge | ValueJudge | SpeechJudge | AnswerJudge | LabelJudge | NoJudge
 
 
 def judge_for(meta: Mapping[str, Any], first_answer: dict[str, Any] | None) -> Judge:
@@ -150,6 +196,8 @@ def judge_for(meta: Mapping[str, Any], first_answer: dict[str, Any] | None) -> J
     classes = meta.get("classes")
     if classes and "class" in (first_answer or {}):
         return ClassJudge(classes)
+    if classes and "scores" in (first_answer or {}) and "labels" in first_answer:
+        return LabelJudge(classes)
     if "spelling" in meta and "text" in (first_answer or {}):
         return SpeechJudge(Spelling(**meta["spelling"]))
     return ValueJudge() if "value" in (first_answer or {}) else NoJudge()

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from workers.contract import SPEECH_RECOGNITION, PredictSpec, ProgramFailure
+from workers.contract import MULTI_LABEL_IMAGES, SPEECH_RECOGNITION, PredictSpec, ProgramFailure
 from workers.predicting.asking import Body
 from workers.predicting.kinds import missing_columns, reads_rows, text_column, what_to_send
 from workers.preprocessing.archives import Archive
@@ -68,7 +68,8 @@ def open_source(spec: PredictSpec, meta: Mapping[str, Any]) -> Iterator[Source]:
         yield _frozen_files(spec, meta["task"])
     else:
         with Archive(path, spec.name, LIMITS) as archive:
-            yield _uploaded_files(archive, meta.get("classes", []))
+            is_of_one = meta["task"] != MULTI_LABEL_IMAGES  # a folder does not say which labels an image has not
+            yield _uploaded_files(archive, meta.get("classes", []) if is_of_one else [])
 
 
 # Tables

@@ -6,12 +6,13 @@ from collections import Counter
 
 from workers.preprocessing.columns import shorten
 from workers.preprocessing.findings import Findings
-from workers.preprocessing.items import TRAIN, Items
+from workers.preprocessing.items import TRAIN, Items, tell_some
 from workers.preprocessing.report import describe
 from workers.preprocessing.splitting import natural_order
 
 IMBALANCE = 20
 FEW_ITEMS = 20
+FEWEST_CLASSES = 2  # so many must be left, or there is nothing to tell apart
 
 
 def warn_of_balance(items: Items, noun: str, findings: Findings, *, imbalance: int = IMBALANCE) -> None:
@@ -28,4 +29,10 @@ def warn_of_balance(items: Items, noun: str, findings: Findings, *, imbalance: i
         )
     if few := sorted((name for name, count in counts.items() if count < FEW_ITEMS), key=natural_order):
         names = describe([f"{shorten(name, 40)} ({counts[name]})" for name in few])
-        findings.add("small_classes", f"Classes with fewer than {FEW_ITEMS} training {noun}: {names}.")
+        message = f"Classes with fewer than {FEW_ITEMS} training {noun}: {names}."
+        if len(counts) - len(few) < FEWEST_CLASSES:
+            findings.add("small_classes", message)
+        else:
+            small = set(few)
+            numbers = [number for number, label in enumerate(items.labels) if label in small]
+            tell_some(numbers, items, "small_classes", message, findings)

@@ -1,16 +1,19 @@
 """What a check found in data that can be used: findings with what they may cost and what can be done about them.
 
 A finding stands in ``report.json`` as ``{"key", "code", "severity", "message", "cost", "total", "items", "actions",
-"sampled"}``: `items` are the first of them as people see them, `total` counts all, `actions` are of `ACTIONS` with how
-many each changes, and `sampled` says which part of the data was looked at, where it was not all of it.
-``findings.json`` has for each key the whole of what its actions change (`Remedy`), for the recipe of the next version
-(workers/preprocessing/recipe.py).
+"part", "sampled"}``: `key` is the code and, where one code may be found of several things, which of them it is about;
+`items` are the first of them as people see them, `total` counts all, `actions` are of `ACTIONS` with how many each
+changes, `part` is where all that is moved goes to, and `sampled` says which part of the data was looked at, where it
+was not all of it. ``findings.json`` has for each key the whole of what its actions change (`Remedy`), for the recipe of
+the next version (workers/preprocessing/recipe.py).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 LEAVE_OUT, RELABEL, MOVE, DROP = "leave_out", "relabel", "move", "drop"
@@ -18,7 +21,7 @@ ACTIONS = (LEAVE_OUT, RELABEL, MOVE, DROP)
 SERIOUS, WARNING, NOTE = "serious", "warning", "note"
 
 SHOWN_ITEMS = 24
-KEPT_ITEMS = 100_000
+KEPT_ITEMS, KEPT_CHARACTERS = 100_000, 5_000_000  # what a recipe holds of one finding
 
 SERIOUS_CODES = frozenset({
     "duplicate_across_splits", "texts_across_splits", "near_copies_across_splits", "sources_across_splits",
@@ -53,6 +56,7 @@ COSTS = {
     "split_not_by_time": "A model that was tested on times before those it learned from is worse than its figures.",
     "empty_transcripts": "They are not learned from.",
     "long_transcripts": "What is written there was hardly said, so it would teach nonsense.",
+    "unlike_rates": "Where a transcript says more or less than is heard, a model learns to make things up.",
     "digits_in_transcripts": "One sound is written in several ways, and no model can know which is meant.",
     "marks_in_transcripts": "A model learns to write what nobody has said.",
     "rare_characters": "A model that never learns them is wrong wherever they stand.",
@@ -73,10 +77,13 @@ COSTS = {
     "untranslated": "A model learns to leave texts as they are.",
     "unlike_lengths": "Where the sides do not belong together a model learns to make things up.",
     "long_pairs": "What is cut off is neither learned from nor translated.",
+    "wrong_language": "A model learns to write the wrong language, or to copy.",
     "few_pairs": "A model that knows so few will hardly translate other sentences.",
     "missing_user_or_item": "They are not learned from.",
     "short_histories": "Their figures are uncertain, or there are none.",
     "rare_items": "From so few nobody can say who would like them.",
+    "busy_users": "What they took is taken for what people like.",
+    "strange_times": "What somebody took last is tested; with wrong times it is something else.",
     "popular_items": "A model that always names these few looks good, and tells nobody anything new.",
     "sparse_interactions": "Little is known about each, so that what is popular is hard to beat.",
     "repeated_interactions": "What is counted is not how many different things somebody took.",
@@ -119,19 +126,63 @@ COSTS = {
 @dataclass(frozen=True)
 class Remedy:
     """Everything that the actions of one finding change: items that can be left out, the label or the part of the split
-    for each item that can get another, and columns that can be dropped."""
+    for each item that can get another, and columns that can be dropped. `groups` are what is shown in place of many
+    items, such as a user for all rows of that user: the items of each, by its id."""
 
     leave_out: Sequence[str] = ()
     relabel: Mapping[str, str] = field(default_factory=dict)
     move: Mapping[str, str] = field(default_factory=dict)
     drop: Sequence[str] = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def kept(self) -> Remedy:
+        """What a recipe holds of it: of millions of items the first."""
+        return Remedy(
+            list(islice(self.leave_out, KEPT_ITEMS)),
+            _first(self.relabel),
+            _first(self.move),
+            list(self.drop),
+            {name: list(islice(items, self.kept_of_a_group)) for name, items in self.groups.items()},
+        )
+
+    @property
+    def kept_of_a_group(self) -> int:
+        """How many items of a group a recipe holds, where somebody chooses it alone."""
+        return KEPT_ITEMS // max(1, len(self.groups))
 
     def actions(self) -> dict[str, int]:
         """How many items or columns each action changes."""
         return {action: len(getattr(self, action)) for action in ACTIONS if getattr(self, action)}
 
+    @property
+    def part(self) -> str:
+        """Where all that is moved goes to; "" where that differs."""
+        parts = set(self.move.values())
+        return parts.pop() if len(parts) == 1 else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in findings.json."""
+        groups = {"groups": dict(self.groups)} if self.groups else {}
+        return {action: getattr(self, action) for action in ACTIONS} | groups
+
+
+def _first(changes: Mapping[str, str]) -> dict[str, str]:
+    """As many changes of items as `KEPT_ITEMS` and `KEPT_CHARACTERS` let through."""
+    found, room = {}, KEPT_CHARACTERS
+    for item, value in islice(changes.items(), KEPT_ITEMS):
+        room -= len(value)
+        if room < 0:
+            break
+        found[item] = value
+    return found
+
 
 NOTHING = Remedy()
+
+
+def key_of(code: str, about: str) -> str:
+    """Equal in all versions for findings of one kind about the same thing, whatever else is found."""
+    return f"{code}-{hashlib.sha256(about.encode('utf-8', 'replace')).hexdigest()[:8]}" if about else code
 
 
 @dataclass
@@ -142,27 +193,35 @@ class Findings:
     remedies: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(
-        self, code: str, message: str, *, cost: str = "", total: int = 0, shown: Sequence[dict[str, Any]] = (),
-        remedy: Remedy = NOTHING, sampled: str = "",
+        self, code: str, message: str, *, about: str = "", cost: str = "", total: int = 0,
+        shown: Sequence[dict[str, Any]] = (), remedy: Remedy = NOTHING, sampled: str = "",
     ) -> None:  # fmt: skip
-        """`shown` are items for people, of which the first are kept: ``{"id", "label", "split", "suggested", "text",
-        "row", "number"}``, each with what it has; `number` is the place of an image or recording, which `picture`
-        gets a file for."""
-        times = sum(item["code"] == code for item in self.items)
-        key = f"{code}-{times + 1}" if times else code
+        """`about` tells findings of one code apart, such as by the column that each names. `shown` are items for
+        people, of which the first are kept: ``{"id", "label", "split", "suggested", "text", "row", "number",
+        "stays"}``, each with what it has; `number` is the place of an image or recording, which `picture` gets a file
+        for, and what `stays` is shown beside the others and never changed. Raises ValueError where there is such a
+        finding."""
+        key, kept = key_of(code, about), remedy.kept()
+        if any(item["key"] == key for item in self.items):
+            raise ValueError(f"two findings {key}: say what each is about")
+        if kept.actions() != remedy.actions():
+            sampled = f"{sampled} One version changes no more than a button says; the next one can change the rest."
+        if any(len(items) > remedy.kept_of_a_group for items in remedy.groups.values()):
+            sampled = f"{sampled} Of each that is ticked alone these are {remedy.kept_of_a_group:,} at most."
         self.items.append({
             "key": key,
             "code": code,
             "severity": SERIOUS if code in SERIOUS_CODES else NOTE if code in NOTE_CODES else WARNING,
             "message": message,
             "cost": cost or COSTS.get(code, ""),
-            "total": total or len(shown),
+            "total": total or sum("stays" not in item for item in shown),
             "items": [dict(item) for item in shown[:SHOWN_ITEMS]],
-            "actions": remedy.actions(),
-            "sampled": sampled,
+            "actions": kept.actions(),
+            "part": kept.part,
+            "sampled": sampled.lstrip(),
         })  # fmt: skip
-        if remedy.actions():
-            self.remedies[key] = _cut(remedy)
+        if kept.actions():
+            self.remedies[key] = kept.to_json()
 
     def shown_items(self) -> Iterator[dict[str, Any]]:
         """The items of all findings that are images or recordings and still need a file to be seen by."""
@@ -172,13 +231,3 @@ class Findings:
         """The serious ones first; else in the order they were made."""
         order = (SERIOUS, WARNING, NOTE)
         return sorted(self.items, key=lambda item: order.index(item["severity"]))
-
-
-def _cut(remedy: Remedy) -> dict[str, Any]:
-    """Of millions of items a recipe holds the first."""
-    kept = asdict(remedy)
-    for name in (LEAVE_OUT, DROP):
-        kept[name] = list(kept[name])[:KEPT_ITEMS]
-    for name in (RELABEL, MOVE):
-        kept[name] = dict(list(kept[name].items())[:KEPT_ITEMS])
-    return kept

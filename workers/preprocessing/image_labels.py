@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from workers.contract import LABEL_SEPARATOR, ProgramFailure
 from workers.preprocessing.csv_reader import Rows, Table, open_table
-from workers.preprocessing.findings import Findings
+from workers.preprocessing.findings import Findings, Remedy
+from workers.preprocessing.items import Items, tell_lacking, tell_some
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.metadata import FILE_COLUMNS, SPLIT_COLUMNS, Places, clean
 from workers.preprocessing.report import BadItems, describe
@@ -138,15 +139,44 @@ def count_labels(labels: Sequence[Sequence[str]], splits: Sequence[str]) -> list
     ]
 
 
-def check_labels(labels: Sequence[Sequence[str]], splits: Sequence[str], findings: Findings) -> None:
+def check_labels(labels: Sequence[Sequence[str]], items: Items, findings: Findings) -> None:
     """Raises ProgramFailure no_labels; warns of labels that are rare, or that a part lacks."""
-    rows = count_labels(labels, splits)
+    rows = count_labels(labels, items.splits)
     if not rows:
         raise ProgramFailure("no_labels", "Not one image has a label.", hint=FORM)
-    if rare := [f"{row['name']} ({row['count']})" for row in rows if row["count"] < FEW]:
-        findings.add("rare_labels", f"Labels that fewer than {FEW} images have: {describe(rare)}.")
-    if without := sum(not each for each in labels):
-        findings.add("no_label_at_all", f"Images without any label, which teach what none of them is: {without:,}.")
-    for split in sorted(set(splits)):
+    _warn_of_rare(rows, labels, items, findings)
+    without = [number for number, each in enumerate(labels) if not each]
+    message = f"Images without any label, which teach what none of them is: {len(without):,}."
+    tell_some(without, items, "no_label_at_all", message, findings)
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for number, each in enumerate(labels):
+        for label in each:
+            numbers[label].append(number)
+    for split in sorted(set(items.splits)):
         if lacking := [str(row["name"]) for row in rows if not row[split]]:
-            findings.add("label_missing_in_split", f"No image of the {split} part has {describe(lacking)}.")
+            message = f"No image of the {split} part has {describe(lacking)}."
+            found = {label: numbers[label] for label in lacking}
+            tell_lacking(found, split, items, "label_missing_in_split", message, findings)
+
+
+def _warn_of_rare(
+    rows: Sequence[Mapping[str, int | str]], labels: Sequence[Sequence[str]], items: Items, findings: Findings
+) -> None:
+    """Images with a rare label can lose it, where they have others, or be left out."""
+    rare = {str(row["name"]): row["count"] for row in rows if row["count"] < FEW}
+    if not rare:
+        return
+    found = [number for number, each in enumerate(labels) if rare.keys() & set(each)]
+    others = {number: [label for label in labels[number] if label not in rare] for number in found}
+    left = {number: LABEL_SEPARATOR.join(names) for number, names in others.items() if names}
+    names = describe([f"{name} ({count})" for name, count in rare.items()])
+    findings.add(
+        "rare_labels",
+        f"Labels that fewer than {FEW} images have: {names}.",
+        total=len(found),
+        shown=items.some_suggested(found, left),
+        remedy=Remedy(
+            leave_out=items.named(found),
+            relabel={items.ids[number]: names for number, names in left.items()},
+        ),
+    )

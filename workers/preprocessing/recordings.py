@@ -97,7 +97,7 @@ def prepare_recordings(
 ) -> dict[str, Any]:
     """Write data.zip, index.jsonl and thumbs/ into `output`; return the report. Raises ProgramFailure."""
     bad, findings = BadItems(limits.max_bad_listed), Findings()
-    candidates = list(recipe.choose(settle_labels(find_candidates(sources, scratch, limits, bad))))
+    candidates = choose(recipe, settle_labels(find_candidates(sources, scratch, limits, bad)))
     if not candidates:
         raise no_recordings(bad)
     workers = max(1, min(spec.threads, 8))
@@ -160,6 +160,15 @@ def settle_labels(candidates: Sequence[Candidate]) -> list[Candidate]:
     elif are_transcripts([each.label for each in candidates]):
         return [replace(each, label="", transcript=each.label) for each in candidates]
     return list(candidates)
+
+
+def choose(recipe: Recipe, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates as they were decided about. In speech, what gets another label gets another transcript."""
+    if recipe.task != SPEECH_RECOGNITION:
+        return list(recipe.choose(candidates))
+    said = recipe.choose([replace(each, label=each.transcript or "") for each in candidates])
+    has_classes = any(each.label for each in candidates)
+    return [replace(each, label=each.label if has_classes else "", transcript=each.label or None) for each in said]
 
 
 def use_of(recordings: Sequence[Recording]) -> str:

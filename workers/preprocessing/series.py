@@ -1,4 +1,4 @@
-"""What people should know of a table of values over time before they train. Pure but for reading data.csv."""
+"""Tables of values over time: their columns, their split, and what stands in them. Pure but for reading data.csv."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 
 from workers.preprocessing.columns import MISSING_VALUES, parse_number, shorten
-from workers.preprocessing.findings import Findings, Remedy
-from workers.preprocessing.items import Items
-from workers.preprocessing.report import describe
+from workers.preprocessing.findings import Findings
 from workers.preprocessing.splitting import Assignment
 from workers.preprocessing.targets import USUAL_NAMES
 from workers.series.columns import SeriesColumns, far_away, find_columns, times_of
@@ -27,10 +25,7 @@ from workers.series.times import Clock, find_clock
 LOOKED_AT = 20_000
 MOST_OTHER_COLUMNS = 12
 MOST_SHOWN_SERIES, MOST_SHOWN_POINTS = 4, 200
-FEW_HORIZONS = 6  # a series shorter than so many usual horizons is short
-IRREGULAR = 0.02  # the share of steps of another length that is worth a warning
 MOST_STEPS = 50_000_000  # of all series together
-FAR = 8.0  # spreads between quartiles, from which a value lies far outside
 
 
 def suggest_columns(header: Sequence[str], wanted: str | None, rows: Iterable[Sequence[str]]) -> SeriesColumns | None:
@@ -106,6 +101,11 @@ class TimedRows:
             found[name] = regularise(periods, values, LAST, 1)
         return found
 
+    @property
+    def gaps(self) -> int:
+        """How many steps no row has."""
+        return sum(int((~known).sum()) for _, _, known in self.filled.values())
+
 
 def read_timed_rows(path: Path, columns: SeriesColumns) -> TimedRows | None:
     """Of data.csv, which holds the sound rows; None where its times cannot be read, there is but one, or
@@ -160,7 +160,7 @@ def describe_series(found: TimedRows) -> dict[str, Any]:
         "from": found.clock.write(float(known.min())),
         "until": found.clock.write(float(known.max())),
         "median_length": int(np.median(lengths)),
-        "gaps": _gaps(found),
+        "gaps": found.gaps,
         "shown": [_shown(found, name) for name in list(found.groups)[:MOST_SHOWN_SERIES]],
     }
 
@@ -176,83 +176,3 @@ def _shown(found: TimedRows, name: str) -> dict[str, Any]:
         "times": [found.clock.write(tick) for tick in ticks],
         "values": [float(f"{value:.6g}") if is_known else None for value, is_known in pairs],
     }
-
-
-def _gaps(found: TimedRows) -> int:
-    return sum(int((~known).sum()) for _, _, known in found.filled.values())
-
-
-def warn_of_series(found: TimedRows, items: Items, findings: Findings) -> None:
-    """What makes forecasts worse, or says that a column is not what it was taken for."""
-    if len(unread := found.unread.tolist()):
-        findings.add(
-            "unreadable_times",
-            f'Rows whose time in "{found.columns.time}" cannot be read, or lies far from all others: {len(unread):,}, '
-            f'such as "{shorten(found.times[unread[0]], 40)}".',
-            total=len(unread),
-            shown=items.some(unread),
-            remedy=Remedy(leave_out=[items.ids[row] for row in unread]),
-        )
-    _warn_of_repeated(found, findings)
-    _warn_of_steps(found, findings)
-    if gaps := _gaps(found):
-        total = sum(len(values) for _, values, _ in found.filled.values())
-        findings.add("missing_times", f"Steps without a row: {gaps:,} of {total:,}. Training fills them, as its "
-                     "setting for missing times says, and judges nothing by them.")  # fmt: skip
-    _warn_of_lengths(found, findings)
-    _warn_of_values(found, findings)
-
-
-def _warn_of_repeated(found: TimedRows, findings: Findings) -> None:
-    rows = sum(map(len, found.groups.values()))
-    times = sum(len(np.unique(found.ticks[rows])) for rows in found.groups.values())
-    if repeated := rows - times:
-        hint = (
-            "" if found.columns.series else " Where the table holds several series, choose the column that names them."
-        )
-        findings.add("repeated_times", f"Rows with a time that their series has already: {repeated:,}. Training takes "
-                     f"their mean, unless its setting says otherwise.{hint}")  # fmt: skip
-
-
-def _warn_of_steps(found: TimedRows, findings: Findings) -> None:
-    """Times that lie off the grid: in steps of days, one at noon."""
-    off = 0
-    for rows in found.groups.values():
-        ticks = np.unique(found.ticks[rows])
-        exact = found.frequency.ticks(found.frequency.periods(ticks))
-        off += int((np.abs(exact - ticks) > 0.02 * np.median(np.diff(exact)) if len(ticks) > 1 else np.zeros(1)).sum())
-    total = sum(map(len, found.groups.values()))
-    if off > IRREGULAR * total:
-        findings.add("irregular_times", f"Times that are not in equal steps ({found.frequency.name}): {off:,} of "
-                     f"{total:,}. Each is moved to the nearest step.")  # fmt: skip
-
-
-def _warn_of_lengths(found: TimedRows, findings: Findings) -> None:
-    least = FEW_HORIZONS * found.frequency.usual_horizon
-    short = [name for name, (_, values, _) in found.filled.items() if len(values) < least]
-    if short:
-        which = f"{len(short):,} of {len(found.groups):,} series" if found.columns.series else "The series"
-        findings.add("short_series", f"{which} {'are' if found.columns.series else 'is'} shorter than {least:,} steps, "
-                     f"{FEW_HORIZONS} times as far as is usually forecast{_named(short)}.")  # fmt: skip
-
-
-def _warn_of_values(found: TimedRows, findings: Findings) -> None:
-    constant = [name for name, rows in found.groups.items() if np.ptp(found.values[rows]) == 0]
-    if constant:
-        findings.add("constant_series", f"The same value at every time has {len(constant):,} series{_named(constant)}.")
-    far = {name: count for name, (_, values, known) in found.filled.items() if (count := _outliers(values[known]))}
-    if far:
-        findings.add("outlying_values", f"Values far outside of what their series usually has: {sum(far.values()):,}"
-                     f"{_named(sorted(far, key=lambda name: -far[name]))}. Look whether they are true.")  # fmt: skip
-
-
-def _outliers(values: np.ndarray) -> int:
-    """How many values lie far beyond the quartiles, with the trend of a series taken off by its steps."""
-    if len(values) < 12:
-        return 0
-    low, middle, high = np.percentile(values, [25, 50, 75])
-    return int((np.abs(values - middle) > FAR * (high - low)).sum()) if high > low else 0
-
-
-def _named(names: Sequence[str]) -> str:
-    return f" ({describe([shorten(name, 40) for name in names])})" if any(names) else ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from workers.contract import SPLITS, ProgramFailure
 from workers.preprocessing.findings import Findings
+from workers.preprocessing.items import Items, tell_lacking, tell_some
 from workers.preprocessing.report import describe
 
 WORDS = {
@@ -152,9 +153,9 @@ def crossing_keys(keys: Sequence[str], splits: Sequence[str]) -> int:
 
 
 def warn_of_split(
-    labels: Sequence[str] | None, given: Sequence[str | None], result: Assignment, findings: Findings, noun: str
+    items: Items, given: Sequence[str | None], result: Assignment, findings: Findings, noun: str, *, has_classes: bool
 ) -> None:
-    """Say what was carved, what had no split, and (with labels) which classes a split lacks.
+    """Say what was carved, what had no split, and, where items have one class each, which classes a split lacks.
 
     Raises ProgramFailure ``one_class`` where train has one class only.
     """
@@ -162,18 +163,19 @@ def warn_of_split(
         count = result.splits.count(split)
         findings.add(f"{split}_carved", f"There was no {split} part; {noun} taken out of train for it: {count:,}.")
     if result.is_users and None in given:
-        findings.add(
-            "split_unclear",
-            f"{noun.capitalize()} that stood in no split and were taken for train: {given.count(None):,}.",
-        )
-    if labels is not None:
-        warn_of_classes(labels, result.splits, findings)
+        unclear = [number for number, split in enumerate(given) if split is None]
+        message = f"{noun.capitalize()} that stood in no split and were taken for train: {len(unclear):,}."
+        tell_some(unclear, items, "split_unclear", message, findings)
+    if has_classes:
+        warn_of_classes(items, findings)
 
 
-def warn_of_classes(labels: Sequence[str], splits: Sequence[str], findings: Findings) -> None:
+def warn_of_classes(items: Items, findings: Findings) -> None:
     classes: dict[str, set[str]] = defaultdict(set)
-    for label, split in zip(labels, splits, strict=True):
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for number, (label, split) in enumerate(zip(items.labels, items.splits, strict=True)):
         classes[split].add(label)
+        numbers[label].append(number)
     if len(classes["train"]) < 2:
         raise ProgramFailure(
             "one_class",
@@ -181,8 +183,10 @@ def warn_of_classes(labels: Sequence[str], splits: Sequence[str], findings: Find
             hint="Put at least two classes into the training part.",
         )
     for split in sorted(classes):
-        if missing := sorted(set(labels) - classes[split], key=natural_order):
-            findings.add("class_missing_in_split", f"The {split} part has none of the class {describe(missing)}.")
+        if missing := sorted(numbers.keys() - classes[split], key=natural_order):
+            message = f"The {split} part has none of the class {describe(missing)}."
+            lacking = {name: numbers[name] for name in missing}
+            tell_lacking(lacking, split, items, "class_missing_in_split", message, findings)
 
 
 def count_classes(labels: Sequence[str], splits: Sequence[str]) -> list[dict[str, int | str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -27,22 +27,24 @@ from workers.contract import (
 from workers.interactions import Roles
 from workers.preprocessing.answered import describe_answered, find_answered, warn_of_answered
 from workers.preprocessing.cleaning import Cleaner, SoundRow, clean_value
+from workers.preprocessing.column_warnings import warn_of_columns
 from workers.preprocessing.columns import NUMERIC, Column, guess_task, shorten
 from workers.preprocessing.csv_reader import Rows, Table, open_table
 from workers.preprocessing.doctor.tables import examine_table, items_of
-from workers.preprocessing.findings import Findings, Remedy
+from workers.preprocessing.findings import Findings
+from workers.preprocessing.interaction_warnings import warn_of_interactions
 from workers.preprocessing.interactions import (
     Interactions,
     describe_interactions,
     read_interactions,
     split_by_user,
     suggest_roles,
-    warn_of_interactions,
 )
 from workers.preprocessing.items import Items, RowIds
 from workers.preprocessing.json_lines import JsonRows, open_json_lines
 from workers.preprocessing.limits import Limits
-from workers.preprocessing.pairs import PairColumns, Pairs, describe_pairs, find_pair, read_pairs, warn_of_pairs
+from workers.preprocessing.pair_warnings import warn_of_pairs
+from workers.preprocessing.pairs import PairColumns, Pairs, describe_pairs, find_pair, read_pairs
 from workers.preprocessing.recipe import MISSING_WORDS, Recipe
 from workers.preprocessing.report import BadItems, Progress, describe, write_json
 from workers.preprocessing.series import (
@@ -51,8 +53,8 @@ from workers.preprocessing.series import (
     read_timed_rows,
     split_by_times,
     suggest_columns,
-    warn_of_series,
 )
+from workers.preprocessing.series_warnings import warn_of_series
 from workers.preprocessing.sources import JSON_ENDINGS, Sources, ending_of, splits_of_names, unpack
 from workers.preprocessing.splitting import Assignment, assign_splits, count_classes, warn_of_split
 from workers.preprocessing.targets import check_row_number, check_target, choose_target, no_rows
@@ -146,8 +148,9 @@ def prepare_table(
     parts = open_parts(sources, scratch, limits)
     dropped = recipe.dropped()
     header = [name for name in parts[0].table.header if name not in dropped]
-    about = recognise(parts[0], header, spec.target, recipe, limits)
-    target = about.target(header, spec.target)
+    wanted = None if spec.target in dropped else spec.target
+    about = recognise(parts[0], header, wanted, recipe, limits)
+    target = about.target(header, wanted)
     progress = Progress(events, sum(part.table.path.stat().st_size for part in parts))
     cleaner = Cleaner(recipe, header, header.index(target))
     gathered = gather(parts, cleaner, output / "data.csv", limits, bad, progress)
@@ -166,10 +169,11 @@ def prepare_table(
         if pairs:
             check_row_number(column, limits)
         else:
-            check_target(column, task, is_guess=spec.target is None, limits=limits)
+            check_target(column, task, is_guess=wanted is None, limits=limits)
             texts = find_texts(gathered, target, task, output / "data.csv")
         splits = split_rows(gathered, task, pairs or texts, spec, recipe, findings)
-    warn_of_columns(gathered.columns, {target} | about.needed(is_series=series is not None), findings)
+    needed = {target} | about.needed(is_series=series is not None)
+    warn_of_columns(output / "data.csv", gathered.columns, needed, gathered.ids, splits.splits, findings)
     task = TEXT_CLASSIFICATION if texts else task
     events.progress(0.96, "Looking for wrong labels and for columns that give the target away")
     if task in (TABULAR_CLASSIFICATION, TABULAR_REGRESSION):
@@ -221,8 +225,9 @@ def split_taken(
 ) -> Assignment:
     """The last items of each user are for the test. Raises ProgramFailure."""
     splits = split_by_user(taken, gathered.given, spec.split_fractions, spec.seed).as_before(recipe.split_source)
-    warn_of_split(None, gathered.given, splits, findings, "rows")
-    warn_of_interactions(taken, splits.splits, findings)
+    items = Items(gathered.ids, [""] * len(gathered.ids), splits.splits, taken.shown)
+    warn_of_split(items, gathered.given, splits, findings, "rows", has_classes=False)
+    warn_of_interactions(taken, items, findings)
     return splits
 
 
@@ -395,38 +400,20 @@ def split_rows(
     keys = texts.keys if texts else gathered.keys
     result = assign_splits(labels, keys, gathered.given, spec.split_fractions, spec.seed)
     result = result.as_before(recipe.split_source)
-    warn_of_split(labels if is_classification else None, gathered.given, result, findings, "rows")
+    items = Items(gathered.ids, labels, result.splits, show_row(texts))
+    warn_of_split(items, gathered.given, result, findings, "rows", has_classes=is_classification)
     if isinstance(texts, Pairs):
-        (warn_of_answered if task == ANSWER_RETRIEVAL else warn_of_pairs)(texts, result.splits, findings)
+        (warn_of_answered if task == ANSWER_RETRIEVAL else warn_of_pairs)(texts, items, findings)
         return result
     if texts:
-        items = Items(
-            gathered.ids, labels, result.splits, lambda number: {"text": shorten(texts.values[number], SHOWN)}
-        )
         warn_of_texts(texts, items, findings)
     return result
 
 
-def warn_of_columns(columns: Sequence[Column], needed: Container[str], findings: Findings) -> None:
-    """Name columns that carry nothing, and those that a few stray words keep from being numbers. Those `needed` say
-    what the table is about, whatever stands in them."""
-    others = [column for column in columns if column.name not in needed]
-    empty = [column.name for column in others if not column.present]
-    constant = [column.name for column in others if len(column.counts) == 1 and not column.missing]
-    if empty:
-        message = f"No value at all has the column {describe(empty)}."
-        findings.add("empty_column", message, remedy=Remedy(drop=empty))
-    if constant:
-        message = f"The same value in every row has the column {describe(constant)}."
-        findings.add("constant_column", message, remedy=Remedy(drop=constant))
-    for column in columns:
-        if column.numbers >= 0.9 * column.present and column.non_numbers:
-            findings.add("almost_numeric", almost_numeric(column))
-
-
-def almost_numeric(column: Column) -> str:
-    others = "1 value that is none" if column.non_numbers == 1 else f"{column.non_numbers:,} values that are none"
-    return (
-        f'The column "{column.name}" has {column.numbers:,} numbers and {others}, '
-        f'such as "{shorten(column.first_word, 40)}", so it is not taken as numbers.'
-    )
+def show_row(texts: Texts | Pairs | None) -> Callable[[int], dict[str, Any]]:
+    """What findings show of a row: its texts, or what stands in it, which is filled in at the end (`fill_rows`)."""
+    if isinstance(texts, Pairs):
+        return texts.shown
+    if texts:
+        return lambda number: {"text": shorten(texts.values[number], SHOWN)}
+    return lambda number: {"number": number}

@@ -19,8 +19,8 @@ from workers.preprocessing.columns import BOOLEAN, CATEGORICAL, NUMERIC, TEXT, C
 from workers.preprocessing.doctor.features import text_features
 from workers.preprocessing.doctor.label_errors import warn_of_labels
 from workers.preprocessing.doctor.near_copies import near_texts, warn_of_near_copies
-from workers.preprocessing.findings import NOTHING, Findings, Remedy
-from workers.preprocessing.items import Items, groups_of, tell_crossing, tell_repeated, tell_torn
+from workers.preprocessing.findings import Findings
+from workers.preprocessing.items import Items, groups_of, tell_crossing, tell_repeated, tell_some, tell_torn
 from workers.preprocessing.report import describe
 from workers.texts import normalise, words_of
 
@@ -100,7 +100,7 @@ def warn_of_texts(texts: Texts, items: Items, findings: Findings) -> None:
     """What makes a model worse, or its figures better than it is."""
     _warn_of_form(texts, items, findings)
     _warn_of_copies(texts, items, findings)
-    _warn_of_near_copies(texts, items, findings)
+    warn_of_near_texts(texts, items, "texts", findings)
     _warn_of_scripts(texts, findings)
     warn_of_balance(items, "texts", findings)
     empty = [number for number, value in enumerate(texts.values) if not value]
@@ -113,44 +113,32 @@ def warn_of_texts(texts: Texts, items: Items, findings: Findings) -> None:
 
 def _warn_of_form(texts: Texts, items: Items, findings: Findings) -> None:
     empty = [number for number, value in enumerate(texts.values) if not value]
+    message = f"Rows without a text, which are left out of training: {len(empty):,}."
+    tell_some(empty, items, "empty_texts", message, findings)
     long = [number for number, value in enumerate(texts.values) if len(value) > VERY_LONG]
-    if empty:
-        findings.add(
-            "empty_texts",
-            f"Rows without a text, which are left out of training: {len(empty):,}.",
-            total=len(empty),
-            shown=items.some(empty),
-            remedy=Remedy(leave_out=[items.ids[number] for number in empty]),
-        )
-    if long:
-        longest = max(len(texts.values[number]) for number in long)
-        findings.add(
-            "long_texts",
-            f"Texts of more than {VERY_LONG:,} characters, of which a model reads the beginning: {len(long):,}; "
-            f"the longest has {longest:,}.",
-            total=len(long),
-            shown=items.some(long),
-            remedy=Remedy(leave_out=[items.ids[number] for number in long]),
-        )
-    warn_of_broken_letters(texts.values, findings, items)
+    longest = max(map(len, texts.values), default=0)
+    message = (
+        f"Texts of more than {VERY_LONG:,} characters, of which a model reads the beginning: {len(long):,}; "
+        f"the longest has {longest:,}."
+    )
+    tell_some(long, items, "long_texts", message, findings)
+    warn_of_broken_letters([texts.values], items, findings)
 
 
-def warn_of_broken_letters(texts: Sequence[str], findings: Findings, items: Items | None = None) -> None:
-    """`items` are those of the texts, where each text is one."""
-    broken = [number for number, text in enumerate(texts) if MOJIBAKE.search(text)]
+def warn_of_broken_letters(sides: Sequence[Sequence[str]], items: Items, findings: Findings) -> None:
+    """`sides` are the texts of all items, one list or several side by side."""
+    broken = {number: text for side in reversed(sides) for number, text in enumerate(side) if MOJIBAKE.search(text)}
     if not broken:
         return
-    first = texts[broken[0]]
+    numbers = sorted(broken)
+    first = broken[numbers[0]]
     found = MOJIBAKE.search(first).start()
     shown = shorten(first[max(0, found - 12) : found + 20], 32)
-    findings.add(
-        "broken_letters",
+    message = (
         f'Texts with letters that were read in the wrong encoding: {len(broken):,}, such as "{shown}". '
-        "Save the file as UTF-8 where it was made.",
-        total=len(broken),
-        shown=items.some(broken) if items else (),
-        remedy=Remedy(leave_out=[items.ids[number] for number in broken]) if items else NOTHING,
+        "Save the file as UTF-8 where it was made."
     )
+    tell_some(numbers, items, "broken_letters", message, findings)
 
 
 def _warn_of_copies(texts: Texts, items: Items, findings: Findings) -> None:
@@ -181,14 +169,14 @@ def _warn_of_copies(texts: Texts, items: Items, findings: Findings) -> None:
         tell_torn(torn, items, "texts_with_two_labels", message, findings)
 
 
-def _warn_of_near_copies(texts: Texts, items: Items, findings: Findings) -> None:
+def warn_of_near_texts(texts: Texts, items: Items, noun: str, findings: Findings) -> None:
     """Of texts that are not alike word by word, in a sample of many."""
     first = list({key: number for number, key in reversed(list(enumerate(texts.keys)))}.values())
     step = 1 + len(first) // LOOKED_AT
     asked = sorted(first)[::step]
     groups = [[asked[place] for place in group] for group in near_texts([texts.values[number] for number in asked])]
-    sampled = "" if step == 1 else f"{len(asked):,} of {len(texts.values):,} texts were compared."
-    warn_of_near_copies(groups, items, "texts", findings, sampled)
+    sampled = "" if step == 1 else f"{len(asked):,} of {len(texts.values):,} {noun} were compared."
+    warn_of_near_copies(groups, items, noun, findings, sampled)
 
 
 def _warn_of_scripts(texts: Texts, findings: Findings) -> None:

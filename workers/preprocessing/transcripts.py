@@ -3,6 +3,7 @@ learns from it. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import median
@@ -12,7 +13,9 @@ from workers.audio import HOP_SECONDS
 from workers.contract import SPLITS
 from workers.inference.ctc import STEP
 from workers.preprocessing.columns import shorten
-from workers.preprocessing.findings import Findings
+from workers.preprocessing.findings import Findings, Remedy
+from workers.preprocessing.items import TRAIN, Items, groups_of, tell_crossing, tell_some
+from workers.preprocessing.pair_warnings import far_from_usual
 from workers.preprocessing.report import describe
 from workers.preprocessing.texts import SHOWN_SCRIPT, script_shares, warn_of_broken_letters
 from workers.spelling import USUAL
@@ -26,6 +29,9 @@ RARE_LETTER = 3  # a character that stands in fewer transcripts is learned from 
 FEW_MINUTES = 5.0
 SEEN_SHARE = 0.1
 SHOWN_LETTERS = 12
+LONG_ENOUGH = 1.0  # seconds: of a word or two any rate is usual
+MARKS = "<>[]{}"
+NOTE = re.compile(r"<[^<>]*>|\[[^\[\]]*\]|\{[^{}]*\}")
 
 
 class Recording(Protocol):
@@ -74,74 +80,116 @@ def describe_transcripts(transcripts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def warn_of_transcripts(
-    recordings: Sequence[Recording], splits: Sequence[str], missing: int, findings: Findings
-) -> None:
+def warn_of_transcripts(recordings: Sequence[Recording], items: Items, missing: int, findings: Findings) -> None:
     """All have a transcript; `missing` are those that were left out because they have none."""
     if missing:
         findings.add("empty_transcripts", f"Recordings without a transcript, which are left out: {missing:,}.")
-    _warn_of_lengths(recordings, findings)
-    _warn_of_letters([each.transcript or "" for each in recordings], findings)
-    _warn_of_splits([each.transcript or "" for each in recordings], splits, findings)
-    minutes = sum(each.heard.seconds for each, split in zip(recordings, splits, strict=True) if split == "train") / 60
-    if minutes < FEW_MINUTES:
+    crowded = _warn_of_lengths(recordings, items, findings)
+    _warn_of_rates(recordings, crowded, items, findings)
+    transcripts = [each.transcript or "" for each in recordings]
+    _warn_of_letters(transcripts, items, findings)
+    _warn_of_marks(transcripts, items, findings)
+    _warn_of_splits(transcripts, items, findings)
+    minutes = sum(each.heard.seconds for each, split in zip(recordings, items.splits, strict=True) if split == TRAIN)
+    if minutes / 60 < FEW_MINUTES:
         findings.add(
             "little_speech",
-            f"There are {minutes:.1f} minutes to learn from. That is enough for a few words that come again and again; "
-            "free speech takes hours.",
+            f"There are {minutes / 60:.1f} minutes to learn from. That is enough for a few words that come again and "
+            "again; free speech takes hours.",
         )
 
 
-def _warn_of_lengths(recordings: Sequence[Recording], findings: Findings) -> None:
-    crowded = [
-        each for each in recordings if len(USUAL.tidy(each.transcript or "")) * FRAME_SECONDS > each.heard.seconds
-    ]
+def _warn_of_lengths(recordings: Sequence[Recording], items: Items, findings: Findings) -> set[int]:
+    """Of transcripts that a network cannot write in the time of their recordings, whose numbers are returned."""
+    crowded = [number for number, each in enumerate(recordings)
+               if len(USUAL.tidy(each.transcript or "")) * FRAME_SECONDS > each.heard.seconds]  # fmt: skip
     if crowded:
-        first = crowded[0]
-        findings.add(
-            "long_transcripts",
+        first = recordings[crowded[0]]
+        message = (
             f"Transcripts with more characters than can be said in their recordings, which are left out of training: "
             f"{len(crowded):,}, such as {shorten(first.source, 80)} with {len(first.transcript or ''):,} characters in "
-            f"{first.heard.seconds:.1f} s. See whether they belong together.",
+            f"{first.heard.seconds:.1f} s. See whether they belong together."
         )
+        tell_some(crowded, items, "long_transcripts", message, findings)
+    return set(crowded)
 
 
-def _warn_of_letters(transcripts: Sequence[str], findings: Findings) -> None:
-    warn_of_broken_letters(transcripts, findings)
+def _warn_of_rates(recordings: Sequence[Recording], crowded: set[int], items: Items, findings: Findings) -> None:
+    """Of transcripts with far more or fewer characters a second than the others."""
+    lengths = {number: len(USUAL.tidy(each.transcript or "")) for number, each in enumerate(recordings)}
+    asked = [number for number, each in enumerate(recordings)
+             if number not in crowded and lengths[number] and each.heard.seconds >= LONG_ENOUGH]  # fmt: skip
+    rates = [lengths[number] / recordings[number].heard.seconds for number in asked]
+    odd = far_from_usual(rates)
+    if odd:
+        message = (
+            f"Transcripts far longer or shorter for their recordings than the others: {len(odd):,}, such as "
+            f"{shorten(recordings[asked[odd[0]]].source, 80)} with {rates[odd[0]]:.1f} characters a second, where "
+            f"{median(rates):.1f} are usual. They may not belong together."
+        )
+        tell_some([asked[place] for place in odd], items, "unlike_rates", message, findings)
+
+
+def _warn_of_letters(transcripts: Sequence[str], items: Items, findings: Findings) -> None:
+    warn_of_broken_letters([transcripts], items, findings)
     texts = [USUAL.tidy(text) for text in transcripts]
-    if digits := [text for text in texts if any(letter.isdigit() for letter in text)]:
-        findings.add(
-            "digits_in_transcripts",
-            f'Transcripts with digits: {len(digits):,}, such as "{shorten(digits[0], 60)}". A model learns to write '
-            "what it hears; write numbers as the words that are said.",
+    if digits := [number for number, text in enumerate(texts) if any(letter.isdigit() for letter in text)]:
+        message = (
+            f'Transcripts with digits: {len(digits):,}, such as "{shorten(texts[digits[0]], 60)}". A model learns to '
+            "write what it hears; write numbers as the words that are said."
         )
-    if marks := [text for text in transcripts if any(mark in text for mark in "<>[]{}")]:
-        findings.add(
-            "marks_in_transcripts",
-            f'Transcripts with marks that nobody says: {len(marks):,}, such as "{shorten(marks[0], 60)}". Take notes '
-            "such as [noise] or <unk> out of them.",
-        )
+        tell_some(digits, items, "digits_in_transcripts", message, findings)
     counts = Counter(letter for text in texts for letter in set(text))
     if rare := sorted(letter for letter, count in counts.items() if count < RARE_LETTER and not letter.isdigit()):
         shown = describe([f"{letter} (U+{ord(letter):04X})" for letter in rare[:SHOWN_LETTERS]])
-        findings.add(
-            "rare_characters",
+        message = (
             f"Characters that stand in fewer than {RARE_LETTER} transcripts: {len(rare):,}, {shown}. From so few a "
-            "model does not learn them; spell them in another way where that is possible.",
+            "model does not learn them; spell them in another way where that is possible."
         )
+        found = [number for number, text in enumerate(texts) if not set(rare).isdisjoint(text)]
+        tell_some(found, items, "rare_characters", message, findings)
 
 
-def _warn_of_splits(transcripts: Sequence[str], splits: Sequence[str], findings: Findings) -> None:
+def _warn_of_marks(transcripts: Sequence[str], items: Items, findings: Findings) -> None:
+    """Notes can be taken out of transcripts of which something is left then."""
+    marked = [number for number, text in enumerate(transcripts) if any(mark in text for mark in MARKS)]
+    if not marked:
+        return
+    plain = {number: without_notes(transcripts[number]) for number in marked}
+    said = {number: text for number, text in plain.items() if is_said(text)}
+    findings.add(
+        "marks_in_transcripts",
+        f'Transcripts with marks that nobody says: {len(marked):,}, such as "{shorten(transcripts[marked[0]], 60)}". '
+        "Take notes such as [noise] or <unk> out of them.",
+        total=len(marked),
+        shown=items.some_suggested(marked, said),
+        remedy=Remedy(
+            leave_out=items.named(marked), relabel={items.ids[number]: text for number, text in said.items()}
+        ),
+    )  # fmt: skip
+
+
+def without_notes(transcript: str) -> str:
+    """What is said in it: without notes in brackets, and without brackets that stand alone."""
+    text = NOTE.sub(" ", transcript)
+    return " ".join("".join(letter for letter in text if letter not in MARKS).split())
+
+
+def _warn_of_splits(transcripts: Sequence[str], items: Items, findings: Findings) -> None:
+    """Of sentences that judge and are learned from, where these are a tenth of those that judge."""
+    texts = [USUAL.tidy(text) for text in transcripts]
     by_split: dict[str, set[str]] = defaultdict(set)
-    for text, split in zip(transcripts, splits, strict=True):
-        by_split[split].add(USUAL.tidy(text))
+    for text, split in zip(texts, items.splits, strict=True):
+        by_split[split].add(text)
     judged = [name for name in SPLITS[1:] if by_split[name]]
     for name in reversed(judged):
-        seen = len(by_split[name] & by_split["train"])
-        if seen > SEEN_SHARE * len(by_split[name]):
-            findings.add(
-                "transcripts_across_splits",
-                f"Of {len(by_split[name]):,} different transcripts of the {name} part {seen:,} are learned from as "
-                "well. The figures hold for what is said in these data; for other sentences the model may be worse.",
+        seen = by_split[name] & by_split[TRAIN]
+        if len(seen) > SEEN_SHARE * len(by_split[name]):
+            message = (
+                f"Of {len(by_split[name]):,} different transcripts of the {name} part {len(seen):,} are learned from "
+                "as well. The figures hold for what is said in these data; for other sentences the model may be worse."
             )
+            groups = [[number for number in numbers if items.splits[number] in (TRAIN, name)]
+                      for numbers in groups_of(texts) if texts[numbers[0]] in seen]  # fmt: skip
+            tell_crossing(groups, items, "transcripts_across_splits", message, findings, like="the same sentence")
             return

@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from workers.contract import IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION
+from workers.contract import IMAGE_CLASSIFICATION, SPEECH_RECOGNITION, TEXT_CLASSIFICATION, TRANSLATION
 
 CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER_FILE, PREPROCESSOR_FILE, CARD_FILE = "tokenizer.json", "preprocessor_config.json", "README.md"
+SOURCE_PIECES_FILE, TARGET_PIECES_FILE, VOCABULARY_FILE = "source.spm", "target.spm", "vocab.json"
+PIECES_FILE, T5_PIECES_FILE = "sentencepiece.bpe.model", "spiece.model"
+GENERATION_FILE, TOKENIZER_CONFIG_FILE = "generation_config.json", "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 MOST_BYTES_OF_TEXT_FILES = 50_000_000  # the largest tokenizers take some 17 MB
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
@@ -47,18 +51,57 @@ IMAGE_ENCODERS = {
     "swin": "Swin",
     "vit": "ViT",
 }
-FAMILIES: dict[str, Mapping[str, str]] = {TEXT_CLASSIFICATION: TEXT_ENCODERS, IMAGE_CLASSIFICATION: IMAGE_ENCODERS}
-# What says how a checkpoint sees its input; needed beside config and weights.
-READING: dict[str, str] = {TEXT_CLASSIFICATION: TOKENIZER_FILE, IMAGE_CLASSIFICATION: PREPROCESSOR_FILE}
-WRITERS = {TOKENIZER_FILE: "AutoTokenizer", PREPROCESSOR_FILE: "AutoImageProcessor"}
+TRANSLATORS = {
+    "marian": "Marian (OPUS-MT)",
+    "m2m_100": "M2M100 and NLLB",
+    "mbart": "mBART and mBART-50",
+    "mt5": "mT5",
+    "t5": "T5",
+}
+RECOGNISERS = {
+    "data2vec-audio": "data2vec",
+    "hubert": "HuBERT",
+    "unispeech": "UniSpeech",
+    "unispeech-sat": "UniSpeech-SAT",
+    "wav2vec2": "Wav2Vec2",
+    "wavlm": "WavLM",
+    "whisper": "Whisper",
+}
+FAMILIES: dict[str, Mapping[str, str]] = {
+    TEXT_CLASSIFICATION: TEXT_ENCODERS,
+    IMAGE_CLASSIFICATION: IMAGE_ENCODERS,
+    TRANSLATION: TRANSLATORS,
+    SPEECH_RECOGNITION: RECOGNISERS,
+}
+# What says how a checkpoint sees its input, of which the first that is whole is read, beside config and weights.
+MARIAN_FILES = (SOURCE_PIECES_FILE, TARGET_PIECES_FILE, VOCABULARY_FILE)
+READING: dict[str, tuple[tuple[str, ...], ...]] = {
+    TEXT_CLASSIFICATION: ((TOKENIZER_FILE,),),
+    IMAGE_CLASSIFICATION: ((PREPROCESSOR_FILE,),),
+    SPEECH_RECOGNITION: ((PREPROCESSOR_FILE,),),
+    TRANSLATION: (
+        (TOKENIZER_FILE,),
+        MARIAN_FILES,
+        (PIECES_FILE, VOCABULARY_FILE),
+        (PIECES_FILE,),
+        (T5_PIECES_FILE,),
+    ),
+}
+# What says more where it is there.
+ALSO_READ: dict[str, tuple[str, ...]] = {
+    TRANSLATION: (GENERATION_FILE, TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE),
+    SPEECH_RECOGNITION: (VOCABULARY_FILE, TOKENIZER_FILE, GENERATION_FILE, TOKENIZER_CONFIG_FILE),
+}
+WRITERS = {TOKENIZER_FILE: "AutoTokenizer", PREPROCESSOR_FILE: "AutoImageProcessor or AutoFeatureExtractor"}
 
 
 class CheckpointRefused(ValueError):
-    """A checkpoint that no training can start from: a stable `code` and a sentence."""
+    """A checkpoint that no training can start from, or not with these settings: a stable `code`, a sentence, and the
+    setting that it is about."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, field: str = "start_from") -> None:
         super().__init__(message)
-        self.code, self.message = code, message
+        self.code, self.message, self.field = code, message, field
 
 
 @dataclass(frozen=True)
@@ -120,14 +163,8 @@ def choose_files(names: Mapping[str, int], task: str, *, most_bytes: int) -> dic
     if CONFIG_FILE not in names:
         raise CheckpointRefused("no_config", f"There is no {CONFIG_FILE} in it, so it is no Hugging Face checkpoint.")
     weights = _weights(names)
-    reading = READING[task]
-    if reading not in names:
-        raise CheckpointRefused(
-            f"no_{reading.partition('_')[0].partition('.')[0]}",
-            f"There is no {reading} in it. Load it once with transformers' {WRITERS[reading]} and save it again with "
-            "save_pretrained, which writes that file.",
-        )
-    kept = [CONFIG_FILE, *weights, reading, *([CARD_FILE] if CARD_FILE in names else [])]
+    also = [name for name in (*ALSO_READ.get(task, ()), CARD_FILE) if name in names]
+    kept = [CONFIG_FILE, *weights, *_reading(names, task), *also]
     chosen = {name: names[name] for name in kept}
     _check_sizes(chosen, most_bytes)
     return chosen
@@ -146,6 +183,19 @@ def _weights(names: Mapping[str, int]) -> list[str]:
             f"{WEIGHTS_FILE}, or save the model again with transformers' save_pretrained.",
         )
     raise CheckpointRefused("no_weights", f"There is no {WEIGHTS_FILE} in it.")
+
+
+def _reading(names: Mapping[str, int], task: str) -> tuple[str, ...]:
+    ways = READING[task]
+    for files in ways:
+        if all(name in names for name in files):
+            return files
+    usual = ways[0][0]
+    raise CheckpointRefused(
+        f"no_{usual.partition('_')[0].partition('.')[0]}",
+        f"There is no {usual} in it. Load it once with transformers' {WRITERS[usual]} and save it again with "
+        "save_pretrained, which writes that file.",
+    )
 
 
 def _check_sizes(files: Mapping[str, int], most_bytes: int) -> None:

@@ -26,7 +26,8 @@ class HyperparameterError(ValueError):
 @dataclass(frozen=True)
 class Field:
     """One hyper-parameter. `type` is float, int, choice, bool, column: a name of one of the table's columns, or
-    nothing; columns: several, apart by commas; or checkpoint: what to start from, or nothing. Limits are inclusive.
+    nothing; columns: several, apart by commas; text: any words, or none; language: the code of one that a checkpoint
+    knows, or nothing; or checkpoint: what to start from, or nothing. Limits are inclusive.
     `start` is SCRATCH or PRETRAINED where it is only for trainings that begin so."""
 
     name: str
@@ -53,6 +54,8 @@ class Field:
             "choice": self._check_choice,
             "column": self._check_column,
             "columns": self._check_columns,
+            "text": self._check_text,
+            "language": self._check_text,
             "checkpoint": self._check_checkpoint,
         }
         return checks.get(self.type, self._check_bool)(value)
@@ -87,6 +90,12 @@ class Field:
         if not isinstance(value, str) or len(value) > LONGEST_LIST:
             raise self._wrong_type(value, "names of columns apart by commas, or empty")
         return value
+
+    def _check_text(self, value: Any) -> Value:
+        """Whether a checkpoint knows a language is for those to say who have it."""
+        if not isinstance(value, str) or len(value) > LONGEST_NAME or not value.isprintable():
+            raise self._wrong_type(value, f"a text of at most {LONGEST_NAME} characters on one line, or empty")
+        return value.strip()
 
     def _check_checkpoint(self, value: Any) -> Value:
         """Whether there is such a checkpoint is for those to say who have it."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from workers.contract import TABULAR_REGRESSION
 from workers.domains import CLASSIFICATION, NETWORKS, TASKS
+from workers.pretrained.languages import TRANSCRIBE
 from workers.series.regular import FILLINGS, MERGINGS
 from workers.training.field import PRETRAINED, SCRATCH, Field
 from workers.training.task_groups import (
     ANSWERING,
     BY_EXAMPLES,
+    CLASSIFYING,
     IMAGES,
     LABELS,
     PAIRS,
@@ -21,6 +23,7 @@ from workers.training.task_groups import (
     TEXTS,
     TREES,
     WITH_EPOCHS,
+    WITH_NEW_HEAD,
 )
 
 FULL, HEAD, LORA = FINE_TUNINGS = ("full", "head", "lora")
@@ -35,7 +38,36 @@ FIELDS: tuple[Field, ...] = (
         "fine_tuning", "What learns",
         "lora adds small matrices to each layer and trains these; head trains the last layer alone, which is fastest; "
         "full trains everything.",
-        "choice", LORA, choices=FINE_TUNINGS, tasks=PRETRAINABLE, start=PRETRAINED,
+        "choice", LORA, choices=FINE_TUNINGS, tasks=CLASSIFYING, start=PRETRAINED,
+    ),
+    Field(
+        "fine_tuning", "What learns",
+        "lora adds small matrices to each layer and trains these; head trains what writes alone: the last layer, or "
+        "the decoder of Whisper; full trains everything.",
+        "choice", LORA, choices=FINE_TUNINGS, tasks=SPEECH, start=PRETRAINED,
+    ),
+    Field(
+        "fine_tuning", "What learns",
+        "lora adds small matrices to each layer and trains these; head trains the decoder and leaves the encoder as it "
+        "is, since there is no new layer to train alone; full trains everything.",
+        "choice", LORA, choices=FINE_TUNINGS, tasks=PAIRS, start=PRETRAINED,
+    ),
+    Field(
+        "source_language", "Language to read",
+        "The code that the checkpoint's tokenizer has for it, such as eng_Latn for NLLB, en for M2M100 or en_XX for "
+        "mBART; empty for the others.",
+        "language", "", tasks=PAIRS, start=PRETRAINED,
+    ),
+    Field(
+        "target_language", "Language to write",
+        "The code that the checkpoint's tokenizer has for it, as above; of Marian's, those that know several languages "
+        "need one.",
+        "language", "", tasks=PAIRS, start=PRETRAINED,
+    ),
+    Field(
+        "source_prefix", "Words before a text",
+        "What T5 and mT5 are told before each text, such as: translate English to German:",
+        "text", "", tasks=PAIRS, start=PRETRAINED,
     ),
     Field(
         "lora_rank", "Rank",
@@ -48,14 +80,24 @@ FIELDS: tuple[Field, ...] = (
         "float", 32.0, minimum=0.1, maximum=1024.0, tasks=PRETRAINABLE, advanced=True, start=PRETRAINED,
     ),
     Field(
+        "spoken_language", "Spoken language",
+        "The code that Whisper has for the language that is spoken, such as en; empty for the others.",
+        "language", "", tasks=SPEECH, start=PRETRAINED,
+    ),
+    Field(
+        "speech_task", "What Whisper writes",
+        "transcribe where transcripts are in the language that is spoken, translate where they are in English.",
+        "choice", TRANSCRIBE, choices=(TRANSCRIBE, "translate"), tasks=SPEECH, start=PRETRAINED,
+    ),
+    Field(
         "body_rate", "Learning rate of the body",
         "What the pretrained layers learn at when all learn, as a share of the learning rate of the new head.",
-        "float", 0.05, minimum=0.0, maximum=1.0, tasks=PRETRAINABLE, advanced=True, start=PRETRAINED,
+        "float", 0.05, minimum=0.0, maximum=1.0, tasks=WITH_NEW_HEAD, advanced=True, start=PRETRAINED,
     ),
     Field(
         "layer_decay", "Layer decay",
         "When all learn, each layer learns at this share of the rate of the one above it; 1 treats all alike.",
-        "float", 0.9, minimum=0.1, maximum=1.0, tasks=PRETRAINABLE, advanced=True, start=PRETRAINED,
+        "float", 0.9, minimum=0.1, maximum=1.0, tasks=WITH_NEW_HEAD, advanced=True, start=PRETRAINED,
     ),
     Field(
         "model", "Model",
@@ -134,6 +176,7 @@ FIELDS: tuple[Field, ...] = (
         "model", "Model",
         "The size of the transformer; auto takes the one that learns enough from so many pairs in minutes.",
         "choice", "auto", choices=("auto", "transformer_tiny", "transformer_small", "transformer_base"), tasks=PAIRS,
+        start=SCRATCH,
     ),
     Field(
         "time_column", "Column of times",
@@ -185,6 +228,7 @@ FIELDS: tuple[Field, ...] = (
         "model", "Model",
         "The size of the network; auto takes the one that learns enough from so many hours of speech in minutes.",
         "choice", "auto", choices=("auto", "conformer_tiny", "conformer_small", "conformer_base"), tasks=SPEECH,
+        start=SCRATCH,
     ),
     Field(
         "folds", "Folds",
@@ -351,8 +395,12 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "sample_rate", "Sampling rate",
         "Samples a second, half of which is the highest pitch that the model hears; auto chooses it from the data.",
-        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=(*RECORDINGS, *SPEECH),
-        advanced=True,
+        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=RECORDINGS, advanced=True,
+    ),
+    Field(
+        "sample_rate", "Sampling rate",
+        "Samples a second, half of which is the highest pitch that the model hears; auto chooses it from the data.",
+        "choice", "auto", choices=("auto", "8000", "16000", "32000"), tasks=SPEECH, advanced=True, start=SCRATCH,
     ),
     Field(
         "image_size", "Image size",
@@ -387,12 +435,13 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "pieces", "Pieces of words",
         "How many different pieces each language's words are cut into; 0 chooses it from how much text there is.",
-        "int", 0, minimum=0, maximum=64_000, tasks=PAIRS,
+        "int", 0, minimum=0, maximum=64_000, tasks=PAIRS, start=SCRATCH,
     ),
     Field(
         "shared_pieces", "One table of pieces",
         "Whether both languages share their pieces, as is good where they write names alike; auto asks their scripts.",
         "choice", "auto", choices=("auto", "yes", "no"), tasks=PAIRS, advanced=True,
+        start=SCRATCH,
     ),
     Field(
         "max_tokens", "Longest sentence",

@@ -43,3 +43,13 @@ def fit_network(
         span=TRAINING,
         strategy=strategy,
     )
+
+
+def telling(events: EventWriter, stop: Stop, span: tuple[float, float], sentence: str) -> Callable[[float], None]:
+    """Tells of a part of the whole how far it is. It raises Stopped."""
+
+    def tell(share: float) -> None:
+        stop.check()
+        events.progress(span[0] + (span[1] - span[0]) * share, sentence)
+
+    return tell

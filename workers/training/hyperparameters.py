@@ -43,7 +43,7 @@ def preset_values(task: str, preset: str, start_from: str = "") -> dict[str, Val
         sentence = f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}."
         raise HyperparameterError("preset", "unknown_preset", sentence)
     if start_from and task in PRETRAINABLE:
-        return {**defaults, **PRESETS[preset].pretrained, "start_from": start_from}
+        return {**defaults, **PRESETS[preset].values_from_checkpoint(task), "start_from": start_from}
     return {**defaults, **PRESETS[preset].values_for(task)}
 
 

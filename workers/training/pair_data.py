@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,6 +35,18 @@ class Pairs:
     sources: list[str]
     targets: list[str]
     splits: dict[str, np.ndarray]
+
+
+class Cutting(Protocol):
+    """A table of pieces: one that was learned (workers.subwords.Subwords), or a checkpoint's."""
+
+    def __len__(self) -> int: ...
+
+    def ids(self, text: str) -> np.ndarray:
+        """int32 [L]: the pieces of a text, and the end."""
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What the pieces spell."""
 
 
 def read_pairs(spec: TrainSpec, events: EventWriter) -> Pairs:
@@ -132,7 +144,7 @@ def choose_size(texts: Sequence[str]) -> int:
     return min(MOST_PIECES, max(FEWEST_PIECES, words // WORDS_PER_PIECE))
 
 
-def encode_all(pieces: Subwords, texts: Sequence[str], progress: Callable[[float], None]) -> Ragged:
+def encode_all(pieces: Cutting, texts: Sequence[str], progress: Callable[[float], None]) -> Ragged:
     """`progress` is told the share that is done and may raise to stop."""
     rows: list[np.ndarray] = []
     for start in range(0, len(texts), CHUNK):

@@ -23,6 +23,8 @@ class Preset:
     pairs: Mapping[str, Value] = field(default_factory=dict)
     recordings: Mapping[str, Value] = field(default_factory=dict)
     pretrained: Mapping[str, Value] = field(default_factory=dict)  # in place of these where there is a checkpoint
+    pretrained_pairs: Mapping[str, Value] = field(default_factory=dict)
+    pretrained_speech: Mapping[str, Value] = field(default_factory=dict)
     speech: Mapping[str, Value] = field(default_factory=dict)
     answering: Mapping[str, Value] = field(default_factory=dict)
     series: Mapping[str, Value] = field(default_factory=dict)
@@ -32,6 +34,12 @@ class Preset:
                  RECOMMENDING: self.recommending, ANSWERING: self.answering, SERIES: self.series,
                  SPEECH: self.speech}  # fmt: skip
         return next((values for tasks, values in kinds.items() if task in tasks), self.tables)
+
+    def values_from_checkpoint(self, task: str) -> Mapping[str, Value]:
+        """The same for a training that starts from a checkpoint."""
+        if task in SPEECH:
+            return self.pretrained_speech
+        return self.pretrained_pairs if task in PAIRS else self.pretrained
 
 
 # What keeps models of texts, which have many weights for each text, from knowing these by heart.
@@ -49,6 +57,10 @@ LEARNING_RECORDINGS = {
 FROM_A_CHECKPOINT = {
     "batch_size": 32, "dropout": 0.1, "class_weights": "balanced", "ema_decay": 0.0, "warmup_ratio": 0.1,
 }  # fmt: skip
+# The checkpoint writes already, and no layer of it is new.
+WRITING_ON = {"dropout": 0.1, "label_smoothing": 0.1, "ema_decay": 0.0, "warmup_ratio": 0.1}
+
+LISTENING_ON = {"dropout": 0.1, "ema_decay": 0.0, "warmup_ratio": 0.1, "layer_decay": 1.0}
 
 LEARNING_SPEECH = {
     "learning_rate": 0.002, "warmup_ratio": 0.15, "dropout": 0.1, "ema_decay": 0.99,
@@ -72,6 +84,8 @@ PRESETS: dict[str, Preset] = {
             recordings=LEARNING_RECORDINGS | {"epochs": 25},
             series={"trees": 100, "tree_learning_rate": 0.15, "early_stopping_patience": 5, "examples": 30_000},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "head", "epochs": 10, "learning_rate": 0.005},
+            pretrained_pairs=WRITING_ON | {"fine_tuning": "head", "epochs": 3, "learning_rate": 0.0001},
+            pretrained_speech=LISTENING_ON | {"fine_tuning": "head", "epochs": 10, "learning_rate": 0.003},
             speech=LEARNING_SPEECH | {"model": "conformer_tiny", "epochs": 25},
             answering=LEARNING_ANSWERS | {"epochs": 6},
         ),
@@ -85,6 +99,8 @@ PRESETS: dict[str, Preset] = {
             recordings=LEARNING_RECORDINGS | {"epochs": 60},
             series={"early_stopping_patience": 10},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "lora", "epochs": 10, "learning_rate": 0.001},
+            pretrained_pairs=WRITING_ON | {"fine_tuning": "lora", "epochs": 5, "learning_rate": 0.0005},
+            pretrained_speech=LISTENING_ON | {"fine_tuning": "lora", "epochs": 15, "learning_rate": 0.001},
             speech=LEARNING_SPEECH | {"epochs": 50},
             answering=LEARNING_ANSWERS | {"epochs": 12, "early_stopping_patience": 3},
         ),
@@ -100,6 +116,8 @@ PRESETS: dict[str, Preset] = {
             recordings=LEARNING_RECORDINGS | {"model": "resnet_small", "epochs": 80, "learning_rate": 0.005},
             series={"trees": 1000, "tree_learning_rate": 0.04, "early_stopping_patience": 15, "examples": 400_000},
             pretrained=FROM_A_CHECKPOINT | {"fine_tuning": "full", "epochs": 15, "learning_rate": 0.002},
+            pretrained_pairs=WRITING_ON | {"fine_tuning": "full", "epochs": 10, "learning_rate": 0.00005},
+            pretrained_speech=LISTENING_ON | {"fine_tuning": "full", "epochs": 30, "learning_rate": 0.001},
             speech=LEARNING_SPEECH | {"model": "conformer_small", "epochs": 100, "learning_rate": 0.0015,
                                       "beam_size": 16},
             answering=LEARNING_ANSWERS | {"epochs": 30, "early_stopping_patience": 5, "embedding_size": 256,

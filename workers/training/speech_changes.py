@@ -39,6 +39,40 @@ def _at_pace(sounds: Tensor, rates: Tensor, frames: int) -> Tensor:
     return F.grid_sample(sounds[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
 
 
+@dataclass(frozen=True)
+class WaveAugmentation:
+    """The same for recordings as samples: `pace` as above, which changes the voice's pitch too; up to `noise` of their
+    loudness is added as white noise to half of them; and `masks` parts of up to `hidden_seconds` each are silenced."""
+
+    pace: float
+    noise: float
+    hidden_seconds: float
+    masks: int
+    rate: int = 16_000
+
+    def __call__(self, inputs: tuple[Tensor, ...], draws: Draws) -> tuple[Tensor, ...]:
+        """Change (samples int16 [N, S], lengths int64 [N], ...) into (float32 [N, S'], lengths, ...)."""
+        sounds, lengths, *others = inputs
+        drawn = draws.uniform(3 + 2 * self.masks)
+        rates = torch.exp(self.pace * (2 * drawn[:, 0] - 1))
+        longer = torch.ceil(lengths / rates).long()
+        spoken = _at_pace(sounds.float()[..., None], rates, int(longer.max()))[..., 0]
+        places = torch.arange(spoken.shape[1])
+        loudness = spoken.square().sum(dim=1).div(longer).sqrt()
+        level = self.noise * loudness * drawn[:, 1] * (drawn[:, 2] < 0.5)
+        spoken = spoken + level[:, None] * 12**0.5 * (draws.uniform(spoken.shape[1]) - 0.5)
+        for mask in range(self.masks):
+            first, share = drawn[:, 3 + 2 * mask] * longer, drawn[:, 4 + 2 * mask]
+            last = first + share * self.hidden_seconds * self.rate
+            spoken = torch.where((places >= first[:, None]) & (places < last[:, None]), 0.0, spoken)
+        return torch.where(places < longer[:, None], spoken, 0.0), longer, *others
+
+
+WAVE_AUGMENTATIONS = {
+    "none": None,
+    "light": WaveAugmentation(pace=0.1, noise=0.1, hidden_seconds=0.1, masks=2),
+    "strong": WaveAugmentation(pace=0.18, noise=0.25, hidden_seconds=0.2, masks=3),
+}
 SPEECH_AUGMENTATIONS = {
     "none": None,
     "light": SpeechAugmentation(

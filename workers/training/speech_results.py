@@ -12,6 +12,8 @@ import numpy as np
 from workers.contract import TrainSpec
 from workers.inference.speech import Speech
 from workers.inference.speech_predictor import SpeechPredictor
+from workers.pretrained.model_card import describe_start
+from workers.texts import PRETRAINED
 from workers.training.audio_results import EXAMPLES, MISTAKES, write_sample
 from workers.training.results import library_versions, spread_over
 from workers.training.speech_data import SpeechData, most_frequent
@@ -30,33 +32,34 @@ def describe_model(spec: TrainSpec, data: SpeechData, arguments: Mapping[str, An
     return {
         "format": 1,
         "task": spec.task,
-        "architecture": name_of(arguments),
+        "architecture": PRETRAINED if spec.start_dir else name_of(arguments),
         "architecture_args": dict(arguments),
         "alphabet": data.alphabet,
         "spelling": {name: settings[name] for name in ("case", "punctuation")},
         "runtime": "onnx",
         "sample": "sample.wav",
         "hyperparameters": settings,
+        **describe_start(spec),
         "versions": library_versions() | {"jiwer": version("jiwer")},
     }
 
 
-def judged_rows(data: SpeechData, split: str) -> np.ndarray:
+def judged_rows(data: SpeechData, split: str, most: Mapping[str, int] = JUDGED) -> np.ndarray:
     """Rows of `split`, at most so many as are heard in a minute, from all over it."""
-    return spread_over(data.splits[split], JUDGED[split])
+    return spread_over(data.splits[split], most[split])
 
 
 def judge_model(
     predictor: SpeechPredictor, data: SpeechData, losses: Mapping[str, float], output: Path,
-    progress: Callable[[float], None],
+    progress: Callable[[float], None], most: Mapping[str, int] = JUDGED,
 ) -> dict[str, Any]:  # fmt: skip
     """Figures of the model as it is served, those of always saying the most frequent transcript, and the worst
-    mistakes, whose recordings are written. `losses` are those of each split to judge; `progress` is told the share that
-    is done."""
+    mistakes, whose recordings are written. `losses` are those of each split to judge, of which at most so many
+    recordings are heard; `progress` is told the share that is done."""
     metrics, baseline = {}, {}
     usual = most_frequent(data.texts_of(data.splits["train"]))
     for place, split in enumerate(losses):
-        rows = judged_rows(data, split)
+        rows = judged_rows(data, split, most)
         said = listen(predictor, data, rows, lambda share, place=place: progress((place + share) / len(losses)))
         references = data.texts_of(rows)
         metrics[split] = error_rates([each.text for each in said], references) | {"loss": losses[split]}

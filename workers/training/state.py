@@ -44,10 +44,11 @@ def export_state(
 
 
 def learned(trained: nn.Module, model: nn.Module) -> dict[str, Tensor]:
-    """The state of `model`, which is `trained` or like it, without the weights that its training leaves as they are: a
-    model that is made the same way has these already."""
-    frozen = {name for name, parameter in trained.named_parameters() if not parameter.requires_grad}
-    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+    """The state of `model`, which is `trained` or like it, without the weights that its training leaves as they are (a
+    model that is made the same way has these already), and without other names of the same weights."""
+    learning = {name for name, parameter in trained.named_parameters() if parameter.requires_grad}
+    left_out = {name for name, _parameter in trained.named_parameters(remove_duplicate=False)} - learning
+    return {name: value for name, value in model.state_dict().items() if name not in left_out}
 
 
 def import_state(

@@ -32,3 +32,5 @@ BY_EXAMPLES = tuple(task for task in BY_STEPS if task not in (*PAIRS, *SPEECH)) 
 WITH_EPOCHS = tuple(task for task in TASKS if task not in SERIES)
 TREES = (*TABLES, *SERIES)
 PRETRAINABLE = tuple(FAMILIES)
+CLASSIFYING = tuple(task for task in PRETRAINABLE if task not in (*PAIRS, *SPEECH))
+WITH_NEW_HEAD = tuple(task for task in PRETRAINABLE if task not in PAIRS)  # on the body of a checkpoint

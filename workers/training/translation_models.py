@@ -105,12 +105,14 @@ class Translator(nn.Module):
     """Where `is_shared`, both sides have one table of pieces, and so one embedding. What is written is compared with
     the embedding of each piece (Press and Wolf 2017, "Using the Output Embedding to Improve Language Models")."""
 
+    first_id = 0  # that of the first logit
+
     def __init__(
         self, *, source_pieces: int, target_pieces: int, is_shared: bool, width: int, heads: int, encoder_blocks: int,
         decoder_blocks: int, dropout: float, longest: int,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.width = width
+        self.width, self.longest = width, longest
         self.target_embedding = _embedding(target_pieces, width)
         self.own_source_embedding = None if is_shared else _embedding(source_pieces, width)
         self.encoder = nn.ModuleList([EncoderBlock(width, heads, dropout) for _ in range(encoder_blocks)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,8 +11,11 @@ import sacrebleu
 import tokenizers
 
 from workers.contract import TrainSpec
+from workers.inference.beams import Search
 from workers.inference.translation_predictor import TranslationPredictor
 from workers.inference.translations import Asked, Translation
+from workers.pretrained.model_card import describe_start
+from workers.texts import PRETRAINED
 from workers.training.pair_data import Pairs
 from workers.training.results import library_versions, spread_over
 from workers.training.text_results import shorten
@@ -30,26 +34,30 @@ class Data(Protocol):
     pairs: Pairs
     splits: dict[str, np.ndarray]
     growth: float
+    search: Search
+    prompt: tuple[int, ...]
 
 
 def describe_model(
-    spec: TrainSpec, data: Data, arguments: Mapping[str, Any], pieces: Mapping[str, str]
+    spec: TrainSpec, data: Data, arguments: Mapping[str, Any], pieces: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The body of meta.json but for the metrics: everything needed to use the model, and to load its weights again."""
     settings = spec.hyperparameters
     return {
         "format": 1,
         "task": spec.task,
-        "architecture": name_of(arguments),
+        "architecture": PRETRAINED if spec.start_dir else name_of(arguments),
         "architecture_args": dict(arguments),
         "target": data.pairs.target_column,
         "input": {"kind": "text", "column": data.pairs.source_column, "examples": examples(data)},
         "pieces": dict(pieces),
-        "search": {"beams": settings["beam_size"], "penalty": settings["length_penalty"]},
+        "search": asdict(data.search),
+        "prompt": list(data.prompt),
         "growth": round(data.growth, 4),
         "runtime": "onnx",
         "sample": "sample.json",
         "hyperparameters": settings,
+        **describe_start(spec),
         "versions": library_versions() | {"tokenizers": tokenizers.__version__, "sacrebleu": sacrebleu.__version__},
     }
 

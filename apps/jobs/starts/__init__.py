@@ -3,16 +3,19 @@
 The exact files are written down by their sha256, and go with the job from then on.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from apps.core.errors import Unprocessable
+from apps.core.storage import open_blob
 from apps.jobs.starts.folders import list_folders, take_folder
 from apps.jobs.starts.hub import look_up
-from workers.pretrained.families import CheckpointRefused, read_name
+from workers.pretrained.families import CONFIG_FILE, CheckpointRefused, read_name
+from workers.pretrained.languages import TEXT_FILES, check_told, read_texts
 
-__all__ = ["Start", "list_folders", "settle_start"]
+__all__ = ["Start", "check_start", "list_folders", "settle_start"]
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,21 @@ def settle_start(name: str, task: str) -> Start:
         return Start(str(found), files)
     except CheckpointRefused as error:
         raise Unprocessable(f"{name}: {error.message}", code=error.code, field="start_from") from error
+
+
+def check_start(start: Start, task: str, settings: Mapping[str, Any]) -> None:
+    """Raises Unprocessable where the checkpoint cannot be told what `settings` say of languages, or must be told
+    more."""
+    if not start.files:
+        return
+    try:
+        texts = {name: _content(start, name) for name in TEXT_FILES if name in start.files}
+        family = json.loads(_content(start, CONFIG_FILE))["model_type"]
+        check_told(task, family, read_texts(texts), settings)
+    except CheckpointRefused as error:
+        raise Unprocessable(f"{start.name}: {error.message}", code=error.code, field=error.field) from error
+
+
+def _content(start: Start, name: str) -> bytes:
+    with open_blob(start.files[name]["sha256"]) as file:
+        return file.read()

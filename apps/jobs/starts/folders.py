@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from apps.core.errors import NotFound
 from apps.core.storage import put_file
 from workers.pretrained.families import CARD_FILE, CONFIG_FILE, NAME, CheckpointRefused, Facts, choose_files, facts_of
+from workers.pretrained.languages import TEXT_FILES, read_texts, told_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,20 @@ def _listed(path: Path, task: str) -> Listed:
         return Listed(path.name, read_folder(path, task)[1])
     except (CheckpointRefused, OSError) as error:
         return Listed(path.name, None, str(error))
+
+
+def told_folder(name: str, task: str) -> dict[str, list[str]] | None:
+    """The settings by which the checkpoint in the folder called `name` is told of languages, and the codes that each
+    may be (workers.pretrained.languages.told_of); None where that is not known, or nothing of the kind."""
+    path = next((path for path in _folders() if path.name == name), None)
+    if path is None:
+        return None
+    try:
+        files, facts = read_folder(path, task)
+        texts = {file: (path / file).read_bytes() for file in TEXT_FILES if file in files}
+    except (CheckpointRefused, OSError):
+        return None
+    return told_of(facts.family, read_texts(texts))
 
 
 def take_folder(name: str, task: str) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from django import template
 
 from apps.registry.figures import FILE_PURPOSES, TASK_LABELS
+from workers.training.fields import FIELDS
 
 register = template.Library()
 
@@ -11,6 +12,14 @@ register = template.Library()
 def task_label(task: str) -> str:
     """ "tabular_regression" -> "Table regression"."""
     return str(TASK_LABELS.get(task, task.replace("_", " ").capitalize()))
+
+
+@register.filter
+def setting_label(name: str, task: str = "") -> str:
+    """ "learning_rate" -> "Learning rate", as the form of the task calls it; what stands in no form by its name in
+    words."""
+    labels = {field.name: field.label for field in FIELDS if not task or task in field.tasks}
+    return str(labels.get(name, name.replace("_", " ").capitalize()))
 
 
 @register.filter

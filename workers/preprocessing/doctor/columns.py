@@ -18,6 +18,8 @@ NEARLY_EMPTY = 0.05  # share of the rows that have a value
 LEAVES, COMMON_VALUES = 32, 200
 GIVES_AWAY = 0.98
 MIN_ROWS = 50
+# Wrong labels keep a column that gives the target away from doing so perfectly.
+MOST_WRONG, UNEXPLAINED, ROWS_OF_A_LEAF, FEWEST_KEPT, MOST_CLASSES = 0.06, 0.2, 10, 0.75, 100
 MAD_TO_DEVIATION = 1.4826  # of normally distributed values
 FAR = 12.0  # robust deviations from the median
 RARE = 0.001  # a larger share of the rows is a long tail and no outlier
@@ -40,6 +42,7 @@ def warn_of_weak_columns(columns: Sequence[Column], target: str, findings: Findi
             findings.add(
                 "nearly_empty_column",
                 f'The column "{column.name}" has a value in {column.present:,} rows ({share:.1%}).',
+                about=column.name,
                 remedy=Remedy(drop=[column.name]),
             )
     if named := [column.name for column in others if column.type == IDENTIFIER]:
@@ -65,12 +68,17 @@ def warn_of_leakage(
             continue
         places = leaves(values.by_column[column.name], column.type == NUMERIC)
         score = r_squared(places, truth, fold) if is_regression else ranking(places, truth, fold)
-        if score < GIVES_AWAY:
+        wrong = None if is_regression or score >= GIVES_AWAY else even_contradictions(places, truth, fold)
+        if score < GIVES_AWAY and wrong is None:
             continue
-        measure = "R²" if is_regression else "area under the ROC curve"
+        measure = f"{'R²' if is_regression else 'area under the ROC curve'} {score:.3f}"
+        but = "" if wrong is None else (
+            f" It contradicts {wrong:.1%} of the rows, and these lie evenly over its values, as wrong labels do."
+        )  # fmt: skip
         findings.add(
             "target_leakage",
-            f'The column "{column.name}" alone tells "{target}" nearly perfectly ({measure} {score:.3f}).',
+            f'The column "{column.name}" alone tells "{target}" nearly perfectly ({measure}).{but}',
+            about=column.name,
             cost="If it is only known after the target is, a model will look excellent here and be of no use later. "
             "If it is known before, you need no model.",
             total=1,
@@ -122,6 +130,39 @@ def ranking(places: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> float:
     classes = np.flatnonzero(np.bincount(truth) >= FOLDS)
     areas = [_area(_means(places, (truth == each).astype(float), fold), truth == each) for each in classes]
     return min(areas) if len(areas) > 1 else 0.0
+
+
+def even_contradictions(places: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> float | None:
+    """The share of the rows whose target is another than the commonest of their leaf in the other folds, where wrong
+    labels alone can be the reason: they are few beside what the column explains, and as frequent in every leaf. None
+    where they are not.
+
+    That is so where sum (e - n r)² / (n r (1 - r)) over the L leaves of n rows, of which e are contradicted, stays
+    under its mean of L - 1 by three of its standard deviations sqrt(2 (L - 1)) (Pearson's test of homogeneity), with r
+    for all rows. A column that honestly tells much is contradicted where the classes meet; of numbers these may be as
+    many leaves as there are classes after the first, and do not count.
+    """
+    classes = np.flatnonzero(np.bincount(truth))
+    if len(classes) > MOST_CLASSES:
+        return None
+    means = np.stack([_means(places, (truth == each).astype(float), fold) for each in classes])
+    is_wrong = classes[means.argmax(axis=0)] != truth
+    share, rarer = float(is_wrong.mean()), 1 - np.bincount(truth).max() / len(truth)
+    if not 0 < share <= UNEXPLAINED * rarer:
+        return None
+    sizes, errors = np.bincount(places), np.bincount(places, is_wrong)
+    rates = np.where(sizes >= ROWS_OF_A_LEAF, errors / np.maximum(1, sizes), np.nan)
+    meeting = len(classes) - 1 if len(sizes) > LEAVES // 2 else 0
+    kept = np.argsort(rates)[: int((~np.isnan(rates)).sum()) - meeting]
+    freedom, rows = len(kept) - 1, sizes[kept].sum()
+    if freedom < 1 or rows < FEWEST_KEPT * len(truth):
+        return None
+    usual = errors[kept].sum() / rows
+    if not 0 < usual <= MOST_WRONG:
+        return None
+    expected = sizes[kept] * usual
+    spread = float((((errors[kept] - expected) ** 2) / (expected * (1 - usual))).sum())
+    return share if spread <= freedom + 3 * (2 * freedom) ** 0.5 else None
 
 
 def _area(scores: np.ndarray, is_it: np.ndarray) -> float:

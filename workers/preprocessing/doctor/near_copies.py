@@ -49,8 +49,8 @@ def near_pictures(grey: np.ndarray) -> list[list[int]]:
     return join(len(grey), bands, is_alike)
 
 
-def near_texts(texts: Sequence[str]) -> list[list[int]]:
-    """Groups of texts of which each shares `ALIKE_TEXTS` of its runs of five characters with another of its group.
+def near_texts(texts: Sequence[str], alike: float = ALIKE_TEXTS) -> list[list[int]]:
+    """Groups of texts of which each shares `alike` of its runs of five characters with another of its group.
 
     Which to compare is found by sketches: the smallest hash in each of `SLOTS` parts of all hashes (one permutation
     hashing; Li, Owen and Zhang 2012), in bands of which one has to agree. Short texts are not compared."""
@@ -68,7 +68,7 @@ def near_texts(texts: Sequence[str]) -> list[list[int]]:
     def is_alike(one: int, other: int) -> bool:
         first, second = sets[kept[one]], sets[kept[other]]
         shared = len(np.intersect1d(first, second, assume_unique=True))
-        return shared >= ALIKE_TEXTS * (len(first) + len(second) - shared)
+        return shared >= alike * (len(first) + len(second) - shared)
 
     return [[kept[place] for place in group] for group in join(len(kept), bands, is_alike)]
 
@@ -127,5 +127,5 @@ def warn_of_near_copies(
     message = f"Groups of {noun} that are nearly equal and stand in more than one of train, val and test: {crossing:,}."
     tell_crossing(groups, items, "near_copies_across_splits", message, findings)
     later = sorted(number for numbers in groups for number in numbers[1:])
-    message = f"{noun.capitalize()} that are nearly equal to another one: {len(later):,}. {sampled}".rstrip()
-    tell_repeated(later, items, "near_copies", message, findings)
+    message = f"{noun.capitalize()} that are nearly equal to another one: {len(later):,}."
+    tell_repeated(later, items, "near_copies", message, findings, beside=groups, sampled=sampled)

@@ -101,6 +101,8 @@ def fill_rows(findings: Findings, path: Path) -> None:
     for finding in findings.items:
         about = list(dict.fromkeys(name for item in finding["items"] for name in item.pop("columns", ())))
         for item in finding["items"]:
+            if "number" not in item:
+                continue
             row = rows[item.pop("number")]
             names = list(dict.fromkeys([*about, *row]))[: max(SHOWN_COLUMNS, len(about))]
             item["row"] = [[name, shorten(row[name], SHOWN_CHARACTERS)] for name in names]

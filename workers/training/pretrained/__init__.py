@@ -3,4 +3,5 @@ only where such a model is built."""
 
 import os
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before anything reads it: programs have no business with a hub
+# Before anything reads them: programs have no business with a hub, and show no bars.
+os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"

@@ -14,20 +14,37 @@ from workers.training.optimization import learn_slower
 
 LAYER = re.compile(r"\.(\d+)\.")
 WORDS = {FULL: "Fine-tuning in full", HEAD: "Training the head alone", LORA: "Training low-rank adapters"}
+# Linear layers whose weights a family multiplies with by itself: an adapter would never be asked.
+NEVER_CALLED = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
+DECODER_ALONE = "Training the decoder alone"
 
 
 def prepare(model: nn.Module, settings: Mapping[str, Any]) -> str:
-    """Make of `model`, which has a `body`, what learns as the settings say; returns a sentence about it."""
+    """Make of `model`, which has a `body`, what learns as the settings say; returns a sentence about it. Of a body that
+    writes itself, and so has no new head, the decoder learns in place of one."""
     chosen = settings["fine_tuning"]
-    if chosen == HEAD:
+    writes = getattr(model.body.config, "is_encoder_decoder", False)
+    rates = settings.get("body_rate", 1.0), settings.get("layer_decay", 1.0)
+    if chosen == HEAD and writes:
+        leave_decoder(model.body)
+        slow_down(model.body, *rates)
+    elif chosen == HEAD:
         model.body.requires_grad_(False)
     elif chosen == LORA:
         model.body = _adapted(model.body, settings)
     else:
-        slow_down(model.body, settings["body_rate"], settings["layer_decay"])
+        slow_down(model.body, *rates)
     learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     in_all = sum(parameter.numel() for parameter in model.parameters())
-    return f"{WORDS[chosen]}: {learning:,} of {in_all:,} weights learn."
+    words = DECODER_ALONE if chosen == HEAD and writes else WORDS[chosen]
+    return f"{words}: {learning:,} of {in_all:,} weights learn."
+
+
+def leave_decoder(body: nn.Module) -> None:
+    """The decoder alone learns, without what it shares with the encoder."""
+    body.requires_grad_(False)
+    body.get_decoder().requires_grad_(True)
+    body.get_input_embeddings().requires_grad_(False)
 
 
 def settle(model: nn.Module) -> None:
@@ -49,9 +66,16 @@ def _adapted(body: nn.Module, settings: Mapping[str, Any]) -> nn.Module:
 
 
 def adapted_layers(body: nn.Module) -> list[str]:
-    """The layers that get an adapter: all linear ones, or where there is none, convolutions that mix channels."""
-    layers = {name: module for name, module in body.named_modules() if name}
-    linear = [name for name, module in layers.items() if isinstance(module, nn.Linear)]
+    """The layers that get an adapter: all linear ones but the one that says what a body writes, which is often its
+    embedding too, and those that are never called; or where there is none, convolutions that mix channels."""
+    output = body.get_output_embeddings() if getattr(body.config, "is_encoder_decoder", False) else None
+    layers = {name: module for name, module in body.named_modules() if name and module is not output}
+    never_called = NEVER_CALLED.get(body.config.model_type, ())
+    linear = [
+        name
+        for name, module in layers.items()
+        if isinstance(module, nn.Linear) and name.rpartition(".")[2] not in never_called
+    ]
     return linear or [name for name, module in layers.items() if isinstance(module, nn.Conv2d) and module.groups == 1]
 
 

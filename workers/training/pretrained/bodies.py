@@ -3,7 +3,7 @@ code is that of transformers, and weights come from safetensors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ logging.set_verbosity_error()
 logging.disable_progress_bar()
 
 
-def load_body(folder: Path) -> nn.Module:
-    """The body of the checkpoint in `folder` with its weights, in 32 bits. Raises ProgramFailure damaged_checkpoint."""
+def load_body(folder: Path, kind: Any = AutoModel, unused: Sequence[str] = ()) -> nn.Module:
+    """The body of the checkpoint in `folder` with its weights, in 32 bits; `kind` is the class of transformers that
+    says how much of it, and weights called `unused` may be missing. Raises ProgramFailure damaged_checkpoint."""
     try:
-        body, told = AutoModel.from_pretrained(
+        body, told = kind.from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
@@ -35,7 +36,8 @@ def load_body(folder: Path) -> nn.Module:
     except Exception as error:  # transformers raises what it and a dozen libraries below it think of
         raise damaged_checkpoint(str(error)) from error
     bare = without_unused(body)
-    if missing := sorted(set(told["missing_keys"]) & set(bare.state_dict())):
+    missing = sorted(set(told["missing_keys"]) & set(bare.state_dict()) - set(unused))
+    if missing:
         raise damaged_checkpoint(f"it has no {missing[0]} and {len(missing) - 1} others")
     return bare
 
