@@ -226,6 +226,7 @@ def _item(version: DatasetVersion, item: dict[str, Any]) -> Item:
     label, suggested = item.get("label", ""), item.get("suggested", "")
     if version.task == MULTI_LABEL_IMAGES:
         label, suggested = (labels.replace(LABEL_SEPARATOR, ", ") for labels in (label, suggested))
+        suggested = suggested or (_("no label") if "suggested" in item else "")
     return Item(
         item["id"],
         label,

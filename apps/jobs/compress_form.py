@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Team, User
 from apps.jobs.compressing import compression_fields
-from apps.jobs.forms import form_field, shown, typed
 from apps.jobs.models import Job
 from apps.jobs.recipe_presets import PRESETS, RecipePreset, presets_for
+from apps.jobs.setting_fields import form_field, shown, typed
 from apps.registry.figures import headline
 from apps.registry.models import ModelVersion
 from apps.resources.wanted import wanted_of, written

@@ -1,13 +1,10 @@
 """The launch form: a version, a task, a preset, and every hyper-parameter under its usual name."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.http import QueryDict
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -15,20 +12,18 @@ from apps.accounts.models import Team, User
 from apps.datasets.kinds import Shown, shown_as
 from apps.datasets.models import DatasetVersion
 from apps.jobs import interactions, series_columns
-from apps.jobs.fusing import methods_for
 from apps.jobs.models import Job
+from apps.jobs.setting_fields import form_field, language_choices, one_of, shown, typed
 from apps.jobs.start_form import start_fields
 from apps.jobs.starts.folders import Listed, list_folders, told_folder
 from apps.jobs.text_columns import found_text_column
-from apps.registry.figures import TASK_LABELS, headline
-from apps.registry.models import ModelVersion, RegisteredModel
+from apps.registry.figures import TASK_LABELS
+from apps.registry.models import RegisteredModel
 from apps.resources.wanted import wanted_of, written
 from workers.contract import (
     ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
-    ENSEMBLE,
     FORECASTING,
-    GREEDY,
     KIND_AUDIO,
     KIND_TABLE,
     RECOMMENDATION,
@@ -37,8 +32,6 @@ from workers.contract import (
     TABULAR_REGRESSION,
     TEXT_CLASSIFICATION,
     TRANSLATION,
-    UNIFORM,
-    WEIGHTED,
 )
 from workers.pretrained.languages import FIELDS as LANGUAGE_FIELDS
 from workers.training.field import Field, HyperparameterError
@@ -74,50 +67,6 @@ PAIRED = (TRANSLATION, ANSWER_RETRIEVAL)  # tasks of a table in which two texts 
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
 MANY_VALUES = 20
-PLAIN_INPUT = {"autocapitalize": "off", "spellcheck": "false"}
-NO_YES = (("false", gettext_lazy("No")), ("true", gettext_lazy("Yes")))
-
-
-@dataclass(frozen=True)
-class MethodChoice:
-    """One way to fuse, in a line."""
-
-    name: str
-    label: Any
-    icon: str
-    help: Any
-
-
-METHOD_CHOICES = {
-    choice.name: choice
-    for choice in (
-        MethodChoice(
-            GREEDY,
-            gettext_lazy("Greedy soup"),
-            "ti-soup",
-            gettext_lazy("From the best on, a version's weights are mixed in where validation does not get worse."),
-        ),
-        MethodChoice(
-            UNIFORM,
-            gettext_lazy("Uniform"),
-            "ti-equal",
-            gettext_lazy("The plain mean of all weights. As small and as fast as one of them."),
-        ),
-        MethodChoice(
-            WEIGHTED,
-            gettext_lazy("Weighted"),
-            "ti-scale",
-            gettext_lazy("The mean of all weights, where a version counts more the better it does on validation."),
-        ),
-        MethodChoice(
-            ENSEMBLE,
-            gettext_lazy("Ensemble"),
-            "ti-users-group",
-            gettext_lazy("All answer, and the mean of their answers counts. As large and as slow as all together."),
-        ),
-    )
-}
-MOST_CANDIDATES = 40
 
 
 def guess_task(version: DatasetVersion, target: str) -> str:
@@ -157,13 +106,6 @@ def targets_of(version: DatasetVersion) -> list[str]:
     return sorted(suitable, key=lambda name: name != version.target)
 
 
-def shown(value: Any) -> str:
-    """A value as the form writes it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
-
-
 class LaunchForm(forms.Form):
     """Fields of one task, filled in from one preset.
 
@@ -186,10 +128,10 @@ class LaunchForm(forms.Form):
     def __init__(self, *, version: DatasetVersion, values: Mapping[str, str], is_submitted: bool = False) -> None:
         """`values` are what a person sent or a link proposes; what they leave out is filled in."""
         self.version = version
-        self.chosen_task = _one_of(values.get("task"), version.tasks, "")
-        self.target_column = _one_of(values.get("target"), targets_of(version), version.target)
+        self.chosen_task = one_of(values.get("task"), version.tasks, "")
+        self.target_column = one_of(values.get("target"), targets_of(version), version.target)
         self.task_name = self.chosen_task or guess_task(version, self.target_column)
-        self.preset_name = _one_of(values.get("preset"), PRESETS, DEFAULT_PRESET)
+        self.preset_name = one_of(values.get("preset"), PRESETS, DEFAULT_PRESET)
         self.start_name = (values.get("start_hub") or values.get("start_from") or "").strip()
         fields = fields_for(self.task_name)
         if not any(field.type == "checkpoint" for field in fields):
@@ -406,68 +348,6 @@ class LaunchForm(forms.Form):
         return any(field.name in self.errors for field in self.hyperparameters)
 
 
-class FuseForm(forms.Form):
-    """Versions that go with `start`, the newest first and those of its model in front, and how to fuse them."""
-
-    version = forms.TypedMultipleChoiceField(coerce=int, required=False)
-    method = forms.ChoiceField()
-    model_name = forms.CharField(
-        label=gettext_lazy("Model"),
-        max_length=80,
-        help_text=gettext_lazy("Where it is better than each of them it becomes the next version of this model."),
-    )
-
-    def __init__(self, *, start: ModelVersion, values: QueryDict, is_submitted: bool) -> None:
-        self.start = start
-        self.versions = self._candidates()
-        self.methods = [METHOD_CHOICES[name] for name in methods_for(start.model.task)]
-        sent = values.getlist("version")
-        self.chosen = [version for version in self.versions if str(version.pk) in sent]
-        usual = {"method": self.methods[0].name, "model_name": start.model.name}
-        data = {name: values.get(name, usual[name]) for name in usual} | {"version": sent}
-        super().__init__(data)
-        self.fields["version"].choices = [(version.pk, str(version)) for version in self.versions]
-        self.fields["method"].choices = [(choice.name, choice.label) for choice in self.methods]
-        if not is_submitted:
-            self.full_clean()
-            self._errors.clear()
-
-    def _candidates(self) -> list[ModelVersion]:
-        start = self.start
-        known = ModelVersion.objects.filter(model__team=start.model.team_id, model__task=start.model.task)
-        same = {name: start.meta[name] for name in ("classes", "target") if name in start.meta}
-        known = known.exclude(meta__has_key="compression").filter(**{f"meta__{name}": same[name] for name in same})
-        found = list(known.select_related("model").order_by("-created_at")[:MOST_CANDIDATES])
-        for version in found:
-            version.headline = headline(version.metrics)
-        return sorted(found, key=lambda version: (version.model_id != start.model_id, -version.created_at.timestamp()))
-
-    @property
-    def method_name(self) -> str:
-        """The method that is chosen now; one that does not exist counts as the first."""
-        names = [choice.name for choice in self.methods]
-        return _one_of(self["method"].value(), names, names[0])
-
-    def draft(self, team: Team, user: User) -> Job:
-        """The job as it would be queued now, not saved."""
-        return Job(
-            team=team,
-            created_by=user,
-            kind=Job.Kind.FUSE,
-            dataset_version=DatasetVersion.objects.filter(
-                dataset__team=team, pk=self.start.lineage.get("dataset_version_id")
-            ).first(),
-            parts=[{"id": version.pk, "name": str(version)} for version in self.chosen],
-            task=self.start.model.task,
-            method=self.method_name,
-            model_name=self.start.model.name,
-        )
-
-
-def _one_of(value: str | None, known: Any, otherwise: str) -> str:
-    return value if value in known else otherwise
-
-
 def _filled_from(values: Mapping[str, str]) -> dict[str, str]:
     try:
         filled = preset_values(
@@ -476,44 +356,6 @@ def _filled_from(values: Mapping[str, str]) -> dict[str, str]:
     except HyperparameterError:
         return {}
     return {name: shown(value) for name, value in filled.items()}
-
-
-def form_field(field: Field, columns: Sequence[tuple[str, str]] = ()) -> forms.Field:
-    """The HTML side of a hyper-parameter; `Field.check` judges the value."""
-    label = format_html('<span title="{}">{}</span>', field.name, field.label)
-    if field.type == "column":
-        widget = forms.Select(choices=list(columns))
-        return forms.CharField(label=label, help_text=field.help, widget=widget, required=False)
-    if field.type in ("text", "language"):
-        widget = forms.Select(choices=list(columns)) if columns else forms.TextInput(attrs=PLAIN_INPUT)
-        return forms.CharField(label=label, help_text=field.help, widget=widget, required=False)
-    if field.type == "columns":
-        return forms.CharField(label=label, help_text=field.help, required=False)
-    if field.type in ("choice", "bool"):
-        choices = NO_YES if field.type == "bool" else [(choice, choice) for choice in field.choices]
-        return forms.CharField(label=label, help_text=field.help, widget=forms.Select(choices=choices))
-    step = "1" if field.type == "int" else "any"
-    limits = {"min": shown(field.minimum), "max": shown(field.maximum), "step": step}
-    widget = forms.NumberInput(attrs=limits)
-    return forms.CharField(label=label, help_text=field.help, widget=widget)
-
-
-def language_choices(codes: Sequence[str]) -> list[tuple[str, str]]:
-    """None where the codes of a checkpoint are not known."""
-    return [("", str(_("None chosen"))), *((code, code) for code in codes)] if codes else []
-
-
-def typed(field: Field, text: str) -> Any:
-    """The value a person meant; text that is no number goes on as it is, and the check says what was expected."""
-    if field.type == "bool":
-        return {"true": True, "false": False}.get(text, text)
-    if field.type in ("choice", "column", "columns", "checkpoint", "text", "language"):
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return int(number) if field.type == "int" and number.is_integer() else number
 
 
 def values_of_job(job: Job) -> dict[str, str]:

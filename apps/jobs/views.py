@@ -22,7 +22,8 @@ from apps.jobs.checkpoints import checkpoint_trouble, listed_checkpoints
 from apps.jobs.compression_views import candidates_context
 from apps.jobs.continuing import USUAL_EPOCHS, checkpoints_to_extend, extend_training
 from apps.jobs.finding import MAX_DIGITS, jobs_of, read_id, versions_of
-from apps.jobs.forms import FuseForm, LaunchForm, values_of_job
+from apps.jobs.forms import LaunchForm, values_of_job
+from apps.jobs.fuse_form import FuseForm
 from apps.jobs.fusing import existing_parts
 from apps.jobs.listing import ORDERS, chosen_order, filter_jobs
 from apps.jobs.models import Job, JobEvent

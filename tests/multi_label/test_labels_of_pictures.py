@@ -21,6 +21,7 @@ from workers.inference.answers import answer
 from workers.inference.framing import RAW, TENSORS, Question
 from workers.inference.predictor import load_predictor
 from workers.inference.tensors import read_request
+from workers.preprocessing.doctor.several_labels import find_odd
 from workers.training.hyperparameters import resolve
 from workers.training.losses import balanced_label_weights, make_label_loss
 from workers.training.multi_label import train, unweighted
@@ -222,3 +223,27 @@ def test_the_files_predict_alone(output, tmp_path):
     done = subprocess.run([*command, str(tmp_path / "p.png")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [item["label"] for item in json.loads(done.stdout.splitlines()[1])["labels"]] == ["dot"]
+
+
+def test_labels_that_are_wrong_or_missing_are_found_and_mended(tmp_path):
+    told = [(picture, list(labels)) for picture, labels in draw(200)]
+    for number, name in ((3, "bar"), (50, "dot"), (90, "ring"), (120, "bar"), (170, "ring")):
+        told[number] = (told[number][0], sorted({*told[number][1]} ^ {name}))
+    place, files = Workplace(tmp_path), {"m.zip": zip_of(told, table_of(told))}
+    first = place.prepare(files)
+    remedy = json.loads((first.output / "findings.json").read_text())["label_errors"]
+    truth = {f"m.zip/img/{number}.png": "|".join(sorted(labels)) for number, (_, labels) in enumerate(draw(200))}
+    wrong = {f"m.zip/img/{number}.png" for number in (3, 50, 90, 120, 170)}
+    found = set(remedy["leave_out"])
+    assert found <= wrong and len(found) >= 4
+    assert remedy["relabel"] == {item: truth[item] for item in found}
+    steps = [{"id": "relabel_1", "step": "relabel", "finding": "label_errors", "items": remedy["relabel"]}]
+    recipe = {"steps": steps, "without": [], "task": "multi_label_images", "split_source": first.report["split_source"]}
+    mended = place.prepare(files, recipe=recipe, first_index=str(first.output / "index.jsonl"))
+    assert {row["source"] for row in mended.images if row["label"] != truth[row["source"]]} == wrong - found
+
+
+def test_labels_that_nothing_tells_are_not_suspected():
+    draws = np.random.default_rng(0)
+    sets = [frozenset(name for name in "ab" if draws.random() < 0.4) for _ in range(300)]
+    assert find_odd(sets, draws.normal(size=(300, 20)).astype(np.float32)) == {}

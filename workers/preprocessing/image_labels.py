@@ -167,7 +167,8 @@ def _warn_of_rare(
     if not rare:
         return
     found = [number for number, each in enumerate(labels) if rare.keys() & set(each)]
-    left = {number: LABEL_SEPARATOR.join(label for label in labels[number] if label not in rare) for number in found}
+    others = {number: [label for label in labels[number] if label not in rare] for number in found}
+    left = {number: LABEL_SEPARATOR.join(names) for number, names in others.items() if names}
     names = describe([f"{name} ({count})" for name, count in rare.items()])
     findings.add(
         "rare_labels",
@@ -176,6 +177,6 @@ def _warn_of_rare(
         shown=items.some_suggested(found, left),
         remedy=Remedy(
             leave_out=items.named(found),
-            relabel={items.ids[number]: others for number, others in left.items() if others},
+            relabel={items.ids[number]: names for number, names in left.items()},
         ),
     )

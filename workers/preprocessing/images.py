@@ -28,6 +28,7 @@ from workers.preprocessing.decoding import Decoded, DecoderPool
 from workers.preprocessing.doctor.features import image_features
 from workers.preprocessing.doctor.label_errors import warn_of_labels
 from workers.preprocessing.doctor.near_copies import near_pictures, warn_of_near_copies
+from workers.preprocessing.doctor.several_labels import warn_of_several_labels
 from workers.preprocessing.findings import Findings
 from workers.preprocessing.image_labels import Labelling, check_labels, count_labels, rarest_labels, read_labels
 from workers.preprocessing.items import Copies, Items, warn_of_copies
@@ -248,7 +249,7 @@ def items_of(images: Sequence[SoundImage], splits: Sequence[str]) -> Items:
 def examine(
     images: Sequence[SoundImage], splits: Sequence[str], side: int, findings: Findings, *, has_classes: bool
 ) -> None:
-    """Near copies and, where each image has one class, wrong labels, among the images whose pixels were kept."""
+    """Near copies and wrong labels, among the images whose pixels were kept."""
     glanced = [number for number, image in enumerate(images) if image.pixels]
     if not glanced:
         return
@@ -259,15 +260,17 @@ def examine(
     groups = [group for group in groups if len({images[number].sha256 for number in group}) > 1]
     sampled = "" if len(glanced) == len(images) else f"{len(glanced):,} of {len(images):,} images were compared."
     warn_of_near_copies(groups, items, "images", findings, sampled)
-    if not has_classes:
-        return
     places = {number: place for place, number in enumerate(glanced)}
     unread = [number for number, image in enumerate(images) if not image.pixels]
 
     def features_of(numbers: np.ndarray) -> np.ndarray:
         return image_features(pixels[[places[number] for number in numbers.tolist()]])
 
-    warn_of_labels(items, features_of, "images", findings, looked_at=LOOKED_AT, unreadable=unread)
+    if has_classes:
+        warn_of_labels(items, features_of, "images", findings, looked_at=LOOKED_AT, unreadable=unread)
+    else:
+        labels = [image.labels for image in images]
+        warn_of_several_labels(labels, items, features_of, "images", findings, looked_at=LOOKED_AT, unreadable=unread)
 
 
 def make_thumbnails(

@@ -86,7 +86,7 @@ class Items:
     def some_suggested(self, numbers: Sequence[int], suggested: Mapping[int, str]) -> list[dict[str, Any]]:
         """The first of them, with the label that each can get, where there is one."""
         return [
-            self.shown(number, **({"suggested": suggested[number]} if suggested.get(number) else {}))
+            self.shown(number, **({"suggested": suggested[number]} if number in suggested else {}))
             for number in numbers[:SHOWN_ITEMS]
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,29 +32,62 @@ def judge(features: np.ndarray, labels: np.ndarray, classes: int, *, fitted: int
     probabilities by softmax(t s); r and t are those with the least log loss on what was not learned from (for t see Guo
     et al. 2017).
     """
-    features = np.hstack([features, np.ones((len(features), 1), dtype=np.float32)])
-    learned, answers = features[:fitted], np.eye(classes, dtype=np.float32)[labels[:fitted]]
-    fold = deal(labels[:fitted], seed)
-    grams = [learned[fold == number].T @ learned[fold == number] for number in range(FOLDS)]
-    sums = [learned[fold == number].T @ answers[fold == number] for number in range(FOLDS)]
-    best, chosen = np.inf, (np.zeros((0, classes)), 1, 0.0)
-    for ridge in RIDGES:
-        weights = [_solve(sum(grams) - grams[n], sum(sums) - sums[n], ridge) for n in range(FOLDS)]
-        scores = np.empty((fitted, classes), dtype=np.float32)
-        for number in range(FOLDS):
-            scores[fold == number] = learned[fold == number] @ weights[number]
+    answers = np.eye(classes, dtype=np.float32)[labels[:fitted]]
+    best, chosen = np.inf, (np.zeros((0, classes)), 1)
+    for scores in fit(features, answers, deal(labels[:fitted], seed)):
         for temperature in TEMPERATURES:
-            loss = _log_loss(softmax(scores * temperature), labels[:fitted])
+            loss = _log_loss(softmax(scores[:fitted] * temperature), labels[:fitted])
             if loss < best:
-                best, chosen = loss, (np.stack(weights), temperature, scores)
-    weights, temperature, scores = chosen
-    rest = [features[start : start + SCORED_AT_ONCE] @ weights.mean(0)
-            for start in range(fitted, len(features), SCORED_AT_ONCE)]  # fmt: skip
-    probabilities = softmax(np.concatenate([scores, *rest]) * temperature)
+                best, chosen = loss, (scores, temperature)
+    scores, temperature = chosen
+    probabilities = softmax(scores * temperature)
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
     shares = np.bincount(labels, minlength=classes) / len(labels)
     entropy = float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
     return Judged(probabilities, accuracy, 1 - _log_loss(probabilities, labels) / max(entropy, 1e-9))
+
+
+def judge_each(features: np.ndarray, has: np.ndarray, *, fitted: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The same where an item may have several of K labels, bool [N, K], each judged as two classes, to have it or not:
+    float32 [N, K], how likely it is that an item has each, and [K], the share of the entropy of each that is explained.
+
+    All share the folds, which are dealt by the rarest label of each item. As the scores of two classes add up to 1, the
+    softmax of both is 1 / (1 + exp(-t (2 s - 1))), with r and t of its own for each label.
+    """
+    counts = has[:fitted].sum(axis=0)
+    rarest = np.where(has[:fitted], counts, fitted + 1).argmin(axis=1)
+    best, likely = np.full(has.shape[1], np.inf), np.zeros(has.shape, dtype=np.float32)
+    for scores in fit(features, has[:fitted].astype(np.float32), deal(rarest, seed)):
+        for temperature in TEMPERATURES:
+            found = 1 / (1 + np.exp(-temperature * (2 * scores - 1)))
+            losses = _binary_losses(found[:fitted], has[:fitted])
+            better = losses < best
+            best[better], likely[:, better] = losses[better], found[:, better]
+    shares = has.mean(axis=0)
+    entropies = _binary_losses(np.broadcast_to(shares, has.shape), has)
+    return likely, 1 - _binary_losses(likely, has) / np.maximum(entropies, 1e-9)
+
+
+def _binary_losses(likely: np.ndarray, has: np.ndarray) -> np.ndarray:
+    return -np.log(np.maximum(np.where(has, likely, 1 - likely), 1e-6)).mean(axis=0)
+
+
+def fit(features: np.ndarray, answers: np.ndarray, fold: np.ndarray) -> Iterator[np.ndarray]:
+    """For each strength of `RIDGES` the scores [N, C] of all items by models that did not learn from them; `answers`
+    [n, C] and `fold` [n] are those of the first n, which are learned from."""
+    features = np.hstack([features, np.ones((len(features), 1), dtype=np.float32)])
+    fitted = len(answers)
+    parts = [np.flatnonzero(fold == number) for number in range(FOLDS)]
+    grams = [features[part].T @ features[part] for part in parts]
+    sums = [features[part].T @ answers[part] for part in parts]
+    for ridge in RIDGES:
+        weights = np.stack([_solve(sum(grams) - grams[n], sum(sums) - sums[n], ridge) for n in range(FOLDS)])
+        scores = np.empty((len(features), answers.shape[1]), dtype=np.float32)
+        for part, weight in zip(parts, weights, strict=True):
+            scores[part] = features[part] @ weight
+        for start in range(fitted, len(features), SCORED_AT_ONCE):
+            scores[start : start + SCORED_AT_ONCE] = features[start : start + SCORED_AT_ONCE] @ weights.mean(0)
+        yield scores
 
 
 def deal(labels: np.ndarray, seed: int) -> np.ndarray:
