@@ -29,7 +29,8 @@ class Jobs(Resource):
     def starts(self, task: str = "text_classification") -> list[Record]:
         """The site's pretrained checkpoints that a training of `task` can start from: `train(data, hyperparameters=
         {"start_from": starts[0].name})`. A checkpoint of the hub is written as owner/name, @revision behind it for a
-        certain one."""
+        certain one. `told` has the hyper-parameters by which it is told of languages, and the codes that each may
+        be."""
         return self._http.request("GET", f"{self.path}starts/", params={"task": task})
 
     def plan(self, dataset: int | str, *, devices: int = 1, strategy: str = "auto", **fields: Any) -> Record:

@@ -208,7 +208,7 @@ class LaunchForm(forms.Form):
                 continue
             columns = self._columns_for(field.name) if field.type == "column" else ()
             codes = (self.told or {}).get(field.name, ()) if field.type == "language" else ()
-            self.fields[field.name] = form_field(field, columns or [(code, code) for code in ("", *codes) if codes])
+            self.fields[field.name] = form_field(field, columns or language_choices(codes))
 
     def _is_told(self, field: Field) -> bool:
         """Of what is known to be told nothing of languages, nothing is asked."""
@@ -496,6 +496,11 @@ def form_field(field: Field, columns: Sequence[tuple[str, str]] = ()) -> forms.F
     limits = {"min": shown(field.minimum), "max": shown(field.maximum), "step": step}
     widget = forms.NumberInput(attrs=limits)
     return forms.CharField(label=label, help_text=field.help, widget=widget)
+
+
+def language_choices(codes: Sequence[str]) -> list[tuple[str, str]]:
+    """None where the codes of a checkpoint are not known."""
+    return [("", str(_("None chosen"))), *((code, code) for code in codes)] if codes else []
 
 
 def typed(field: Field, text: str) -> Any:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.registry.figures import write
 
 WAYS = {
-    "greedy": _("Character by character"),
+    "greedy": _("The most probable each time"),
     "beams": _("Several beginnings at once"),
     "language_model": _("The same with a language model"),
 }

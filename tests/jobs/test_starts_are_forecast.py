@@ -50,8 +50,8 @@ def test_what_waits_starts_when_what_runs_is_thought_to_end(member, node):
         claim = claim_of(job)
         assert claim.starts_low_at <= claim.starts_high_at
         assert now < claim.starts_low_at < now + timedelta(minutes=minutes * 1.1)
-        # a range begins at half and ends at twice the wait until forecasts of its kind have come true
-        assert now + timedelta(minutes=minutes * 0.9) < claim.starts_high_at < now + timedelta(minutes=minutes * 2.1)
+        # a range begins at a third and ends at three times the wait until forecasts have come true
+        assert now + timedelta(minutes=minutes * 0.9) < claim.starts_high_at < now + timedelta(minutes=minutes * 3.2)
     page = member.page.get(f"/jobs/{second.pk}/").content.decode()
     assert "Expected to start" in page and "between" in page
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from apps.registry.bundles import texts_of
 from tests.pretrained.translators import LANGUAGES, M2M100, MBART_25, NLLB, save_translator, spec_from, train_from
@@ -21,11 +21,12 @@ from workers.inference.translation_predictor import LEAST_ROOM, TranslationPredi
 from workers.inference.translations import Asked
 from workers.pretrained.families import READING, TRANSLATORS, choose_files
 from workers.training.checkpoints import CheckpointStore
+from workers.training.loop import prepare_torch
 from workers.training.pretrained.adapting import adapted_layers, prepare, settle
 from workers.training.pretrained.translation import read as read_writing
 from workers.training.pretrained.translation import start
 from workers.training.stopping import Stop, Stopped
-from workers.training.translation import train
+from workers.training.translation import fit_model, load_data, make_model
 from workers.training.writing import export_graphs
 
 pytestmark = pytest.mark.xdist_group("pretrained-translation")  # one training for all
@@ -163,6 +164,19 @@ def test_every_family_writes_as_graphs_what_transformers_itself_writes(
         assert item.text == writing.target.text([number + 1 for number in theirs])
 
 
+def test_an_embedding_that_is_read_and_written_with_stands_once_in_a_graph(
+    pairs: Path, checkpoints, tmp_path: Path
+) -> None:
+    writing, model = started(tmp_path, pairs, checkpoints("marian"), "marian")
+    (tmp_path / "graphs").mkdir()
+    (tmp_path / "checkpoint").symlink_to(checkpoints("marian"))
+    graphs_of(model, writing, tmp_path / "graphs")
+    graph = onnx.load(tmp_path / "graphs" / "writer.onnx").graph
+    vocabulary = model.body.config.vocab_size
+    assert len([item for item in graph.initializer if vocabulary in item.dims and len(item.dims) == 2]) == 2
+    # that, and the bias of what is written
+
+
 def test_the_families_that_are_offered_are_those_that_are_tried_here() -> None:
     assert {{NLLB: M2M100, MBART_25: "mbart"}.get(family, family) for family in LANGUAGES} == set(TRANSLATORS)
 
@@ -219,29 +233,33 @@ def test_what_is_padded_and_what_is_asked_beside_changes_nothing(pairs: Path, ch
         assert torch.allclose(one[0], both[0, :3], atol=1e-5)
 
 
+def fitted(work: Path, data: Path, folder: Path, family: str, stop: Stop, **settings: object) -> tuple[list, dict]:
+    """The history of a short training, and the weights that it ends with."""
+    spec = spec_from(work, data, folder, family, epochs=2, dropout=0.1, **settings)
+    events = EventWriter(work / "events.jsonl")
+    prepare_torch(1, 0)
+    found = load_data(spec, events, Stop())
+    model, _arguments = make_model(spec, found, events)
+    history = fit_model(model, found, spec, events, stop).history
+    return history, {name: value.clone() for name, value in model.state_dict().items()}
+
+
 @pytest.mark.parametrize(("family", "fine_tuning"), [("marian", "lora"), (M2M100, "full")])
 def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
     family: str, fine_tuning: str, checkpoints, tmp_path: Path
 ) -> None:
-    pairs = write_pairs(tmp_path / "pairs", toy()[:60])
-    settings = {"fine_tuning": fine_tuning, "epochs": 2, "dropout": 0.1}
-    start_from = checkpoints(family)
-    whole = train_from(tmp_path / "whole", pairs, start_from, family, **settings)
+    pairs, folder = write_pairs(tmp_path / "pairs", toy()[:60]), checkpoints(family)
+    history, weights = fitted(tmp_path / "whole", pairs, folder, family, Stop(), fine_tuning=fine_tuning)
     with pytest.raises(Stopped):
-        cut = spec_from(tmp_path / "cut", pairs, start_from, family, **settings)
-        train(cut, EventWriter(tmp_path / "cut" / "events.jsonl"), StopAfter(4))
+        fitted(tmp_path / "cut", pairs, folder, family, StopAfter(4), fine_tuning=fine_tuning)
     (checkpoint,) = CheckpointStore(tmp_path / "cut" / "checkpoints").load_parts()
     kept = [name for name in checkpoint.tensors if name.startswith("model.")]
     assert len([name for name in kept if "shared" in name or "embed_tokens" in name or "lm_head" in name]) == (
         0 if fine_tuning == "lora" else 1  # what stands under several names is kept once
     )
-    resumed = spec_from(tmp_path / "cut", pairs, start_from, family, resume=True, **settings)
-    train(resumed, EventWriter(tmp_path / "cut" / "events.jsonl"), Stop())
-    ends = [read(folder / "result.json") for folder in (whole, tmp_path / "cut" / "output")]
-    assert ends[0]["history"] == ends[1]["history"]
-    assert ends[0]["metrics"] == ends[1]["metrics"] and ends[0]["samples"] == ends[1]["samples"]
-    weights = [load_file(folder / "model" / "model.safetensors") for folder in (whole, tmp_path / "cut" / "output")]
-    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    resumed, again = fitted(tmp_path / "cut", pairs, folder, family, Stop(), fine_tuning=fine_tuning, resume=True)
+    assert resumed == history and len(history) == 2
+    assert all(torch.equal(value, again[name]) for name, value in weights.items())
 
 
 def test_a_trained_model_is_served_without_transformers_peft_and_torch(trained: Path) -> None:

@@ -53,12 +53,13 @@ def described(texts: list[str], column: str = "transcript", speakers: int = 0) -
     return files | {"metadata.csv": csv_text(rows).encode()}
 
 
-def write_data(folder: Path, count: int = 160) -> Path:
-    """data.zip and index.jsonl as the check leaves them; of ten recordings one is for validation and one to test."""
+def write_data(folder: Path, count: int = 160, texts: list[str] | None = None) -> Path:
+    """data.zip and index.jsonl as the check leaves them; of ten recordings one is for validation and one to test.
+    `count` sentences are said, or these texts."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = ["train"] * 8 + ["val", "test"]
     entries, lines = {}, []
-    for number, text in enumerate(sentences(count)):
+    for number, text in enumerate(texts or sentences(count)):
         member, samples = f"recordings/{number:06d}.wav", say(text, seed=number)
         entries[member] = encoded(samples)
         row = {"member": member, "label": "", "transcript": f"{text.capitalize()}.", "split": parts[number % 10]}

@@ -35,8 +35,11 @@ def export_graph(
     outputs: Sequence[str],
     axes: Mapping[str, Mapping[int, str]],
     path: Path,
+    *,
+    folds: bool = True,
 ) -> None:
-    """As `export_onnx`, for a model of several outputs; `axes` names the free dimensions of each input and output."""
+    """As `export_onnx`, for a model of several outputs; `axes` names the free dimensions of each input and output.
+    Where it `folds`, what can be computed of the weights alone is: a matrix that is used turned stands in it twice."""
     model.eval()
     with warnings.catch_warnings():
         # torch advises its newer exporter, which gives the same graph for these models and takes 60 times longer.
@@ -50,6 +53,7 @@ def export_graph(
             output_names=list(outputs),
             dynamic_axes=axes,
             opset_version=OPSET,
+            do_constant_folding=folds,
         )
     difference = largest_difference(model, inputs, path)
     if not difference <= LARGEST_DIFFERENCE:

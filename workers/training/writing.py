@@ -76,7 +76,14 @@ def export_graphs(model: nn.Module, name: str, inputs: Tensor, written: Tensor, 
     rows, source, past = {0: "rows"}, {0: "rows", 3: "source"}, {0: "rows", 3: "written"}
     keys_and_values = {"source_keys": source, "source_values": source}
     axes = {name: {0: "rows", 1: "read"}, "mask": {0: "rows", 1: "source"}} | keys_and_values
-    export_graph(Reading(model), {name: inputs}, ("source_keys", "source_values", "mask"), axes, folder / READER_FILE)
+    export_graph(
+        Reading(model),
+        {name: inputs},
+        ("source_keys", "source_values", "mask"),
+        axes,
+        folder / READER_FILE,
+        folds=False,
+    )
     source_state = dict(zip(("source_keys", "source_values", "mask"), model.memorise(inputs), strict=True))
     keys = values = source_state["source_keys"][:, :, :, :0]
     for place in range(min(2, written.shape[1])):
@@ -84,4 +91,4 @@ def export_graphs(model: nn.Module, name: str, inputs: Tensor, written: Tensor, 
             _scores, keys, values = model.step(written[:, 0], keys, values, *source_state.values())
         state = {"tokens": written[:, place], "keys": keys, "values": values} | source_state
     axes |= {"tokens": rows, "keys": past, "values": past, "scores": rows, "new_keys": past, "new_values": past}
-    export_graph(Writing(model), state, ("scores", "new_keys", "new_values"), axes, folder / WRITER_FILE)
+    export_graph(Writing(model), state, ("scores", "new_keys", "new_values"), axes, folder / WRITER_FILE, folds=False)

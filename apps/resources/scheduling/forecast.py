@@ -36,9 +36,11 @@ ROUGH_FACTOR = 3.0
 
 # Widening works on log(wait + GRACE_SECONDS). A miss moves a side out by `STEP`, all else in: misses become that rare.
 GRACE_SECONDS = 60.0
-MISSES_PER_SIDE = 0.075
+# Misses are aimed at one in twenty so as to stay below one in ten: of what starts late is learned late, and others miss
+# meanwhile.
+MISSES_PER_SIDE = 0.05
 STEP = 0.3
-NARROWEST, AT_FIRST = 0.1, math.log(2.0)
+NARROWEST, AT_FIRST = 0.1, math.log(3.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,6 @@ def leave_decoder(body: nn.Module) -> None:
     body.requires_grad_(False)
     body.get_decoder().requires_grad_(True)
     body.get_input_embeddings().requires_grad_(False)
-    body.get_encoder().requires_grad_(False)
 
 
 def settle(model: nn.Module) -> None:

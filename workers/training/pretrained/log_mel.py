@@ -36,6 +36,10 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filters).float().T.contiguous(), persistent=False)
 
     def forward(self, samples: Tensor) -> Tensor:
+        with torch.autocast(samples.device.type, enabled=False):  # 16 bits would drown what is soft
+            return self._heard(samples)
+
+    def _heard(self, samples: Tensor) -> Tensor:
         sounds = F.pad((samples.float() / LOUDEST)[:, None], (self.window // 2, self.window // 2), mode="reflect")
         parts = F.conv1d(sounds, self.waves, stride=self.hop)[:, :, :-1]
         real, imaginary = parts.chunk(2, dim=1)
