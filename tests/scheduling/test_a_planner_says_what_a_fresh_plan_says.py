@@ -63,6 +63,24 @@ class Changes(RuleBasedStateMachine):
         fresh = plan(self.planner.snapshot(self.now))
         assert self.planner.decide(self.now) == fresh
 
+    @rule()
+    def compare_what_was_counted(self):
+        fresh = Planner(self.planner.snapshot(self.now))
+        assert counted(self.planner) == counted(fresh)
+
+
+def counted(planner: Planner) -> tuple:
+    """What is kept from plan to plan: when devices come free, what may be preempted, what teams and persons hold."""
+    nodes = {node.id: (node.ends.tolist(), node.loose_devices) for node in planner.pool.nodes.values()}
+    uses = {team_id: (use.held, use.leaving, use.locked) for team_id, use in planner.ledger.uses.items()}
+    persons = {
+        (team_id, user_id): person.held
+        for team_id, use in planner.ledger.uses.items()
+        for user_id, person in use.users.items()
+        if any(person.held)
+    }
+    return nodes, {team_id: use for team_id, use in uses.items() if any(map(any, use))}, persons
+
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 def test_a_planner_says_what_a_fresh_plan_says(policy):

@@ -130,12 +130,3 @@ def test_two_works_do_not_send_each_other_away_for_ever(policy):
 
 
 TEAMS = {1: Team(1, guaranteed=replace(Team(1).guaranteed, devices=4))}
-
-
-@pytest.mark.parametrize(("ran", "leaves"), [(4_000.0, False), (6_000.0, True)])
-def test_what_goes_on_after_a_preemption_is_left_in_peace_for_a_twentieth_of_what_it_attained(ran, leaves):
-    resumed = request(1, 8, attained_seconds=100_000.0, estimate=runs_for(1e6))
-    planner = Planner(Snapshot(0.0, [node(1)], [resumed], settings=PolicySettings("shortest_predicted")))
-    planner.decide(0.0)
-    planner.submit(request(2, 8, at=ran, estimate=runs_for(60.0)))
-    assert bool(planner.decide(ran).evictions) == leaves

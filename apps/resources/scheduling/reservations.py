@@ -125,7 +125,7 @@ class Timeline:
             width = self._free_at.shape[1]
             times = array("d")
             for row in rows:
-                times += _free_at(self._nodes[row], width)
+                times += _free_times(self._nodes[row], width)
             self._free_at[rows] = np.frombuffer(times).reshape(len(rows), width)
         self._stale.clear()
 
@@ -217,7 +217,7 @@ class Timeline:
             self._pool.keep(node, Kept(max(0, devices), max(0, cpu), max(0, memory), is_timed))
 
 
-def _free_at(node: Node, width: int) -> array:
+def _free_times(node: Node, width: int) -> array:
     """When so many of the node's devices are free, from none to `width` - 1."""
     times = _ALWAYS * (len(node.free) + 1) + node.ends
     return (times + _NEVER * (width - len(times)))[:width]

@@ -25,10 +25,6 @@ AGEING_SECONDS = 3 * 86400.0
 CLASS_FACTOR = 4.0
 # Running work is sent away only for work with less than this part of its own index.
 HYSTERESIS = 0.25
-# Work that goes on after a preemption is not sent away again before it has run for this part of what it had attained:
-# the longer it is, the more a preemption has to bring. Until then its grip is next to nothing.
-UNDISTURBED = 0.05
-_NO_GRIP = 1e-9
 # The 10th and the 90th percentile of a normal distribution lie so many standard deviations from its middle.
 _TENTH = 1.2816
 
@@ -57,8 +53,6 @@ class ShortestPredicted(Policy):
         if known is not None and known[0] is running.request and known[1] == (running.started_at, self.clock):
             return known[2]
         length = self._length(running.request, running.attained_seconds(self.clock)) * HYSTERESIS
-        if self.clock - running.started_at < UNDISTURBED * running.request.attained_seconds:
-            length = _NO_GRIP
         self._grips[running.request.id] = (running.request, (running.started_at, self.clock), length)
         return length
 
