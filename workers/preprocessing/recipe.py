@@ -1,10 +1,10 @@
 """What was decided about a version of data: steps that somebody added, and steps that are left out.
 
-A recipe is ``{"steps": [step], "without": [id], "split_source", "task"}``, the last two as
-the version has them that it is made after. A step is ``{"id", "step", "finding"}`` with what it
-changes: ``leave_out`` and ``move`` with ``items`` (a list of ids; {id: split}), ``relabel`` with ``items`` ({id:
-label}), ``drop`` with ``columns``. A version is made of its uploads and its recipe alone, so a step is undone by making
-the next version without it. Ids of items are ``archive.zip/path`` of files and ``table.csv:line`` of rows.
+A recipe is ``{"steps": [step], "without": [id], "split_source", "task"}``, the last two as the version has them that it
+is made after. A step is ``{"id", "step", "finding"}`` with what it changes: ``leave_out`` and ``move`` with ``items``
+(a list of ids; {id: split}), ``relabel`` with ``items`` ({id: label}, of speech what is said), ``drop`` with
+``columns``. A version is made of its uploads and its recipe alone, so a step is undone by making the next version
+without it. Ids of items are ``archive.zip/path`` of files and ``table.csv:line`` of rows.
 """
 
 from __future__ import annotations

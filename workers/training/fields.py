@@ -66,7 +66,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "source_prefix", "Words before a text",
-        "What T5 and mT5 are told before each text, such as: translate English to German:",
+        "What T5 and mT5 are told before each text, such as translate English to German.",
         "text", "", tasks=PAIRS, start=PRETRAINED,
     ),
     Field(
