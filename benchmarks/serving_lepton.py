@@ -1,7 +1,7 @@
 """Lepton as anybody starts it, with a deployment, an API key and rate limits: what ``make bench-serving`` measures.
 
-``python -m benchmarks.serving_lepton <folder with a model>`` deploys that folder on the site of LEPTON_HOME, waits
-until it is ready, and prints the key.
+``python -m benchmarks.serving_lepton <folder with a model> <replicas>`` deploys that folder on the site of LEPTON_HOME,
+waits until all of it is ready, and prints the key.
 """
 
 import os
@@ -15,7 +15,7 @@ READY_SECONDS = 120
 PER_MINUTE = 1_000_000  # counted for each request, and never reached
 
 
-def deploy(model_dir: Path) -> str:
+def deploy(model_dir: Path, replicas: int) -> str:
     """The secret of a key that may ask "bench"."""
     from apps.accounts.models import User
     from apps.accounts.services import create_api_key, create_team
@@ -36,9 +36,9 @@ def deploy(model_dir: Path) -> str:
         files={path.name: put_file(path) for path in model_dir.iterdir()},
     )  # fmt: skip
     deployment = deploy_version(team=team, user=user, version=version, name="bench")
-    change_deployment(deployment=deployment, user=user, requests_per_minute=PER_MINUTE)
+    change_deployment(deployment=deployment, user=user, requests_per_minute=PER_MINUTE, wanted_replicas=replicas)
     deadline = time.monotonic() + READY_SECONDS
-    while not deployment.replicas.filter(status=Replica.Status.READY).exists():
+    while deployment.replicas.filter(status=Replica.Status.READY).count() < replicas:
         if time.monotonic() > deadline:
             raise SystemExit("the deployment is not ready")
         time.sleep(0.2)
@@ -48,4 +48,4 @@ def deploy(model_dir: Path) -> str:
 if __name__ == "__main__":
     os.environ["DJANGO_SETTINGS_MODULE"] = "lepton_site.settings"
     django.setup()
-    print(deploy(Path(sys.argv[1])))
+    print(deploy(Path(sys.argv[1]), int(sys.argv[2])))
