@@ -28,7 +28,7 @@ from lepton_site.processes import stack_processes
 from workers.inference.predictor import load_predictor
 
 PICTURES, REPLICAS = 24, 2
-KILL_SECONDS = (4.0, 12.0)
+KILL_SECONDS = (20.0, 50.0)
 LOOK_SECONDS = 5.0
 TOLERANCE = 1e-4  # of a probability
 WATCHED = {"web": "uvicorn", "agent": "node_agent"}

@@ -15,9 +15,9 @@ from apps.resources.nodes import nodes_to_leave, open_nodes
 
 def reconcile() -> None:
     """Turn every deployment's wanted state into replica rows. Cheap where nothing is to do."""
-    leaving = nodes_to_leave()
+    leaving, now = nodes_to_leave(), timezone.now()
     for deployment in with_replicas(Deployment.objects.all()):
-        if plan_steps(wanted_of(deployment), list(deployment.replicas.all()), leaving):
+        if plan_steps(wanted_of(deployment), list(deployment.replicas.all()), leaving, now):
             with transaction.atomic():
                 reconcile_one(deployment.pk)
     for replica in Replica.objects.filter(status=Replica.Status.PENDING, node=None):
@@ -48,7 +48,8 @@ def reconcile_one(deployment_id: int) -> None:
     deployment = Deployment.objects.select_for_update().filter(pk=deployment_id).first()
     if deployment is None:
         return
-    steps = plan_steps(wanted_of(deployment), list(deployment.replicas.order_by("id")), nodes_to_leave())
+    replicas = list(deployment.replicas.order_by("id"))
+    steps = plan_steps(wanted_of(deployment), replicas, nodes_to_leave(), timezone.now())
     _stop(deployment.replicas.filter(pk__in=steps.stop))
     deployment.replicas.filter(pk__in=steps.forget).delete()
     for start in steps.starts:

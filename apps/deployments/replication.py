@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -9,6 +10,8 @@ from django.utils.translation import gettext_lazy
 from apps.deployments.models import Replica
 
 MAX_STRIKES = 3
+# After so many failures in a row it is tried again after a pause, which doubles with each further one.
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=30)
 KEPT_ENDED = 20
 
 STARTING, READY, UPDATING, FAILED = "starting", "ready", "updating", "failed"
@@ -74,8 +77,11 @@ class State:
         return self.status in (READY, FAILED, STOPPED, ASLEEP)
 
 
-def plan_steps(wanted: Wanted, replicas: Sequence[Replica], leaving: Collection[int] = ()) -> Steps:
-    """What brings `replicas` (all of one deployment, oldest first) nearer to what is wanted.
+def plan_steps(
+    wanted: Wanted, replicas: Sequence[Replica], leaving: Collection[int] = (), now: datetime | None = None
+) -> Steps:
+    """What brings `replicas` (all of one deployment, oldest first) nearer to what is wanted. Without `now` no pause
+    after failures is over.
 
     `leaving` are the ids of machines that replicas have to leave for others. A replica of a version that is no longer
     wanted goes only when enough of the stable version are ready elsewhere, and one on such a machine only when enough
@@ -88,7 +94,7 @@ def plan_steps(wanted: Wanted, replicas: Sequence[Replica], leaving: Collection[
         staying = [item for item in mine if item.status in Replica.LIVE and item.node_id not in leaving]
         covered[version_id] = sum(item.status == Replica.Status.READY for item in staying) >= count
         stop += sorted(staying, key=lambda item: (item.status != Replica.Status.READY, item.pk))[count:]
-        if start := _start(version_id, count - len(staying), mine):
+        if start := _start(version_id, count - len(staying), mine, now):
             starts.append(start)
     for item in replicas:
         is_staying = item.version_id in counts and item.node_id not in leaving
@@ -99,11 +105,25 @@ def plan_steps(wanted: Wanted, replicas: Sequence[Replica], leaving: Collection[
     return Steps(tuple(starts), tuple(item.pk for item in stop), tuple(ended[:-KEPT_ENDED]))
 
 
-def _start(version_id: int, missing: int, mine: Sequence[Replica]) -> Start | None:
-    """`mine` are all replicas of the version; after too many strikes in a row none is started."""
+def _start(version_id: int, missing: int, mine: Sequence[Replica], now: datetime | None) -> Start | None:
+    """`mine` are all replicas of the version. After too many strikes in a row one is tried after each pause, and the
+    others follow when it is ready."""
     newest = newest_of(version_id, mine)
-    strikes = newest.strikes if newest and newest.status == Replica.Status.FAILED else 0
-    return Start(version_id, missing, strikes) if missing > 0 and strikes < MAX_STRIKES else None
+    if missing <= 0:
+        return None
+    if newest is None or newest.status in (Replica.Status.READY, Replica.Status.STOPPING, Replica.Status.STOPPED):
+        return Start(version_id, missing)
+    has_failed = newest.status == Replica.Status.FAILED
+    if newest.strikes < MAX_STRIKES:
+        return Start(version_id, missing, newest.strikes if has_failed else 0)
+    return Start(version_id, 1, newest.strikes) if has_failed and _is_pause_over(newest, now) else None
+
+
+def _is_pause_over(failed: Replica, now: datetime | None) -> bool:
+    if now is None or failed.ended_at is None:
+        return False
+    doublings = min(failed.strikes - MAX_STRIKES, 10)
+    return now >= failed.ended_at + min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE)
 
 
 def newest_of(version_id: int, replicas: Sequence[Replica]) -> Replica | None:

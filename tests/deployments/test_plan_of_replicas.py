@@ -1,5 +1,7 @@
 """What to start and what to stop, decided without a database."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,9 +40,26 @@ def test_an_old_version_that_is_not_ready_goes_at_once():
 
 
 @pytest.mark.parametrize(("strikes", "start"), [(0, 1), (MAX_STRIKES - 1, 1), (MAX_STRIKES, 0)])
-def test_it_is_given_up_after_three_strikes(strikes, start):
+def test_it_is_left_alone_for_a_while_after_three_strikes(strikes, start):
     steps = plan_steps(Wanted(1, 1), [replica(1, Status.FAILED, strikes=strikes)])
     assert steps.starts == ((Start(1, 1, strikes),) if start else ())
+
+
+@pytest.mark.parametrize(("strikes", "minutes"), [(3, 1), (4, 2), (5, 4), (7, 16), (8, 30), (50, 30)])
+def test_then_one_is_tried_after_pauses_that_double_up_to_half_an_hour(strikes, minutes):
+    ended = datetime(2026, 1, 1, tzinfo=UTC)
+    failed = replica(1, Status.FAILED, strikes=strikes)
+    failed.ended_at = ended
+    pause = timedelta(minutes=minutes)
+    assert not plan_steps(Wanted(1, 2), [failed], now=ended + pause - timedelta(seconds=1))
+    assert plan_steps(Wanted(1, 2), [failed], now=ended + pause).starts == (Start(1, 1, strikes),)
+
+
+def test_the_others_follow_once_the_one_that_was_tried_again_is_ready():
+    rows = [replica(1, Status.FAILED, strikes=4), replica(2, Status.STARTING, strikes=4)]
+    assert plan_steps(Wanted(1, 3), rows).starts == ()
+    rows[1].status = Status.READY
+    assert plan_steps(Wanted(1, 3), rows).starts == (Start(1, 2),)
 
 
 def test_strikes_of_one_version_do_not_count_for_another():
