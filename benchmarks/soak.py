@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -131,7 +132,7 @@ async def kill_for_ever(soak: Soak, draw: random.Random) -> None:
         ready = await asyncio.to_thread(ready_replicas, soak.home)
         if len(ready) >= REPLICAS and not soak.is_over:
             with suppress(ProcessLookupError):
-                os.kill(draw.choice(ready), 9)
+                os.kill(draw.choice(ready), signal.SIGKILL)
                 soak.kills += 1
 
 

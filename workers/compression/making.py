@@ -58,7 +58,10 @@ class Maker:
 
     def has_simpler(self) -> bool:
         """Whether a network of a faster kind could take the original's place."""
-        return self.is_tunable and self.studio.has_simpler()
+        if not self.is_tunable:
+            return False
+        subjects = importlib.import_module("workers.training.subjects")
+        return subjects.subject_of(self.work.spec.task).simplest(self.work.meta) is not None
 
     def make(self, recipe: Sequence[Mapping[str, Any]], folder: Path, tick: Tick) -> list[str]:
         """Write the model that `recipe` makes of the original to `folder`; returns notes for people.

@@ -77,10 +77,6 @@ class Studio:
             times.append(time.monotonic() - begin)
         return min(times) * len(rows) / len(batch[0])
 
-    def has_simpler(self) -> bool:
-        """Whether a network of a faster kind could take the original's place."""
-        return self.subject.simplest(self.work.meta) is not None
-
     def make(self, steps: Sequence[Mapping[str, Any]], tick: Tick) -> tuple[Path, list[str]]:
         """The folder of a complete model with the float graph of what `steps` make of the original, and the notes.
 

@@ -51,10 +51,7 @@ class Spectra:
     def feed(self, parts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Spectrograms uint8 [N, frames, bands] with silence behind them, and lengths [N]."""
         lengths = np.array([len(part) for part in parts], dtype=np.int64)
-        sounds = np.zeros((len(parts), int(lengths.max()), BANDS), dtype=np.uint8)
-        for target, part in zip(sounds, parts, strict=True):
-            target[: len(part)] = part
-        return {"spectrogram": sounds, "length": lengths}
+        return {"spectrogram": padded(parts, (int(lengths.max()), BANDS), np.uint8), "length": lengths}
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,14 @@ def hearing_of(meta: Mapping[str, Any]) -> Hearing:
     if asked.get("hears") == SAMPLES:
         return Waves(int(asked["rate"]), int(asked["step"]))
     return Spectra(int(asked["rate"]))
+
+
+def padded(parts: Sequence[np.ndarray], shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """[N, *shape] with silence behind each."""
+    sounds = np.zeros((len(parts), *shape), dtype=dtype)
+    for target, part in zip(sounds, parts, strict=True):
+        target[: len(part)] = part
+    return sounds
 
 
 def parts_of(sound: np.ndarray, longest: int, hearing: Hearing) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.inference.beams import Found, Search
-from workers.inference.hearing import parts_of
+from workers.inference.hearing import padded, parts_of
 from workers.inference.speech import Speech
 from workers.inference.speech_predictor import SpeechPredictor
 from workers.inference.writing import GraphWriter
@@ -29,13 +29,13 @@ class WhisperPredictor(SpeechPredictor):
 
     def feed(self, items: Sequence[bytes]) -> dict[str, np.ndarray]:
         first = [parts_of(each, self.longest, self.hearing)[0] for each in self.encode(items)]
-        return {"samples": padded(first, self.longest)}
+        return {"samples": padded_samples(first, self.longest)}
 
     def listen(self, parts: Sequence[np.ndarray]) -> list[Found]:
         found: list[Found] = []
         for start in range(0, len(parts), AT_ONCE):
             some = parts[start : start + AT_ONCE]
-            feed = {"samples": padded(some, self.longest)}
+            feed = {"samples": padded_samples(some, self.longest)}
             found += self._writer.write(feed, [self.most_tokens] * len(some), self.search)
         return found
 
@@ -46,9 +46,6 @@ class WhisperPredictor(SpeechPredictor):
         return Speech(" ".join(filter(None, texts)), math.exp(chance / tokens))
 
 
-def padded(parts: Sequence[np.ndarray], longest: int) -> np.ndarray:
-    """int16 [N, longest] with silence behind each."""
-    sounds = np.zeros((len(parts), longest), dtype=np.int16)
-    for target, part in zip(sounds, parts, strict=True):
-        target[: len(part)] = part
-    return sounds
+def padded_samples(parts: Sequence[np.ndarray], longest: int) -> np.ndarray:
+    """int16 [N, longest]"""
+    return padded(parts, (longest,), np.int16)

@@ -11,8 +11,8 @@ from workers.contract import SPLITS
 from workers.preprocessing.columns import CATEGORICAL, IDENTIFIER, TEXT, Column, shorten
 from workers.preprocessing.doctor.near_copies import near_texts
 from workers.preprocessing.findings import Findings, Remedy
-from workers.preprocessing.items import Items, tell_crossing, tell_repeated, tell_some
-from workers.preprocessing.pair_warnings import Repeated, tell_several
+from workers.preprocessing.items import Items, tell_repeated, tell_some
+from workers.preprocessing.pair_warnings import Repeated, tell_several, tell_sources_across_splits
 from workers.preprocessing.pairs import PairColumns, Pairs
 from workers.preprocessing.texts import LOOKED_AT, describe_texts, warn_of_broken_letters, warn_of_near_texts
 
@@ -102,12 +102,7 @@ def _warn_of_copies(pairs: Pairs, items: Items, findings: Findings) -> None:
             "Each of them counts as right; keep one where they contradict each other."
         )
         tell_several(repeated, items, "conflicting_answers", message, findings)
-    crossing = sum(len({items.splits[number] for number in numbers}) > 1 for numbers in repeated.groups)
-    message = (
-        f"Questions that stand in more than one of train, val and test: {crossing:,}. Those that are trained on judge "
-        "nothing."
-    )
-    tell_crossing(repeated.groups, items, "questions_across_splits", message, findings)
+    tell_sources_across_splits(repeated, items, "questions_across_splits", "Questions", findings)
 
 
 def _warn_of_answers(pairs: Pairs, items: Items, findings: Findings) -> None:

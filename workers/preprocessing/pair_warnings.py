@@ -140,6 +140,14 @@ def tell_several(
     )
 
 
+def tell_sources_across_splits(repeated: Repeated, items: Items, code: str, noun: str, findings: Findings) -> None:
+    groups = repeated.groups
+    crossing = sum(len({items.splits[number] for number in numbers}) > 1 for numbers in groups)
+    where = f"{noun} that stand in more than one of train, val and test: {crossing:,}."
+    message = f"{where} Those that are trained on judge nothing."
+    tell_crossing(groups, items, code, message, findings)
+
+
 def _warn_of_copies(pairs: Pairs, items: Items, findings: Findings) -> None:
     repeated = Repeated.of(pairs)
     equal, torn = repeated.equal, repeated.torn
@@ -152,12 +160,7 @@ def _warn_of_copies(pairs: Pairs, items: Items, findings: Findings) -> None:
             f"with {len(most)}. All are learned from; the score compares with one of them at a time."
         )
         tell_several(repeated, items, "many_translations", message, findings)
-    crossing = sum(len({items.splits[number] for number in numbers}) > 1 for numbers in repeated.groups)
-    message = (
-        f"Texts that stand in more than one of train, val and test: {crossing:,}. Those that are trained on judge "
-        "nothing."
-    )
-    tell_crossing(repeated.groups, items, "sources_across_splits", message, findings)
+    tell_sources_across_splits(repeated, items, "sources_across_splits", "Texts", findings)
 
 
 def _warn_of_scripts(side: Texts, items: Items, findings: Findings) -> str:

@@ -25,7 +25,7 @@ from workers.inference.hearing import SAMPLES, Waves
 from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
 from workers.inference.speech_predictor import WHISPER
-from workers.inference.whisper_predictor import WhisperPredictor, padded
+from workers.inference.whisper_predictor import WhisperPredictor, padded_samples
 from workers.inference.writing import READER_FILE, WRITER_FILE
 from workers.pretrained.families import (
     CONFIG_FILE,
@@ -224,6 +224,11 @@ def _parts(model: WhisperNetwork, task: Task, rows: np.ndarray):
 
 
 @torch.no_grad()
+def _beginnings(data: SpeechData, rows: np.ndarray, samples: int) -> Tensor:
+    """int16 [n, samples] of these recordings, with silence behind short ones."""
+    return torch.from_numpy(padded_samples([data.store.row(int(row))[:samples] for row in rows], samples))
+
+
 def token_loss_of(model: WhisperNetwork, task: Task, split: str, device: str) -> float:
     model.eval()
     rows, total, count = judged_rows(task.data, split, JUDGED), 0.0, 0
@@ -244,11 +249,9 @@ def write_down(model: WhisperNetwork, task: Task, rows: np.ndarray, device: str)
     """Greedy transcripts of the beginnings of these recordings, with the model as it is while it is trained."""
     found = [""] * len(rows)
     for places in _parts(model, task, rows):
-        sounds = padded([task.data.store.row(int(row))[: model.samples] for row in rows[places]], model.samples)
+        sounds = _beginnings(task.data, rows[places], model.samples).to(device)
         limits = [task.most] * len(places)
-        said = write_greedily(
-            model, torch.from_numpy(sounds).to(device), limits, task.search(), task.writing.prompt
-        )  # fmt: skip
+        said = write_greedily(model, sounds, limits, task.search(), task.writing.prompt)
         for place, tokens in zip(places, said, strict=True):
             found[place] = task.writing.target.text(tokens)
     return found
@@ -296,7 +299,7 @@ def write_files(model: WhisperNetwork, task: Task, spec: TrainSpec, folder: Path
             shutil.copyfile(Path(spec.start_dir) / name, folder / name)
     shown = data.splits["test"] if len(data.splits["test"]) else data.splits["val"]
     some = shown[:PARITY_SAMPLES]
-    sounds = torch.from_numpy(padded([data.store.row(int(row))[: model.samples] for row in some], model.samples))
+    sounds = _beginnings(data, some, model.samples)
     export_graphs(model, "samples", sounds, ids_of(begun(task.targets)[some]), folder)
     write_sample(data, int(shown[0]), folder / "sample.wav")
 
