@@ -16,7 +16,12 @@ TELLING = {
     "add": 0, "tell_crossing": 2, "tell_repeated": 2, "tell_torn": 2, "tell_some": 2, "tell_groups": 4,
     "tell_several": 2, "tell_lacking": 3, "tell_sources_across_splits": 2, "_tell_of": 4, "_tell_series": 3, "warn": 0,
 }  # where the code stands  # fmt: skip
-SAYING_COST = ("tell_crossing", "tell_sources_across_splits", "tell_repeated", "tell_torn")  # by themselves, with numbers
+SAYING_COST = (  # by themselves, with numbers
+    "tell_crossing",
+    "tell_sources_across_splits",
+    "tell_repeated",
+    "tell_torn",
+)
 
 
 def found_codes() -> Iterator[tuple[str, bool]]:
