@@ -2,15 +2,17 @@
 
 import pytest
 
-from apps.resources.scheduling import Planner, PolicySettings, Snapshot
+from apps.resources.scheduling import Estimate, Planner, PolicySettings, Snapshot
 from tests.scheduling.pools import node, request, runs_for
 
-POLICIES = ("fifo", "priority", "fair_share")
+POLICIES = ("fifo", "priority", "fair_share", "shortest_predicted")
+# Ends within 1,000 seconds in all likelihood, and by expectation; its high end is beyond.
+LIKELY_SHORT = Estimate(100.0, 500.0, 2000.0, durations=(100.0, 500.0, 500.0, 2000.0))
 
 
-def waiting_gang(policy: str) -> Planner:
+def waiting_gang(policy: str, **more: float) -> Planner:
     """Two nodes of 8; half of one is held for 1,000 seconds more, and a gang of both nodes waits."""
-    rules = PolicySettings(policy, is_preemptive=False)
+    rules = PolicySettings(policy, is_preemptive=False, **more)
     holder = request(1, 4, estimate=runs_for(1000.0))
     planner = Planner(Snapshot(0.0, [node(1), node(2)], [holder], (), {}, rules))
     planner.decide(0.0)
@@ -39,6 +41,21 @@ def test_what_would_run_into_it_waits(policy, estimate):
     decided = planner.decide(10.0)
     assert not decided.grants
     assert decided.waiting[1].reason.code == "behind"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_is_only_expected_to_end_before_that_goes_first_where_the_shortest_does(policy):
+    planner = waiting_gang(policy)
+    planner.submit(request(3, 8, team=1, at=2.0, estimate=LIKELY_SHORT))
+    assert bool(planner.decide(10.0).grants) == (policy == "shortest_predicted")
+
+
+def test_nothing_that_may_be_late_goes_before_a_gang_that_starves():
+    planner = waiting_gang("shortest_predicted", starvation_seconds=5.0)
+    planner.submit(request(3, 8, team=1, at=9.0, estimate=LIKELY_SHORT))
+    decided = planner.decide(10.0)
+    assert not decided.grants
+    assert [(one.request_id, one.starts_at) for one in decided.waiting] == [(2, 1000.0), (3, None)]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

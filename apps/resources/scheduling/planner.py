@@ -42,8 +42,8 @@ class Planner:
         self.tickets: dict[int, Ticket] = {}
         self.ledger = Ledger(snapshot.teams, (0, 0, 0))
         self.timeline = Timeline(self.pool, self.claims, self.is_awaited)
-        self.queue = Queue(self.policy.rank)
-        self.starving = Queue(_rank_of_starving)
+        self.queue = Queue(self.policy.rank, self.policy.backfill_seconds)
+        self.starving = Queue(_rank_of_starving, self.policy.backfill_seconds)
         self.victims: dict[int, set[int]] = {}  # by beneficiary: who was asked to leave for it
         self.promised: set[int] = set()  # who waits and had others asked to leave for it
         self.version = 0

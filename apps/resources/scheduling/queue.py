@@ -2,7 +2,7 @@
 
 A *line* is one team's requests of one demand, preemptible or not. Where the head of a line does not fit, nothing behind
 it does, so that a plan looks at a few hundred lines and not at a hundred thousand requests. Within a line a *lane* is
-what differs in who asks (where the team limits persons) and in how long it will run, rounded up.
+what differs in who asks (where the team limits persons) and in how long it counts against a reservation, rounded.
 """
 
 import math
@@ -18,7 +18,7 @@ Rank = tuple[float, ...]
 
 # Work without an estimate is taken to run as long as this, so that it is never let in before a reservation on a guess.
 UNKNOWN_SECONDS = 7 * 86400.0
-# Durations of pending work are rounded up to a power of this, so that requests can share a lane.
+# Durations of pending work are rounded to a power of this, so that requests can share a lane.
 STEP = math.sqrt(2.0)
 _LOG_STEP = math.log(STEP)
 
@@ -31,10 +31,14 @@ def expected_seconds(request: Request) -> float:
     return left if left > 0 else UNKNOWN_SECONDS  # it outran its estimate: nothing is known any more
 
 
-def rounded_seconds(request: Request) -> float:
-    """`expected_seconds`, up to the next power of `STEP`: at most 1.42 times as long."""
-    seconds = max(expected_seconds(request), 1.0)
-    return STEP ** math.ceil(math.log(seconds) / _LOG_STEP - 1e-9)
+def rounded_up(seconds: float) -> float:
+    """Up to the next power of `STEP`: at most 1.42 times as long."""
+    return STEP ** math.ceil(math.log(max(seconds, 1.0)) / _LOG_STEP - 1e-9)
+
+
+def rounded(seconds: float) -> float:
+    """To the nearest power of `STEP`: at most 1.19 times as long, or as short."""
+    return STEP ** round(math.log(max(seconds, 1.0)) / _LOG_STEP)
 
 
 class Ticket:
@@ -105,10 +109,14 @@ class Line:
 
 
 class Queue:
-    """Lines under one way to rank. Every ticket that is live stands behind its lane's head or in its line's heads."""
+    """Lines under one way to rank, and one to say how long requests count against a reservation (see `Policy`).
 
-    def __init__(self, rank: Callable[[Request, TeamUse], Rank]) -> None:
+    Every ticket that is live stands behind its lane's head or in its line's heads.
+    """
+
+    def __init__(self, rank: Callable[[Request, TeamUse], Rank], backfill_seconds: Callable[[Request], float]) -> None:
         self._rank = rank
+        self._backfill_seconds = backfill_seconds
         self._lines: dict[tuple[int, int, bool], Line] = {}
         self._of_team: dict[int, list[Line]] = {}
         self._numbers = count()
@@ -128,7 +136,7 @@ class Queue:
         if line is None:
             line = self._lines[key] = Line(self, use, shape, request.is_preemptible)
             self._of_team.setdefault(request.team_id, []).append(line)
-        seconds = rounded_seconds(request)
+        seconds = self._backfill_seconds(request)
         user_id = request.user_id if use.has_user_limit else 0
         lane = line.lanes.get((user_id, seconds))
         if lane is None:

@@ -201,7 +201,8 @@ class Round:
         if reservation is None:
             return
         self._planner.timeline.keep_for(reservation, is_timed=True)
-        self._longest = reservation.starts_at - self._now
+        if not (self._is_starving and self._policy.is_hopeful):
+            self._longest = reservation.starts_at - self._now
         self._outcome.reserved_id = ticket.request.id
         self._outcome.reserved_at = reservation.starts_at
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from apps.resources.scheduling.ledger import Amounts, TeamUse
-from apps.resources.scheduling.queue import Rank
+from apps.resources.scheduling.queue import Rank, expected_seconds, rounded_up
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import PolicySettings, Priority, Request
 
@@ -47,6 +47,9 @@ class Policy:
       other's grip. To rule out ping-pong a policy must make sure that of two works, each with the other's place, not
       both claims are below the other's grip: by levels, or by a factor between claim and grip (hysteresis).
     - `has_reservations`: whether the first that must wait is promised a start that nobody may delay (EASY).
+    - `backfill_seconds`: how long waiting work counts when it asks to start ahead of such a promise; few values. If
+      that may be less than the high end of its estimate, the policy `is_hopeful`: promises may be broken again and
+      again, so that nothing at all starts ahead of those to the starving.
     - `takes_loosest`: the cheapest to send away is what has the highest grips, and not what holds the fewest devices.
       Such work cannot send others away in its turn. Grips must be above 0.
     - `has_market`, `sell`: a market is held at the start of each plan; ranks are asked for anew after it.
@@ -58,6 +61,7 @@ class Policy:
     team_key_at: int | None = None
     clock_seconds: float | None = None
     has_reservations = True
+    is_hopeful = False
     takes_loosest = False
 
     def __init__(self, settings: PolicySettings) -> None:
@@ -66,6 +70,10 @@ class Policy:
 
     def rank(self, request: Request, use: TeamUse) -> Rank:
         raise NotImplementedError
+
+    def backfill_seconds(self, request: Request) -> float:
+        """The high end of the estimate, so that the promise is kept at least 9 times of 10."""
+        return rounded_up(expected_seconds(request))
 
     def team_key(self, use: TeamUse, capacity: Amounts) -> float:
         return 0.0

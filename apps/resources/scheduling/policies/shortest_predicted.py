@@ -17,7 +17,7 @@ from bisect import bisect_right
 from apps.resources.scheduling.ledger import Amounts, TeamUse
 from apps.resources.scheduling.policies.base import Policy
 from apps.resources.scheduling.prediction import DurationModel, Features
-from apps.resources.scheduling.queue import Rank
+from apps.resources.scheduling.queue import Rank, rounded
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import Estimate, PolicySettings, Request
 
@@ -36,14 +36,21 @@ class ShortestPredicted(Policy):
     can_preempt = True
     clock_seconds = 600.0
     takes_loosest = True
-    has_reservations = False  # but for the starving: a promise to one long gang would hold up many that are short
 
     def __init__(self, settings: PolicySettings) -> None:
         super().__init__(settings)
+        # With preemption only the starving need any: a promise to one long gang would hold up many that are short.
+        self.has_reservations = self.is_hopeful = not settings.is_preemptive
         self._grips: dict[int, tuple[Request, tuple[float, float], float]] = {}
 
     def rank(self, request: Request, use: TeamUse) -> Rank:
         return (self._length(request, request.attained_seconds), request.submitted_at)
+
+    def backfill_seconds(self, request: Request) -> float:
+        """Expected, not high: a promise counts running work at its high end, and so is late already."""
+        if not self.is_hopeful or request.estimate is None:
+            return super().backfill_seconds(request)
+        return rounded(expected_seconds_left(durations_of(request.estimate), request.attained_seconds))
 
     def claim(self, request: Request, use: TeamUse, capacity: Amounts) -> float:
         return self._length(request, request.attained_seconds)
