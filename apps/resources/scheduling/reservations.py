@@ -174,16 +174,33 @@ class Timeline:
     def _soonest_gang(
         self, shape: Shape, needed: int, rows: np.ndarray, each: int, rest: int, now: float
     ) -> Reservation | None:
-        chosen = _smallest(self._free_at[rows, each], needed - 1)
+        """Of all nodes that would do, those that come free last: the free ones are left to work of any length."""
+        parts = self._gang_on(shape, needed, rows, each, rest, lambda times: times)
+        starts_at = max(self._ready_all(parts), now)
+        if starts_at == math.inf:
+            return None
+        late = self._gang_on(shape, needed, rows, each, rest, lambda times: _last_first(times, now, starts_at))
+        return Reservation(late if self._ready_all(late) <= starts_at else parts, starts_at)
+
+    def _gang_on(
+        self,
+        shape: Shape,
+        needed: int,
+        rows: np.ndarray,
+        each: int,
+        rest: int,
+        order: Callable[[np.ndarray], np.ndarray],
+    ) -> tuple[Part, ...]:
+        """The first nodes by `order` of when they come free; no parts at all if there are too few nodes."""
+        chosen = _smallest(order(self._free_at[rows, each]), needed - 1)
         first = rows[chosen].tolist()
         others = np.delete(rows, chosen)
-        last = others[_smallest(self._free_at[others, rest], 1)]
+        last = others[_smallest(order(self._free_at[others, rest]), 1)]
         shares = [*((self._nodes[row], each) for row in first), *((self._nodes[row], rest) for row in last)]
-        if len(shares) < needed:
-            return None
-        parts = shape.split(shares)
-        starts_at = max(self._ready_at(*part) for part in parts)
-        return None if starts_at == math.inf else Reservation(tuple(parts), max(starts_at, now))
+        return tuple(shape.split(shares)) if len(shares) == needed else ()
+
+    def _ready_all(self, parts: tuple[Part, ...]) -> float:
+        return max((self._ready_at(*part) for part in parts), default=math.inf)
 
     def _soonest(self, shares: list[tuple[Node, int]], shape: Shape, now: float) -> Reservation | None:
         best, best_key = None, (math.inf, 0)
@@ -221,6 +238,11 @@ def _free_times(node: Node, width: int) -> array:
     """When so many of the node's devices are free, from none to `width` - 1."""
     times = _ALWAYS * (len(node.free) + 1) + node.ends
     return (times + _NEVER * (width - len(times)))[:width]
+
+
+def _last_first(times: np.ndarray, now: float, until: float) -> np.ndarray:
+    """The smaller, the later, of those by `until`; all that are free by `now` are equal."""
+    return np.where(times <= until, -np.maximum(times, now), math.inf)
 
 
 def _smallest(times: np.ndarray, count: int = _CANDIDATES) -> list[int]:
