@@ -142,8 +142,12 @@ class Timeline:
             return claim.ends_at
         return math.inf if self._is_awaited(claim.leaving_for) else -math.inf
 
-    def reserve(self, shape: Shape, now: float) -> Reservation | None:
-        """The earliest start that the estimates allow; None if no set of open nodes will ever do."""
+    def reserve(self, shape: Shape, now: float, is_firm: bool) -> Reservation | None:
+        """The earliest start that the estimates allow; None if no set of open nodes will ever do.
+
+        Of all nodes that would do, a gang gets those that come free last, so that free ones are left to work of any
+        length; if `is_firm`, those that come free first, so that what it has got is not lost where estimates are wrong.
+        """
         needed, kinds = self._pool.nodes_needed(shape)
         if not needed:
             return None
@@ -152,7 +156,11 @@ class Timeline:
             found = self._soonest_light(shape, kinds, now)
         else:
             found = min(
-                (option for kind in kinds if (option := self._soonest_of_kind(shape, needed, kind, now)) is not None),
+                (
+                    option
+                    for kind in kinds
+                    if (option := self._soonest_of_kind(shape, needed, kind, now, is_firm)) is not None
+                ),
                 key=lambda option: option.starts_at,
                 default=None,
             )
@@ -163,22 +171,23 @@ class Timeline:
         nodes.sort(key=lambda node: (-node.cpu, node.id))
         return self._soonest([(node, 0) for node in nodes[:_CANDIDATES]], shape, now)
 
-    def _soonest_of_kind(self, shape: Shape, needed: int, kind: str, now: float) -> Reservation | None:
+    def _soonest_of_kind(self, shape: Shape, needed: int, kind: str, now: float, is_firm: bool) -> Reservation | None:
         rows = self._of_kind[kind]
         if needed == 1:
             column = self._free_at[rows, shape.devices]
             return self._soonest([(self._nodes[rows[row]], shape.devices) for row in _smallest(column)], shape, now)
         each, rest = self._pool.gang_parts(shape, needed, kind)
-        return self._soonest_gang(shape, needed, rows, each, rest, now)
+        return self._soonest_gang(shape, needed, rows, each, rest, now, is_firm)
 
     def _soonest_gang(
-        self, shape: Shape, needed: int, rows: np.ndarray, each: int, rest: int, now: float
+        self, shape: Shape, needed: int, rows: np.ndarray, each: int, rest: int, now: float, is_firm: bool
     ) -> Reservation | None:
-        """Of all nodes that would do, those that come free last: the free ones are left to work of any length."""
         parts = self._gang_on(shape, needed, rows, each, rest, lambda times: times)
         starts_at = max(self._ready_all(parts), now)
         if starts_at == math.inf:
             return None
+        if is_firm:
+            return Reservation(parts, starts_at)
         late = self._gang_on(shape, needed, rows, each, rest, lambda times: _last_first(times, now, starts_at))
         return Reservation(late if self._ready_all(late) <= starts_at else parts, starts_at)
 
