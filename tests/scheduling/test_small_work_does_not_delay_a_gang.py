@@ -67,16 +67,19 @@ def test_a_node_that_the_gang_does_not_need_is_free_for_all(policy):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_free_node_is_left_to_others_where_as_many_come_free_in_time(policy):
-    rules = PolicySettings(policy, is_preemptive=False)
+@pytest.mark.parametrize(("starvation_seconds", "started"), ((1e6, [3]), (5.0, [])))
+def test_a_free_node_is_left_to_others_where_as_many_come_free_in_time_but_not_by_a_gang_that_starves(
+    policy, starvation_seconds, started
+):
+    rules = PolicySettings(policy, is_preemptive=False, starvation_seconds=starvation_seconds)
     held = [request(i, 8, estimate=runs_for(1000.0)) for i in (1, 2)]
     planner = Planner(Snapshot(0.0, [node(1), node(2), node(3)], held, (), {}, rules))
     planner.decide(0.0)
     planner.submit(request(10, 16, at=2.0, nodes=None, estimate=runs_for(10.0)))
     planner.submit(request(11, 8, at=3.0))
     decided = planner.decide(10.0)
-    assert [grant.placements[0].node_id for grant in decided.grants] == [3]
-    assert [(one.request_id, one.starts_at) for one in decided.waiting] == [(10, 1000.0)]
+    assert [grant.placements[0].node_id for grant in decided.grants] == started
+    assert (decided.waiting[0].request_id, decided.waiting[0].starts_at) == (10, 1000.0)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
