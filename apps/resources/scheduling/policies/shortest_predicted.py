@@ -5,7 +5,9 @@ Scully, Harchol-Balter and Scheller-Wolf, SOAP, SIGMETRICS 2018; on GPU clusters
 the best chance to end per second invested, over all lengths of the investment, given what the work attained; here it is
 divided by the devices. Where a duration is known exactly this is shortest remaining service first.
 
-Without preemption a decision cannot be taken back: the shortest expected run comes first (SJBF, Tsafrir et al., 2007).
+Without preemption a decision cannot be taken back: the shortest expected run comes first, and the first that must wait
+is promised a start, ahead of which only what is expected to end in time may go (EASY-SJBF: Tsafrir, Etsion and
+Feitelson, IEEE TPDS 18, 2007).
 
 Waiting raises the rank slowly, so that nothing waits without end: after `AGEING_SECONDS` work counts as half as long.
 A person's class counts as much as a factor of `CLASS_FACTOR` in length.
