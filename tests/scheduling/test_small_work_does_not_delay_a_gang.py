@@ -66,9 +66,11 @@ def test_a_node_that_the_gang_does_not_need_is_free_for_all(policy):
     assert [grant.placements[0].node_id for grant in planner.decide(10.0).grants] == [3]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize(("starvation_seconds", "started"), ((1e6, [3]), (5.0, [])))
-def test_a_free_node_is_left_to_others_where_as_many_come_free_in_time_but_not_by_a_gang_that_starves(
+@pytest.mark.parametrize(
+    ("policy", "starvation_seconds", "started"),
+    (("shortest_predicted", 1e6, [3]), ("shortest_predicted", 5.0, []), ("fifo", 1e6, []), ("fair_share", 1e6, [])),
+)
+def test_only_the_shortest_leaves_a_free_node_to_others_where_as_many_come_free_in_time_unless_it_starves(
     policy, starvation_seconds, started
 ):
     rules = PolicySettings(policy, is_preemptive=False, starvation_seconds=starvation_seconds)

@@ -197,7 +197,8 @@ class Round:
         """EASY: the first that must wait gets the earliest start, and nobody after it may delay that."""
         if self._outcome.reserved_id is not None or not (self._policy.has_reservations or self._is_starving):
             return
-        reservation = self._planner.timeline.reserve(shape, self._now, is_firm=self._is_starving)
+        is_firm = self._is_starving or not self._policy.is_hopeful
+        reservation = self._planner.timeline.reserve(shape, self._now, is_firm)
         if reservation is None:
             return
         self._planner.timeline.keep_for(reservation, is_timed=True)

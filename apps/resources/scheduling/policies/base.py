@@ -48,8 +48,9 @@ class Policy:
       both claims are below the other's grip: by levels, or by a factor between claim and grip (hysteresis).
     - `has_reservations`: whether the first that must wait is promised a start that nobody may delay (EASY).
     - `backfill_seconds`: how long waiting work counts when it asks to start ahead of such a promise; few values. If
-      that may be less than the high end of its estimate, the policy `is_hopeful`: promises may be broken again and
-      again, so that nothing at all starts ahead of those to the starving.
+      that may be less than the high end of its estimate, the policy `is_hopeful`: its promises also leave free nodes to
+      others where as many come free in time. They may be broken again and again, so that nothing at all starts ahead of
+      those to the starving.
     - `takes_loosest`: the cheapest to send away is what has the highest grips, and not what holds the fewest devices.
       Such work cannot send others away in its turn. Grips must be above 0.
     - `has_market`, `sell`: a market is held at the start of each plan; ranks are asked for anew after it.
