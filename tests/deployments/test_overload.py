@@ -17,10 +17,11 @@ from lepton_site.gateway import Gateway
 from tests.deployments.conftest import ready_replica, state, store_model, supervise_until
 from tests.deployments.serving import served
 from tests.deployments.site import Site
+from tests.inference.frames import read_frame
 from tests.inference.models import image_model, png
 from tests.people import Person
 from workers import replicas
-from workers.inference.framing import RAW, Frame, Question, ask, read_frame
+from workers.inference.framing import RAW, Frame, Question, ask
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("gateway")]
 
