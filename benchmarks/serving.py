@@ -29,6 +29,7 @@ from benchmarks.serving_contestants import (
     is_answering,
     start_lepton,
     start_peer,
+    wait_for_rest,
     wait_until,
     write_requests,
 )
@@ -135,6 +136,7 @@ def servers(
             write_requests(folder / "requests" / name, pictures, peer)
             wait_until(lambda peer=peer: is_answering(peer), peer.process, folder / f"{name}.log")
             peer.send(signal.SIGSTOP)
+        wait_for_rest(started[0])
         yield started
     finally:
         for contestant in started:

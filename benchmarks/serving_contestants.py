@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 READY_SECONDS = 120.0
+REST, QUIET_SECONDS = 0.1, 10  # cores
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = Path(os.environ.get("PY", ".venv/bin/python"))
 BOUNDARY = "lepton-bench"
@@ -120,6 +121,16 @@ def start_lepton(home: Path, models: Mapping[str, Path], replicas: int = 1) -> l
         raise SystemExit(f"Lepton could not deploy the model:\n{done.stdout}{done.stderr}")
     secret = done.stdout.split()[-1]
     return [Contestant(name, port, f"/v1/models/{name}/predict", process, home=home, secret=secret) for name in models]
+
+
+def wait_for_rest(contestant: Contestant) -> None:
+    """Until its processes have taken less than a tenth of a core for ten seconds: a site that was just started, or has
+    just deployed something, goes on to load the programs that wait for the next job."""
+    deadline, quiet = time.monotonic() + READY_SECONDS, 0
+    while quiet < QUIET_SECONDS and time.monotonic() < deadline:
+        before = contestant.cpu_seconds()
+        time.sleep(1.0)
+        quiet = quiet + 1 if contestant.cpu_seconds() - before < REST else 0
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen, log: Path) -> None:
