@@ -50,6 +50,8 @@ class Connection(asyncio.Protocol):
 
     async def ask(self, question: Question) -> Frame:
         """Raises OSError (BrokenConnection, TimeoutError) when no answer comes. Only an answer leaves it usable."""
+        if self.is_closed:  # between being opened and being used
+            raise BrokenConnection("the replica closed the connection")
         self._reply = self._loop.create_future()
         timer = self._loop.call_later(ANSWER_SECONDS, self._fail, TimeoutError())
         frame = question.frame()
