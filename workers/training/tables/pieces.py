@@ -18,6 +18,7 @@ PIECES = 8
 # The prior of a curve is a random walk: the more pieces it has, the less each of them rises.
 RISE = 2.0
 PREFIX = "piece_"
+SHORTEST = 1e-9  # of standardised values: no division by less
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,12 @@ def find_knots(values: np.ndarray) -> np.ndarray:
     """float32 [K], ascending, of float32 `values` [N]: all different values where they are few; else those which as
     many rows share as a piece would have, and quantiles of the rest."""
     different, counts = np.unique(values, return_counts=True)
-    if len(different) <= PIECES + 1:
-        return different
-    frequent = different[counts * PIECES > len(values)]
-    rest = values[~np.isin(values, frequent)]
-    return np.unique(np.concatenate([frequent, np.quantile(rest, np.linspace(0, 1, PIECES + 1))]).astype(np.float32))
+    if len(different) > PIECES + 1:
+        frequent = different[counts * PIECES > len(values)]
+        rest = values[~np.isin(values, frequent)]
+        quantiles = np.quantile(rest, np.linspace(0, 1, PIECES + 1))
+        different = np.unique(np.concatenate([frequent, quantiles]).astype(np.float32))
+    return different[np.diff(different, prepend=-np.inf) > SHORTEST]
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
