@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from workers.training.temperature import TEMPERATURES, best_temperature
 from workers.training.text_data import Ragged
 from workers.training.text_models import HashedNgrams, TextBlend, bag_weights, build_text_classifier
+from workers.training.threads import thread_limit
 
 # One over the strength of the L2 penalty; the validation texts choose.
 INVERSE_STRENGTHS = (30.0, 300.0, 3000.0)
@@ -100,7 +101,7 @@ def _fit_best(train: Sparse, judged: Sparse, balanced: bool, check: Check) -> tu
 
 def _fit(features: csr_matrix, labels: np.ndarray, strength: float, balanced: bool) -> tuple[Tensor, Tensor]:
     model: Any = LogisticRegression(C=strength, max_iter=ITERATIONS, class_weight="balanced" if balanced else None)
-    with warnings.catch_warnings():
+    with thread_limit(len(labels)), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # where it stops it is judged like any other
         model.fit(features, labels)
     weight, bias = torch.from_numpy(model.coef_).float().T, torch.from_numpy(model.intercept_).float()

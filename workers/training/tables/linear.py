@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from workers.tabular import Encoded
 from workers.training.tables.pieces import Pieces
-from workers.training.tables.threads import thread_limit
+from workers.training.threads import thread_limit
 from workers.trees import Arrays, to_probabilities
 
 MAX_ITERATIONS = 300
