@@ -1,8 +1,8 @@
-"""A logistic regression on a text's n-grams, added to what a network has learned of them.
+"""A logistic regression on a text's n-grams, beside what a network has learned of them.
 
 On few texts hardly anything beats it (Wang and Manning 2012, "Baselines and Bigrams"), and it errs otherwise than what
 gradient steps with dropout lead to. It is a sum of vectors too: one for each n-gram, with a number for each class. So
-it becomes more columns of the embedding and of the head. Logits add up, and nothing else about the model changes.
+it becomes more columns of the embedding and of the head, and nothing else about the model changes.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def add_regression(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The trained `model`, on the CPU, with a logistic regression of `train` in it, and what it is made from now.
 
-    It is brought to the sureness of what the network says of the `judged` texts, so that both have the same say.
-    `check` is called between fits, and may raise to stop.
+    It is brought to the sureness of what the network says of the `judged` texts, so that all have the same say, and
+    the answer is the mean of all. `check` is called between fits, and may raise to stop.
     """
     ngrams = ngrams_of(model)
     weight, bias = _fit_best(train, judged, balanced, check)
@@ -81,8 +81,10 @@ def add_regression(
     sureness = best_temperature(network, judged[1])
     widened, own = _widened(model, arguments)
     _fill(ngrams_of(widened), ngrams, weight * sureness, bias * sureness)
-    if isinstance(model, TextBlend):
-        widened.gru = model.gru
+    parts = 1
+    if isinstance(model, TextBlend) and model.gru is not None:
+        widened.gru, parts = model.gru, 2
+    widened.divide_logits((parts + 1) / parts)
     return widened.eval(), own
 
 

@@ -120,8 +120,8 @@ def _piece_nodes() -> list[onnx.NodeProto]:
     return [
         helper.make_node("Gather", ["present", "piece_feature"], ["of_piece"], axis=1),
         helper.make_node("Sub", ["of_piece", "piece_start"], ["above"]),
-        helper.make_node("Div", ["above", "piece_length"], ["share"]),
-        helper.make_node("Clip", ["share", "zero", "one"], ["filled"]),
+        helper.make_node("Div", ["above", "piece_length"], ["within"]),
+        helper.make_node("Clip", ["within", "zero", "one"], ["filled"]),
         helper.make_node("Mul", ["filled", "piece_rise"], ["risen"]),
         helper.make_node("MatMul", ["risen", "bends"], ["bent"]),
     ]
