@@ -20,7 +20,7 @@ import psutil
 from benchmarks.submit_to_first_step import measure_submit_to_first_step
 from benchmarks.training_contestants import CONTESTANTS, Options
 from benchmarks.training_data import write_images
-from benchmarks.training_scaling import measure_scaling
+from benchmarks.training_scaling import OWN, WHOLE, measure_scaling
 
 ROOT = Path(__file__).resolve().parents[1]
 BARE, MEMORY, PEERS = "bare_loop", "memory_loop", ("lightning", "trainer")
@@ -63,7 +63,7 @@ def main() -> None:
         print(f"{choices.images} images, {options}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         found = _alternate(choices.only, options, choices.rounds, Path(folder))
         _report(found, choices.images * choices.epochs)
-        scaling = None if choices.without_scaling else measure_scaling(options, Path(folder))
+        scaling = {} if choices.without_scaling else measure_scaling(options, Path(folder))
     start = None if choices.without_site else statistics.median(measure_submit_to_first_step())
     _last_line(found, scaling, start)
 
@@ -143,15 +143,18 @@ def _ratio(found: dict[str, list[Run]], name: str, what: str = "seconds") -> flo
     return _median(found[name], what) / _median(found["lepton"], what)
 
 
-def _last_line(found: dict[str, list[Run]], scaling: float | None, start: float | None) -> None:
-    bare = f"{_ratio(found, BARE):.2f}" if {BARE, "lepton"} <= found.keys() else "none"
+def _last_line(found: dict[str, list[Run]], scaling: dict[str, float], start: float | None) -> None:
+    bare = _ratio(found, BARE) if {BARE, "lepton"} <= found.keys() else None
     ratios = [_ratio(found, name) for name in PEERS if {name, "lepton"} <= found.keys()]
-    best = f"{min(ratios):.2f}" if ratios else "none"
     print(
-        f"training: ratio_to_bare_loop={bare} ratio_to_best_peer={best} "
-        f"scaling_2={'none' if scaling is None else f'{scaling:.2f}'} "
-        f"submit_to_first_step_seconds={'none' if start is None else f'{start:.2f}'}"
+        f"training: ratio_to_bare_loop={_in_words(bare)} ratio_to_best_peer={_in_words(min(ratios, default=None))} "
+        f"scaling_2={_in_words(scaling.get(OWN))} scaling_2_exact={_in_words(scaling.get(WHOLE))} "
+        f"submit_to_first_step_seconds={_in_words(start)}"
     )
+
+
+def _in_words(figure: float | None) -> str:
+    return "none" if figure is None else f"{figure:.2f}"
 
 
 if __name__ == "__main__":

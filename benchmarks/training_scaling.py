@@ -1,4 +1,7 @@
-"""How much faster two processes of one thread each train together than one: DDP under torchrun, on this machine."""
+"""How much faster two processes of one thread each train together than one: DDP under torchrun, on this machine.
+
+With batch statistics of the whole batch, which trains what one process would, and with each process's own.
+"""
 
 import json
 import statistics
@@ -13,28 +16,33 @@ from workers.training.hyperparameters import resolve
 
 ROUNDS = 3
 PROCESSES = 2
+OWN, WHOLE = "own", "whole"  # what batches are normalised by (the setting batch_statistics)
 
 
-def measure_scaling(options: Options, folder: Path) -> float | None:
-    """Samples per second of two processes over twice those of one, each with `options.batch_size` examples a step.
-
-    None, with the reason printed, where they cannot train together.
+def measure_scaling(options: Options, folder: Path) -> dict[str, float]:
+    """Samples per second of two processes over twice those of one, each with `options.batch_size` examples a step, by
+    what they normalise with (OWN or WHOLE). Empty, with the reason printed, where they cannot train together.
     """
-    alone, together = [], []
+    contestants = {"one process": (1, WHOLE), OWN: (PROCESSES, OWN), WHOLE: (PROCESSES, WHOLE)}
+    found: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(ROUNDS):
-        alone.append(_samples_per_second(options, folder / f"alone-{number}", 1))
-        together.append(_samples_per_second(options, folder / f"together-{number}", PROCESSES))
-        if together[-1] is None or alone[-1] is None:
-            return None
-        print(f"round {number + 1}, one process {alone[-1]:.0f} samples/s, two {together[-1]:.0f}", flush=True)
-    return statistics.median(together) / (PROCESSES * statistics.median(alone))
+        for name, (processes, statistics_of) in contestants.items():
+            speed = _samples_per_second(options, folder / f"{name}-{number}", processes, statistics_of)
+            if speed is None:
+                return {}
+            found[name].append(speed)
+        speeds = ", ".join(f"{name} {speeds[-1]:.0f}" for name, speeds in found.items())
+        print(f"round {number + 1}, samples/s: {speeds}", flush=True)
+    alone = PROCESSES * statistics.median(found.pop("one process"))
+    return {name: statistics.median(speeds) / alone for name, speeds in found.items()}
 
 
-def _samples_per_second(options: Options, work: Path, processes: int) -> float | None:
+def _samples_per_second(options: Options, work: Path, processes: int, batch_statistics: str) -> float | None:
     work.mkdir()
     settings = {
         "model": "resnet_tiny", "epochs": options.epochs, "batch_size": processes * options.batch_size,
         "image_size": options.side, "augmentation": options.augmentation, "mixed_precision": "no", "compile": "off",
+        "batch_statistics": batch_statistics,
     }  # fmt: skip
     spec = TrainSpec(
         work_dir=str(work),

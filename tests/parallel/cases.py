@@ -41,10 +41,11 @@ EXAMPLES, BATCH, CLASSES, SIDE = 61, 16, 3, 8
 STEPS = 8  # of a training
 LAYERS = ("features.0", "features.1", "features.2", "head")
 STAGES = {2: (LAYERS[:2], LAYERS[2:]), 4: tuple((name,) for name in LAYERS)}
+# With this seed no input of a ReLU lies so near to 0 that another order of a sum decides its sign.
 SETTINGS = {
     "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "batch_size": BATCH, "epochs": 2, "scheduler": "cosine",
     "augmentation": "strong", "dropout": 0.2, "max_grad_norm": 0.5, "ema_decay": 0.0, "label_smoothing": 0.05,
-    "class_weights": "none", "mixed_precision": "no", "warmup_ratio": 0.1, "weight_decay": 0.01, "seed": 3,
+    "class_weights": "none", "mixed_precision": "no", "warmup_ratio": 0.1, "weight_decay": 0.01, "seed": 4,
 }  # fmt: skip
 REMOVING = {"method": "prune_weights", "amount": 0.6, "pattern": "any", "epochs": 2}
 ROUNDING = {"method": "quantise", "scheme": "int8", "epochs": 2}
@@ -120,6 +121,8 @@ RESUMED = {
     "local_sgd": Case(LOCAL_SGD, {"sync_every": 2}, {"ema_decay": 0.9, "optimizer": "adamw", "learning_rate": 0.002}),
 }
 STOPPED_AT = 6
+# Each of two processes has one of the two micro-batches into which one process cuts a batch.
+APART = Case(DDP, {"own_statistics": True, "shares": (0.51, 0.49)}, {"dropout": 0.0})
 
 
 class Plain(nn.Module):
@@ -144,7 +147,8 @@ def make_model(case: Case) -> nn.Module:
     prepare_torch(1, SETTINGS["seed"])
     if not case.has_norm:
         return Plain()
-    common = {"channels": 1, "classes": CLASSES, "dropout": SETTINGS["dropout"], "mean": [100.0], "deviation": [50.0]}
+    dropout = case.settings.get("dropout", SETTINGS["dropout"])
+    common = {"channels": 1, "classes": CLASSES, "dropout": dropout, "mean": [100.0], "deviation": [50.0]}
     if case.is_transformer:
         model = VisionTransformer(side=SIDE, halvings=1, width=8, depth=1, heads=2, **common)
     else:
@@ -203,14 +207,13 @@ def curve(work: Path) -> dict[str, float]:
     return points
 
 
-def keep(work: Path, model: nn.Module, answers: Tensor) -> None:
-    save_file({"answers": answers, **{f"model.{name}": value for name, value in model.state_dict().items()}},
-              work / "kept.safetensors")  # fmt: skip
+def keep(path: Path, model: nn.Module, answers: Tensor) -> None:
+    save_file({"answers": answers, **{f"model.{name}": value for name, value in model.state_dict().items()}}, path)
 
 
-def kept(work: Path) -> tuple[dict[str, Tensor], Tensor]:
+def kept(path: Path) -> tuple[dict[str, Tensor], Tensor]:
     """The weights of the fused model, and what the distributed one answered."""
-    tensors = load_file(work / "kept.safetensors")
+    tensors = load_file(path)
     answers = tensors.pop("answers")
     return {name.removeprefix("model."): value for name, value in tensors.items()}, answers
 
@@ -295,7 +298,10 @@ def main(folder: Path, processes: Processes) -> None:
         work = folder / name
         _, model, answers = run(case, work, case.plan_for(processes.world_size), processes)
         if processes.is_first:
-            keep(work, model, answers)
+            keep(work / "kept.safetensors", model, answers)
+    if processes.world_size == 2:
+        _, model, answers = run(APART, folder / "apart", APART.plan_for(2), processes)
+        keep(folder / "apart" / f"{processes.rank}.safetensors", model, answers)
     parts_held(processes, folder)
     for name, case in RESUMED.items() if processes.world_size == 2 else ():
         facts[name] = resume(name, case, folder / "resumed", processes)

@@ -98,8 +98,22 @@ def test_alone_means_on_the_fastest_device():
 
 def test_batch_normalisation_over_all_ranks_waits_for_the_network():
     plain, normalised = (plan(model(norms=norms), machines(2), network(1e9, 1e-3)).of(DDP) for norms in (0, 1))
-    words = 8 * 3 * 1e-3  # gathered forward and summed up backward, in each of eight layers
+    words = 8 * 2 * 1e-3  # exchanged forward and backward, in each of eight layers
     assert normalised.step_seconds == pytest.approx(plain.step_seconds + words)
+
+
+def test_ranks_that_normalise_by_their_own_examples_meet_once_a_step():
+    whole, own = (
+        plan(model(norms=1), machines(2), network(1e9, 1e-3), own_statistics=is_own).of(DDP) for is_own in (False, True)
+    )
+    assert own.plan.own_statistics and not whole.plan.own_statistics
+    assert own.step_seconds == pytest.approx(whole.step_seconds - 8 * 2 * 1e-3 + 2 * 1e-3)
+
+
+def test_ranks_that_would_normalise_by_very_few_examples_are_not_chosen_by_themselves():
+    proposal = plan(model(norms=1), machines(2), FAST, batch_size=8, own_statistics=True)
+    assert proposal.chosen.strategy != DDP
+    assert proposal.of(DDP).verdict.code in ("batch_norm_sees_parts", "slower")
 
 
 def test_batch_normalisation_is_not_starved_where_there_is_another_way():

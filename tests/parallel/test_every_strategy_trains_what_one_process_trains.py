@@ -55,7 +55,7 @@ def test_losses_and_weights_are_those_of_one_process(
     expected_curve, expected_weights = one_process(name)
     closeness = ROUNDED if EQUAL[name].step == ROUNDING else EXACT
     assert curve(work) == pytest.approx(expected_curve, rel=closeness.curve, abs=closeness.curve / 10)
-    weights, _ = kept(work)
+    weights, _ = kept(work / "kept.safetensors")
     assert weights.keys() == expected_weights.keys()
     for key, value in expected_weights.items():
         torch.testing.assert_close(weights[key], value, rtol=closeness.weights, atol=closeness.weights / 5)
@@ -65,7 +65,7 @@ def test_losses_and_weights_are_those_of_one_process(
 def test_the_fused_model_answers_on_one_device_as_the_processes_did(
     gang_of: Callable[[int], Gang], name: str, size: int
 ) -> None:
-    weights, answers = kept(gang_of(size).folder / name)
+    weights, answers = kept(gang_of(size).folder / name / "kept.safetensors")
     model = make_model(EQUAL[name])
     model.load_state_dict(weights)
     with torch.no_grad():

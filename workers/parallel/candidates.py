@@ -21,6 +21,7 @@ from workers.parallel.costs import (
     send_seconds,
     sharded_bytes,
     stage_bytes,
+    statistics_seconds,
     update_seconds,
 )
 from workers.parallel.cutting import cut_layers
@@ -108,10 +109,11 @@ class Setting:
 
 
 def normalised_examples(candidate: Candidate) -> float:
-    """How many examples each batch normalisation of a plan sees at once: a micro-batch of all ranks together, and in
-    local SGD one of the rank's own."""
+    """How many examples each batch normalisation of a plan sees at once: a micro-batch of all ranks together, or one of
+    the rank's own in local SGD and where the plan says so."""
     parts = [part.examples for part in candidate.parts]
-    whole = min(parts) if candidate.strategy in (LOCAL_SGD, PIPELINE) else sum(parts)
+    is_own = candidate.strategy in (LOCAL_SGD, PIPELINE) or candidate.plan.own_statistics
+    whole = min(parts) if is_own else sum(parts)
     return whole / candidate.plan.accumulation
 
 
@@ -240,6 +242,8 @@ def _ddp(setting: Setting) -> Candidate:
         last = all_reduce_seconds(min(size, BUCKET_BYTES), world, link)
         last_call = compute / accumulation  # only the last backward of a step is accompanied
         gradients = exposed_seconds(all_reduce_seconds(size, world, link), last, last_call, setting.devices)
+        if setting.settings.own_statistics:
+            return Waiting(gradients + statistics_seconds(setting.profile, world, link), {"own_statistics": True})
         return Waiting(gradients + accumulation * norm_seconds(setting.profile, world, link))
 
     return _replicated(setting, DDP, communicate, lambda n: replica_bytes(setting.profile, setting.settings, n))
@@ -268,7 +272,7 @@ def _local_sgd(setting: Setting) -> Candidate:
         link = setting.links.ring(setting.devices)
         seconds = all_reduce_seconds(setting.profile.parameter_bytes, setting.world_size, link)
         sync_every = next((h for h in SYNC_CHOICES if seconds / h <= SYNC_SHARE * compute), SYNC_CHOICES[-1])
-        return Waiting(seconds / sync_every, {"sync_every": sync_every})
+        return Waiting(seconds / sync_every, {"sync_every": sync_every, "sharding": setting.settings.sharding})
 
     def memory(examples: int) -> int:
         return replica_bytes(setting.profile, setting.settings, examples, OUTER_COPIES)

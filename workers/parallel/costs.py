@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from workers.parallel.facts import CPU, Device, Layer, Link, ModelProfile, Settings
 
+MOST_DIRECT = 8  # processes that send a few numbers straight to each other; more of them do so around a ring
 BACKWARD_SHARE = 2 / 3  # of forward and backward together: two products of matrices against one
 BUCKET_BYTES = 25 * 2**20  # DDP sends gradients in buckets of this size; the last one waits for the end of backward
 CONTROL_WORDS = 2
@@ -29,15 +30,25 @@ def all_gather_seconds(size_bytes: float, world_size: int, link: Link) -> float:
 
 
 def norm_seconds(profile: ModelProfile, world_size: int, link: Link) -> float:
-    """The statistics of every batch normalisation, which all ranks gather forward and sum up backward: so few numbers
-    that they cost their latencies alone. Nothing can be done meanwhile."""
-    words = all_gather_seconds(0, world_size, link) + all_reduce_seconds(0, world_size, link)
-    return profile.norms * words
+    """The statistics of every batch normalisation, which all ranks exchange forward and backward. Nothing can be done
+    meanwhile."""
+    return 2 * profile.norms * exchange_seconds(world_size, link)
+
+
+def statistics_seconds(profile: ModelProfile, world_size: int, link: Link) -> float:
+    """The mean of all ranks' running statistics, once a step."""
+    return all_reduce_seconds(0, world_size, link) if profile.norms else 0.0
 
 
 def control_seconds(world_size: int, link: Link) -> float:
     """What ranks tell each other in every step beside the model: the loss, and whether one of them is to stop."""
-    return CONTROL_WORDS * all_reduce_seconds(0, world_size, link)
+    return CONTROL_WORDS * exchange_seconds(world_size, link)
+
+
+def exchange_seconds(world_size: int, link: Link) -> float:
+    """A few numbers of each rank for all others (workers/parallel/words.py): they cost their latencies alone, which
+    a few ranks pay at the same time."""
+    return link.latency_seconds if world_size <= MOST_DIRECT else all_gather_seconds(0, world_size, link)
 
 
 def compute_seconds(layers: Sequence[Layer], examples: float, device: Device) -> float:

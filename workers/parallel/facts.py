@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from workers.parallel.plan import STRATIFIED
 from workers.training.hyperparameters import choose_batch_size
 
 FLOAT_BYTES = 4  # parameters, gradients and the optimiser's state are kept in 32 bits under every precision
@@ -136,12 +137,15 @@ class Data:
 @dataclass(frozen=True)
 class Settings:
     """`optimizer_states` is how many numbers the optimiser keeps for each parameter: 2 for the adam family, 1 for sgd
-    with momentum. `has_average` is whether a moving average of the weights is kept."""
+    with momentum. `has_average` is whether a moving average of the weights is kept. `own_statistics` and `sharding` are
+    as in a ParallelPlan, where it is of a strategy that has them."""
 
     batch_size: int
     precision: str = "no"
     optimizer_states: int = 2
     has_average: bool = False
+    own_statistics: bool = False
+    sharding: str = STRATIFIED
 
     @classmethod
     def of(cls, hyperparameters: Mapping[str, Any], examples: int) -> Settings:
@@ -152,4 +156,6 @@ class Settings:
             precision=hyperparameters["mixed_precision"],
             optimizer_states=(1 if hyperparameters["momentum"] else 0) if is_sgd else 2,
             has_average=bool(hyperparameters["ema_decay"]),
+            own_statistics=hyperparameters.get("batch_statistics") == "own",
+            sharding=hyperparameters.get("sharding", STRATIFIED),
         )

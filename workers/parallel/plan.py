@@ -31,7 +31,8 @@ class ParallelPlan:
     pipeline. `stages` names for each rank of a pipeline the layers that it holds. `shares` gives each rank its part of
     the examples (they sum to 1; empty is an even share). `sync_every`, `outer_learning_rate` and `outer_momentum` are
     H and the outer Nesterov step of local SGD (DiLoCo, Douillard et al. 2023, algorithm 1); `sharding` is how it deals
-    the examples out: every rank the same mix of classes, or whole sources together.
+    the examples out: every rank the same mix of classes, or whole sources together. With `own_statistics` the batch
+    normalisations of each rank of ddp look at its own examples alone.
     """
 
     strategy: str = SINGLE
@@ -44,6 +45,7 @@ class ParallelPlan:
     outer_momentum: float = 0.9
     sharding: str = STRATIFIED
     cpu_offload: bool = False
+    own_statistics: bool = False
 
     def __post_init__(self) -> None:
         self._require(self.strategy in STRATEGIES, "strategy", f"must be one of {', '.join(STRATEGIES)}")

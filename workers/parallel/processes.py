@@ -21,6 +21,7 @@ from torch import Tensor
 
 from workers.contract import ProgramFailure
 from workers.fence import Fenced
+from workers.parallel.words import exchange
 from workers.training.stopping import Stopped
 
 # A rank that waits longer than this for another in one exchange gives up: the other is gone.
@@ -56,9 +57,7 @@ class Processes:
         """Each number summed over all processes."""
         if self.world_size == 1:
             return list(values)
-        total = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(total)
-        return total.tolist()
+        return exchange(torch.tensor(values, dtype=torch.float64)).sum(dim=0).tolist()
 
     def wait_for_all(self) -> None:
         self.any(False)

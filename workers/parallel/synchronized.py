@@ -5,6 +5,8 @@ torch.nn.SyncBatchNorm does the first on GPUs alone; these run wherever the mode
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -15,32 +17,38 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from workers.parallel.shares import Bounds
+from workers.parallel.words import exchange
+
 
 class Share:
     """This process's rows, `start` to `stop`, of the micro-batch of `count` that is under way.
 
-    Copies of a model look at the same one.
+    `parts` [processes, 1] are how much of it each process has. Copies of a model look at the same one.
     """
 
     def __init__(self, group: dist.ProcessGroup | None = None) -> None:
         self.group, self.count, self.start, self.stop = group, 0, 0, 0
 
-    def cut(self, count: int, start: int, stop: int) -> None:
-        self.count, self.start, self.stop = count, start, stop
+    def cut(self, bounds: Sequence[Bounds], own: int) -> None:
+        """From now on process r has the rows of `bounds[r]`, and this one is process `own`."""
+        self.count, (self.start, self.stop) = bounds[-1][1], bounds[own]
+        self.parts = torch.tensor([[(stop - start) / self.count] for start, stop in bounds])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Share:
         return self
 
 
-def synchronize(model: nn.Module, share: Share) -> nn.Module:
-    """Make every batch normalisation and dropout in `model` treat the rows of all processes as one batch, in place.
+def synchronize(model: nn.Module, share: Share, norm: type[_Norm] | None = None) -> nn.Module:
+    """Make every batch normalisation and dropout in `model` treat the rows of all processes as one batch, in place;
+    `norm` is what stands in for batch normalisations, SynchronizedBatchNorm unless another is given.
 
     Modules that have a method `synchronize` are given `share` by it. The names in its state dict stay as they are.
     """
     for name, child in list(model.named_children()):
-        synchronize(child, share)
+        synchronize(child, share, norm)
         if isinstance(child, _BatchNorm):
-            setattr(model, name, SynchronizedBatchNorm(child, share))
+            setattr(model, name, (norm or SynchronizedBatchNorm)(child, share))
         elif isinstance(child, _DropoutNd):
             setattr(model, name, SharedDropout(child, share))
         elif hasattr(child, "synchronize"):
@@ -65,12 +73,8 @@ class SharedDropout(nn.Module):
         return values * kept[self.share.start : self.share.stop]
 
 
-class SynchronizedBatchNorm(_BatchNorm):
-    """Batch normalisation with the mean and variance over the rows of all processes.
-
-    It has the parameters and buffers of the layer it stands for, and leaves in them what one process would have. What
-    was hung on that layer hangs on this one.
-    """
+class _Norm(_BatchNorm):
+    """Has the parameters and buffers of the batch normalisation that it stands for, and what was hung on that."""
 
     def __init__(self, norm: _BatchNorm, share: Share) -> None:
         nn.Module.__init__(self)
@@ -88,12 +92,29 @@ class SynchronizedBatchNorm(_BatchNorm):
     def _check_input_dim(self, input: Tensor) -> None:
         """Any [N, C, ...] will do."""
 
+
+class OwnBatchNorm(_Norm):
+    """Batch normalisation with the mean and variance over this process's rows, as DistributedDataParallel by itself
+    has it. Where there are too few of them for a variance, the running statistics stand in."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        if self.training and values.numel() <= self.num_features:
+            running = self.running_mean, self.running_var
+            return F.batch_norm(values, *running, self.weight, self.bias, training=False, eps=self.eps)
+        return super().forward(values)
+
+
+class SynchronizedBatchNorm(_Norm):
+    """Batch normalisation with the mean and variance over the rows of all processes; it leaves in its buffers what one
+    process would have."""
+
     def forward(self, values: Tensor) -> Tensor:
         if not self.training:
             return super().forward(values)
-        normal, mean, variance, count = _Normalize.apply(values, self.weight, self.bias, self.eps, self.share.group)
+        normal, mean, variance = _Normalize.apply(values, self.weight, self.bias, self.eps, self.share)
         if self.track_running_stats:
-            self._follow(mean, variance * (count / (count - 1).clamp(min=1)))
+            count = self.share.count * math.prod(values.shape[2:])
+            self._follow(mean, variance * (count / max(1, count - 1)))
         return normal
 
     @torch.no_grad()
@@ -109,65 +130,56 @@ class _Normalize(torch.autograd.Function):
 
     Means and squared deviations of the processes are put together as by Chan, Golub and LeVeque (1979). The gradient is
     that of batch normalisation (Ioffe and Szegedy 2015, section 3), whose two sums go over all processes; those of
-    weight and bias are left to be summed with all other gradients. torch's own kernels go over the values, which is
-    twice as fast as to spell it out.
+    weight and bias are left to be summed with all other gradients. torch's own kernels go over the values, hardly more
+    often than without the exchange: twice forward and three times backward.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        values: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        eps: float,
-        group: dist.ProcessGroup | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        count, own_mean, spread = _moments(values)
-        gathered = _gather(torch.cat([count, own_mean, spread]), group)
-        counts, means, spreads = gathered.split([1, len(own_mean), len(own_mean)], dim=1)
-        total = counts.sum()
-        mean = (counts * means).sum(dim=0) / total
-        variance = (spreads + counts * (means - mean) ** 2).sum(dim=0) / total
-        ctx.save_for_backward(values, mean, torch.rsqrt(variance + eps), weight, total)
-        ctx.group, ctx.eps = group, eps
-        ctx.mark_non_differentiable(mean, variance, total)
-        return F.batch_norm(values, mean, variance, weight, bias, training=False, eps=eps), mean, variance, total
+        ctx: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, share: Share
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        told, parts = exchange(_moments(values), share.group), share.parts.to(values.device)
+        channels = values.shape[1]
+        mean, variance = (parts * told).sum(dim=0).view(2, channels)
+        variance = variance + (parts * (told[:, :channels] - mean).square_()).sum(dim=0)
+        ctx.save_for_backward(values, mean, variance, weight)
+        ctx.share, ctx.eps = share, eps
+        ctx.mark_non_differentiable(mean, variance)
+        return F.batch_norm(values, mean, variance, weight, bias, training=False, eps=eps), mean, variance
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        values, mean, scale, weight, total = ctx.saved_tensors
+        values, mean, variance, weight = ctx.saved_tensors
+        scale = torch.rsqrt(variance + ctx.eps)
+        slope = _laid_out_like(values, slope)
         own = _sums(slope, values, mean, scale, ctx.eps)
-        sums = own.clone()
-        dist.all_reduce(sums, group=ctx.group)
+        sums = exchange(own, ctx.share.group).sum(dim=0)
+        # factor * (slope - (sums[0] + normalised * sums[1]) / total), of which all but the slope is a normalisation too
         factor = scale if weight is None else scale * weight.float()
-        # factor * (slope - (sums[0] + (values - mean) * scale * sums[1]) / total)
-        along, steepness = _along(values), scale * sums[1] / total
-        gradient = (values - mean.view(along)).mul_(steepness.view(along)).add_((sums[0] / total).view(along))
-        gradient = torch.sub(slope, gradient, out=gradient).mul_(factor.view(along))
-        gradient = gradient.to(values.dtype)
+        shift, steepness = sums * (factor / -(ctx.share.count * math.prod(values.shape[2:])))
+        gradient = F.batch_norm(values, mean, variance, steepness, shift, training=False, eps=ctx.eps)
+        gradient.addcmul_(slope, factor.to(values.dtype).view((1, -1) + (1,) * (values.ndim - 2)))
         if weight is None:
             return gradient, None, None, None, None
         return gradient, own[1].to(weight.dtype), own[0].to(weight.dtype), None, None
 
 
-def _moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """How many values each channel of [N, C, ...] has [1], their means [C], and their summed squared deviations [C]."""
+def _moments(values: Tensor) -> Tensor:
+    """The mean of each channel of [N, C, ...], and then the variance of each [2 C]; zeros where there is no row."""
     channels = values.shape[1]
-    count = values.numel() // channels
-    held = torch.tensor([count], dtype=torch.float32, device=values.device)
-    if not count:
-        nothing = torch.zeros(channels, device=values.device)
-        return held, nothing, nothing
-    others = [dimension for dimension in range(values.ndim) if dimension != 1]
-    # torch.var_mean takes ten times as long on a CPU.
-    mean = values.sum(others, dtype=torch.float32) / count
-    centred = values - mean.view(_along(values))
-    return held, mean, centred.square_().sum(others)
+    nothing = torch.zeros(2 * channels, device=values.device)
+    if not values.numel():
+        return nothing
+    # Running statistics in 32 bits, though nobody reads them, have the kernel sum up in 32 bits whatever the values.
+    return torch.cat(torch.batch_norm_update_stats(values, nothing[:channels], nothing[channels:], 0.0))
 
 
-def _along(values: Tensor) -> tuple[int, ...]:
-    """The shape of a number for each channel of [N, C, ...]."""
-    return (1, -1) + (1,) * (values.ndim - 2)
+def _laid_out_like(values: Tensor, slope: Tensor) -> Tensor:
+    """`slope` with its numbers in the order of `values`, where kernels go over both at once fastest."""
+    for order in (torch.contiguous_format, torch.channels_last, torch.channels_last_3d):
+        if values.is_contiguous(memory_format=order):
+            return slope.contiguous(memory_format=order)
+    return slope.contiguous()
 
 
 def _sums(slope: Tensor, values: Tensor, mean: Tensor, scale: Tensor, eps: float) -> Tensor:
@@ -175,16 +187,9 @@ def _sums(slope: Tensor, values: Tensor, mean: Tensor, scale: Tensor, eps: float
     if not slope.numel():
         return torch.zeros(2, len(mean), device=slope.device)
     _, products, slopes = torch.ops.aten.native_batch_norm_backward(
-        slope.contiguous(), values.contiguous(), None, None, None, mean, scale, True, eps, [False, True, True]
+        slope, values, None, None, None, mean, scale, True, eps, [False, True, True]
     )
     return torch.stack([slopes.float(), products.float()])
-
-
-def _gather(values: Tensor, group: dist.ProcessGroup | None) -> Tensor:
-    """[F] of every process as [processes, F]."""
-    gathered = [torch.empty_like(values) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(gathered, values, group=group)
-    return torch.stack(gathered)
 
 
 def copy_structure(model: nn.Module) -> nn.Module:

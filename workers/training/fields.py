@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workers.contract import TABULAR_REGRESSION
-from workers.domains import CLASSIFICATION, NETWORKS, TASKS
+from workers.domains import CLASSIFICATION, NETWORKS, SPREADABLE, TASKS
 from workers.pretrained.languages import TRANSCRIBE
 from workers.series.regular import FILLINGS, MERGINGS
 from workers.training.field import PRETRAINED, SCRATCH, Field
@@ -321,6 +321,18 @@ FIELDS: tuple[Field, ...] = (
         "compile", "Compile",
         "Translate the model into code for this machine first; auto does where a trial shows that it pays.",
         "choice", "auto", choices=("auto", "on", "off"), tasks=IMAGES, advanced=True,
+    ),
+    Field(
+        "batch_statistics", "Batch statistics",
+        "When devices share each batch, what images are normalised by: whole, the batch of all devices, as one device "
+        "would; own, each device's part of it, which is faster, and another training.",
+        "choice", "whole", choices=("whole", "own"), tasks=SPREADABLE, start=SCRATCH, advanced=True,
+    ),
+    Field(
+        "sharding", "Dealing out",
+        "How devices that train apart (local SGD) get their images: stratified, each the same mix of classes; source, "
+        "images of one folder or archive together.",
+        "choice", "stratified", choices=("stratified", "source"), tasks=SPREADABLE, start=SCRATCH, advanced=True,
     ),
     Field(
         "early_stopping_patience", "Early stopping",

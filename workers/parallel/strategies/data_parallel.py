@@ -30,9 +30,8 @@ class DataParallel(Strategy):
         return self.processes.sum([super()._descend(batch)])[0]
 
     def _own_rows(self, start: int, stop: int) -> tuple[int, int]:
-        begin, end = divide(stop - start, self.shares)[self.processes.rank]
-        self.share.cut(stop - start, begin, end)
-        return start + begin, start + end
+        self.share.cut(divide(stop - start, self.shares), self.processes.rank)
+        return start + self.share.start, start + self.share.stop
 
     def _forward(self, inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
         if len(targets):

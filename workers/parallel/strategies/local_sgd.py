@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from workers.contract import ProgramFailure
@@ -19,6 +18,7 @@ from workers.parallel.plan import BY_SOURCE, LOCAL_SGD
 from workers.parallel.shares import deal_by_group, deal_stratified, even_shares
 from workers.parallel.strategies.base import Strategy
 from workers.parallel.strategies.data_parallel import SharedAnswers
+from workers.parallel.words import weighted_sum
 from workers.training.batches import Batch, Batches
 from workers.training.losses import Loss
 
@@ -89,20 +89,13 @@ class LocalSgd(Strategy):
     def _meet(self) -> None:
         """The outer step, and one mean of the buffers for all."""
         parameters = list(self.model.parameters())
-        for anchor, mean in zip(self.anchor, self._mean(parameters), strict=True):
+        for anchor, mean in zip(self.anchor, weighted_sum(parameters, self.share), strict=True):
             anchor.grad = anchor - mean
         self.outer.step()
         torch._foreach_copy_(parameters, self.anchor)
         buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
         if buffers:
-            torch._foreach_copy_(buffers, self._mean(buffers))
-
-    def _mean(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Each tensor's mean over the processes, in one exchange."""
-        flat = torch.cat([tensor.detach().flatten() for tensor in tensors]) * self.share
-        dist.all_reduce(flat)
-        parts = flat.split([tensor.numel() for tensor in tensors])
-        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+            torch._foreach_copy_(buffers, weighted_sum(buffers, self.share))
 
     def _answering(self, model: nn.Module) -> nn.Module:
         return SharedAnswers(model, self.processes)
