@@ -233,6 +233,14 @@ def test_augmentation_changes_images_a_little_and_the_same_for_a_seed(name: str)
     assert 1 < (changed[0] - images).abs().mean() < 60
 
 
+@pytest.mark.parametrize("colours", [1, 3])
+def test_changed_images_lie_in_memory_as_stored_ones_do(colours):
+    """Networks are slower on images whose colours lie one after the other."""
+    stored = torch.zeros(4, 8, 8, colours, dtype=torch.uint8)
+    (changed,) = AUGMENTATIONS["strong"]((stored,), Draws(0, 4))
+    assert changed.stride() == stored.stride()
+
+
 def test_light_augmentation_never_mirrors() -> None:
     ramp = torch.linspace(0, 255, 20).to(torch.uint8).reshape(1, 1, 20, 1).expand(32, 20, 20, 1)
     (changed,) = AUGMENTATIONS["light"]((ramp,), Draws(0, 32))

@@ -177,7 +177,9 @@ class Augmentation:
         images = self._shade(self._move(images, drawn), drawn)
         if self.erased:
             images = self._erase(images, drawn)
-        return (images.permute(0, 2, 3, 1),)
+        # A copy in which a pixel's colours lie side by side, as in the store: convolutional networks take on the order
+        # of what they are given, and are half as fast again in this one.
+        return (images.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format),)
 
     def _move(self, images: Tensor, drawn: Iterator[Tensor]) -> Tensor:
         height, width = images.shape[2:]
