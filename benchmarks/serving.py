@@ -18,22 +18,27 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from benchmarks.serving_compressed import write_compressed
+from benchmarks.serving_contestants import (
+    LEPTON,
+    ROOT,
+    Contestant,
+    is_answering,
+    start_lepton,
+    start_peer,
+    wait_for_rest,
+    wait_until,
+    write_requests,
+)
 from benchmarks.serving_model import write_model, write_pictures
 from benchmarks.serving_peers import FASTAPI, FASTAPI_TUNED, PEERS
 
 LEVELS = (1, 8, 32)
 PICTURES = 24
-READY_SECONDS = 120.0
-ROOT = Path(__file__).resolve().parent.parent
-PRODUCT = Path(os.environ.get("PY", ".venv/bin/python"))
-BOUNDARY = "lepton-bench"
-PATHS = {"lepton": "/v1/models/bench/predict", "torchserve": "/predictions/bench"}  # of the others "/predict"
-LEPTON, BARE = "lepton", "bare model"
+BARE = "bare model"
 
 
 @dataclass(frozen=True)
@@ -43,138 +48,6 @@ class Figures:
     p99_ms: float
     cpu_ms: float
     errors: int
-
-
-@dataclass
-class Contestant:
-    """A server that listens on `port`. `requests` are files with what its clients send; `home` is Lepton's folder."""
-
-    name: str
-    port: int
-    process: subprocess.Popen
-    requests: list[str] = field(default_factory=list)
-    home: Path | None = None
-
-    def processes(self) -> list[psutil.Process]:
-        if self.home is not None:
-            from lepton_site.processes import stack_processes
-
-            return [psutil.Process(self.process.pid), *stack_processes(self.home)]
-        with contextlib.suppress(psutil.NoSuchProcess):
-            parent = psutil.Process(self.process.pid)
-            return [parent, *parent.children(recursive=True)]
-        return []
-
-    def cpu_seconds(self) -> float:
-        total = 0.0
-        for process in {process.pid: process for process in self.processes()}.values():
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                total += times.user + times.system
-        return total
-
-    def memory_mb(self) -> float:
-        """What the processes have for themselves, and their part of what they share (PSS)."""
-        total = 0
-        for process in {process.pid: process for process in self.processes()}.values():
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_full_info().pss
-        return total / 1e6
-
-    def end(self) -> None:
-        """Lepton ends in order; of the others no worker is left, whatever its parent does."""
-        self.send(signal.SIGCONT)
-        left = self.processes() if self.home is None else []
-        self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(60 if self.home else 5)
-        for process in left:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-
-    def send(self, number: int) -> None:
-        """SIGSTOP or SIGCONT; Lepton goes on beating."""
-        for process in self.processes() if self.home is None else []:
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(number)
-
-
-# Starting
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start_peer(name: str, model: Path, log: Path, decoder: str) -> Contestant:
-    port = free_port()
-    environment = os.environ | {
-        "BENCH_MODEL": str(model), "BENCH_DECODER": decoder, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
-        "BENTOML_HOME": str(log.parent / "bentoml"), "BENTOML_DO_NOT_TRACK": "True",
-    }  # fmt: skip
-    program, _, variant = name.partition("_")
-    command = [sys.executable, "-m", f"benchmarks.serving_peers.{program}", str(port), *filter(None, [variant])]
-    with open(log, "wb") as file:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
-    return Contestant(name, port, process)
-
-
-def start_lepton(home: Path, model: Path, replicas: int = 1) -> tuple[Contestant, str]:
-    """Also the secret of an API key."""
-    port = free_port()
-    foreign = ("LEPTON_", "DATABASE_", "REDIS_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    environment = kept | {"LEPTON_HOME": str(home), "LEPTON_BASE_URL": f"http://127.0.0.1:{port}"}
-    with open(home / "up.log", "wb") as file:
-        command = [str(PRODUCT), "manage.py", "up", "--port", str(port)]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
-    contestant = Contestant(LEPTON, port, process, home=home)
-    wait_until(lambda: "Lepton is ready at" in (home / "up.log").read_text(), process, home / "up.log")
-    done = subprocess.run(
-        [PRODUCT, "-m", "benchmarks.serving_lepton", str(model), str(replicas)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise SystemExit(f"Lepton could not deploy the model:\n{done.stdout}{done.stderr}")
-    return contestant, done.stdout.split()[-1]
-
-
-def wait_until(condition, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not condition():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"A server did not start. Its log:\n{log.read_text(errors='replace')[-3000:]}")
-        time.sleep(0.2)
-
-
-def write_requests(folder: Path, pictures: list[Path], contestant: Contestant, secret: str = "") -> None:
-    """The bytes of each request, ready to be sent."""
-    folder.mkdir(parents=True, exist_ok=True)
-    is_form = contestant.name in ("litserve", "bentoml")
-    field_name = "request" if contestant.name == "litserve" else "file"
-    for picture in pictures:
-        body, kind = picture.read_bytes(), "image/jpeg"
-        if is_form:
-            head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field_name}"; filename="{picture.name}"\r\n'
-            body = f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + body + f"\r\n--{BOUNDARY}--\r\n".encode()
-            kind = f"multipart/form-data; boundary={BOUNDARY}"
-        lines = [
-            f"POST {PATHS.get(contestant.name, '/predict')} HTTP/1.1",
-            "Host: 127.0.0.1",
-            f"Content-Type: {kind}",
-            f"Content-Length: {len(body)}",
-        ]
-        lines += [f"Authorization: Bearer {secret}"] if secret else []
-        target = folder / picture.stem
-        target.write_bytes("\r\n".join([*lines, "", ""]).encode() + body)
-        contestant.requests.append(str(target))
 
 
 # Measuring
@@ -247,45 +120,51 @@ def medians(rounds: list[Figures]) -> Figures:
 
 @contextlib.contextmanager
 def servers(
-    folder: Path, model: Path, pictures: list[Path], names: list[str], decoder: str
+    folder: Path, models: dict[str, Path], pictures: list[Path], names: list[str], decoder: str
 ) -> Iterator[list[Contestant]]:
+    """Lepton with all of `models`, and the peers `names` with the first of them."""
     started: list[Contestant] = []
     try:
-        home = folder / "lepton"
+        home = folder / "site"
         home.mkdir(mode=0o700)
-        lepton, secret = start_lepton(home, model)
-        started.append(lepton)
-        write_requests(folder / "requests" / LEPTON, pictures, lepton, secret)
+        started += start_lepton(home, models)
+        for ours in started:
+            write_requests(folder / "requests" / ours.name, pictures, ours)
         for name in names:
-            peer = start_peer(name, model, folder / f"{name}.log", decoder)
+            peer = start_peer(name, models[LEPTON], folder / f"{name}.log", decoder)
             started.append(peer)
             write_requests(folder / "requests" / name, pictures, peer)
             wait_until(lambda peer=peer: is_answering(peer), peer.process, folder / f"{name}.log")
             peer.send(signal.SIGSTOP)
+        wait_for_rest(started[0])
         yield started
     finally:
         for contestant in started:
             contestant.end()
 
 
-def is_answering(contestant: Contestant) -> bool:
-    import socket
-
-    try:
-        with socket.create_connection(("127.0.0.1", contestant.port), 2) as connection:
-            connection.settimeout(20)
-            connection.sendall(Path(contestant.requests[0]).read_bytes())
-            return connection.recv(12).endswith(b"200")
-    except OSError:
-        return False
+def write_models(folder: Path, pictures: list[Path], choices: argparse.Namespace) -> dict[str, Path]:
+    """The model, and what compressions leave of it, by the names under which Lepton serves them."""
+    models = {LEPTON: folder / "model"}
+    write_model(models[LEPTON], choices.model, choices.side, pictures[0])
+    for share in choices.compressed:
+        name = f"{LEPTON}-{share:.0%}-int8".replace("%", "") if share else f"{LEPTON}-int8"
+        models[name] = folder / name
+        print(f"{name}: {write_compressed(models[LEPTON], pictures, share, models[name])}", flush=True)
+    return models
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--model", default="resnet_tiny", help="the architecture")
+    parser.add_argument("--model", default="resnet_tiny", help="the architecture; also resnet18")
     parser.add_argument("--side", type=int, default=64, help="pixels")
+    parser.add_argument(
+        "--compressed", type=float, nargs="*", default=[], metavar="SHARE",
+        help="Lepton also serves the model in int8 with this share of its channels removed; 0 removes none",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--clients", type=int, nargs="*", default=LEVELS, help="at once; the last number is compared")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument("--decoder", default="pillow", choices=("pillow", "lepton"), help="what the peers decode with")
     choices = parser.parse_args()
@@ -295,18 +174,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lepton-bench-") as name:
         folder = Path(name).resolve()
         pictures = write_pictures(folder / "pictures", PICTURES)
-        write_model(folder / "model", choices.model, choices.side, pictures[0])
-        with servers(folder, folder / "model", pictures, choices.peers, choices.decoder) as started:
+        models = write_models(folder, pictures, choices)
+        with servers(folder, models, pictures, choices.peers, choices.decoder) as started:
             clients = Clients()
             for _round in range(choices.rounds):
-                bare.append(measure_bare(folder / "model", pictures, choices.seconds / 2))
-                for count in LEVELS:
+                bare.append(measure_bare(models[LEPTON], pictures, choices.seconds / 2))
+                for count in choices.clients:
                     for contestant in started:
                         found[contestant.name, count].append(measure(clients, contestant, count, choices.seconds))
             memory = {contestant.name: contestant.memory_mb() for contestant in started}
             clients.process.stdin.close()
             clients.process.wait(10)
-    report(choices, {key: medians(rounds) for key, rounds in found.items()}, medians(bare), memory)
+    medians_of = {key: medians(rounds) for key, rounds in found.items()}
+    report(choices, medians_of, medians(bare), memory)
+    for name in models:
+        print(last_line(name, choices, medians_of, medians(bare)))
 
 
 def report(
@@ -314,20 +196,25 @@ def report(
 ) -> None:
     print(f"{choices.model}, {choices.side} pixels; the peers decode with {choices.decoder}")
     print(f"medians of {choices.rounds} rounds of {choices.seconds:g} s")
-    print(f"{'':<14}{'clients':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'errors':>8}{'MB':>8}")
+    print(f"{'':<16}{'clients':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'errors':>8}{'MB':>8}")
     rows = [((BARE, 1), bare), *sorted(found.items(), key=lambda item: (item[0][1], item[0][0]))]
     for (name, count), item in rows:
         print(
-            f"{name:<14}{count:>8}{item.per_second:>12.0f}{item.p50_ms:>9.2f}{item.p99_ms:>9.2f}{item.cpu_ms:>9.2f}"
+            f"{name:<16}{count:>8}{item.per_second:>12.1f}{item.p50_ms:>9.2f}{item.p99_ms:>9.2f}{item.cpu_ms:>9.2f}"
             f"{item.errors:>8}{memory.get(name, 0):>8.0f}"
         )
-    ours, most = found[LEPTON, LEVELS[-1]], LEVELS[-1]
-    peers = [name for name in choices.peers if name not in (FASTAPI, FASTAPI_TUNED)]
-    best = max((found[name, most].per_second for name in peers), default=0.0)
-    lowest_p99 = min((found[name, most].p99_ms for name in peers), default=0.0)
+
+
+def last_line(name: str, choices: argparse.Namespace, found: dict[tuple[str, int], Figures], bare: Figures) -> str:
+    """How what Lepton serves under `name` compares at the last number of clients."""
+    most = choices.clients[-1]
+    ours = found[name, most]
+    peers = [found[peer, most] for peer in choices.peers if peer not in (FASTAPI, FASTAPI_TUNED)]
+    best = max((peer.per_second for peer in peers), default=0.0)
+    lowest_p99 = min((peer.p99_ms for peer in peers), default=0.0)
     fastapi = found[FASTAPI, most].per_second if (FASTAPI, most) in found else 0.0
-    print(
-        f"serving: rps_ratio_to_best_peer={_ratio(ours.per_second, best)} "
+    return (
+        f"serving{name.removeprefix(LEPTON)}: rps_ratio_to_best_peer={_ratio(ours.per_second, best)} "
         f"rps_ratio_to_fastapi={_ratio(ours.per_second, fastapi)} "
         f"p99_ratio_to_best_peer={_ratio(ours.p99_ms, lowest_p99)} "
         f"cpu_ms_per_request={ours.cpu_ms:.2f} ratio_to_bare_model={_ratio(ours.cpu_ms, bare.cpu_ms)}"

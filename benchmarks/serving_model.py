@@ -4,8 +4,8 @@ Speed does not depend on what a model has learned, so nothing is trained.
 """
 
 import io
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +13,19 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import nn
 
-from workers.training.architectures import arguments_of
+from workers.training.architectures import PRETRAINED, arguments_of
 from workers.training.export import export_onnx
 from workers.training.image_models import ImageProbabilities, build_classifier
+from workers.training.tuning import save_classifier
 
 CLASSES = 10
 SMALLEST_BYTES, LARGEST_BYTES = 20_000, 60_000
 QUALITY = 85
+SAMPLE = "sample.png"  # as a training calls it
+RESNET18 = {  # He et al. 2016, as transformers builds it
+    "model_type": "resnet", "layer_type": "basic", "depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512],
+    "embedding_size": 64, "num_channels": 3,
+}  # fmt: skip
 
 
 def write_pictures(folder: Path, count: int, seed: int = 0) -> list[Path]:
@@ -42,25 +48,33 @@ def write_pictures(folder: Path, count: int, seed: int = 0) -> list[Path]:
 
 
 def write_model(folder: Path, architecture: str, side: int, sample: Path) -> None:
-    """A model folder as a training writes it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A model folder as a training writes it; `architecture` is one of Lepton's own networks, or "resnet18"."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    statistics = {"mean": (125.0,) * 3, "deviation": (64.0,) * 3}
-    fixed = {"channels": 3, "classes": CLASSES, "dropout": 0.0, **statistics}
-    classifier = build_classifier(architecture, arguments_of(architecture, side) | fixed)
+    kind, arguments = _describe(architecture, side)
+    classifier = build_classifier(kind, arguments)
     for parameter in classifier.parameters():
         if parameter.ndim == 1:  # blocks begin as the identity, which a graph would be spared
             nn.init.uniform_(parameter, 0.1, 0.5)
-    images = torch.randint(0, 255, (4, side, side, 3), dtype=torch.uint8)
-    export_onnx(ImageProbabilities(classifier), {"image": images}, "probabilities", folder / "model.onnx")
-    (folder / "sample.jpg").write_bytes(sample.read_bytes())
     meta = {
         "task": "image_classification",
         "runtime": "onnx",
+        "architecture": kind,
+        "architecture_args": arguments,
         "classes": [f"class {number}" for number in range(CLASSES)],
         "input": {"kind": "image", "height": side, "width": side, "channels": 3},
-        "sample": "sample.jpg",
+        "sample": SAMPLE,
         "metrics": {},
     }
-    (folder / "meta.json").write_text(json.dumps(meta))
+    save_classifier(classifier, meta, folder)
+    images = torch.randint(0, 255, (4, side, side, 3), dtype=torch.uint8)
+    export_onnx(ImageProbabilities(classifier), {"image": images}, "probabilities", folder / "model.onnx")
+    Image.open(sample).save(folder / SAMPLE)
+
+
+def _describe(architecture: str, side: int) -> tuple[str, dict[str, Any]]:
+    """What `build_classifier` is told."""
+    common = {"classes": CLASSES, "dropout": 0.0, "mean": (125.0,) * 3, "deviation": (64.0,) * 3}
+    if architecture == "resnet18":
+        return PRETRAINED, {"config": RESNET18, **common}
+    return architecture, {"channels": 3, **arguments_of(architecture, side), **common}

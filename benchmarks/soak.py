@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.serving import PRODUCT, Contestant, start_lepton, write_requests
+from benchmarks.serving_contestants import LEPTON, PRODUCT, Contestant, start_lepton, write_requests
 from benchmarks.serving_model import write_model, write_pictures
 from lepton_site.processes import stack_processes
 from workers.inference.predictor import load_predictor
@@ -69,9 +69,9 @@ def main() -> int:
         write_model(folder / "model", "resnet_tiny", 64, pictures[0])
         home = folder / "lepton"
         home.mkdir(mode=0o700)
-        lepton, secret = start_lepton(home, folder / "model", replicas=REPLICAS)
+        (lepton,) = start_lepton(home, {LEPTON: folder / "model"}, replicas=REPLICAS)
         try:
-            write_requests(folder / "requests", pictures, lepton, secret)
+            write_requests(folder / "requests", pictures, lepton)
             soak = Soak(lepton.port, home, requests_of(lepton, folder / "model", pictures), 0.0)
             soak.ends_at = time.monotonic() + 60 * asked.minutes
             asyncio.run(run(soak, asked.clients, random.Random(asked.seed)))

@@ -118,7 +118,7 @@ class BodyLimit:
             _check_address(scope)
             if declared.isdigit() and int(declared) > self._limit:
                 raise too_large(self._limit)
-            await self._app(scope, self._counted(receive), send)
+            await self._app(scope, receive if declared else self._counted(receive), send)
         except DomainError as error:
             await send_answer(send, refusal(error))
 

@@ -45,7 +45,8 @@ def _load(body: bytes, mode: str, side: int) -> Image.Image:
         # Lets the JPEG decoder skip what a smaller picture does not need; other formats ignore it.
         image.draft(mode, (side, side))
         image.load()
-        return _in_mode(ImageOps.exif_transpose(image), mode)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _in_mode(image, mode)
     except Exception as error:  # Damaged files make Pillow's decoders raise nearly anything.
         raise _undecodable() from error
 

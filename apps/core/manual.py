@@ -23,6 +23,7 @@ ELSEWHERE = {SDK: "leptonai/README.md"}  # pages that lie outside docs/
 GROUPS: dict[object, tuple[str, ...]] = {
     _("Begin"): ("tutorial", "recipes", "data", "data-doctor"),
     _("What models can do"): (
+        "tables",
         "text",
         "translation",
         "answers",

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from apps.core.errors import TooManyRequests, Unavailable
-from workers.inference.framing import READ_AHEAD_BYTES, BrokenConnection, Frame, Question, ask, read_frame
+from workers.inference.framing import BrokenConnection, Frame, FrameReader, Question, ask
 
 MAX_IN_FLIGHT = 64  # per replica; more wait nowhere, they are told to come again
 MAX_IDLE = 16
@@ -14,8 +14,6 @@ ANSWER_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 1
 START_RETRY_AFTER_SECONDS = 3
 NOT_READY = "not_ready"
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def no_replica(reason: str = "") -> Unavailable:
@@ -39,6 +37,53 @@ def ask_any(sockets: Sequence[str], question: Question) -> Frame:
         except OSError:
             continue
     raise no_replica()
+
+
+class Connection(asyncio.Protocol):
+    """To a replica: carries one question after the other."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = FrameReader()
+        self._reply: asyncio.Future[Frame] | None = None
+        self.is_closed = False
+
+    async def ask(self, question: Question) -> Frame:
+        """Raises OSError (BrokenConnection, TimeoutError) when no answer comes. Only an answer leaves it usable."""
+        if self.is_closed:  # between being opened and being used
+            raise BrokenConnection("the replica closed the connection")
+        self._reply = self._loop.create_future()
+        timer = self._loop.call_later(ANSWER_SECONDS, self._fail, TimeoutError())
+        frame = question.frame()
+        self._transport.writelines((frame.prefix(), frame.body))
+        try:
+            return await self._reply
+        finally:
+            timer.cancel()
+            self._reply = None
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frame = self._reader.feed(data)
+        except BrokenConnection:
+            self.close()
+            return
+        if frame and self._reply and not self._reply.done():
+            self._reply.set_result(frame)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.is_closed = True
+        self._fail(BrokenConnection("the replica closed the connection"))
+
+    def _fail(self, error: OSError) -> None:
+        if self._reply and not self._reply.done():
+            self._reply.set_exception(error)
 
 
 class ConnectionPool:
@@ -73,44 +118,39 @@ class ConnectionPool:
     async def _ask_one(self, path: str, question: Question) -> Frame:
         self._in_flight[path] += 1
         try:
-            reader, writer = await self._connection(path)
+            connection = self._idle_one(path) or await _connect(path)
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    frame = await _exchange(reader, writer, question)
+                frame = await connection.ask(question)
             except BaseException:  # also when the client went away: what comes later belongs to nobody
-                writer.close()
+                connection.close()
                 raise
-            self._keep(path, (reader, writer))
+            self._keep(path, connection)
             return frame
         finally:
             self._in_flight[path] -= 1
             if not self._in_flight[path]:
                 del self._in_flight[path]
 
-    async def _connection(self, path: str) -> Connection:
-        while self._idle.get(path):
-            reader, writer = self._idle[path].pop()
-            if not reader.at_eof():
-                return reader, writer
-            writer.close()
-        async with asyncio.timeout(CONNECT_SECONDS):
-            return await asyncio.open_unix_connection(path, limit=READ_AHEAD_BYTES)
+    def _idle_one(self, path: str) -> Connection | None:
+        idle = self._idle[path]
+        while idle:
+            connection = idle.pop()
+            if not connection.is_closed:
+                return connection
+        return None
 
     def _keep(self, path: str, connection: Connection) -> None:
         if len(self._idle[path]) < MAX_IDLE:
             self._idle[path].append(connection)
         else:
-            connection[1].close()
+            connection.close()
 
     def _drop(self, path: str) -> None:
-        for _reader, writer in self._idle.pop(path, []):
-            writer.close()
+        for connection in self._idle.pop(path, []):
+            connection.close()
 
 
-async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, question: Question) -> Frame:
-    writer.write(question.frame().encode())
-    await writer.drain()
-    frame = await read_frame(reader)
-    if frame is None:
-        raise BrokenConnection("the replica closed the connection")
-    return frame
+async def _connect(path: str) -> Connection:
+    async with asyncio.timeout(CONNECT_SECONDS):
+        _transport, connection = await asyncio.get_running_loop().create_unix_connection(Connection, path)
+        return connection

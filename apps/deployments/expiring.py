@@ -27,7 +27,7 @@ class ExpiringCache:
             known = (now + self._seconds, asyncio.ensure_future(self._load(key)))
             self._entries[key] = known
             known[1].add_done_callback(lambda done: self._forget_failure(key, done))
-        return await asyncio.shield(known[1])
+        return known[1].result() if known[1].done() else await asyncio.shield(known[1])
 
     def forget(self, key: Hashable) -> None:
         self._entries.pop(key, None)

@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 from django.core.asgi import get_asgi_application
 
-from apps.deployments.connections import MAX_IN_FLIGHT
+from apps.deployments.connections import MAX_IN_FLIGHT, Connection
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.services import deploy_version
 from lepton_site.gateway import Gateway
 from tests.deployments.conftest import ready_replica, state, store_model, supervise_until
 from tests.deployments.serving import served
 from tests.deployments.site import Site
+from tests.inference.frames import read_frame
 from tests.inference.models import image_model, png
 from tests.people import Person
 from workers import replicas
-from workers.inference.framing import RAW, Frame, Question, ask, read_frame
+from workers.inference.framing import RAW, BrokenConnection, Frame, Question, ask
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("gateway")]
 
@@ -110,6 +111,16 @@ def test_twice_as_many_as_may_wait_are_half_answered_and_half_refused_at_once(si
     assert (asked, refused) == (MAX_IN_FLIGHT, {429})
     assert right == [True] * MAX_IN_FLIGHT
     assert (site.gateway._buffered_bytes, len(site.gateway._pool._in_flight)) == (0, 0)
+
+
+def test_a_replica_that_hangs_up_before_it_is_asked_is_not_waited_for():
+    async def scenario() -> None:
+        connection = Connection()
+        connection.connection_lost(None)
+        with pytest.raises(BrokenConnection):
+            await connection.ask(Question(RAW, b"x"))
+
+    asyncio.run(scenario())
 
 
 def test_a_client_that_sends_a_byte_now_and_then_is_cut_off(site, owner, shades, monkeypatch):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apps.deployments.scaling import (
@@ -134,9 +134,11 @@ def closed_loop(rule: Rule, *, clients: int, seconds: float, replicas: int, look
 
 
 @given(rules, st.integers(0, 12), st.floats(0.001, 1), st.integers(0, 8))
+@example(Rule(0, 3, 2.0, latency_seconds=2.0), 2, 1.0, 3)
 def test_under_a_constant_load_it_comes_to_rest(rule, clients, seconds, replicas):
+    """From many replicas it may come down one after the other, two minutes each."""
     rule = replace(rule, idle_seconds=120)
-    found = counts(closed_loop(rule, clients=clients, seconds=seconds, replicas=replicas))
+    found = counts(closed_loop(rule, clients=clients, seconds=seconds, replicas=replicas, looks=1400))
     assert len(set(found[-200:])) == 1
     settled = found[: -len(found) // 2]
     turns = [after - before for before, after in zip(settled, settled[1:], strict=False) if after != before]

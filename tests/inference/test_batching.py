@@ -1,11 +1,7 @@
-"""Questions that wait together are answered together where that pays, and never otherwise than alone."""
+"""How many questions are answered together: as many as pay, and never otherwise than alone."""
 
-import asyncio
-import itertools
 import json
-import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +11,8 @@ from hypothesis import strategies as st
 from tests.inference.models import image_model, png, table_model
 from workers.inference.answers import answer
 from workers.inference.batching import SIZES, Trial, best_size, choose, try_sizes
-from workers.inference.framing import JSON, PING, RAW, SAMPLE, Frame, Question, read_frame
+from workers.inference.framing import JSON, PING, RAW, SAMPLE, Frame, Question
 from workers.inference.predictor import load_predictor
-from workers.inference.server import Server
-
-SECONDS = 20
 
 
 @pytest.fixture(scope="module")
@@ -128,126 +121,3 @@ def test_rows_asked_together_get_what_they_get_alone(table, asked):
 
 def said(frames: list[Frame]) -> list[tuple[int, bytes]]:
     return [(frame.status, frame.body) for frame in frames]
-
-
-# The server
-
-
-class Model:
-    """Answers when the test lets it, and notes what it was asked together."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[bytes]] = []
-        self.may_go = threading.Semaphore(0)
-        self.is_asked = threading.Semaphore(0)
-
-    def __call__(self, questions: Sequence[Question]) -> list[Frame]:
-        self.batches.append([question.body for question in questions])
-        self.is_asked.release()
-        assert self.may_go.acquire(timeout=SECONDS)
-        return [Frame({"status": 200, "seconds": 0.0}, question.body) for question in questions]
-
-
-async def serving(path: Path, model, at_once: int, scenario, lanes: int = 1) -> None:
-    stop = asyncio.Event()
-    server = Server(model, at_once=at_once, lanes=lanes)
-    running = asyncio.create_task(server.serve(path, stop))
-    while not path.exists():
-        await asyncio.sleep(0.001)
-    try:
-        await scenario(server)
-    finally:
-        stop.set()
-        await running
-
-
-def question(path: Path, body: bytes) -> asyncio.Future:
-    return asyncio.ensure_future(ask(path, body))
-
-
-async def ask(path: Path, body: bytes) -> Frame:
-    reader, writer = await asyncio.open_unix_connection(str(path))
-    writer.write(Question(RAW, body).frame().encode())
-    frame = await read_frame(reader)
-    writer.close()
-    return frame
-
-
-async def in_hand(server: Server, count: int) -> None:
-    while server._in_hand < count:
-        await asyncio.sleep(0.001)
-
-
-@pytest.mark.parametrize(("at_once", "sizes"), [(4, [1, 4, 2]), (1, [1] * 7)])
-def test_what_waits_while_the_model_computes_is_the_next_batch(tmp_path, at_once, sizes):
-    model, path = Model(), tmp_path / "s" / "r.sock"
-
-    async def scenario(server: Server) -> None:
-        first = question(path, b"first")
-        await asyncio.to_thread(model.is_asked.acquire)  # idle, so it is asked at once and alone
-        others = [question(path, b"%d" % number) for number in range(6)]
-        await in_hand(server, 7)
-        model.may_go.release(7)
-        frames = await asyncio.gather(first, *others)
-        assert [frame.body for frame in frames] == [b"first", *(b"%d" % number for number in range(6))]
-        told = [[frame.head["batch"] for frame in frames if frame.body in batch] for batch in model.batches]
-        assert told == [[len(batch)] * len(batch) for batch in model.batches]
-
-    asyncio.run(serving(path, model, at_once, scenario))
-    assert [len(batch) for batch in model.batches] == sizes
-    assert sorted(itertools.chain(*model.batches)) == sorted([b"first", *(b"%d" % number for number in range(6))])
-
-
-def test_as_many_questions_are_computed_side_by_side_as_there_are_lanes(tmp_path):
-    model, path = Model(), tmp_path / "s" / "r.sock"
-
-    async def scenario(server: Server) -> None:
-        asked = [question(path, b"%d" % number) for number in range(5)]
-        for _lane in range(3):
-            await asyncio.to_thread(model.is_asked.acquire)
-        await in_hand(server, 5)
-        assert len(model.batches) == 3, "no lane takes a second one before its first is answered"
-        model.may_go.release(5)
-        assert [frame.body for frame in await asyncio.gather(*asked)] == [b"%d" % number for number in range(5)]
-
-    asyncio.run(serving(path, model, 1, scenario, lanes=3))
-    for thread in [thread for thread in threading.enumerate() if thread.name.startswith("predict")]:
-        thread.join(SECONDS)
-        assert not thread.is_alive(), "each lane ends with its server"
-
-
-def test_a_model_that_raises_costs_its_questions_an_error_and_no_other(tmp_path):
-    path = tmp_path / "s" / "r.sock"
-
-    def fail_once(questions: Sequence[Question]) -> list[Frame]:
-        if questions[0].body == b"bad":
-            raise RuntimeError("planted")
-        return [Frame({"status": 200, "seconds": 0.0}, question.body) for question in questions]
-
-    async def scenario(_server: Server) -> None:
-        assert (await ask(path, b"bad")).status == 500
-        assert (await ask(path, b"good")).status == 200
-
-    asyncio.run(serving(path, fail_once, 1, scenario))
-
-
-def test_what_nobody_waits_for_any_more_is_not_computed(tmp_path):
-    model, path = Model(), tmp_path / "s" / "r.sock"
-
-    async def scenario(server: Server) -> None:
-        first = question(path, b"first")
-        await asyncio.to_thread(model.is_asked.acquire)
-        _reader, writer = await asyncio.open_unix_connection(str(path))
-        writer.write(Question(RAW, b"gone").frame().encode())
-        await in_hand(server, 2)
-        writer.close()
-        await writer.wait_closed()
-        last = question(path, b"last")
-        await in_hand(server, 3)
-        model.may_go.release(3)
-        assert [frame.body for frame in await asyncio.gather(first, last)] == [b"first", b"last"]
-        while server._in_hand:
-            await asyncio.sleep(0.001)
-
-    asyncio.run(serving(path, model, 1, scenario))
-    assert model.batches == [[b"first"], [b"last"]]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from django.utils import timezone
+
 from apps.accounts.models import Team, User
 from apps.core.storage import Blob, put_file
 from apps.datasets.models import Dataset, DatasetVersion
@@ -58,7 +60,8 @@ def submit(team: Team, user: User | None = None, version: DatasetVersion | None 
 
 
 def run(job: Job, node: Node) -> Job:
-    """Grant, claim and start it."""
+    """Grant, claim and start it, however long ago the test made the machine."""
+    Node.objects.filter(pk=node.pk).update(last_beat_at=timezone.now())
     schedule_pool(default_pool())
     running = attempts.claim_job(job_id=job.pk, node=node)
     assert attempts.mark_running(job=running, attempt=running.attempt)

@@ -185,9 +185,9 @@ def test_an_mlp_regression_answers_in_the_targets_unit(tmp_path):
 
 
 def slopes_and_corners(count: int = 400) -> list[dict[str, str]]:
-    """A target of which half is a slope, hard for trees, and half a checkerboard, impossible for a line."""
+    """A target of slopes, hard for trees, and of a checkerboard, impossible for a line."""
     features = np.random.default_rng(0).uniform(-1, 1, size=(count, 8))
-    target = features[:, :6].sum(axis=1) + 2.0 * (features[:, 6] * features[:, 7] > 0)
+    target = features[:, :6].sum(axis=1) + 1.5 * (features[:, 6] * features[:, 7] > 0)
     names = [f"x{number}" for number in range(8)]
     return [
         dict(zip(names, map(str, row), strict=True)) | {"target": str(value)}

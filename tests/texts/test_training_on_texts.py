@@ -85,7 +85,7 @@ def test_meta_says_how_to_use_the_model_and_the_sample_and_the_examples_are_held
 
 
 def test_mistakes_are_texts_with_the_surest_first(data: Path, tmp_path: Path) -> None:
-    output = train_here(tmp_path, data, epochs=1, learning_rate=1e-6)
+    output = train_here(tmp_path, data, model="text_gru", epochs=1, learning_rate=1e-6)
     result = read(output / "result.json")
     wrong = 24 - np.trace(np.array(result["confusion"]["matrix"]))
     assert len(result["mistakes"]) == wrong > 0

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 import signal
+import socket
 import sys
 from functools import partial
 from pathlib import Path
-
-import uvloop
 
 from workers.contract import EVENTS_FILE, EXIT_FAILED, EventWriter, ProgramFailure, ServeSpec, read_spec
 from workers.inference.answers import answer, explain
@@ -29,14 +27,17 @@ def warm_up(predictor: Predictor) -> None:
         raise ProgramFailure("cannot_predict", message, hint="Train the model again.", blame="machine")
 
 
-async def serve(spec: ServeSpec, predictor: Predictor) -> None:
-    stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+def serve(spec: ServeSpec, predictor: Predictor) -> None:
+    """Until SIGTERM or SIGINT."""
     at_once = best_size(predictor)
     answer_all, explain_one = partial(answer, predictor, at_once=at_once), partial(explain, predictor)
     server = Server(answer_all, explain_one, at_once=at_once, lanes=spec.lanes)
-    await server.serve(Path(spec.socket_path), stop)
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno())  # whichever thread the system interrupts
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: None)
+    server.serve(Path(spec.socket_path), partial(woken.recv, 1))
 
 
 def main(spec_path: str) -> int:
@@ -46,7 +47,7 @@ def main(spec_path: str) -> int:
         predictor = load_predictor(Path(spec.model_dir), spec.threads)
         warm_up(predictor)
         gc.freeze()  # the collector has no need to look through libraries while somebody waits
-        uvloop.run(serve(spec, predictor))
+        serve(spec, predictor)
     except ProgramFailure as failure:
         events.failure(failure)
         print(failure.message, file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
@@ -23,15 +22,23 @@ class Aside:
         self._work = work
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_give_way)
         self._waiting = 0
+        self._lock = threading.Lock()
 
-    async def ask(self, question: Question) -> Frame:
-        if self._waiting >= MOST_AT_ONCE:
-            return Frame({"status": 503, "seconds": 0.0}, BUSY)
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, question)
-        finally:
+    def ask(self, question: Question, reply: Callable[[Frame], None]) -> None:
+        """Calls `reply` with the answer in the thread of its own, or at once where too many wait."""
+        with self._lock:
+            is_busy = self._waiting >= MOST_AT_ONCE
+            self._waiting += not is_busy
+        if is_busy:
+            reply(Frame({"status": 503, "seconds": 0.0}, BUSY))
+        else:
+            self._thread.submit(self._answer, question, reply)
+
+    def _answer(self, question: Question, reply: Callable[[Frame], None]) -> None:
+        frame = self._work(question)
+        with self._lock:
             self._waiting -= 1
+        reply(frame)
 
     def stop(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

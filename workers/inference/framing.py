@@ -17,7 +17,6 @@ for all.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import struct
@@ -27,7 +26,6 @@ from typing import Any
 LENGTHS = struct.Struct(">II")
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 2**30
-READ_AHEAD_BYTES = 2**20  # the usual 64 KiB would stop the reading in the middle of most pictures
 
 RAW, FILES, JSON, TENSORS, SAMPLE, PING = "raw", "files", "json", "tensors", "sample", "ping"
 
@@ -43,9 +41,13 @@ class Frame:
     head: dict[str, Any]
     body: bytes = b""
 
-    def encode(self) -> bytes:
+    def prefix(self) -> bytes:
+        """What comes before the body."""
         head = json.dumps(self.head).encode()
-        return LENGTHS.pack(len(head), len(self.body)) + head + self.body
+        return LENGTHS.pack(len(head), len(self.body)) + head
+
+    def encode(self) -> bytes:
+        return self.prefix() + self.body
 
     @property
     def status(self) -> int:
@@ -60,6 +62,12 @@ class Question:
     body: bytes = field(default=b"", repr=False)
     top_k: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, frame: Frame) -> Question:
+        """The one that `frame` asks."""
+        head = frame.head
+        return cls(head.get("content", ""), frame.body, head.get("top_k"), head.get("options") or {})
 
     def frame(self) -> Frame:
         head = {"content": self.content, "top_k": self.top_k}
@@ -81,18 +89,38 @@ class Question:
         return replace(self, options=self.options | {"model_version": str(number)})
 
 
-async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
-    """The next frame; None where the other end closed between two frames. Raises BrokenConnection."""
+class FrameReader:
+    """Frames out of the pieces in which they arrive, one frame at a time."""
+
+    def __init__(self) -> None:
+        self._parts = bytearray()
+
+    def feed(self, data: bytes) -> Frame | None:
+        """The frame that ends with `data`; None while more of it is to come. Raises BrokenConnection."""
+        if self._parts:
+            self._parts += data
+        whole = self._parts or data
+        if len(whole) >= LENGTHS.size:
+            head_bytes, body_bytes = _check(*LENGTHS.unpack_from(whole))
+            body_start = LENGTHS.size + head_bytes
+            if len(whole) > body_start + body_bytes:
+                raise BrokenConnection("more came than one frame")
+            if len(whole) == body_start + body_bytes:
+                self._parts = bytearray()
+                return Frame(_read_head(whole[LENGTHS.size : body_start]), bytes(memoryview(whole)[body_start:]))
+        if not self._parts:
+            self._parts += data
+        return None
+
+
+def _read_head(data: bytes) -> dict[str, Any]:
     try:
-        head_bytes, body_bytes = _check(*LENGTHS.unpack(await reader.readexactly(LENGTHS.size)))
-        head = json.loads(await reader.readexactly(head_bytes))
-        return Frame(head, await reader.readexactly(body_bytes))
-    except asyncio.IncompleteReadError as error:
-        if not error.partial and error.expected == LENGTHS.size:
-            return None
-        raise BrokenConnection("the connection ended in the middle of a frame") from error
+        head = json.loads(data)
     except ValueError as error:
         raise BrokenConnection("what came is no frame") from error
+    if not isinstance(head, dict):
+        raise BrokenConnection("what came is no frame")
+    return head
 
 
 def ask(socket_path: str, question: Question, *, timeout_seconds: float) -> Frame:
@@ -103,7 +131,7 @@ def ask(socket_path: str, question: Question, *, timeout_seconds: float) -> Fram
         connection.sendall(question.frame().encode())
         with connection.makefile("rb") as file:
             head_bytes, body_bytes = _check(*LENGTHS.unpack(_read_exactly(file, LENGTHS.size)))
-            head = json.loads(_read_exactly(file, head_bytes))
+            head = _read_head(_read_exactly(file, head_bytes))
             return Frame(head, _read_exactly(file, body_bytes))
 
 

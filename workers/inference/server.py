@@ -1,44 +1,70 @@
-"""The replica's server: frames in, frames out, predictions in a few threads, what waits together runs together."""
+"""The replica's server: frames in, frames out. The threads that predict read and answer themselves, so that a question
+wakes one thread and passes through no other."""
 
 from __future__ import annotations
 
-import asyncio
 import os
+import socket
 import stat
 import sys
+import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Thread
 
 from workers.contract import ProgramFailure
 from workers.inference.aside import Aside
-from workers.inference.framing import READ_AHEAD_BYTES, BrokenConnection, Frame, Question, read_frame
+from workers.inference.framing import BrokenConnection, Frame, FrameReader, Question
+from workers.inference.readiness import Readiness
 
-MAX_WAITING = 256
+MAX_CONNECTIONS = 512  # one question at a time comes over each; who comes beyond is hung up on
 MAX_SOCKET_PATH_BYTES = 100  # 107 on Linux, 103 on macOS
+CHUNK_BYTES = 64 * 1024
 STOP_SECONDS = 10
+SEND_SECONDS = 30  # until who asked has room for the answer
 
 Answer = Callable[[Sequence[Question]], list[Frame]]
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """`is_wanted` turns False when whoever asked has closed the connection."""
+class Connection:
+    """Brings questions, one after the other."""
 
-    question: Question
-    reply: asyncio.Future[Frame]
-    is_wanted: Callable[[], bool]
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        self.descriptor = connected.fileno()
+        self._socket, self._reader = connected, FrameReader()
+
+    def read(self) -> Question | None:
+        """None while a part is still on its way. Raises OSError; BrokenConnection for what is no question."""
+        with suppress(BlockingIOError):
+            while data := self._socket.recv(CHUNK_BYTES):
+                if frame := self._reader.feed(data):
+                    return Question.of(frame)
+            raise BrokenConnection("the other end closed the connection")
+        return None
+
+    def send(self, reply: Frame) -> None:
+        """Raises OSError, also where nobody takes it."""
+        data, sent = reply.encode(), 0
+        with suppress(BlockingIOError):
+            sent = self._socket.send(data)
+        if sent < len(data):
+            self._socket.settimeout(SEND_SECONDS)
+            self._socket.sendall(memoryview(data)[sent:])
+            self._socket.setblocking(False)
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 class Server:
     """Serves `answer`, which is called in `lanes` threads of its own, with 1 to `at_once` questions in each.
 
-    There is no artificial wait: while all lanes compute, the questions that arrive become the next batches. What nobody
-    waits for any more is not computed.
+    There is no artificial wait: while all lanes compute, the questions that arrive wait in their sockets and become the
+    next batches. What nobody waits for any more is not computed.
     """
 
     def __init__(
@@ -51,75 +77,82 @@ class Server:
     ) -> None:
         self._answer, self._at_once, self._lanes = answer, at_once, lanes
         self._aside = Aside(explain) if explain else None
-        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self._connections: set[asyncio.Task[None]] = set()
-        self._in_hand = 0
+        self._connections: dict[int, Connection] = {}
+        self._ready = Readiness()
 
-    async def serve(self, socket_path: Path, stop: asyncio.Event) -> None:
-        """Answer on `socket_path` until `stop` is set; then finish what was asked and remove the socket."""
+    def serve(self, socket_path: Path, wait_for_end: Callable[[], object]) -> None:
+        """Answer on `socket_path` until `wait_for_end` returns; then finish what was asked and remove the socket."""
         prepare_socket(socket_path)
-        self._loop = asyncio.get_running_loop()
-        for number in range(self._lanes):
-            Thread(target=self._run_batches, name=f"predict {number}", daemon=True).start()
-        listener = await asyncio.start_unix_server(self._connected, path=str(socket_path), limit=READ_AHEAD_BYTES)
-        try:
-            await stop.wait()
-        finally:
-            socket_path.unlink(missing_ok=True)
-            listener.close()
-            await self._drain()
-            for _lane in range(self._lanes):
-                self._waiting.put(None)
-            for task in self._connections:
-                task.cancel()
-            if self._aside:
-                self._aside.stop()
-
-    async def _drain(self) -> None:
-        deadline = self._loop.time() + STOP_SECONDS
-        while self._in_hand and self._loop.time() < deadline:
-            await asyncio.sleep(0.01)
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        self._connections.add(task)
-        try:
-            with suppress(BrokenConnection, ConnectionError, asyncio.CancelledError):
-                await self._converse(reader, writer)
-        finally:
-            self._connections.discard(task)
-            writer.close()
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while frame := await read_frame(reader):
-            self._in_hand += 1
+        self._bell, ringer = socket.socketpair()
+        with socket.socket(socket.AF_UNIX) as self._listener, self._bell, ringer:
+            self._listener.setblocking(False)
+            self._listener.bind(os.fspath(socket_path))
+            self._listener.listen(MAX_CONNECTIONS)
+            self._ready.add(self._listener.fileno())
+            self._ready.add(self._bell.fileno())
+            lanes = [Thread(target=self._run, name=f"predict {number}", daemon=True) for number in range(self._lanes)]
+            for lane in lanes:
+                lane.start()
             try:
-                reply = await self._ask(frame, lambda: not reader.at_eof())
-                writer.write(reply.encode())
-                await writer.drain()
+                wait_for_end()
             finally:
-                self._in_hand -= 1
-
-    async def _ask(self, frame: Frame, is_wanted: Callable[[], bool]) -> Frame:
-        head = frame.head
-        question = Question(head.get("content", ""), frame.body, head.get("top_k"), head.get("options") or {})
-        if question.is_explanation and self._aside:
-            return await self._aside.ask(question)
-        if self._in_hand > MAX_WAITING:
-            error = b'{"error": {"code": "overloaded", "message": "Too many predictions wait. Try again in a second."}}'
-            return Frame({"status": 503, "seconds": 0.0}, error)
-        waiting = _Waiting(question, self._loop.create_future(), is_wanted)
-        self._waiting.put(waiting)
-        return await waiting.reply
+                socket_path.unlink(missing_ok=True)
+                ringer.send(b"!")
+                deadline = time.monotonic() + STOP_SECONDS
+                for lane in lanes:
+                    lane.join(max(0.0, deadline - time.monotonic()))
+                if self._aside:
+                    self._aside.stop()
 
     # In the threads that predict
 
-    def _run_batches(self) -> None:
-        while batch := self._next_batch():
-            wanted = [item for item in batch if item.is_wanted()]
-            replies = self._safely([item.question for item in wanted]) if wanted else []
-            found = {id(item): reply for item, reply in zip(wanted, replies, strict=True)}
-            self._loop.call_soon_threadsafe(_tell, batch, found)
+    def _run(self) -> None:
+        is_ending = False
+        while (ready := self._ready.wait(self._at_once, 0 if is_ending else None)) or not is_ending:
+            asked: list[tuple[Connection, Question]] = []
+            for descriptor, is_closed in ready:
+                if descriptor == self._bell.fileno():
+                    is_ending = True
+                elif descriptor == self._listener.fileno():
+                    self._accept()
+                elif question := self._read(self._connections[descriptor], is_closed):
+                    asked.append((self._connections[descriptor], question))
+            if asked:
+                self._answer_together(asked)
+        self._ready.arm(self._bell.fileno())  # the next lane hears it
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # all have been accepted, or the system has no room for more
+            while True:
+                connected, _address = self._listener.accept()
+                if len(self._connections) >= MAX_CONNECTIONS:
+                    connected.close()
+                    continue
+                connection = Connection(connected)
+                self._connections[connection.descriptor] = connection
+                self._ready.add(connection.descriptor)
+        self._ready.arm(self._listener.fileno())
+
+    def _read(self, connection: Connection, is_closed: bool) -> Question | None:
+        """What is to be predicted: no explanation, which is worked on aside, and nothing that nobody waits for."""
+        try:
+            question = None if is_closed else connection.read()
+        except OSError:
+            is_closed = True
+        if is_closed:
+            self._drop(connection)
+        elif question is None:
+            self._ready.arm(connection.descriptor)
+        elif question.is_explanation and self._aside:
+            self._aside.ask(question, partial(self._reply, connection))
+        else:
+            return question
+        return None
+
+    def _answer_together(self, asked: Sequence[tuple[Connection, Question]]) -> None:
+        replies = self._safely([question for _connection, question in asked])
+        for (connection, _question), reply in zip(asked, replies, strict=True):
+            self._reply(connection, Frame(reply.head | {"batch": len(asked)}, reply.body))
 
     def _safely(self, questions: Sequence[Question]) -> list[Frame]:
         """Whatever happens, this thread lives on."""
@@ -130,31 +163,17 @@ class Server:
             error = b'{"error": {"code": "prediction_failed", "message": "The reason stands in the replica\'s log."}}'
             return [Frame({"status": 500, "seconds": 0.0}, error)] * len(questions)
 
-    def _next_batch(self) -> list[_Waiting]:
-        """Empty at the end."""
-        batch: list[_Waiting] = []
-        item = self._waiting.get()
-        with suppress(Empty):
-            while item is not None:
-                batch.append(item)
-                if len(batch) == self._at_once:
-                    return batch
-                item = self._waiting.get_nowait()
-            if batch:  # the end of this lane comes after this batch
-                self._waiting.put(None)
-        return batch
+    def _reply(self, connection: Connection, reply: Frame) -> None:
+        """Also in the thread that explains."""
+        try:
+            connection.send(reply)
+            self._ready.arm(connection.descriptor)
+        except OSError:
+            self._drop(connection)
 
-
-def _tell(batch: Sequence[_Waiting], found: Mapping[int, Frame]) -> None:
-    """Each its reply; whom none waits for is told nothing, and its connection ends."""
-    for item in batch:
-        reply = found.get(id(item))
-        if item.reply.done():
-            continue
-        if reply is None:
-            item.reply.cancel()
-        else:
-            item.reply.set_result(Frame(reply.head | {"batch": len(found)}, reply.body))
+    def _drop(self, connection: Connection) -> None:
+        del self._connections[connection.descriptor]  # first: another thread may be given the same number
+        connection.close()
 
 
 def prepare_socket(path: Path) -> None:

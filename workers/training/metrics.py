@@ -30,10 +30,14 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean(2 * hits[seen > 0] / seen[seen > 0]))
 
 
+def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """-ln p(true class) of each row [N]."""
+    return -np.log(np.clip(probabilities[np.arange(len(labels)), labels], SMALLEST, 1.0))
+
+
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean of -ln p(true class)."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.mean(np.log(np.clip(chosen, SMALLEST, 1.0))))
+    return float(np.mean(log_losses(labels, probabilities)))
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:

@@ -20,6 +20,7 @@ from workers.parallel.processes import own_device
 from workers.parallel.strategies.base import Strategy
 from workers.pretrained.model_card import damaged_checkpoint, describe_start
 from workers.texts import PRETRAINED, Encoder
+from workers.training import text_linear
 from workers.training.batches import parts_by_length
 from workers.training.classifiers import fit_classifier, judged_probabilities, save_weights
 from workers.training.export import export_onnx
@@ -61,9 +62,11 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     data = load_data(spec, spec.hyperparameters["model"], events, stop)
     model, arguments = make_model(spec, data, events)
     fitted = fit_model(model, data, spec, events, stop, Strategy())
-    events.progress(TRAINING[1], "Measuring")
     if spec.start_dir:
         of_checkpoints().settle(model)
+    model, arguments = with_regression(model.cpu(), arguments, data, spec, events, stop)
+    model = model.to(spec.device)
+    events.progress(TRAINING[1], "Measuring")
     fitted = replace(fitted, temperature=calibrate(model, data, spec.device))
     events.log(f"Logits divided by {fitted.temperature:.3g} to fit certainty to accuracy.")
     probabilities = judged_probabilities(data, lambda split: predict(model, data, split, spec.device))
@@ -130,6 +133,20 @@ def fit_model(
     """`guide` changes what is learned from the labels alone."""
     judge = partial(evaluate, data=data, device=spec.device)
     return fit_classifier(model, data, judge, spec, events, stop, strategy, guide)
+
+
+def with_regression(
+    model: nn.Module, arguments: dict[str, Any], data: TextData, spec: TrainSpec, events: EventWriter, stop: Stop
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The model with a logistic regression on its n-grams in it, where it reads n-grams and that is worth it, and what
+    it is made from then."""
+    train, judged = data.splits["train"], data.splits["val"]
+    if not text_linear.is_worth_adding(model, data.store, data.labels, train):
+        return model, arguments
+    events.progress(TRAINING[1], "Fitting a linear model")
+    features = [(text_linear.features_of(model, data.store, rows), data.labels[rows]) for rows in (train, judged)]
+    balanced = spec.hyperparameters["class_weights"] == "balanced"
+    return text_linear.add_regression(model, arguments, *features, balanced, stop.check)
 
 
 def evaluate(model: nn.Module, data: TextData, device: str) -> Evaluation:

@@ -18,7 +18,7 @@ from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 
 from workers.contract import ProgramFailure
 from workers.training.metrics import log_loss, pinball_loss
-from workers.training.tables.threads import thread_limit
+from workers.training.threads import thread_limit
 from workers.trees import Arrays, Ensemble, to_probabilities
 
 NEVER = 10**9

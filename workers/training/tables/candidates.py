@@ -13,6 +13,7 @@ from workers.training.tables.boosting import Booster, BoostingSettings, Sample
 from workers.training.tables.data import Fold
 from workers.training.tables.growing import report_growth
 from workers.training.tables.linear import design, fit_linear, predict_linear
+from workers.training.tables.pieces import PIECES, Pieces
 from workers.training.tables.study import Candidate, FittedMember, Span, Study
 from workers.trees import Arrays, Ensemble, to_probabilities
 
@@ -21,7 +22,7 @@ ROUNDS_PER_EPOCH = 5
 PARITY_ROWS = 2000
 # Trees with fewer leaves learn less in a round and get more rounds, up to this factor.
 MAX_ROUNDS_FACTOR = 4
-LINEAR_STRENGTHS = (0.5, 3.0, 15.0)
+LINEAR_STRENGTHS = (0.5, 3.0, 15.0, 60.0)
 MAX_LINEAR_CELLS = 20_000_000
 
 
@@ -54,7 +55,7 @@ class TreesCandidate:
 
 @dataclass(frozen=True)
 class LinearCandidate:
-    """Logistic regression or ridge with an L2 penalty of `strength`."""
+    """Logistic regression or ridge with an L2 penalty of `strength`, of numbers in pieces: a curve for each."""
 
     name: str
     strength: float
@@ -62,18 +63,21 @@ class LinearCandidate:
 
     def fit(self, study: Study, fold: Fold, key: str, span: Span) -> FittedMember:
         study.events.progress(span[0], "Fitting a linear model")
+        pieces = Pieces.of(study.table.encoded.numeric[study.table.development])
         arrays = fit_linear(
-            design(study.table.encoded[fold.train], study.table.encoder.code_counts),
+            design(study.table.encoded[fold.train], study.table.encoder.code_counts, pieces),
             study.table.targets[fold.train],
             classes=study.classes,
             strength=self.strength,
             class_weight=study.class_weight,
             seed=study.hyperparameters["seed"],
         )
-        return FittedMember(arrays, [])
+        return FittedMember(arrays | pieces.to_arrays(), [])
 
     def predict(self, study: Study, arrays: Arrays, rows: Encoded) -> np.ndarray:
-        return predict_linear(arrays, design(rows, study.table.encoder.code_counts), study.classes)
+        return predict_linear(
+            arrays, design(rows, study.table.encoder.code_counts, Pieces.from_arrays(arrays)), study.classes
+        )
 
 
 def make_candidates(study: Study) -> list[Candidate]:
@@ -136,5 +140,5 @@ def _trees(settings: BoostingSettings) -> list[Candidate]:
 
 def _linear_is_affordable(study: Study) -> bool:
     encoder = study.table.encoder
-    width = 2 * len(encoder.numeric_features) + sum(encoder.code_counts)
+    width = (2 + PIECES) * len(encoder.numeric_features) + sum(encoder.code_counts)
     return width * len(study.table.development) * max(1, study.classes) <= MAX_LINEAR_CELLS

@@ -99,7 +99,8 @@ def _network(study: Study, part: Judged) -> tuple[onnx.ModelProto, Arrays]:
         return part.candidate.export(study, part.members), weights
     weights = average_linear(part.members)
     if not study.classes:
-        weights = {"weight": weights["weight"] * target.scale, "bias": weights["bias"] * target.scale + target.mean}
+        scaled = {name: weights[name] * target.scale for name in ("weight", "bias")}
+        weights |= scaled | {"bias": scaled["bias"] + target.mean}
     return export_linear(weights, len(encoder.numeric_features), encoder.code_counts, study.classes), weights
 
 

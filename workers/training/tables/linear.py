@@ -1,4 +1,5 @@
-"""Linear models: logistic regression and ridge on standardised numbers and one-hot categories, exported as ONNX."""
+"""Linear models: logistic regression and ridge on standardised numbers, their pieces (pieces.py) and one-hot
+categories, exported as ONNX."""
 
 from __future__ import annotations
 
@@ -12,16 +13,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from workers.tabular import Encoded
-from workers.training.tables.threads import thread_limit
+from workers.training.tables.pieces import Pieces
+from workers.training.threads import thread_limit
 from workers.trees import Arrays, to_probabilities
 
 MAX_ITERATIONS = 300
 OPSET = 18
 
 
-def design(encoded: Encoded, code_counts: list[int]) -> np.ndarray:
-    """float32 [N, D]: numbers (0 where missing), one column each for missing, one for every categorical code."""
-    parts = [np.nan_to_num(encoded.numeric), np.isnan(encoded.numeric).astype(np.float32)]
+def design(encoded: Encoded, code_counts: list[int], pieces: Pieces) -> np.ndarray:
+    """float32 [N, D]: numbers (0 where missing), one column each for missing, the pieces, and one column for every
+    categorical code."""
+    numeric = encoded.numeric
+    parts = [np.nan_to_num(numeric), np.isnan(numeric).astype(np.float32), pieces.columns(numeric)]
     for index, count in enumerate(code_counts):
         parts.append(np.eye(count, dtype=np.float32)[encoded.categorical[:, index]])
     return np.concatenate(parts, axis=1)
@@ -58,7 +62,8 @@ def predict_linear(arrays: Arrays, rows: np.ndarray, classes: int) -> np.ndarray
 
 
 def average_linear(members: list[Arrays]) -> Arrays:
-    return {key: np.mean([member[key] for member in members], axis=0) for key in ("weight", "bias")}
+    """One model of several, whose pieces are the same."""
+    return members[0] | {key: np.mean([member[key] for member in members], axis=0) for key in ("weight", "bias")}
 
 
 def export_linear(arrays: Arrays, numeric_count: int, code_counts: list[int], classes: int) -> onnx.ModelProto:
@@ -66,6 +71,7 @@ def export_linear(arrays: Arrays, numeric_count: int, code_counts: list[int], cl
     weight, bias = arrays["weight"].astype(np.float32), arrays["bias"].astype(np.float32)
     if classes and weight.shape[1] == 1:  # two classes: the first one's score is 0
         weight, bias = (np.concatenate([np.zeros_like(item), item], axis=-1) for item in (weight, bias))
+    pieces = Pieces.from_arrays(arrays)
     inputs, nodes, constants, terms = [], [], {"bias": bias}, []
     if numeric_count:
         inputs.append(helper.make_tensor_value_info("numeric", TensorProto.FLOAT, ["N", numeric_count]))
@@ -73,10 +79,18 @@ def export_linear(arrays: Arrays, numeric_count: int, code_counts: list[int], cl
         constants["absence"] = weight[numeric_count : 2 * numeric_count]
         nodes += _numeric_nodes()
         terms += ["sloped", "absent"]
+    if len(pieces.feature):
+        constants |= {f"piece_{name}": values for name, values in vars(pieces).items()} | {"one": np.float32(1)}
+        constants["bends"] = weight[2 * numeric_count :][: len(pieces.feature)]
+        nodes += _piece_nodes()
+        terms.append("bent")
     if code_counts:
         inputs.append(helper.make_tensor_value_info("categorical", TensorProto.INT64, ["N", len(code_counts)]))
         constants["offsets"] = np.cumsum([0, *code_counts[:-1]]).astype(np.int64)
-        constants |= {"effects": weight[2 * numeric_count :], "across": np.array([1], dtype=np.int64)}
+        constants |= {
+            "effects": weight[2 * numeric_count + len(pieces.feature) :],
+            "across": np.array([1], dtype=np.int64),
+        }
         nodes += _categorical_nodes()
         terms.append("category")
     nodes.append(helper.make_node("Sum", [*terms, "bias"], ["scores"]))
@@ -99,6 +113,17 @@ def _numeric_nodes() -> list[onnx.NodeProto]:
         helper.make_node("Cast", ["is_absent"], ["indicator"], to=TensorProto.FLOAT),
         helper.make_node("MatMul", ["present", "slope"], ["sloped"]),
         helper.make_node("MatMul", ["indicator", "absence"], ["absent"]),
+    ]
+
+
+def _piece_nodes() -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Gather", ["present", "piece_feature"], ["of_piece"], axis=1),
+        helper.make_node("Sub", ["of_piece", "piece_start"], ["above"]),
+        helper.make_node("Div", ["above", "piece_length"], ["within"]),
+        helper.make_node("Clip", ["within", "zero", "one"], ["filled"]),
+        helper.make_node("Mul", ["filled", "piece_rise"], ["risen"]),
+        helper.make_node("MatMul", ["risen", "bends"], ["bent"]),
     ]
 
 

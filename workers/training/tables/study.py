@@ -48,14 +48,17 @@ class Study:
     def class_weight(self) -> str | None:
         return "balanced" if self.hyperparameters.get("class_weights") == "balanced" else None
 
-    def loss(self, predicted: np.ndarray, rows: np.ndarray) -> float:
-        """What candidates are compared by, on row numbers `rows`: log loss, or squared (mae: absolute) error."""
+    def losses(self, predicted: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """[N] for row numbers `rows`: log loss, or squared (mae: absolute) error."""
         targets = self.table.targets[rows]
         if self.classes:
-            return metrics.log_loss(targets, predicted)
-        if self.hyperparameters["loss"] == "mae":
-            return metrics.mae(targets, predicted)
-        return float(np.mean((targets - predicted) ** 2))
+            return metrics.log_losses(targets, predicted)
+        errors = np.abs(targets - predicted)
+        return errors if self.hyperparameters["loss"] == "mae" else errors**2
+
+    def loss(self, predicted: np.ndarray, rows: np.ndarray) -> float:
+        """What candidates are compared by: the mean of `losses`."""
+        return float(np.mean(self.losses(predicted, rows)))
 
     def headline(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
         """The one figure people look at: accuracy, or rmse in the target's unit."""
