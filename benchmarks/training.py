@@ -20,7 +20,8 @@ import psutil
 from benchmarks.submit_to_first_step import measure_submit_to_first_step
 from benchmarks.training_contestants import CONTESTANTS, Options
 from benchmarks.training_data import write_images
-from benchmarks.training_scaling import OWN, WHOLE, measure_scaling
+from benchmarks.training_scaling import measure_scaling
+from workers.parallel.plan import OWN, WHOLE
 
 ROOT = Path(__file__).resolve().parents[1]
 BARE, MEMORY, PEERS = "bare_loop", "memory_loop", ("lightning", "trainer")

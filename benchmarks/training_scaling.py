@@ -11,12 +11,11 @@ from pathlib import Path
 
 from benchmarks.training_contestants import Options
 from workers.contract import IMAGE_CLASSIFICATION, OUTPUT_FOLDER, TrainSpec, write_spec
-from workers.parallel.plan import DDP, ParallelPlan
+from workers.parallel.plan import DDP, OWN, WHOLE, ParallelPlan
 from workers.training.hyperparameters import resolve
 
 ROUNDS = 3
 PROCESSES = 2
-OWN, WHOLE = "own", "whole"  # what batches are normalised by (the setting batch_statistics)
 
 
 def measure_scaling(options: Options, folder: Path) -> dict[str, float]:

@@ -26,6 +26,7 @@ from typing import Any
 LENGTHS = struct.Struct(">II")
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 2**30
+CHUNK_BYTES = 64 * 1024  # read from a socket at once
 
 RAW, FILES, JSON, TENSORS, SAMPLE, PING = "raw", "files", "json", "tensors", "sample", "ping"
 
@@ -129,17 +130,11 @@ def ask(socket_path: str, question: Question, *, timeout_seconds: float) -> Fram
         connection.settimeout(timeout_seconds)
         connection.connect(socket_path)
         connection.sendall(question.frame().encode())
-        with connection.makefile("rb") as file:
-            head_bytes, body_bytes = _check(*LENGTHS.unpack(_read_exactly(file, LENGTHS.size)))
-            head = _read_head(_read_exactly(file, head_bytes))
-            return Frame(head, _read_exactly(file, body_bytes))
-
-
-def _read_exactly(file: Any, count: int) -> bytes:
-    data = file.read(count)
-    if len(data) < count:
-        raise BrokenConnection("the connection ended in the middle of a frame")
-    return data
+        reader = FrameReader()
+        while data := connection.recv(CHUNK_BYTES):
+            if frame := reader.feed(data):
+                return frame
+    raise BrokenConnection("the connection ended before the answer")
 
 
 def _check(head_bytes: int, body_bytes: int) -> tuple[int, int]:

@@ -17,12 +17,11 @@ from threading import Thread
 
 from workers.contract import ProgramFailure
 from workers.inference.aside import Aside
-from workers.inference.framing import BrokenConnection, Frame, FrameReader, Question
+from workers.inference.framing import CHUNK_BYTES, BrokenConnection, Frame, FrameReader, Question
 from workers.inference.readiness import Readiness
 
 MAX_CONNECTIONS = 512  # one question at a time comes over each; who comes beyond is hung up on
 MAX_SOCKET_PATH_BYTES = 100  # 107 on Linux, 103 on macOS
-CHUNK_BYTES = 64 * 1024
 STOP_SECONDS = 10
 SEND_SECONDS = 30  # until who asked has room for the answer
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.parallel.plan import STRATIFIED
+from workers.parallel.plan import OWN, STRATIFIED
 from workers.training.hyperparameters import choose_batch_size
 
 FLOAT_BYTES = 4  # parameters, gradients and the optimiser's state are kept in 32 bits under every precision
@@ -156,6 +156,6 @@ class Settings:
             precision=hyperparameters["mixed_precision"],
             optimizer_states=(1 if hyperparameters["momentum"] else 0) if is_sgd else 2,
             has_average=bool(hyperparameters["ema_decay"]),
-            own_statistics=hyperparameters.get("batch_statistics") == "own",
+            own_statistics=hyperparameters.get("batch_statistics") == OWN,
             sharding=hyperparameters.get("sharding", STRATIFIED),
         )

@@ -12,7 +12,8 @@ from typing import Any
 
 SINGLE, DDP, FSDP, PIPELINE, LOCAL_SGD = "single", "ddp", "fsdp", "pipeline", "local_sgd"
 STRATEGIES = (SINGLE, DDP, FSDP, PIPELINE, LOCAL_SGD)
-STRATIFIED, BY_SOURCE = "stratified", "source"
+STRATIFIED, BY_SOURCE = "stratified", "source"  # how examples are dealt out
+WHOLE, OWN = "whole", "own"  # the batch that batch normalisations look at: of all processes, or of each
 
 
 class PlanError(ValueError):

@@ -39,23 +39,6 @@ class Share:
         return self
 
 
-def synchronize(model: nn.Module, share: Share, norm: type[_Norm] | None = None) -> nn.Module:
-    """Make every batch normalisation and dropout in `model` treat the rows of all processes as one batch, in place;
-    `norm` is what stands in for batch normalisations, SynchronizedBatchNorm unless another is given.
-
-    Modules that have a method `synchronize` are given `share` by it. The names in its state dict stay as they are.
-    """
-    for name, child in list(model.named_children()):
-        synchronize(child, share, norm)
-        if isinstance(child, _BatchNorm):
-            setattr(model, name, (norm or SynchronizedBatchNorm)(child, share))
-        elif isinstance(child, _DropoutNd):
-            setattr(model, name, SharedDropout(child, share))
-        elif hasattr(child, "synchronize"):
-            child.synchronize(share)
-    return model
-
-
 class SharedDropout(nn.Module):
     """Draws for all rows of the batch, as one process would, and takes this process's.
 
@@ -190,6 +173,23 @@ def _sums(slope: Tensor, values: Tensor, mean: Tensor, scale: Tensor, eps: float
         slope, values, None, None, None, mean, scale, True, eps, [False, True, True]
     )
     return torch.stack([slopes.float(), products.float()])
+
+
+def synchronize(model: nn.Module, share: Share, norm: type[_Norm] = SynchronizedBatchNorm) -> nn.Module:
+    """Make every batch normalisation and dropout in `model` treat the rows of all processes as one batch, in place;
+    `norm` is what stands in for batch normalisations.
+
+    Modules that have a method `synchronize` are given `share` by it. The names in its state dict stay as they are.
+    """
+    for name, child in list(model.named_children()):
+        synchronize(child, share, norm)
+        if isinstance(child, _BatchNorm):
+            setattr(model, name, norm(child, share))
+        elif isinstance(child, _DropoutNd):
+            setattr(model, name, SharedDropout(child, share))
+        elif hasattr(child, "synchronize"):
+            child.synchronize(share)
+    return model
 
 
 def copy_structure(model: nn.Module) -> nn.Module:

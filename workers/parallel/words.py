@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from workers.parallel.costs import MOST_DIRECT
 
@@ -38,3 +38,11 @@ def weighted_sum(tensors: Sequence[Tensor], weight: float) -> list[Tensor]:
     dist.all_reduce(flat)
     parts = flat.split([tensor.numel() for tensor in tensors])
     return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+@torch.no_grad()
+def average_buffers(model: nn.Module, weight: float) -> None:
+    """Running statistics and the like become the mean of those of all processes, of which this one's has `weight`."""
+    buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    if buffers:
+        torch._foreach_copy_(buffers, weighted_sum(buffers, weight))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workers.contract import TABULAR_REGRESSION
 from workers.domains import CLASSIFICATION, NETWORKS, SPREADABLE, TASKS
+from workers.parallel.plan import BY_SOURCE, OWN, STRATIFIED, WHOLE
 from workers.pretrained.languages import TRANSCRIBE
 from workers.series.regular import FILLINGS, MERGINGS
 from workers.training.field import PRETRAINED, SCRATCH, Field
@@ -326,13 +327,13 @@ FIELDS: tuple[Field, ...] = (
         "batch_statistics", "Batch statistics",
         "When devices share each batch, what images are normalised by: whole, the batch of all devices, as one device "
         "would; own, each device's part of it, which is faster, and another training.",
-        "choice", "whole", choices=("whole", "own"), tasks=SPREADABLE, start=SCRATCH, advanced=True,
+        "choice", WHOLE, choices=(WHOLE, OWN), tasks=SPREADABLE, start=SCRATCH, advanced=True,
     ),
     Field(
         "sharding", "Dealing out",
         "How devices that train apart (local SGD) get their images: stratified, each the same mix of classes; source, "
         "images of one folder or archive together.",
-        "choice", "stratified", choices=("stratified", "source"), tasks=SPREADABLE, start=SCRATCH, advanced=True,
+        "choice", STRATIFIED, choices=(STRATIFIED, BY_SOURCE), tasks=SPREADABLE, start=SCRATCH, advanced=True,
     ),
     Field(
         "early_stopping_patience", "Early stopping",

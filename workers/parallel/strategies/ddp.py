@@ -7,14 +7,13 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from workers.parallel.plan import DDP
 from workers.parallel.strategies.data_parallel import DataParallel
 from workers.parallel.synchronized import OwnBatchNorm, SynchronizedBatchNorm, copy_structure, synchronize
-from workers.parallel.words import weighted_sum
+from workers.parallel.words import average_buffers
 from workers.training.batches import Batches
 from workers.training.losses import Loss
 
@@ -39,14 +38,8 @@ class Ddp(DataParallel):
 
     def _follow(self, number: int) -> None:
         if self.plan.own_statistics:
-            self._agree_on_statistics()
+            average_buffers(self.model, self.shares[self.processes.rank])
         super()._follow(number)
-
-    @torch.no_grad()
-    def _agree_on_statistics(self) -> None:
-        """Running statistics of own examples become the mean of those of all processes, so that all stay equal."""
-        buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
-        torch._foreach_copy_(buffers, weighted_sum(buffers, self.shares[self.processes.rank]))
 
     def _accumulating(self, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if is_last else self.replica.no_sync()

@@ -18,7 +18,7 @@ from workers.parallel.plan import BY_SOURCE, LOCAL_SGD
 from workers.parallel.shares import deal_by_group, deal_stratified, even_shares
 from workers.parallel.strategies.base import Strategy
 from workers.parallel.strategies.data_parallel import SharedAnswers
-from workers.parallel.words import weighted_sum
+from workers.parallel.words import average_buffers, weighted_sum
 from workers.training.batches import Batch, Batches
 from workers.training.losses import Loss
 
@@ -93,9 +93,7 @@ class LocalSgd(Strategy):
             anchor.grad = anchor - mean
         self.outer.step()
         torch._foreach_copy_(parameters, self.anchor)
-        buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
-        if buffers:
-            torch._foreach_copy_(buffers, weighted_sum(buffers, self.share))
+        average_buffers(self.model, self.share)
 
     def _answering(self, model: nn.Module) -> nn.Module:
         return SharedAnswers(model, self.processes)

@@ -63,16 +63,15 @@ class LinearCandidate:
 
     def fit(self, study: Study, fold: Fold, key: str, span: Span) -> FittedMember:
         study.events.progress(span[0], "Fitting a linear model")
-        pieces = Pieces.of(study.table.encoded.numeric[study.table.development])
         arrays = fit_linear(
-            design(study.table.encoded[fold.train], study.table.encoder.code_counts, pieces),
+            design(study.table.encoded[fold.train], study.table.encoder.code_counts, study.pieces),
             study.table.targets[fold.train],
             classes=study.classes,
             strength=self.strength,
             class_weight=study.class_weight,
             seed=study.hyperparameters["seed"],
         )
-        return FittedMember(arrays | pieces.to_arrays(), [])
+        return FittedMember(arrays | study.pieces.to_arrays(), [])
 
     def predict(self, study: Study, arrays: Arrays, rows: Encoded) -> np.ndarray:
         return predict_linear(

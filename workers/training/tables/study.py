@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from workers.training import metrics
 from workers.training.stopping import Stop
 from workers.training.tables.checkpointing import Keeper
 from workers.training.tables.data import Fold, Table
+from workers.training.tables.pieces import Pieces
 from workers.trees import Arrays
 
 Span = tuple[float, float]
@@ -43,6 +45,11 @@ class Study:
     def classes(self) -> int:
         """Number of classes, 0 for regression."""
         return len(self.table.target.classes)
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """What linear models cut numbers into, the same in every fold."""
+        return Pieces.of(self.table.encoded.numeric[self.table.development])
 
     @property
     def class_weight(self) -> str | None:
