@@ -41,15 +41,15 @@ def _samples_per_second(options: Options, work: Path, processes: int, batch_stat
     settings = {
         "model": "resnet_tiny", "epochs": options.epochs, "batch_size": processes * options.batch_size,
         "image_size": options.side, "augmentation": options.augmentation, "mixed_precision": "no", "compile": "off",
-        "batch_statistics": batch_statistics,
     }  # fmt: skip
+    plan = ParallelPlan(DDP, processes, own_statistics=batch_statistics == OWN) if processes > 1 else ParallelPlan()
     spec = TrainSpec(
         work_dir=str(work),
         task=IMAGE_CLASSIFICATION,
         data_path=str(Path(options.folder) / "data.zip"),
         index_path=str(Path(options.folder) / "index.jsonl"),
         hyperparameters=resolve(IMAGE_CLASSIFICATION, "fast", settings),
-        plan=ParallelPlan(DDP, processes).as_dict() if processes > 1 else {},
+        plan=plan.as_dict(),
     )
     write_spec(spec, work / "spec.json")
     starter = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
