@@ -88,12 +88,12 @@ def test_without_any_room_the_program_ends(tmp_path: Path):
 
 def test_a_training_goes_on_over_a_full_disk_and_its_last_checkpoint_stays(tmp_path: Path) -> None:
     data, work = write_digits(tmp_path / "data", 300), tmp_path / "work"
-    first = start(make_spec(work, data, epochs=5))
-    wait_for(work, lambda events: any(event.get("epoch", 0) >= 2 for event in events if event["type"] == "progress"))
+    first = start(make_spec(work, data, epochs=40))
+    wait_for(work, lambda events: any(event.get("epoch", 0) >= 2 for event in events if event["type"] == "metric"))
     first.send_signal(signal.SIGTERM)
     assert first.wait(timeout=60) == EXIT_STOPPED
     kept = CheckpointStore(work / "checkpoints").load_newest()
-    second = start(make_spec(work, data, epochs=5, resume=True), before=partial(limit_files, LESS_THAN_A_CHECKPOINT))
+    second = start(make_spec(work, data, epochs=40, resume=True), before=partial(limit_files, LESS_THAN_A_CHECKPOINT))
     assert second.wait(timeout=240) == 0, events_of(work)[-3:]
     warnings = [event for event in events_of(work) if event.get("code") == CHECKPOINT_FAILED]
     assert len(warnings) == 1 and "the last one is kept" in warnings[0]["message"]
