@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from apps.resources.scheduling.ledger import RESOURCES, amounts_of, limits_of
-from apps.resources.scheduling.pool import Node, Shape, empty_devices, fewest_nodes
+from apps.resources.scheduling.nodes import Node, Shape, empty_devices, fewest_nodes
 from apps.resources.scheduling.types import Demand, NodeState, Reason, Request, Team
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from apps.resources.scheduling.ledger import Ledger, TeamUse, amounts_of, limit_reached
+from apps.resources.scheduling.nodes import Held, Shape
 from apps.resources.scheduling.policies import POLICIES, Policy
 from apps.resources.scheduling.policies.base import Market, Sale
-from apps.resources.scheduling.pool import Held, Pool, Shape
+from apps.resources.scheduling.pool import Pool
 from apps.resources.scheduling.queue import Queue, Rank, Ticket
 from apps.resources.scheduling.reasons import WaitingList
 from apps.resources.scheduling.reservations import Claim, Timeline

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from apps.resources.scheduling.pool import Node, Part, Pool, Shape
+from apps.resources.scheduling.nodes import Node, Part, Shape
+from apps.resources.scheduling.pool import Pool
 from apps.resources.scheduling.reservations import Claim
 
 # How many nodes a search looks at, and four more for each that the gang needs: it is complete in pools of this size.

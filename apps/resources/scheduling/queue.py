@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 from apps.resources.scheduling.ledger import TeamUse
-from apps.resources.scheduling.pool import Shape
+from apps.resources.scheduling.nodes import Shape
 from apps.resources.scheduling.types import Request
 
 Rank = tuple[float, ...]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, overload
 
 from apps.resources.scheduling.feasibility import shape_never_fits
 from apps.resources.scheduling.ledger import amounts_of, limit_reached
-from apps.resources.scheduling.pool import Shape
+from apps.resources.scheduling.nodes import Shape
 from apps.resources.scheduling.queue import Ticket
 from apps.resources.scheduling.types import Reason, Waiting
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from apps.resources.scheduling.ledger import Amounts, TeamUse
-from apps.resources.scheduling.pool import Held, Kept, Node, Part, Pool, Shape
+from apps.resources.scheduling.nodes import Held, Kept, Node, Part, Shape
+from apps.resources.scheduling.pool import Pool
 from apps.resources.scheduling.queue import expected_seconds
 from apps.resources.scheduling.types import Placement, Request
 

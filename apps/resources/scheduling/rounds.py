@@ -6,14 +6,14 @@ and for the room that is being freed for somebody.
 """
 
 import math
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING
 
 from apps.resources.scheduling.ledger import TeamUse, amounts_of, limit_reached
+from apps.resources.scheduling.nodes import Kept, Node, Part, Shape
 from apps.resources.scheduling.policies.base import Sale
-from apps.resources.scheduling.pool import Kept, Node, Part, Shape
 from apps.resources.scheduling.preemption import Displacement, Search
 from apps.resources.scheduling.queue import Entry, Line, Ticket
 from apps.resources.scheduling.reservations import Claim
@@ -105,24 +105,33 @@ class Round:
         for lines in teams:
             heads = self._heads(lines)
             if heads:
-                heapify(heads)
+                heads.sort()
                 order.append((self._place(heads[0], lines[0].use), lines[0].use, heads))
-        heapify(order)
+        order.sort()
         while order:
-            _, use, heads = order[0]
+            _, use, heads = order.pop(0)
+            ticket = heads.pop(0)[-1]
+            line = ticket.line
+            if self._attempt(ticket, line) and (following := self._head(line)) is not None:
+                insort(heads, following)
+            self._pass_over(heads)
+            if heads:
+                insort(order, (self._place(heads[0], use), use, heads))
+
+    def _pass_over(self, heads: list[Entry]) -> None:
+        """Look no further at lines that nothing can be done for, until one comes first for which something may be."""
+        while heads:
             ticket = heads[0][-1]
             line = ticket.line
-            following = self._head(line) if self._attempt(ticket, line) else None
-            if following is not None:
-                heapreplace(heads, following)
+            number = line.shape.number
+            if number in self._closed:
+                del heads[0]
+            elif number in self._only_short and number in self._searched and ticket.lane.seconds > self._longest:
+                del heads[0]
+                if (following := line.short_head(self._longest)) is not None:
+                    insort(heads, following)
             else:
-                heappop(heads)
-            while heads and heads[0][-1].line.shape.number in self._closed:
-                heappop(heads)
-            if heads:
-                heapreplace(order, (self._place(heads[0], use), use, heads))
-            else:
-                heappop(order)
+                break
 
     def _place(self, head: Entry, use: TeamUse) -> tuple:
         """Where a team stands among all with its best line, as much as it holds now."""
