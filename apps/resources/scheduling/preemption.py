@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from apps.resources.scheduling.ledger import Amounts
 from apps.resources.scheduling.nodes import Node, Part, Shape
 from apps.resources.scheduling.pool import Pool
 from apps.resources.scheduling.reservations import Claim
@@ -68,7 +69,7 @@ class Search:
                     continue
                 break  # all that come now have no device free
             looked_at += 1
-            victims = self._on_node(node, asked, self._leaving)
+            victims = self._on_node(node, asked, self._leaving, missing)
             if victims is not None and (best is None or (self._cost(victims), node.id) < best_key):
                 best, best_key = Displacement(victims, ((node, *asked),)), (self._cost(victims), node.id)
                 if best_key[0][:2] <= (0.0, max(missing[0], 0)):
@@ -104,12 +105,13 @@ class Search:
         asked = (devices, shape.cpu_each * devices, shape.memory_each * devices)
         costs = []
         for node in nodes:
-            on_node = self._on_node(node, asked, victims)
+            on_node = self._on_node(node, asked, victims, self._missing(node, asked, victims))
             if on_node is not None:
                 costs.append((self._cost(on_node), node.id, node))
         chosen: list[Node] = []
         for _, _, node in sorted(costs, key=lambda entry: entry[:2]):
-            on_node = self._on_node(node, asked, victims)  # earlier victims may have freed this node too
+            # Earlier victims may have freed this node, too.
+            on_node = self._on_node(node, asked, victims, self._missing(node, asked, victims))
             if on_node is not None:
                 victims += tuple(claim for claim in on_node if claim not in victims)
                 chosen.append(node)
@@ -117,9 +119,11 @@ class Search:
                     return victims, chosen
         return None
 
-    def _on_node(self, node: Node, asked: tuple[int, int, int], given: tuple[Claim, ...]) -> tuple[Claim, ...] | None:
-        """The victims on `node` that make room for `asked`, next to those given; None if all together do not."""
-        missing = self._missing(node, asked, given)
+    def _on_node(
+        self, node: Node, asked: Amounts, given: tuple[Claim, ...], missing: Amounts
+    ) -> tuple[Claim, ...] | None:
+        """The victims on `node` that make room for what is missing of `asked` next to those given; None if all together
+        do not."""
         if missing[0] <= 0 and missing[1] <= 0 and missing[2] <= 0:
             return ()
         options = self._options.get(node.id)
@@ -153,15 +157,18 @@ class Search:
             return len(here.device_ids) / demand.devices
         return here.cpu_millicores / max(demand.cpu_millicores, 1)
 
-    def _missing(self, node: Node, asked: tuple[int, int, int], gone: tuple[Claim, ...]) -> tuple[int, int, int]:
-        free, cpu, memory = node.available()
+    def _missing(self, node: Node, asked: Amounts, gone: tuple[Claim, ...]) -> Amounts:
+        if node.kept:
+            free, cpu, memory = node.available()
+        else:
+            free, cpu, memory = len(node.free), node.cpu, node.memory
         missing = (asked[0] - free, asked[1] - cpu, asked[2] - memory)
         for claim in gone:
             if claim.request.id in node.claims:
                 missing = self._less(missing, node, claim)
         return missing
 
-    def _less(self, missing: tuple[int, int, int], node: Node, claim: Claim) -> tuple[int, int, int]:
+    def _less(self, missing: Amounts, node: Node, claim: Claim) -> Amounts:
         here = node.claims[claim.request.id]
         return (
             missing[0] - len(here.device_ids),

@@ -57,7 +57,8 @@ class Round:
         self._searched: set[int] = set()
         self._closed: set[int] = set()
         self._grips: dict[int, float] = {}
-        self._ripe: dict[int, list[tuple[int, Claim]]] = {}  # by node: what may be preempted at all, and its team
+        # By node: what may be preempted at all with its team, and all these teams.
+        self._ripe: dict[int, tuple[list[tuple[int, Claim]], set[int]]] = {}
         self._hopeless: dict[tuple[str, int], float] = {}  # by ground and shape: the best claim that found nobody
         self._failures = 0
         self._longest = -math.inf  # what ends within this many seconds may use reserved room
@@ -277,12 +278,12 @@ class Round:
             yield "", 0.0, _nobody
         if self._is_guaranteed:
             own = request.team_id
-            yield "reclaimed", 0.0, lambda node: [claim for team, claim in self._ripe_on(node) if team != own]
+            yield "reclaimed", 0.0, lambda node: [claim for team, claim in self._ripe_on(node)[0] if team != own]
         if not self._settings.is_preemptive:
             return
         if self._is_starving and not self._has_fed_starving:
             since = request.submitted_at
-            yield "starving", since, lambda node: [c for _, c in self._ripe_on(node) if c.request.submitted_at > since]
+            yield "starving", since, lambda node: self._younger(node, since)
         if self._may_outrank():
             bar = self._policy.claim(request, line.use, ledger.capacity)
             teams = {
@@ -293,8 +294,11 @@ class Round:
             if teams:
                 yield "outranked", bar, lambda node: self._outranked(node, teams, bar)
 
-    def _outranked(self, node: Node, teams: set[int], bar: float) -> list[Claim]:
-        return [claim for team, claim in self._ripe_on(node) if team in teams and bar < self._grip(claim)]
+    def _outranked(self, node: Node, teams: set[int], bar: float) -> Sequence[Claim]:
+        ripe, of_teams = self._ripe_on(node)
+        if teams.isdisjoint(of_teams):
+            return ()
+        return [claim for team, claim in ripe if team in teams and bar < self._grip(claim)]
 
     def _grip(self, claim: Claim) -> float:
         grip = self._grips.get(claim.request.id)
@@ -305,13 +309,17 @@ class Round:
                 self._grips[claim.request.id] = grip
         return grip
 
-    def _ripe_on(self, node: Node) -> list[tuple[int, Claim]]:
-        """By id, running work that has had the time that it was promised and may be preempted, with its team."""
+    def _younger(self, node: Node, since: float) -> list[Claim]:
+        return [claim for _, claim in self._ripe_on(node)[0] if claim.request.submitted_at > since]
+
+    def _ripe_on(self, node: Node) -> tuple[list[tuple[int, Claim]], set[int]]:
+        """By id, running work that has had the time that it was promised and may be preempted, with its team; and the
+        set of these teams."""
         ripe = self._ripe.get(node.id)
         if ripe is None:
             claims = map(self._planner.claims.__getitem__, sorted(node.claims))
-            ripe = [(claim.use.team.id, claim) for claim in claims if self._is_ripe(claim)]
-            self._ripe[node.id] = ripe
+            of_team = [(claim.use.team.id, claim) for claim in claims if self._is_ripe(claim)]
+            ripe = self._ripe[node.id] = (of_team, {team_id for team_id, _ in of_team})
         return ripe
 
     def _is_ripe(self, claim: Claim) -> bool:
