@@ -95,13 +95,14 @@ class TeamUse(Use):
         It must cover the resource that the work is about: devices, or CPU for light work. What a guarantee does not
         name (0) goes along.
         """
-        guaranteed, held = self.guaranteed, self.held
-        if not guaranteed[0 if asked[0] else 1]:
+        held, (devices, cpu, memory) = self.held, self.guaranteed
+        if not (devices if asked[0] else cpu):
             return False
-        for of_this in (0, 1, 2):
-            if guaranteed[of_this] and asked[of_this] and held[of_this] + asked[of_this] > guaranteed[of_this]:
-                return False
-        return True
+        return (
+            not (devices and asked[0] and held[0] + asked[0] > devices)
+            and not (cpu and asked[1] and held[1] + asked[1] > cpu)
+            and not (memory and asked[2] and held[2] + asked[2] > memory)
+        )
 
     def may_lose(self, asked: Amounts, already: Amounts | list[int] = (0, 0, 0)) -> bool:
         """Whether the team still has its guarantee, or all that it is now below, when work of this size is gone."""
@@ -158,18 +159,21 @@ class Ledger:
             held[3] += sign
         use.key = None
         if not is_preemptible:
-            for of_this in (0, 1, 2):
-                before = max(use.guaranteed[of_this], use.locked[of_this])
-                use.locked[of_this] += sign * asked[of_this]
-                self.promised[of_this] += max(use.guaranteed[of_this], use.locked[of_this]) - before
+            guaranteed, locked = use.guaranteed, use.locked
+            for of_this, more in enumerate((devices, cpu, memory)):
+                before = locked[of_this]
+                now = locked[of_this] = before + more
+                own = guaranteed[of_this]
+                if before > own or now > own:
+                    self.promised[of_this] += (now if now > own else own) - (before if before > own else own)
 
     def may_lock(self, use: TeamUse, asked: Amounts) -> bool:
         """Whether work that cannot be preempted leaves enough for everybody's guarantee, in each resource."""
         if not self.has_guarantees:
             return True
-        for of_this in (0, 1, 2):
-            before = max(use.guaranteed[of_this], use.locked[of_this])
-            more = max(use.guaranteed[of_this], use.locked[of_this] + asked[of_this]) - before
+        for of_this, own in enumerate(use.guaranteed):
+            before = use.locked[of_this]
+            more = before + asked[of_this] - (before if before > own else own)
             if more > 0 and self.promised[of_this] + more > self.capacity[of_this]:
                 return False
         return True

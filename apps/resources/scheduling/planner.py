@@ -11,7 +11,7 @@ from apps.resources.scheduling.nodes import Held, Shape
 from apps.resources.scheduling.policies import POLICIES, Policy
 from apps.resources.scheduling.policies.base import Market, Sale
 from apps.resources.scheduling.pool import Pool
-from apps.resources.scheduling.queue import Queue, Rank, Ticket
+from apps.resources.scheduling.queue import Queue, Rank, Ticket, expected_seconds
 from apps.resources.scheduling.reasons import WaitingList
 from apps.resources.scheduling.reservations import Claim, Timeline
 from apps.resources.scheduling.rounds import Round
@@ -62,8 +62,6 @@ class Planner:
         if request.id in self.tickets:
             self.withdraw(request.id)
         self.version += 1
-        if request.is_promised:
-            self.promised.add(request.id)
         self.enqueue(request, self.queue)
         heappush(self._waits, (waiting_since(request), request.id))
         self.touch_victims(request.id)
@@ -189,19 +187,22 @@ class Planner:
 
     def enqueue(self, request: Request, queue: Queue) -> None:
         use = self.ledger.of(request.team_id)
+        if request.is_promised:
+            self.promised.add(request.id)
         self.tickets[request.id] = queue.add(request, use, self.shape_of(request.demand))
 
-    def start(self, claim: Claim, held: Held) -> None:
+    def start(self, request_id: int, claim: Claim, held: Held) -> None:
         """Charge granted work whose devices are already taken."""
-        self.claims[claim.request.id] = claim
+        self.claims[request_id] = claim
         self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible)
         self.timeline.count(claim, held)
         _count_loose(claim, held, 1)
 
     def touch_victims(self, request_id: int) -> None:
         """A beneficiary waits no longer, or again: its victims' room comes free for all, or for it alone."""
-        for claim_id in self.victims.get(request_id, ()):
-            self.timeline.recount(self.claims[claim_id])
+        if request_id in self.victims:
+            for claim_id in self.victims[request_id]:
+                self.timeline.recount(self.claims[claim_id])
 
     def is_awaited(self, request_id: int) -> bool:
         return request_id in self.tickets
@@ -209,12 +210,21 @@ class Planner:
     def _adopt(self, running: Running) -> None:
         request = running.request
         use, shape = self.ledger.of(request.team_id), self.shape_of(request.demand)
-        claim = Claim(request, running.placements, running.started_at, use, shape.asked)
+        claim = Claim(
+            request,
+            running.placements,
+            running.started_at,
+            expected_seconds(request),
+            use,
+            use.user(request.user_id),
+            shape.asked,
+            request.is_preemptible,
+        )
         for placement in running.placements:
             node = self.pool.nodes.get(placement.node_id)
             if node is not None:
                 node.claims[running.request.id] = placement
-        self.start(claim, self.pool.held_by(request.id, running.placements))
+        self.start(request.id, claim, self.pool.held_by(request.id, running.placements))
         if running.leaving_for is not None:
             self.leave(running.request.id, running.leaving_for)
 

@@ -2,15 +2,17 @@
 
 A *line* is one team's requests of one demand, preemptible or not. Where the head of a line does not fit, nothing behind
 it does, so that a plan looks at a few hundred lines and not at a hundred thousand requests. Within a line a *lane* is
-what differs in who asks (where the team limits persons) and in how long it counts against a reservation, rounded.
+what differs in who asks (once a person of the line was at a limit) and in how long it counts against a reservation,
+rounded.
 """
 
 import math
+from bisect import insort
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 
-from apps.resources.scheduling.ledger import TeamUse
+from apps.resources.scheduling.ledger import TeamUse, Use
 from apps.resources.scheduling.nodes import Shape
 from apps.resources.scheduling.types import Request
 
@@ -21,6 +23,8 @@ UNKNOWN_SECONDS = 7 * 86400.0
 # Durations of pending work are rounded to a power of this, so that requests can share a lane.
 STEP = math.sqrt(2.0)
 _LOG_STEP = math.log(STEP)
+# So many places at the head of a lane come free before the rest moves up.
+_GONE_AT_ONCE = 64
 
 
 def expected_seconds(request: Request) -> float:
@@ -42,12 +46,19 @@ def rounded(seconds: float) -> float:
 
 
 class Ticket:
-    """A place in the queue. A ticket that is not live was granted, withdrawn, or is set aside."""
+    """A place in the queue. A ticket that is not live was granted, withdrawn, or is set aside.
 
-    __slots__ = ("request", "rank", "lane", "line", "is_live")
+    `id`, `person` and `seconds` (those of `expected_seconds`) say what a grant needs of the request, which lies idle in
+    memory for long: reaching for it and what hangs on it takes longer than the rest of a grant.
+    """
 
-    def __init__(self, request: Request, rank: Rank, lane: "Lane") -> None:
+    __slots__ = ("request", "id", "person", "seconds", "rank", "lane", "line", "is_live")
+
+    def __init__(self, request: Request, person: Use, rank: Rank, lane: "Lane") -> None:
         self.request = request
+        self.id = request.id
+        self.person = person
+        self.seconds = expected_seconds(request)
         self.rank = rank
         self.lane = lane
         self.line = lane.line
@@ -60,35 +71,77 @@ Entry = tuple
 
 
 class Lane:
-    __slots__ = ("line", "user_id", "seconds", "heap", "is_parked")
+    """Tickets in order, the best at `first`: those before it are gone."""
 
-    def __init__(self, line: "Line", user_id: int, seconds: float) -> None:
+    __slots__ = ("line", "user_id", "seconds", "entries", "first", "is_parked")
+
+    def __init__(self, line: "Line", user_id: int | None, seconds: float) -> None:
         self.line = line
         self.user_id = user_id
         self.seconds = seconds
-        self.heap: list[Entry] = []
+        self.entries: list[Entry] = []
+        self.first = 0
         self.is_parked = False
 
+    def add(self, entry: Entry) -> None:
+        entries = self.entries
+        if not entries or entry > entries[-1]:  # most who come rank behind those who came before
+            entries.append(entry)
+        else:
+            insort(entries, entry, self.first)
+
     def head(self) -> Entry | None:
-        heap = self.heap
-        while heap:
-            if heap[0][-1].is_live:
-                return heap[0]
-            heappop(heap)
+        entries, at = self.entries, self.first
+        while at < len(entries):
+            entry = entries[at]
+            if entry[-1].is_live:
+                self.first = at
+                return entry
+            entries[at] = None  # let go of it at once, while it is at hand
+            at += 1
+            if at == _GONE_AT_ONCE:
+                del entries[:at]
+                at = 0
+        entries.clear()
+        self.first = 0
         return None
 
 
 class Line:
-    __slots__ = ("queue", "use", "shape", "is_preemptible", "lanes", "heads", "shortest")
+    """One team's requests of one demand. Its lanes are shared by all persons until one of them is at a limit."""
+
+    __slots__ = ("queue", "use", "shape", "is_preemptible", "is_by_person", "lanes", "heads", "shortest")
 
     def __init__(self, queue: "Queue", use: TeamUse, shape: Shape, is_preemptible: bool) -> None:
         self.queue = queue
         self.use = use
         self.shape = shape
         self.is_preemptible = is_preemptible
-        self.lanes: dict[tuple[int, float], Lane] = {}
+        self.is_by_person = False
+        self.lanes: dict[tuple[int | None, float], Lane] = {}
         self.heads: list[Entry] = []
         self.shortest = math.inf  # no lane is shorter than this
+
+    def lane(self, user_id: int, seconds: float) -> Lane:
+        key = (user_id if self.is_by_person else None, seconds)
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = Lane(self, *key)
+            self.shortest = min(self.shortest, seconds)
+        return lane
+
+    def part_persons(self) -> None:
+        """Give each person lanes of their own."""
+        shared = self.lanes.values()
+        self.lanes, self.is_by_person = {}, True
+        for lane in shared:
+            for entry in lane.entries[lane.first :]:
+                ticket = entry[-1]
+                if ticket.is_live:
+                    ticket.lane = self.lane(ticket.request.user_id, lane.seconds)
+                    ticket.lane.add(entry)
+        self.heads = [entry for lane in self.lanes.values() if (entry := lane.head()) is not None]
+        heapify(self.heads)
 
     def head(self) -> Entry | None:
         """The best ticket of all lanes that are not parked."""
@@ -136,15 +189,11 @@ class Queue:
         if line is None:
             line = self._lines[key] = Line(self, use, shape, request.is_preemptible)
             self._of_team.setdefault(request.team_id, []).append(line)
-        seconds = self._backfill_seconds(request)
-        user_id = request.user_id if use.has_user_limit else 0
-        lane = line.lanes.get((user_id, seconds))
-        if lane is None:
-            lane = line.lanes[user_id, seconds] = Lane(line, user_id, seconds)
-            line.shortest = min(line.shortest, seconds)
-        ticket = Ticket(request, self._rank(request, use), lane)
-        entry = (*ticket.rank, request.id, next(self._numbers), ticket)
-        heappush(lane.heap, entry)
+        lane = line.lane(request.user_id, self._backfill_seconds(request))
+        rank = self._rank(request, use)
+        ticket = Ticket(request, use.user(request.user_id), rank, lane)
+        entry = (*rank, request.id, next(self._numbers), ticket)
+        lane.add(entry)
         if not lane.is_parked and lane.head() is entry:
             heappush(line.heads, entry)
         return ticket
@@ -152,19 +201,28 @@ class Queue:
     def drop(self, ticket: Ticket) -> None:
         """Granted, withdrawn or set aside: the next of its lane moves up."""
         ticket.is_live = False
-        self._offer(ticket.lane)
+        lane = ticket.lane
+        entry = lane.head()
+        if entry is None or lane.is_parked:
+            return
+        heads = lane.line.heads
+        if heads and heads[0][-1] is ticket:
+            heapreplace(heads, entry)
+        else:
+            heappush(heads, entry)
 
-    def park(self, lane: Lane) -> None:
-        """The lane's person is at a limit: pass over it until `unpark`."""
+    def park(self, ticket: Ticket) -> None:
+        """The ticket's person is at a limit: pass over the lane, which then is theirs alone, until `unpark`."""
+        line = ticket.line
+        if not line.is_by_person:
+            line.part_persons()
+        lane = ticket.lane
         lane.is_parked = True
-        self._parked.setdefault((lane.line.use.team.id, lane.user_id), []).append(lane)
+        self._parked.setdefault((line.use.team.id, lane.user_id), []).append(lane)
 
     def unpark(self, team_id: int, user_id: int) -> None:
         for lane in self._parked.pop((team_id, user_id), ()):
             lane.is_parked = False
-            self._offer(lane)
+            if (entry := lane.head()) is not None:
+                heappush(lane.line.heads, entry)
 
-    def _offer(self, lane: Lane) -> None:
-        entry = lane.head()
-        if entry is not None and not lane.is_parked:
-            heappush(lane.line.heads, entry)

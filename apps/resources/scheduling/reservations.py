@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apps.resources.scheduling.ledger import Amounts, TeamUse
+from apps.resources.scheduling.ledger import Amounts, TeamUse, Use
 from apps.resources.scheduling.nodes import Held, Kept, Node, Part, Shape
 from apps.resources.scheduling.pool import Pool
 from apps.resources.scheduling.queue import expected_seconds
@@ -43,17 +43,27 @@ class Claim:
     )
 
     def __init__(
-        self, request: Request, placements: tuple[Placement, ...], started_at: float, use: TeamUse, asked: Amounts
+        self,
+        request: Request,
+        placements: tuple[Placement, ...],
+        started_at: float,
+        seconds: float,
+        use: TeamUse,
+        person: Use,
+        asked: Amounts,
+        is_preemptible: bool,
     ) -> None:
+        """`seconds` are the `expected_seconds` of the request."""
+        self.request = request
         self.use = use
-        self.person = use.user(request.user_id)
+        self.person = person
         self.asked = asked
-        self.is_preemptible = request.is_preemptible
+        self.is_preemptible = is_preemptible
         self.placements = placements
         self.started_at = started_at
+        self.ends_at = started_at + seconds
         self.leaving_for: int | None = None
         self.counted_at = math.inf
-        self.revise(request)
 
     def revise(self, request: Request) -> None:
         self.request = request

@@ -107,17 +107,17 @@ class Round:
             heads = self._heads(lines)
             if heads:
                 heads.sort()
-                order.append((self._place(heads[0], lines[0].use), lines[0].use, heads))
+                order.append(self._place(heads))
         order.sort()
         while order:
-            _, use, heads = order.pop(0)
+            heads = order.pop(0)[-1]
             ticket = heads.pop(0)[-1]
             line = ticket.line
             if self._attempt(ticket, line) and (following := self._head(line)) is not None:
                 insort(heads, following)
             self._pass_over(heads)
             if heads:
-                insort(order, (self._place(heads[0], use), use, heads))
+                insort(order, self._place(heads))
 
     def _pass_over(self, heads: list[Entry]) -> None:
         """Look no further at lines that nothing can be done for, until one comes first for which something may be."""
@@ -134,12 +134,14 @@ class Round:
             else:
                 break
 
-    def _place(self, head: Entry, use: TeamUse) -> tuple:
-        """Where a team stands among all with its best line, as much as it holds now."""
+    def _place(self, heads: list[Entry]) -> tuple:
+        """Where a team stands among all with its best line, as much as it holds now; last, the `heads` of its lines."""
+        head = heads[0]
         at = None if self._is_starving else self._policy.team_key_at
         if at is None:
-            return head[:-1]
-        return (*head[:at], self._policy.known_team_key(use, self._ledger.capacity), *head[at:-1])
+            return head, heads
+        key = self._policy.known_team_key(head[-1].line.use, self._ledger.capacity)
+        return (*head[:at], key, head, heads) if at else (key, head, heads)
 
     def _heads(self, lines: list[Line]) -> list[Entry]:
         """The heads of one team's lines, but of those that are sure to be refused: a team only gets more in a round."""
@@ -157,7 +159,7 @@ class Round:
 
     def _attempt(self, ticket: Ticket, line: Line) -> bool:
         """Serve one head. Whether the line may have another that could start."""
-        use, shape, request = line.use, line.shape, ticket.request
+        use, shape = line.use, line.shape
         if shape.number in self._closed:
             return False
         asked = shape.asked
@@ -167,10 +169,10 @@ class Round:
             use.has_limit and use.first_over(asked, use.team.limit)
         ):
             return False
-        if use.has_user_limit and use.user(request.user_id).first_over(asked, use.team.user_limit):
-            line.queue.park(ticket.lane)
+        if use.has_user_limit and ticket.person.first_over(asked, use.team.user_limit):
+            line.queue.park(ticket)
             return True
-        if not request.is_preemptible and not self._ledger.may_lock(use, asked):
+        if not line.is_preemptible and not self._ledger.may_lock(use, asked):
             return False
         is_short = ticket.lane.seconds <= self._longest
         if shape.number not in self._full and (is_short or shape.number not in self._only_short):
@@ -191,17 +193,19 @@ class Round:
         return True
 
     def _grant(self, ticket: Ticket, line: Line, parts: list[Part]) -> None:
-        planner, request = self._planner, ticket.request
-        placements = self._pool.take(request.id, parts)
+        planner, request, request_id = self._planner, ticket.request, ticket.id
+        placements = self._pool.take(request_id, parts)
         line.queue.drop(ticket)
-        del planner.tickets[request.id]
-        planner.promised.discard(request.id)
-        if request.is_promised:
+        del planner.tickets[request_id]
+        if request_id in planner.promised:
+            planner.promised.discard(request_id)
             request = replace(request, is_promised=False)
-        claim = Claim(request, placements, self._now, line.use, line.shape.asked)
-        planner.start(claim, [part[:2] for part in parts])
-        planner.touch_victims(request.id)
-        self._outcome.grants.append(Grant(request.id, placements, self._prices.get(request.id, 0.0)))
+        claim = Claim(
+            request, placements, self._now, ticket.seconds, line.use, ticket.person, line.shape.asked, line.is_preemptible
+        )
+        planner.start(request_id, claim, [part[:2] for part in parts])
+        planner.touch_victims(request_id)
+        self._outcome.grants.append(Grant(request_id, placements, self._prices.get(request_id, 0.0)))
 
     def _reserve(self, ticket: Ticket, shape: Shape) -> None:
         """EASY: the first that must wait gets the earliest start, and nobody after it may delay that."""
@@ -347,7 +351,7 @@ class Round:
             self._pool.keep(node, Kept(max(0, devices), max(0, cpu), max(0, memory), is_timed=False))
         line = ticket.line
         line.queue.drop(ticket)
-        self._ledger.charge(line.use, line.use.user(ticket.request.user_id), line.shape.asked, line.is_preemptible)
+        self._ledger.charge(line.use, ticket.person, line.shape.asked, line.is_preemptible)
         self._promised.append(ticket)
         self._outcome.being_freed[ticket.request.id] = sum(
             len(placement.device_ids) for claim in leaving for placement in claim.placements
@@ -356,9 +360,7 @@ class Round:
     def _close(self) -> None:
         for ticket in self._promised:
             line = ticket.line
-            person = line.use.user(ticket.request.user_id)
-            self._ledger.charge(line.use, person, line.shape.asked, line.is_preemptible, -1)
-            self._planner.promised.add(ticket.request.id)
+            self._ledger.charge(line.use, ticket.person, line.shape.asked, line.is_preemptible, -1)
             self._planner.enqueue(replace(ticket.request, is_promised=True), line.queue)
             self._planner.unpark(ticket.request.team_id, ticket.request.user_id)
         self._pool.keep_nothing()

@@ -105,7 +105,8 @@ def borrowed_share(held: Sequence[int], guaranteed: Amounts, weight: float, capa
     """The dominant share (Ghodsi et al., Dominant Resource Fairness, NSDI 2011) of what is held above the guarantee, by
     weight."""
     share = 0.0
-    for has, own, of in zip(held, guaranteed, capacity, strict=False):  # what is held has the number of jobs as well
-        if has > own and of:
-            share = max(share, (has - own) / of)
+    for of_this, of in enumerate(capacity):
+        more = held[of_this] - guaranteed[of_this]
+        if more > 0 and of and more / of > share:
+            share = more / of
     return share / weight if weight > 0 else (math.inf if share else 0.0)

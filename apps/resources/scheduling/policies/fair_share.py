@@ -36,5 +36,6 @@ class FairShare(Policy):
 
 
 def _share_with(use: TeamUse, more: Amounts, sign: int, capacity: Amounts) -> float:
-    held = [use.held[of_this] - use.leaving[of_this] + sign * more[of_this] for of_this in (0, 1, 2)]
+    held, leaving = use.held, use.leaving
+    held = [held[of_this] - leaving[of_this] + sign * of_more for of_this, of_more in enumerate(more)]
     return borrowed_share(held, use.guaranteed, use.team.weight, capacity)
