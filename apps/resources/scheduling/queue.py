@@ -122,11 +122,12 @@ class Line:
         self.heads: list[Entry] = []
         self.shortest = math.inf  # no lane is shorter than this
 
-    def lane(self, user_id: int, seconds: float) -> Lane:
-        key = (user_id if self.is_by_person else None, seconds)
+    def lane(self, request: Request, seconds: float) -> Lane:
+        user_id = request.user_id if self.is_by_person else None
+        key = (user_id, seconds, request.priority)
         lane = self.lanes.get(key)
         if lane is None:
-            lane = self.lanes[key] = Lane(self, *key)
+            lane = self.lanes[key] = Lane(self, user_id, seconds)
             self.shortest = min(self.shortest, seconds)
         return lane
 
@@ -138,7 +139,7 @@ class Line:
             for entry in lane.entries[lane.first :]:
                 ticket = entry[-1]
                 if ticket.is_live:
-                    ticket.lane = self.lane(ticket.request.user_id, lane.seconds)
+                    ticket.lane = self.lane(ticket.request, lane.seconds)
                     ticket.lane.add(entry)
         self.heads = [entry for lane in self.lanes.values() if (entry := lane.head()) is not None]
         heapify(self.heads)
@@ -189,7 +190,7 @@ class Queue:
         if line is None:
             line = self._lines[key] = Line(self, use, shape, request.is_preemptible)
             self._of_team.setdefault(request.team_id, []).append(line)
-        lane = line.lane(request.user_id, self._backfill_seconds(request))
+        lane = line.lane(request, self._backfill_seconds(request))
         rank = self._rank(request, use)
         ticket = Ticket(request, use.user(request.user_id), rank, lane)
         entry = (*rank, request.id, next(self._numbers), ticket)
