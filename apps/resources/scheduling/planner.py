@@ -224,6 +224,7 @@ class Planner:
             node = self.pool.nodes.get(placement.node_id)
             if node is not None:
                 node.claims[running.request.id] = placement
+                node.loose_teams = None
         self.start(request.id, claim, self.pool.held_by(request.id, running.placements))
         if running.leaving_for is not None:
             self.leave(running.request.id, running.leaving_for)

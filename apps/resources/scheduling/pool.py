@@ -98,6 +98,7 @@ class Pool:
             node.cpu -= cpu
             node.memory -= memory
             node.claims[request_id] = placement
+            node.loose_teams = None
             self._file(node)
             placements.append(placement)
         return tuple(placements)
@@ -109,6 +110,7 @@ class Pool:
             node = self.nodes.get(placement.node_id)
             if node is None or node.claims.pop(request_id, None) is None:
                 continue
+            node.loose_teams = None
             if placement.device_ids:
                 node.free.extend(placement.device_ids)
                 node.free.sort()

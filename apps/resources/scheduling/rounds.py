@@ -57,8 +57,7 @@ class Round:
         self._searched: set[int] = set()
         self._closed: set[int] = set()
         self._grips: dict[int, float] = {}
-        # By node: what may be preempted at all with its team, and all these teams.
-        self._ripe: dict[int, tuple[list[tuple[int, Claim]], set[int]]] = {}
+        self._ripe: dict[int, list[tuple[int, Claim]]] = {}  # by node: what may be preempted at all, and its team
         self._hopeless: dict[tuple[str, int], float] = {}  # by ground and shape: the best claim that found nobody
         self._failures = 0
         self._longest = -math.inf  # what ends within this many seconds may use reserved room
@@ -282,7 +281,7 @@ class Round:
             yield "", 0.0, _nobody
         if self._is_guaranteed:
             own = request.team_id
-            yield "reclaimed", 0.0, lambda node: [claim for team, claim in self._ripe_on(node)[0] if team != own]
+            yield "reclaimed", 0.0, lambda node: [claim for team, claim in self._ripe_on(node) if team != own]
         if not self._settings.is_preemptive:
             return
         if self._is_starving and not self._has_fed_starving:
@@ -299,10 +298,9 @@ class Round:
                 yield "outranked", bar, lambda node: self._outranked(node, teams, bar)
 
     def _outranked(self, node: Node, teams: set[int], bar: float) -> Sequence[Claim]:
-        ripe, of_teams = self._ripe_on(node)
-        if teams.isdisjoint(of_teams):
+        if teams.isdisjoint(self._loose_teams(node)):
             return ()
-        return [claim for team, claim in ripe if team in teams and bar < self._grip(claim)]
+        return [claim for team, claim in self._ripe_on(node) if team in teams and bar < self._grip(claim)]
 
     def _grip(self, claim: Claim) -> float:
         grip = self._grips.get(claim.request.id)
@@ -314,16 +312,22 @@ class Round:
         return grip
 
     def _younger(self, node: Node, since: float) -> list[Claim]:
-        return [claim for _, claim in self._ripe_on(node)[0] if claim.request.submitted_at > since]
+        return [claim for _, claim in self._ripe_on(node) if claim.request.submitted_at > since]
 
-    def _ripe_on(self, node: Node) -> tuple[list[tuple[int, Claim]], set[int]]:
-        """By id, running work that has had the time that it was promised and may be preempted, with its team; and the
-        set of these teams."""
+    def _loose_teams(self, node: Node) -> frozenset[int]:
+        """Whose work on the node may be preempted, sooner or later."""
+        if node.loose_teams is None:
+            claims = map(self._planner.claims.__getitem__, node.claims)
+            node.loose_teams = frozenset(claim.use.team.id for claim in claims if claim.is_preemptible)
+        return node.loose_teams
+
+    def _ripe_on(self, node: Node) -> list[tuple[int, Claim]]:
+        """By id, running work that has had the time that it was promised and may be preempted, with its team."""
         ripe = self._ripe.get(node.id)
         if ripe is None:
             claims = map(self._planner.claims.__getitem__, sorted(node.claims))
-            of_team = [(claim.use.team.id, claim) for claim in claims if self._is_ripe(claim)]
-            ripe = self._ripe[node.id] = (of_team, {team_id for team_id, _ in of_team})
+            ripe = [(claim.use.team.id, claim) for claim in claims if self._is_ripe(claim)]
+            self._ripe[node.id] = ripe
         return ripe
 
     def _is_ripe(self, claim: Claim) -> bool:
