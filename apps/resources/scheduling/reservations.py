@@ -8,7 +8,7 @@ work on any other node cannot delay it.
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,7 @@ class Timeline:
         self._claims = claims
         self._is_awaited = is_awaited
         self._version = -1
-        self._stale: set[int] = set()
+        self._stale: set[Node] = set()
 
     def count(self, claim: Claim, held: Held) -> None:
         """Work has been placed on nodes."""
@@ -102,14 +102,14 @@ class Timeline:
         for node, devices in held:
             place = bisect_left(node.ends, claim.counted_at)
             node.ends[place:place] = array("d", (claim.counted_at,)) * devices
-            self._stale.add(node.id)
+            self._stale.add(node)
 
     def discount(self, claim: Claim, held: Held) -> None:
         """Work holds no longer what it held."""
         for node, devices in held:
             place = bisect_left(node.ends, claim.counted_at)
             del node.ends[place : place + devices]
-            self._stale.add(node.id)
+            self._stale.add(node)
 
     def recount(self, claim: Claim) -> None:
         """The end of running work may have changed."""
@@ -130,14 +130,10 @@ class Timeline:
                 kind: np.array([row for row, node in enumerate(self._nodes) if node.kind == kind], dtype=np.intp)
                 for kind in {node.kind for node in self._nodes}
             }
-            self._stale = set(self._rows)
-        rows = [self._rows[node_id] for node_id in self._stale if node_id in self._rows]
-        if rows:
-            width = self._free_at.shape[1]
-            times = array("d")
-            for row in rows:
-                times += _free_times(self._nodes[row], width)
-            self._free_at[rows] = np.frombuffer(times).reshape(len(rows), width)
+            self._stale = set(self._nodes)
+        stale = [node for node in self._stale if node.id in self._rows]
+        if stale:
+            self._free_at[[self._rows[node.id] for node in stale]] = _free_times(stale, self._free_at.shape[1])
         self._stale.clear()
 
     def _ends(self, node: Node) -> list[tuple[float, Placement]]:
@@ -254,10 +250,18 @@ class Timeline:
             self._pool.keep(node, Kept(max(0, devices), max(0, cpu), max(0, memory), is_timed))
 
 
-def _free_times(node: Node, width: int) -> array:
-    """When so many of the node's devices are free, from none to `width` - 1."""
-    times = _ALWAYS * (len(node.free) + 1) + node.ends
-    return (times + _NEVER * (width - len(times)))[:width]
+def _free_times(nodes: Sequence[Node], width: int) -> np.ndarray:
+    """For each of the nodes, when so many of its devices are free, from none to `width` - 1."""
+    always = [_ALWAYS * count for count in range(width + 1)]
+    never = [_NEVER * count for count in range(width + 1)]
+    blocks = []
+    for node in nodes:
+        free, ends = always[min(len(node.free) + 1, width)], node.ends
+        left = width - len(free) - len(ends)
+        if left < 0:  # the caller says that more is free than is left beside the work on the node
+            ends, left = ends[: width - len(free)], 0
+        blocks += (free, ends, never[left])
+    return np.frombuffer(b"".join(blocks)).reshape(len(nodes), width)
 
 
 def _last_first(times: np.ndarray, now: float, until: float) -> np.ndarray:
