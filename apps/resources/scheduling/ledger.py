@@ -41,7 +41,10 @@ class Use:
 
 
 class TeamUse(Use):
-    """A team, with what it holds; `locked` is the part that cannot be preempted, `leaving` what was asked to leave."""
+    """A team, with what it holds; `locked` is the part that cannot be preempted, `leaving` what was asked to leave.
+
+    `key` and `grips` are what a policy has worked out of what is held, for as long as that stands.
+    """
 
     __slots__ = (
         "team",
@@ -50,6 +53,7 @@ class TeamUse(Use):
         "leaving",
         "users",
         "key",
+        "grips",
         "has_limit",
         "has_user_limit",
         "may_be_refused",
@@ -69,7 +73,12 @@ class TeamUse(Use):
         self.has_limit = team.limit != NO_LIMITS
         self.has_user_limit = team.user_limit != NO_LIMITS
         self.may_be_refused = team.is_budget_spent or team.device_seconds_left is not None
+        self.forget()
+
+    def forget(self) -> None:
+        """What is held, or the pool, has changed."""
         self.key: float | None = None
+        self.grips: dict[Amounts, float] = {}
 
     def user(self, user_id: int) -> Use:
         use = self.users.get(user_id)
@@ -81,6 +90,7 @@ class TeamUse(Use):
         """Running work of the team was asked to leave (1), or is gone (-1)."""
         for of_this, amount in enumerate(asked):
             self.leaving[of_this] += sign * amount
+        self.grips.clear()
 
     def refusal(self, request_devices: int) -> str | None:
         """hours_spent or budget_spent, if the team may start nothing. Work without devices spends no device time."""
@@ -135,7 +145,7 @@ class Ledger:
     def change_capacity(self, capacity: Amounts) -> None:
         self.capacity = capacity
         for use in self.uses.values():
-            use.key = None
+            use.forget()
 
     def change_team(self, team: Team) -> None:
         use = self.uses.get(team.id)
@@ -158,6 +168,8 @@ class Ledger:
             held[2] += memory
             held[3] += sign
         use.key = None
+        if use.grips:
+            use.grips.clear()
         if not is_preemptible:
             guaranteed, locked = use.guaranteed, use.locked
             for of_this, more in enumerate((devices, cpu, memory)):

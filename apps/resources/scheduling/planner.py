@@ -191,9 +191,9 @@ class Planner:
             self.promised.add(request.id)
         self.tickets[request.id] = queue.add(request, use, self.shape_of(request.demand))
 
-    def start(self, request_id: int, claim: Claim, held: Held) -> None:
+    def start(self, claim: Claim, held: Held) -> None:
         """Charge granted work whose devices are already taken."""
-        self.claims[request_id] = claim
+        self.claims[claim.id] = claim
         self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible)
         self.timeline.count(claim, held)
         _count_loose(claim, held, 1)
@@ -212,6 +212,7 @@ class Planner:
         use, shape = self.ledger.of(request.team_id), self.shape_of(request.demand)
         claim = Claim(
             request,
+            request.id,
             running.placements,
             running.started_at,
             expected_seconds(request),
@@ -225,14 +226,14 @@ class Planner:
             if node is not None:
                 node.claims[running.request.id] = placement
                 node.loose_teams = None
-        self.start(request.id, claim, self.pool.held_by(request.id, running.placements))
+        self.start(claim, self.pool.held_by(request.id, running.placements))
         if running.leaving_for is not None:
             self.leave(running.request.id, running.leaving_for)
 
     def _forget_victim(self, claim: Claim) -> None:
         victims = self.victims.get(claim.leaving_for)
         if victims is not None:
-            victims.discard(claim.request.id)
+            victims.discard(claim.id)
             if not victims:
                 del self.victims[claim.leaving_for]
 

@@ -133,15 +133,15 @@ class Search:
             return None
         if given:
             options = [claim for claim in options if claim not in given]
-        if sum(len(node.claims[claim.request.id].device_ids) for claim in options) < missing[0]:
+        if sum(len(node.claims[claim.id].device_ids) for claim in options) < missing[0]:
             return None
         single = [
             claim for claim in options if max(self._less(missing, node, claim)) <= 0 and self._spares([*given, claim])
         ]
         if single:
-            return (min(single, key=lambda claim: (self._cost((claim,)), claim.request.id)),)
+            return (min(single, key=lambda claim: (self._cost((claim,)), claim.id)),)
         chosen: list[Claim] = []
-        for claim in sorted(options, key=lambda claim: (-self._gain(node, claim), -claim.started_at, claim.request.id)):
+        for claim in sorted(options, key=lambda claim: (-self._gain(node, claim), -claim.started_at, claim.id)):
             if self._spares([*given, *chosen, claim]):
                 chosen.append(claim)
                 missing = self._less(missing, node, claim)
@@ -151,11 +151,11 @@ class Search:
 
     def _gain(self, node: Node, claim: Claim) -> float:
         """What this node gets of the devices (for light work, the cores) that the claim gives up in all."""
-        demand = claim.request.demand
-        here = node.claims[claim.request.id]
-        if demand.devices:
-            return len(here.device_ids) / demand.devices
-        return here.cpu_millicores / max(demand.cpu_millicores, 1)
+        devices, cpu, _ = claim.asked
+        here = node.claims[claim.id]
+        if devices:
+            return len(here.device_ids) / devices
+        return here.cpu_millicores / max(cpu, 1)
 
     def _missing(self, node: Node, asked: Amounts, gone: tuple[Claim, ...]) -> Amounts:
         if node.kept:
@@ -164,12 +164,12 @@ class Search:
             free, cpu, memory = len(node.free), node.cpu, node.memory
         missing = (asked[0] - free, asked[1] - cpu, asked[2] - memory)
         for claim in gone:
-            if claim.request.id in node.claims:
+            if claim.id in node.claims:
                 missing = self._less(missing, node, claim)
         return missing
 
     def _less(self, missing: Amounts, node: Node, claim: Claim) -> Amounts:
-        here = node.claims[claim.request.id]
+        here = node.claims[claim.id]
         return (
             missing[0] - len(here.device_ids),
             missing[1] - here.cpu_millicores,
@@ -180,7 +180,7 @@ class Search:
         self, victims: tuple[Claim, ...], parts: tuple[Part, ...], given: tuple[Claim, ...] = ()
     ) -> tuple[Claim, ...]:
         """Put back, the dearest first, everyone without whose leaving the gang fits as well."""
-        for claim in sorted(victims, key=lambda claim: (self._cost((claim,)), claim.request.id), reverse=True):
+        for claim in sorted(victims, key=lambda claim: (self._cost((claim,)), claim.id), reverse=True):
             others = tuple(other for other in victims if other is not claim)
             if all(max(self._missing(node, tuple(asked), given + others)) <= 0 for node, *asked in parts):
                 victims = others

@@ -27,10 +27,11 @@ _ALWAYS, _NEVER = array("d", (-math.inf,)), array("d", (math.inf,))
 class Claim:
     """Running work. `ends_at` is when it will be gone at the high end of its estimate; `counted_at` is when, as the
     timeline has it, its room comes free for others. `use` and `person` are what its team and its person hold; they and
-    `asked` stand here, too, so that they are found without reaching for the request."""
+    `id` and `asked` stand here, too, so that they are found without reaching for the request."""
 
     __slots__ = (
         "request",
+        "id",
         "placements",
         "started_at",
         "leaving_for",
@@ -45,6 +46,7 @@ class Claim:
     def __init__(
         self,
         request: Request,
+        request_id: int,
         placements: tuple[Placement, ...],
         started_at: float,
         seconds: float,
@@ -55,6 +57,7 @@ class Claim:
     ) -> None:
         """`seconds` are the `expected_seconds` of the request."""
         self.request = request
+        self.id = request_id
         self.use = use
         self.person = person
         self.asked = asked
@@ -114,7 +117,7 @@ class Timeline:
     def recount(self, claim: Claim) -> None:
         """The end of running work may have changed."""
         if claim.counted_at != self.ends_at(claim):
-            held = self._pool.held_by(claim.request.id, claim.placements)
+            held = self._pool.held_by(claim.id, claim.placements)
             self.discount(claim, held)
             self.count(claim, held)
 

@@ -200,9 +200,17 @@ class Round:
             planner.promised.discard(request_id)
             request = replace(request, is_promised=False)
         claim = Claim(
-            request, placements, self._now, ticket.seconds, line.use, ticket.person, line.shape.asked, line.is_preemptible
+            request,
+            request_id,
+            placements,
+            self._now,
+            ticket.seconds,
+            line.use,
+            ticket.person,
+            line.shape.asked,
+            line.is_preemptible,
         )
-        planner.start(request_id, claim, [part[:2] for part in parts])
+        planner.start(claim, [part[:2] for part in parts])
         planner.touch_victims(request_id)
         self._outcome.grants.append(Grant(request_id, placements, self._prices.get(request_id, 0.0)))
 
@@ -251,10 +259,10 @@ class Round:
                 self._failures += code == "outranked"
                 continue
             for claim in found.victims:
-                self._planner.leave(claim.request.id, ticket.request.id)
+                self._planner.leave(claim.id, ticket.request.id)
                 for placement in claim.placements:
                     self._ripe.pop(placement.node_id, None)
-                self._outcome.evictions.append(Eviction(claim.request.id, ticket.request.id, code))
+                self._outcome.evictions.append(Eviction(claim.id, ticket.request.id, code))
             self._has_fed_starving |= code == "starving"
             self._promise(ticket, found, coming + found.victims)
             return True
@@ -303,12 +311,12 @@ class Round:
         return [claim for team, claim in self._ripe_on(node) if team in teams and bar < self._grip(claim)]
 
     def _grip(self, claim: Claim) -> float:
-        grip = self._grips.get(claim.request.id)
+        policy, capacity = self._policy, self._ledger.capacity
+        if policy.team_key_at is not None:  # it moves with what the team is granted
+            return policy.grip(claim, claim.use, capacity, self._now)
+        grip = self._grips.get(claim.id)
         if grip is None:
-            ledger = self._ledger
-            grip = self._policy.grip(claim, ledger.of(claim.request.team_id), ledger.capacity, self._now)
-            if self._policy.team_key_at is None:  # else it moves with what the team is granted
-                self._grips[claim.request.id] = grip
+            grip = self._grips[claim.id] = policy.grip(claim, claim.use, capacity, self._now)
         return grip
 
     def _younger(self, node: Node, since: float) -> list[Claim]:
@@ -346,9 +354,9 @@ class Round:
         """Keep the place for the request: what is free there now, beside what comes free as others leave."""
         for node, devices, cpu, memory in found.parts:
             for claim in leaving:
-                placement = node.claims.get(claim.request.id)
+                placement = node.claims.get(claim.id)
                 if placement is not None:
-                    self._spoken_for.add(claim.request.id)
+                    self._spoken_for.add(claim.id)
                     devices -= len(placement.device_ids)
                     cpu -= placement.cpu_millicores
                     memory -= placement.memory_bytes

@@ -29,7 +29,10 @@ class FairShare(Policy):
 
     def grip(self, running: Claim, use: TeamUse, capacity: Amounts, now: float) -> float:
         """The holder's share once it has lost this work: an exchange never turns the order of two teams around."""
-        return _share_with(use, amounts_of(running.request.demand), -1, capacity)
+        grip = use.grips.get(running.asked)
+        if grip is None:
+            grip = use.grips[running.asked] = _share_with(use, running.asked, -1, capacity)
+        return grip
 
     def tightest_grip(self, use: TeamUse, capacity: Amounts) -> float:
         return self.known_team_key(use, capacity)
