@@ -133,7 +133,10 @@ class Search:
             return None
         if given:
             options = [claim for claim in options if claim not in given]
-        if sum(len(node.claims[claim.id].device_ids) for claim in options) < missing[0]:
+        here, most = node.claims, 0
+        for claim in options:
+            most += len(here[claim.id].device_ids)
+        if most < missing[0]:
             return None
         single = [
             claim for claim in options if max(self._less(missing, node, claim)) <= 0 and self._spares([*given, claim])

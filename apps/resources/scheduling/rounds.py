@@ -9,6 +9,7 @@ import math
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from apps.resources.scheduling.ledger import TeamUse, amounts_of, limit_reached
@@ -144,11 +145,15 @@ class Round:
 
     def _heads(self, lines: list[Line]) -> list[Entry]:
         """The heads of one team's lines, but of those that are sure to be refused: a team only gets more in a round."""
-        use = lines[0].use
+        use, may_lock = lines[0].use, self._ledger.may_lock
         if self._is_guaranteed:
-            lines = [line for line in lines if use.is_inside(line.shape.asked)] if any(use.guaranteed) else []
-        allowed = (line for line in lines if line.is_preemptible or self._ledger.may_lock(use, line.shape.asked))
-        return [head for line in allowed if (head := self._head(line)) is not None]
+            lines = [line for line in lines if use.is_inside(line.shape.asked)] if any(use.guaranteed) else ()
+        heads = []
+        for line in lines:
+            head = self._head(line)
+            if head is not None and (line.is_preemptible or may_lock(use, line.shape.asked)):
+                heads.append(head)
+        return heads
 
     def _head(self, line: Line) -> Entry | None:
         number = line.shape.number
@@ -303,10 +308,13 @@ class Round:
                 if bar < self._policy.tightest_grip(use, ledger.capacity)
             }
             if teams:
-                yield "outranked", bar, lambda node: self._outranked(node, teams, bar)
+                yield "outranked", bar, partial(self._outranked, teams, bar)
 
-    def _outranked(self, node: Node, teams: set[int], bar: float) -> Sequence[Claim]:
-        if teams.isdisjoint(self._loose_teams(node)):
+    def _outranked(self, teams: set[int], bar: float, node: Node) -> Sequence[Claim]:
+        here = node.loose_teams
+        if here is None:
+            here = self._find_loose_teams(node)
+        if teams.isdisjoint(here):
             return ()
         return [claim for team, claim in self._ripe_on(node) if team in teams and bar < self._grip(claim)]
 
@@ -322,11 +330,10 @@ class Round:
     def _younger(self, node: Node, since: float) -> list[Claim]:
         return [claim for _, claim in self._ripe_on(node) if claim.request.submitted_at > since]
 
-    def _loose_teams(self, node: Node) -> frozenset[int]:
+    def _find_loose_teams(self, node: Node) -> frozenset[int]:
         """Whose work on the node may be preempted, sooner or later."""
-        if node.loose_teams is None:
-            claims = map(self._planner.claims.__getitem__, node.claims)
-            node.loose_teams = frozenset(claim.use.team.id for claim in claims if claim.is_preemptible)
+        claims = map(self._planner.claims.__getitem__, node.claims)
+        node.loose_teams = frozenset(claim.use.team.id for claim in claims if claim.is_preemptible)
         return node.loose_teams
 
     def _ripe_on(self, node: Node) -> list[tuple[int, Claim]]:
