@@ -90,9 +90,8 @@ class Planner:
         """Running work is gone, for whatever reason, and has given its devices back."""
         self.version += 1
         claim = self.claims[request_id]
-        held = self.pool.give_back(request_id, claim.placements)
+        held = self.pool.give_back(request_id, claim.placements, claim.is_preemptible)
         self.timeline.discount(claim, held)
-        _count_loose(claim, held, -1)
         if self.pool.has_closed and not all(node.is_open for node, _ in held):
             self.ledger.change_capacity(self.pool.capacity())
         del self.claims[request_id]
@@ -179,7 +178,8 @@ class Planner:
         return (*ticket.rank[:at], key, *ticket.rank[at:])
 
     def shape_of(self, demand: Demand) -> Shape:
-        key = (*amounts_of(demand), demand.device_kind, demand.max_nodes)  # the hash of a dataclass is slow
+        # The hash of a dataclass is slow.
+        key = (demand.devices, demand.cpu_millicores, demand.memory_bytes, demand.device_kind, demand.max_nodes)
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._shapes[key] = Shape(demand, len(self._shapes))
@@ -196,7 +196,6 @@ class Planner:
         self.claims[claim.id] = claim
         self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible)
         self.timeline.count(claim, held)
-        _count_loose(claim, held, 1)
 
     def touch_victims(self, request_id: int) -> None:
         """A beneficiary waits no longer, or again: its victims' room comes free for all, or for it alone."""
@@ -221,12 +220,7 @@ class Planner:
             shape.asked,
             request.is_preemptible,
         )
-        for placement in running.placements:
-            node = self.pool.nodes.get(placement.node_id)
-            if node is not None:
-                node.claims[running.request.id] = placement
-                node.loose_teams = None
-        self.start(claim, self.pool.held_by(request.id, running.placements))
+        self.start(claim, self.pool.adopt(request.id, running.placements, request.is_preemptible))
         if running.leaving_for is not None:
             self.leave(running.request.id, running.leaving_for)
 
@@ -286,12 +280,6 @@ class Planner:
             queue = ticket.line.queue
             queue.drop(ticket)
             self.enqueue(ticket.request, queue)
-
-
-def _count_loose(claim: Claim, held: Held, sign: int) -> None:
-    if claim.is_preemptible:
-        for node, devices in held:
-            node.loose_devices += sign * devices
 
 
 def waiting_since(request: Request) -> float:

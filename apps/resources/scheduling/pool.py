@@ -89,8 +89,8 @@ class Pool:
             insort(shelf, node.id)
         node.shelf = shelf
 
-    def take(self, request_id: int, parts: Iterable[Part]) -> tuple[Placement, ...]:
-        """Give out the lowest free device ids of each node."""
+    def take(self, request_id: int, parts: Iterable[Part], is_loose: bool) -> tuple[Placement, ...]:
+        """Give out the lowest free device ids of each node. `is_loose`: they may be taken away again."""
         placements = []
         for node, devices, cpu, memory in parts:
             placement = Placement(node.id, tuple(node.free[:devices]), cpu, memory)
@@ -99,11 +99,28 @@ class Pool:
             node.memory -= memory
             node.claims[request_id] = placement
             node.loose_teams = None
+            if is_loose:
+                node.loose_devices += devices
             self._file(node)
             placements.append(placement)
         return tuple(placements)
 
-    def give_back(self, request_id: int, placements: Iterable[Placement]) -> Held:
+    def adopt(self, request_id: int, placements: Iterable[Placement], is_loose: bool) -> Held:
+        """Count work that runs already; what it holds was not free. Returns on which nodes it holds how many devices."""
+        held = []
+        for placement in placements:
+            node = self.nodes.get(placement.node_id)
+            if node is None:
+                continue
+            node.claims[request_id] = placement
+            node.loose_teams = None
+            devices = len(placement.device_ids)
+            if is_loose:
+                node.loose_devices += devices
+            held.append((node, devices))
+        return held
+
+    def give_back(self, request_id: int, placements: Iterable[Placement], is_loose: bool) -> Held:
         """Returns on which nodes how many devices were held until now."""
         held = []
         for placement in placements:
@@ -111,14 +128,17 @@ class Pool:
             if node is None or node.claims.pop(request_id, None) is None:
                 continue
             node.loose_teams = None
-            if placement.device_ids:
+            devices = len(placement.device_ids)
+            if devices:
+                if is_loose:
+                    node.loose_devices -= devices
                 node.free.extend(placement.device_ids)
                 node.free.sort()
                 self._file(node)
             node.cpu += placement.cpu_millicores
             node.memory += placement.memory_bytes
             self._roomier.add(node.id)
-            held.append((node, len(placement.device_ids)))
+            held.append((node, devices))
         return held
 
     def held_by(self, request_id: int, placements: Iterable[Placement]) -> Held:

@@ -226,4 +226,3 @@ class Queue:
             lane.is_parked = False
             if (entry := lane.head()) is not None:
                 heappush(lane.line.heads, entry)
-

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from apps.resources.scheduling.ledger import TeamUse, amounts_of, limit_reached
+from apps.resources.scheduling.ledger import amounts_of, limit_reached
 from apps.resources.scheduling.nodes import Kept, Node, Part, Shape
 from apps.resources.scheduling.policies.base import Sale
 from apps.resources.scheduling.preemption import Displacement, Search
@@ -198,7 +198,7 @@ class Round:
 
     def _grant(self, ticket: Ticket, line: Line, parts: list[Part]) -> None:
         planner, request, request_id = self._planner, ticket.request, ticket.id
-        placements = self._pool.take(request_id, parts)
+        placements = self._pool.take(request_id, parts, line.is_preemptible)
         line.queue.drop(ticket)
         del planner.tickets[request_id]
         if request_id in planner.promised:
