@@ -30,6 +30,7 @@ class Pool:
         self.nodes = {state.id: Node(state) for state in sorted(states, key=lambda state: state.id)}
         self.version = 0
         self._kept_nodes: dict[int, Node] = {}
+        self._reserved: set[int] = set()  # of these, where what is kept is timed
         self._roomiest: list[tuple[int, int]] = []
         self._roomier: set[int] = set()  # nodes that have more CPU free than when they were last looked at for it
         self._arrange()
@@ -106,7 +107,7 @@ class Pool:
         return tuple(placements)
 
     def adopt(self, request_id: int, placements: Iterable[Placement], is_loose: bool) -> Held:
-        """Count work that runs already; what it holds was not free. Returns on which nodes it holds how many devices."""
+        """Count work that runs already on devices that were not free. Returns on which nodes it holds how many."""
         held = []
         for placement in placements:
             node = self.nodes.get(placement.node_id)
@@ -153,6 +154,8 @@ class Pool:
     def keep(self, node: Node, kept: Kept) -> None:
         node.kept.append(kept)
         self._kept_nodes[node.id] = node
+        if kept.is_timed:
+            self._reserved.add(node.id)
         self._file(node)
 
     def keep_nothing(self) -> None:
@@ -161,6 +164,7 @@ class Pool:
             node.kept.clear()
             self._file(node)
         self._kept_nodes.clear()
+        self._reserved.clear()
 
     def nodes_needed(self, shape: Shape) -> tuple[int, tuple[str, ...]]:
         """The fewest nodes of one kind that could hold the shape were they empty, and the kinds that can do with so
@@ -310,8 +314,10 @@ class Pool:
     def by_room(self, kinds: tuple[str, ...]) -> Iterator[Node]:
         """Open nodes of these kinds that are reserved for nobody, those with the most free devices first."""
         nodes = self.nodes
-        kept = [node for node in self._kept_nodes.values() if not any(kept.is_timed for kept in node.kept)]
-        yield from sorted((node for node in kept if node.kind in kinds and node.is_open), key=lambda node: node.id)
+        for node_id in sorted(self._kept_nodes.keys() - self._reserved):
+            node = nodes[node_id]
+            if node.kind in kinds and node.is_open:
+                yield node
         for free in range(max(len(self._shelves[kind].used) for kind in kinds) - 1, 0, -1):
             for kind in kinds:
                 shelves = self._shelves[kind]
