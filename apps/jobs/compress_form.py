@@ -100,7 +100,7 @@ class RecipeDraft:
         try:
             return name_of(check_recipe(self.task, [step.step for step in self.steps]))
         except HyperparameterError:
-            return ", ".join(step.method.label for step in self.steps) or _("New recipe")
+            return ", ".join(_(step.method.label) for step in self.steps) or _("New recipe")
 
     @property
     def is_sound(self) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import get_language
 
 from apps.core.errors import NotFound, Unprocessable
 from apps.deployments.pages import check_page
@@ -22,6 +23,7 @@ from workers.training.field import HyperparameterError
 from workers.training.hyperparameters import resolve
 
 RECIPE_FILE = "recipe.toml"
+TOLD = ("title", "about", "notice", "source")
 EXAMPLE = re.compile(r"[a-z_]+\.(zip|csv|jsonl)")
 TYPES = {"str": (str, "text"), "int": (int, "whole number"), "Mapping[str, Any]": (Mapping, "table")}
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -51,6 +53,13 @@ class Recipe:
     settings: Mapping[str, Any] = field(default_factory=dict)
     page: str = ""
     page_settings: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[str, Any] = field(default_factory=dict)  # language -> what is told of it in that language
+
+    @property
+    def told(self) -> dict[str, str]:
+        """Title, about, notice and source in the reader's language, in the file's own where it has no other."""
+        translated = self.words.get(get_language() or "", {})
+        return {name: translated.get(name, getattr(self, name)) for name in TOLD}
 
     @property
     def all_page_settings(self) -> dict[str, Any]:
@@ -119,7 +128,15 @@ def _from_toml(folder: Path, raw: dict[str, Any]) -> Recipe:
         settings=training.get("settings", {}),
         page=page.pop("kind", ""),
         page_settings=page,
+        words={language: _stripped(words) for language, words in raw.get("words", {}).items()},
     )
+
+
+def _stripped(words: Mapping[str, str]) -> dict[str, str]:
+    """Raises ValueError for words that no page shows."""
+    if unknown := [name for name in words if name not in TOLD]:
+        raise ValueError(f"its words have no {unknown[0]!r}, but {', '.join(TOLD)}")
+    return {name: text.strip() for name, text in words.items()}
 
 
 def _lies_in(folder: Path, name: str) -> bool:
