@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from django.conf import settings
-from django.utils.translation import get_language, to_locale
+from django.utils.translation import get_language, override, to_locale
 
 PLACEHOLDER = re.compile(r"%\((?P<name>\w+)\)[-+ #0-9.]*[a-z]|%(?P<percent>%)")
 END_OF_SENTENCE = re.compile(r"(?<=[.?!]) (?=[A-Z“])")
@@ -30,6 +30,11 @@ class Template:
     pattern: re.Pattern
     said: str
     letters: int
+
+
+def for_keeping() -> override:
+    """Within it sentences are made in the site's own language, whoever asks: others will read what is kept."""
+    return override(settings.LANGUAGE_CODE)
 
 
 def retell(sentence: str) -> str:

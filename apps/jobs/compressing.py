@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
@@ -48,7 +49,7 @@ def compression_fields(team: Team, base_version: ModelVersion, settings: Mapping
     resolved = _resolve(base_version.model.task, settings)
     return {
         "kind": Job.Kind.COMPRESS,
-        "name": _("Compress %(version)s") % {"version": base_version},
+        "name": gettext_noop("Compress %(version)s") % {"version": base_version},
         "dataset_version": require_compressible(team, base_version),
         "base_version": base_version,
         "task": base_version.model.task,
