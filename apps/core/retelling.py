@@ -61,12 +61,14 @@ def _said(text: str, language: str) -> str | None:
         return words[text]
     for template in (*templates[text[:HEAD]], *templates[""]):
         if found := template.pattern.fullmatch(text):
-            return template.said % {name: _value(value, language) for name, value in found.groupdict().items()}
+            return template.said % {name: _value(name, value, language) for name, value in found.groupdict().items()}
     return None
 
 
-def _value(text: str, language: str) -> str:
-    """Values are names as often as words; a single word is left, for it may be what somebody called a thing."""
+def _value(name: str, text: str, language: str) -> str:
+    """A single word is left as it is, for it may be what somebody called a thing; a `noun` is a word by its name."""
+    if name == "noun":
+        return _retold(text.lower(), language)
     return _retold(text, language) if " " in text else text
 
 

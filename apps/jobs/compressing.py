@@ -10,6 +10,7 @@ from django.utils.translation import gettext_noop
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, Unprocessable
+from apps.core.retelling import retell
 from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job
 from apps.jobs.services import ONE_DEVICE, queue_job
@@ -80,4 +81,4 @@ def _resolve(task: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return resolve(task, settings)
     except HyperparameterError as error:
-        raise Unprocessable(error.message, code=error.code, field=error.field) from error
+        raise Unprocessable(retell(error.message), code=error.code, field=error.field) from error

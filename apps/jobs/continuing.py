@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from apps.accounts.models import User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, NotFound, Unprocessable
-from apps.core.retelling import for_keeping
+from apps.core.retelling import for_keeping, retell
 from apps.datasets.models import DatasetVersion
 from apps.jobs.compressing import submit_compression
 from apps.jobs.fusing import parts_of
@@ -136,7 +136,7 @@ def _longer(job: Job, checkpoint: Checkpoint, epochs: int) -> dict[str, Any]:
     try:
         return resolve(job.task, job.preset, job.hyperparameters | {"epochs": ceil(checkpoint.epoch) + epochs})
     except HyperparameterError as error:
-        raise Unprocessable(error.message, code=error.code, field=error.field) from error
+        raise Unprocessable(retell(error.message), code=error.code, field=error.field) from error
 
 
 def _hand_over(checkpoint: Checkpoint, job: Job) -> None:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop, ngettext
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
-from apps.core.retelling import for_keeping
+from apps.core.retelling import for_keeping, retell
 from apps.datasets.models import DatasetVersion
 from apps.jobs import series_columns
 from apps.jobs.checkpoints import sort_out
@@ -150,7 +150,7 @@ def _training_fields(
     try:
         resolved = resolve(task, preset, hyperparameters)
     except HyperparameterError as error:
-        raise Unprocessable(error.message, code=error.code, field=error.field) from error
+        raise Unprocessable(retell(error.message), code=error.code, field=error.field) from error
     model_name = (model_name or version.dataset.name).strip()[:80]
     if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
         check_task(model, task)
