@@ -14,9 +14,9 @@ for catalogue in locale/*/LC_MESSAGES/django.po; do
     # The moment of the last run tells nobody anything, and would stand in every change.
     grep -v '^"POT-Creation-Date' "$catalogue" >"$catalogue.new"
     mv "$catalogue.new" "$catalogue"
-    msgfmt --check-format --output-file "${catalogue%.po}.mo" "$catalogue"
+    msgfmt --output-file "${catalogue%.po}.mo" "$catalogue"
     for what in untranslated only-fuzzy; do
-        echo "$catalogue, $what:"
-        msgattrib "--$what" --no-obsolete --no-wrap "$catalogue" | grep -v '^"' | grep '^msgid' || true
+        msgattrib "--$what" --no-obsolete --no-wrap "$catalogue" | sed -n "s/^msgid \"\(..*\)\"\$/$what: \1/p"
     done
+    msgfmt --statistics --output-file /dev/null "$catalogue"
 done
