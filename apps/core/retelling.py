@@ -18,6 +18,7 @@ from django.utils.translation import get_language, override, to_locale
 
 PLACEHOLDER = re.compile(r"%\((?P<name>\w+)\)[-+ #0-9.]*[a-z]|%(?P<percent>%)")
 END_OF_SENTENCE = re.compile(r"(?<=[.?!]) (?=[A-Z“])")
+FULL_WIDTH = ("。", "？", "！")  # they bring the blank behind them along
 HEAD = 3  # letters by which templates are told apart before any is tried
 LEAST_LETTERS = {False: 2, True: 10}  # of its own that a template must have, the second where it begins with a value
 MAGIC = 0x950412DE
@@ -52,7 +53,7 @@ def _retold(text: str, language: str) -> str:
     if len(parts) == 1:
         return text
     said = [_said(part, language) or part for part in parts]
-    return " ".join(said) if said != parts else text
+    return "".join(part if part.endswith(FULL_WIDTH) else f"{part} " for part in said).rstrip()
 
 
 def _said(text: str, language: str) -> str | None:
@@ -60,7 +61,8 @@ def _said(text: str, language: str) -> str | None:
     if text in words:
         return words[text]
     for template in (*templates[text[:HEAD]], *templates[""]):
-        if found := template.pattern.fullmatch(text):
+        found = template.pattern.fullmatch(text)
+        if found and not any(END_OF_SENTENCE.search(value) for value in found.groups()):
             return template.said % {name: _value(name, value, language) for name, value in found.groupdict().items()}
     return None
 

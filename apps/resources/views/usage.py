@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 from django.views.decorators.http import require_GET
 
 from apps.accounts.access import require_team
@@ -200,7 +200,7 @@ def _chart(report: Report, measure: str) -> Chart | None:
         labels_of(group, {key for _day, key in values}),
         others=_("All others"),
         write=money if measure == COST else _hours,
-        write_day=lambda day: date_format(day, "j M"),
+        write_day=lambda day: date_format(day, pgettext("format of a date", "j M")),
     )
 
 
