@@ -16,6 +16,8 @@ PROGRAMS = "workers/"
 
 def words_of_settings(source: str) -> Iterator[str]:
     """Labels and helps in a module of the programs, in the order in which they stand there."""
+    if not any(f"{name}(" in source for name in NAMED):
+        return
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in NAMED:
             for place in NAMED[node.func.id]:
