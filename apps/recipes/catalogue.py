@@ -15,6 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
 from apps.core.errors import NotFound, Unprocessable
 from apps.deployments.pages import check_page
@@ -85,7 +86,7 @@ def find_recipe(slug: str) -> Recipe:
         for folder in reversed(folders()):
             if (folder / slug / RECIPE_FILE).is_file():
                 return read_recipe(folder / slug)
-    raise NotFound("There is no such recipe.")
+    raise NotFound(_("There is no such recipe."))
 
 
 def folders() -> tuple[Path, Path]:
@@ -101,7 +102,8 @@ def read_recipe(folder: Path) -> Recipe:
         _check(recipe)
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise Unprocessable(f"The recipe {folder.name} cannot be used: {told}.", code="invalid_recipe") from error
+        message = _("The recipe %(name)s cannot be used: %(error)s.") % {"name": folder.name, "error": told}
+        raise Unprocessable(message, code="invalid_recipe") from error
     return recipe
 
 
