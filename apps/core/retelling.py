@@ -21,6 +21,7 @@ END_OF_SENTENCE = re.compile(r"(?<=[.?!]) (?=[A-Z“])")
 FULL_WIDTH = ("。", "？", "！")  # they bring the blank behind them along
 HEAD = 3  # letters by which templates are told apart before any is tried
 LEAST_LETTERS = {False: 2, True: 10}  # of its own that a template must have, the second where it begins with a value
+LONGEST = 500  # letters; several values in a text of any length could be looked for in very many ways
 MAGIC = 0x950412DE
 
 
@@ -60,6 +61,8 @@ def _said(text: str, language: str) -> str | None:
     words, templates = _catalogue(language)
     if text in words:
         return words[text]
+    if len(text) > LONGEST:
+        return None
     for template in (*templates[text[:HEAD]], *templates[""]):
         found = template.pattern.fullmatch(text)
         if found and not any(END_OF_SENTENCE.search(value) for value in found.groups()):

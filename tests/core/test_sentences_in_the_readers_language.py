@@ -46,6 +46,8 @@ def test_sentences_that_follow_each_other_are_told_one_by_one():
 def test_what_the_catalogue_does_not_know_stays_as_it_is_beside_what_it_knows():
     assert in_chinese("Nobody has written this. Resumed.") == "Nobody has written this. 已恢复。"
     assert in_chinese("CUDA error: 3 %(x)s {y}") == "CUDA error: 3 %(x)s {y}"
+    very_long = f"Train {'x' * 10_000}"
+    assert in_chinese(very_long) == very_long
 
 
 def test_a_name_is_not_taken_for_a_word():
