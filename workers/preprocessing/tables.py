@@ -43,7 +43,7 @@ def prepare_table(
 ) -> dict[str, Any]:
     """Write data.csv and index.json into `output`; return the report. Raises ProgramFailure."""
     path, bad, findings = output / "data.csv", BadItems(limits.max_bad_listed), Findings()
-    parts = open_parts(sources, scratch, limits)
+    parts = open_parts(sources, scratch, limits, findings)
     dropped = recipe.dropped()
     header = [name for name in parts[0].table.header if name not in dropped]
     wanted = None if spec.target in dropped else spec.target
