@@ -27,7 +27,7 @@ from workers.preprocessing.limits import MIB, Limits
 from workers.preprocessing.report import BadItems
 from workers.preprocessing.sheets import SHEET_ENDINGS, as_csv
 from workers.preprocessing.sources import JSON_ENDINGS, TABLE_ENDINGS, ending_of
-from workers.tabular import is_missing
+from workers.tables.cells import is_missing
 
 LIMITS = Limits(min_columns=1, max_entry_bytes=64 * MIB)
 FILE, LABEL, TRANSCRIPT, SPLIT = "file", "label", "transcript", "split"
