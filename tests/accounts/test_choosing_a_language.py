@@ -2,7 +2,6 @@
 
 import pytest
 from django.test import Client
-from django.utils import translation
 
 from apps.accounts.models import User
 from tests.core.routes import every_route
@@ -12,12 +11,6 @@ CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"}
 ENGLISH = {"Accept-Language": "en-GB,en;q=0.9"}
 CHOICE = "/language/"
 SIGN_IN = "/sign-in/"
-
-
-@pytest.fixture(autouse=True)
-def _back_to_english():
-    yield
-    translation.deactivate()
 
 
 def choose(client: Client, language: str, **more: str):
