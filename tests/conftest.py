@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 import redis
 from django.conf import settings
+from django.utils import translation
 
 from lepton_site import embedded, guard
 from lepton_site.processes import STACK_VARIABLE, end_stack
@@ -51,6 +52,7 @@ def _prepare_environment() -> Path:
 
 SERVERS = _prepare_environment()
 django.setup()  # the plugins below and the test modules import models
+settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # without it every test client warns that there is none
 # A worker inherits this process's environment, and pytest-django would load the settings there before this file has set
 # the worker's own data folder and Valkey database.
 del os.environ["DJANGO_SETTINGS_MODULE"]
@@ -91,6 +93,13 @@ def _valkey() -> Iterator[redis.Redis]:
     client = redis.Redis.from_url(settings.REDIS_URL)
     yield client
     client.close()
+
+
+@pytest.fixture(autouse=True)
+def _back_to_english() -> Iterator[None]:
+    """A request leaves its language behind in the thread that answered it, which in tests is the next test's."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)
