@@ -21,6 +21,7 @@ import json
 import socket
 import struct
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 LENGTHS = struct.Struct(">II")
@@ -44,7 +45,7 @@ class Frame:
 
     def prefix(self) -> bytes:
         """What comes before the body."""
-        head = json.dumps(self.head).encode()
+        head = _encode(self.head)
         return LENGTHS.pack(len(head), len(self.body)) + head
 
     def encode(self) -> bytes:
@@ -70,9 +71,16 @@ class Question:
         head = frame.head
         return cls(head.get("content", ""), frame.body, head.get("top_k"), head.get("options") or {})
 
-    def frame(self) -> Frame:
-        head = {"content": self.content, "top_k": self.top_k}
-        return Frame(head | {"options": self.options} if self.options else head, self.body)
+    def prefix(self) -> bytes:
+        """What comes before the body."""
+        if self.options:
+            head = _encode({"content": self.content, "top_k": self.top_k, "options": self.options})
+        else:
+            head = _usual_head(self.content, self.top_k)
+        return LENGTHS.pack(len(head), len(self.body)) + head
+
+    def encode(self) -> bytes:
+        return self.prefix() + self.body
 
     @property
     def is_explanation(self) -> bool:
@@ -88,6 +96,16 @@ class Question:
         if self.content != TENSORS:
             return self
         return replace(self, options=self.options | {"model_version": str(number)})
+
+
+def _encode(head: dict[str, Any]) -> bytes:
+    return json.dumps(head).encode()
+
+
+@lru_cache(maxsize=256)
+def _usual_head(content: str, top_k: int | None) -> bytes:
+    """Of nearly all questions."""
+    return _encode({"content": content, "top_k": top_k})
 
 
 class FrameReader:
@@ -129,7 +147,7 @@ def ask(socket_path: str, question: Question, *, timeout_seconds: float) -> Fram
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_seconds)
         connection.connect(socket_path)
-        connection.sendall(question.frame().encode())
+        connection.sendall(question.encode())
         reader = FrameReader()
         while data := connection.recv(CHUNK_BYTES):
             if frame := reader.feed(data):
