@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -111,8 +112,10 @@ def _usual_head(content: str, top_k: int | None) -> bytes:
 class FrameReader:
     """Frames out of the pieces in which they arrive, one frame at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, read_head: Callable[[bytes], dict[str, Any]] | None = None) -> None:
+        """`read_head` in place of the usual, which raises BrokenConnection for what is no JSON object."""
         self._parts = bytearray()
+        self._read_head = read_head or _read_head
 
     def feed(self, data: bytes) -> Frame | None:
         """The frame that ends with `data`; None while more of it is to come. Raises BrokenConnection."""
@@ -126,7 +129,9 @@ class FrameReader:
                 raise BrokenConnection("more came than one frame")
             if len(whole) == body_start + body_bytes:
                 self._parts = bytearray()
-                return Frame(_read_head(whole[LENGTHS.size : body_start]), bytes(memoryview(whole)[body_start:]))
+                return Frame(
+                    self._read_head(bytes(whole[LENGTHS.size : body_start])), bytes(memoryview(whole)[body_start:])
+                )
         if not self._parts:
             self._parts += data
         return None
@@ -134,12 +139,15 @@ class FrameReader:
 
 def _read_head(data: bytes) -> dict[str, Any]:
     try:
-        head = json.loads(data)
+        head = json.loads(data.decode())
     except ValueError as error:
         raise BrokenConnection("what came is no frame") from error
     if not isinstance(head, dict):
         raise BrokenConnection("what came is no frame")
     return head
+
+
+read_usual_head = lru_cache(maxsize=256)(_read_head)  # of questions, whose heads are nearly all the same
 
 
 def ask(socket_path: str, question: Question, *, timeout_seconds: float) -> Frame:
