@@ -101,14 +101,14 @@ def check_rate(limiter: RateLimiter, caller: Caller, endpoint: Limited, *, now: 
     """Let one request through that counts as `weight` predictions; what is refused counts for neither limit. `now` is
     in seconds. Raises TooManyRequests."""
     of_key, of_deployment = caller.requests_per_minute, endpoint.requests_per_minute
-    if of_key and (wait_seconds := limiter.wait_seconds(caller.key_id, of_key, now=now, weight=weight)):
+    if of_key and (wait_seconds := limiter.take(caller.key_id, of_key, now=now, weight=weight)):
         raise _too_many(KEY_LIMIT, of_key, wait_seconds)
     if of_deployment:
         key = (caller.key_id, endpoint.deployment_id)
         if wait_seconds := limiter.take(key, of_deployment, now=now, weight=weight):
+            if of_key:
+                limiter.give_back(caller.key_id, of_key, weight=weight)
             raise _too_many(DEPLOYMENT_LIMIT, of_deployment, wait_seconds)
-    if of_key:
-        limiter.take(caller.key_id, of_key, now=now, weight=weight)
 
 
 def _too_many(words: str, limit: int, wait_seconds: int) -> TooManyRequests:

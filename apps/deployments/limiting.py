@@ -34,13 +34,6 @@ class RateLimiter:
     def take(self, key: Hashable, limit: int, *, now: float, weight: int = 1) -> int:
         """Let one request of `key` through, which counts as `weight`, or as all that it may ask where that is less: 0,
         or in how many whole seconds to come again. `now` is in seconds."""
-        wait_seconds = self.wait_seconds(key, limit, now=now, weight=weight)
-        if not wait_seconds:
-            self._windows[key].count += min(weight, limit)
-        return wait_seconds
-
-    def wait_seconds(self, key: Hashable, limit: int, *, now: float, weight: int = 1) -> int:
-        """What `take` would say. Nothing is counted."""
         weight = min(weight, limit)
         number, elapsed = int(now // WINDOW_SECONDS), now % WINDOW_SECONDS
         window = self._windows.get(key)
@@ -50,8 +43,14 @@ class RateLimiter:
         window.move_to(number)
         weighted = window.before * (1 - elapsed / WINDOW_SECONDS)
         if weighted + window.count + weight <= limit:
+            window.count += weight
             return 0
         return max(1, math.ceil(_wait_seconds(window, limit - weight, elapsed)))
+
+    def give_back(self, key: Hashable, limit: int, *, weight: int = 1) -> None:
+        """What `take` has just let through was refused for another reason."""
+        if window := self._windows.get(key):  # room may have been made meanwhile
+            window.count -= min(weight, limit)
 
     def _make_room(self, number: int) -> None:
         """Forget who has asked nothing for a minute, and everybody where that is not enough."""

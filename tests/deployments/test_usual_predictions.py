@@ -292,6 +292,12 @@ def test_addresses_are_checked_and_those_that_a_proxy_tells_are_believed(owner, 
             for _ in range(2):
                 assert (await client.ask(b"x", X_Forwarded_For="10.1.2.3"))[0] == 200
                 assert (await client.ask(b"x"))[0] == 403
+        await Deployment.objects.aupdate(allowed_networks=["127.0.0.1"])
+        server.gateway.predictions._endpoints.forget((owner.team.pk, "shades"))
+        async with Client(server, owner.secret) as client:
+            for _ in range(2):
+                assert (await client.ask(b"x"))[0] == 200
+                assert (await client.ask(b"x", X_Forwarded_For="10.1.2.3"))[0] == 403
 
     play(scenario, replica)
 
