@@ -33,7 +33,7 @@ stop: setup
 
 ## The whole test suite, with its own embedded servers.
 test: setup-dev
-	@$(PY) -m pytest $(PYTEST_FLAGS)
+	@$(PY) -m pytest --durations=40 --durations-min=3 $(PYTEST_FLAGS)
 
 ## Every fault that a running job must survive, on a real site, and a table of what came of each. FAULT=name repeats one
 ## (or several, with commas), SEED= the same order and the same moments, OUT=file keeps the table. 15 minutes.

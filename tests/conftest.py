@@ -51,6 +51,7 @@ def _prepare_environment() -> Path:
 
 SERVERS = _prepare_environment()
 django.setup()  # the plugins below and the test modules import models
+settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # without it every test client warns that there is none
 # A worker inherits this process's environment, and pytest-django would load the settings there before this file has set
 # the worker's own data folder and Valkey database.
 del os.environ["DJANGO_SETTINGS_MODULE"]

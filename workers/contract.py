@@ -190,9 +190,9 @@ class PredictSpec:
     """Ask the model in `model_dir` about everything in one file.
 
     `data_path` with `index_path` is a frozen data set version, of which only `split` is asked, or all where that is "".
-    Without an index it is what a person uploaded as `name`: a table (CSV, TSV, JSON Lines), or a ZIP of files such as
-    images. `has_class_columns` adds the probability of every class. With `ranked_by`, a class or the target of a
-    regression, ``output/targets.csv`` lists the `top` per cent of the rows for which it is highest, highest first.
+    Without an index it is what a person uploaded as `name`: a table (CSV, TSV, Excel, JSON Lines), or a ZIP of files
+    such as images. `has_class_columns` adds the probability of every class. With `ranked_by`, a class or the target of
+    a regression, ``output/targets.csv`` lists the `top` per cent of the rows for which it is highest, highest first.
 
     Writes ``output/predictions.csv``, ``output/predictions.jsonl`` and ``output/result.json``, one row for each that
     came in. `resume` goes on from the newest checkpoint; the first is written after `checkpoint_seconds`.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.tabular import DATE_FORMATS, find_date_format, is_missing
+from workers.tables.cells import DATE_FORMATS, find_date_format, is_missing
 
 NO_COLUMN = "-"  # as a setting: the table has such a column, and it is not to be read
 FEWEST_TO_SPLIT = 3  # of a user's items: one each for training, validation and test

@@ -27,6 +27,7 @@ TITLES = {
     "class_missing_in_split": _("A class is missing in a part of the split"),
     "val_carved": _("Validation data taken out of training"),
     "test_carved": _("Test data taken out of training"),
+    "sheets_left_out": _("Sheets that were not read"),
     "split_unclear": _("Items that stood in no part"),
     "empty_column": _("Empty columns"),
     "constant_column": _("Columns with one value"),

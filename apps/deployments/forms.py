@@ -12,7 +12,7 @@ from apps.deployments.models import Deployment
 from apps.deployments.scaling_forms import SCALING_FIELDS, ScalingForm
 from apps.deployments.traffic import MAX_REPLICAS
 from apps.registry.models import ModelVersion
-from workers.tabular import FALSE_WORDS, TRUE_WORDS
+from workers.tables.cells import FALSE_WORDS, TRUE_WORDS
 
 MAX_CHOICES = 200
 NONE_IS_ZERO = ("requests_per_minute", "max_replicas", "target_latency_ms")

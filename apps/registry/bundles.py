@@ -42,10 +42,11 @@ class Kind:
     asked: str
 
 
+TABLES = tuple(f"workers/tables/{name}.py" for name in ("__init__", "cells", "columns", "encoder"))
 # By task, or by what models are asked with.
 KINDS = {
     TABLE: Kind(
-        ("workers/tabular.py", "workers/trees.py", "workers/inference/table_predictor.py"),
+        (*TABLES, "workers/trees.py", "workers/inference/table_predictor.py"),
         "numpy onnxruntime",
         "rows.csv",
     ),
@@ -65,7 +66,7 @@ KINDS = {
     SERIES: Kind(
         (
             "workers/interactions.py",
-            "workers/tabular.py",
+            *TABLES,
             "workers/trees.py",
             "workers/series/__init__.py",
             "workers/series/columns.py",

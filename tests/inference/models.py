@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from workers import trees
-from workers.tabular import TableEncoder
+from workers.tables.encoder import TableEncoder
 from workers.texts import TextEncoder
 
 SIDE = 8

@@ -4,6 +4,7 @@ import json
 import zipfile
 
 import pytest
+from openpyxl import Workbook
 
 from tests.inference.models import image_model, png, table_model, text_model
 from tests.predicting.making import events_of, objects_of, run, spec_for, table_of, write_rows
@@ -169,3 +170,13 @@ def test_it_says_how_many_rows_are_done_and_how_fast(tmp_path, table):
     run(spec)
     told = [event for event in events_of(spec, "progress") if event.get("steps") == 600 and "eta_seconds" in event]
     assert told[-1]["step"] == 600 and told[-1]["samples_per_second"] > 0
+
+
+def test_the_first_sheet_of_a_workbook_is_rows(tmp_path, table):
+    book = Workbook()
+    for row in (["age", "city"], [55, "Rome"], [21, None]):
+        book.active.append(row)
+    book.save(tmp_path / "people.xlsx")
+    spec = spec_for(tmp_path / "work", table, tmp_path / "people.xlsx")
+    run(spec)
+    assert [(row["age"], row["prediction"]) for row in table_of(spec)] == [("55", "old"), ("21", "young")]

@@ -230,7 +230,7 @@ def test_a_table_among_pictures_is_refused(place):
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("paper.pdf", b"%PDF-1.7"), ("cat.png", picture(1)), ("sheet.xlsx", b"PK\x03\x04"), ("noise.zip", None)],
+    [("paper.pdf", b"%PDF-1.7"), ("cat.png", picture(1)), ("sheet.ods", b"PK\x03\x04"), ("noise.zip", None)],
 )
 def test_anything_else_is_refused_and_told_what_to_upload(place, name, data):
     failure = place.refusal({name: zip_bytes({"a.mid": b"MThd", "b.csv": b"a,b"}) if data is None else data})

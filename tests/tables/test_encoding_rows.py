@@ -7,7 +7,9 @@ import pytest
 
 from tests.tables.tables import CUSTOMER_TYPES, customers
 from workers.contract import ProgramFailure
-from workers.tabular import FIRST_KNOWN_CODE, MISSING_CODE, UNKNOWN_CODE, TableEncoder, is_missing
+from workers.tables.cells import is_missing
+from workers.tables.columns import FIRST_KNOWN_CODE, MISSING_CODE, UNKNOWN_CODE
+from workers.tables.encoder import TableEncoder
 
 
 def columns(**types: str) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from workers.contract import TABULAR_REGRESSION, CompressSpec, ProgramFailure
 from workers.domains import TASKS
-from workers.tabular import is_missing
+from workers.tables.cells import is_missing
 
 
 @dataclass(frozen=True)

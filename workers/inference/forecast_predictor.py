@@ -18,7 +18,8 @@ from workers.series.model import Asked
 from workers.series.regular import Series
 from workers.series.storing import Reading, model_from, unpack_series
 from workers.series.times import find_clock
-from workers.tabular import MISSING_CODE, is_missing
+from workers.tables.cells import is_missing
+from workers.tables.columns import MISSING_CODE
 
 WEIGHTS_FILE, SERIES_FILE = "model.safetensors", "series.json"
 TIME, VALUE = "time", "value"  # what columns may be called beside their own names

@@ -17,7 +17,7 @@ from workers import trees
 from workers.contract import TABULAR_CLASSIFICATION
 from workers.inference.files import TREES, TREES_FILE, load_trees, open_session, read_rows, shares_of
 from workers.inference.outcomes import class_outcome
-from workers.tabular import Encoded, Row, TableEncoder
+from workers.tables.encoder import Encoded, Row, TableEncoder
 
 Scorer = Callable[[Encoded], np.ndarray]
 

@@ -9,9 +9,11 @@ from workers.contract import KIND_TABLE
 from workers.domains import SERIES, TASKS, TEXT
 
 CSV_FILE, JSON_FILE, TARGETS_FILE = PREDICTION_FILES = ("predictions.csv", "predictions.jsonl", "targets.csv")
-TABLE_TO_SEND = "Send a table as CSV, TSV or JSON Lines, with the columns that the model was trained on."
-TEXTS_TO_SEND = "Send a table as CSV, TSV or JSON Lines, with the column that holds the texts."
-TIMES_TO_SEND = "Send a table as CSV, TSV or JSON Lines, with the times to forecast and the names of their series."
+TABLE_TO_SEND = "Send a table as CSV, TSV, Excel or JSON Lines, with the columns that the model was trained on."
+TEXTS_TO_SEND = "Send a table as CSV, TSV, Excel or JSON Lines, with the column that holds the texts."
+TIMES_TO_SEND = (
+    "Send a table as CSV, TSV, Excel or JSON Lines, with the times to forecast and the names of their series."
+)
 FILES_TO_SEND = "Send a ZIP of the files to predict."
 
 

@@ -25,8 +25,9 @@ from workers.preprocessing.csv_reader import Rows, Table, open_table
 from workers.preprocessing.json_lines import JsonRows, open_json_lines
 from workers.preprocessing.limits import MIB, Limits
 from workers.preprocessing.report import BadItems
+from workers.preprocessing.sheets import SHEET_ENDINGS, as_csv
 from workers.preprocessing.sources import JSON_ENDINGS, TABLE_ENDINGS, ending_of
-from workers.tabular import is_missing
+from workers.tables.cells import is_missing
 
 LIMITS = Limits(min_columns=1, max_entry_bytes=64 * MIB)
 FILE, LABEL, TRANSCRIPT, SPLIT = "file", "label", "transcript", "split"
@@ -122,8 +123,12 @@ def _frozen_rows(spec: PredictSpec) -> RowReader:
 
 
 def _uploaded_rows(spec: PredictSpec) -> RowReader:
-    is_json = ending_of(spec.name) in JSON_ENDINGS
-    table = (open_json_lines if is_json else open_table)(Path(spec.data_path), spec.name, LIMITS)
+    path, ending = Path(spec.data_path), ending_of(spec.name)
+    if ending in SHEET_ENDINGS:
+        path = Path(spec.work_dir) / "sheet.csv"
+        as_csv(Path(spec.data_path), spec.name, path, LIMITS)
+    is_json = ending in JSON_ENDINGS
+    table = (open_json_lines if is_json else open_table)(path, spec.name, LIMITS)
     return RowReader(table.header, partial(_rows_and_faults, table, JsonRows if is_json else Rows))
 
 

@@ -85,6 +85,6 @@ no_train_split, bad_split_fractions, disk_full (uploads); no_images, no_class_fo
 too_many_crashes, missing_columns, no_labels (images); no_recordings, no_class_folders, missing_columns, one_class,
 class_too_small, too_many_crashes (recordings); wrong_encoding, nul_bytes, line_too_long, no_header, bad_header,
 missing_header, duplicate_header, header_too_long, too_many_columns, one_column, no_json_lines, headers_differ,
-field_too_long, unclosed_quote, too_many_rows, no_rows, no_sound_rows, unknown_target, target_all_missing,
-target_unsuitable, one_class, class_too_small, too_few_rows (tables).
+old_workbook, damaged_workbook, workbook_too_large, field_too_long, unclosed_quote, too_many_rows, no_rows,
+no_sound_rows, unknown_target, target_all_missing, target_unsuitable, one_class, class_too_small, too_few_rows (tables).
 """

@@ -29,7 +29,8 @@ SERIOUS_CODES = frozenset({
     "interactions_across_splits", "speakers_across_splits", "target_leakage", "label_errors", "class_missing_in_split",
 })  # fmt: skip
 NOTE_CODES = frozenset({
-    "val_carved", "test_carved", "several_scripts", "identifier_column", "outliers", "long_texts", "long_audio",
+    "val_carved", "test_carved", "sheets_left_out", "several_scripts", "identifier_column", "outliers", "long_texts",
+    "long_audio",
     "many_translations", "popular_items", "sparse_interactions", "rare_answers", "long_answers", "rare_labels",
     "no_label_at_all", "constant_series",
 })  # fmt: skip
@@ -102,6 +103,7 @@ COSTS = {
     "class_missing_in_split": "Of this class nothing is measured there, or nothing is learned.",
     "val_carved": "A little less to train on; without it the best epoch could not be chosen.",
     "test_carved": "A little less to train on; without it nothing would say how good a model is.",
+    "sheets_left_out": "What stands there is not learned from; if it is data, upload it as a file of its own.",
     "split_unclear": "They are learned from and judge nothing.",
     "empty_column": "It teaches nothing and is not used.",
     "constant_column": "It teaches nothing and is not used.",

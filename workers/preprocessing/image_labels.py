@@ -14,7 +14,7 @@ from workers.preprocessing.items import Items, tell_lacking, tell_some
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.metadata import FILE_COLUMNS, SPLIT_COLUMNS, Places, clean
 from workers.preprocessing.report import BadItems, describe
-from workers.preprocessing.sources import Member, unpack
+from workers.preprocessing.sources import Member, unpack_tables
 from workers.preprocessing.splitting import split_of_folder
 
 FILES = (*FILE_COLUMNS, "image", "image_id", "id", "name")
@@ -50,7 +50,7 @@ def read_labels(
 ) -> Labelling:
     """What `tables` say of `images`. Rows about no image are bad items. Raises ProgramFailure missing_columns."""
     places, found, has_several = Places(images), {}, False
-    for member, path in unpack(tables, scratch, limits):
+    for member, path, _others in unpack_tables(tables, scratch, limits):
         table = open_table(path, member.name, limits)
         columns = find_columns(table)
         rows = list(Rows(table, limits, bad))

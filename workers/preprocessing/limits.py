@@ -39,6 +39,7 @@ class Limits:
     max_header_chars: int = 200
     max_field_chars: int = 1_000_000
     max_line_chars: int = 32 * MIB
+    max_workbook_part_bytes: int = 512 * MIB  # that with the texts is held in memory
     max_distinct_values: int = 2_000_000
     chunk_rows: int = 4_096
     preview_rows: int = 10

@@ -12,7 +12,7 @@ from workers.contract import ProgramFailure
 from workers.preprocessing.csv_reader import Rows, Table, encoding_of, lines, open_table, open_text
 from workers.preprocessing.limits import Limits
 from workers.preprocessing.report import BadItems, describe
-from workers.preprocessing.sources import Member, unpack
+from workers.preprocessing.sources import Member, unpack_tables
 from workers.preprocessing.splitting import split_of_folder
 from workers.preprocessing.transcripts import is_said
 
@@ -57,7 +57,7 @@ def read_metadata(
     """What `tables` say of `recordings`. Rows about no recording are bad items. Raises ProgramFailure missing_columns
     and those of `open_table`."""
     places, found = Places(recordings), {}
-    for member, path in unpack(tables, scratch, limits):
+    for member, path, _others in unpack_tables(tables, scratch, limits):
         for line, row, columns in read_table(member, path, places, limits, bad):
             name = row[columns.file].strip()
             recording = places.find(member, name)

@@ -11,15 +11,16 @@ from pathlib import Path, PurePosixPath
 from workers.contract import KIND_AUDIO, KIND_IMAGES, KIND_TABLE, SPLITS, DataFile, ProgramFailure
 from workers.preprocessing.archives import Archive, clean_path, is_hidden
 from workers.preprocessing.limits import Limits
+from workers.preprocessing.sheets import SHEET_ENDINGS, as_csv
 from workers.preprocessing.splitting import split_of_folder, split_of_stem
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 AUDIO_ENDINGS = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff"}
 JSON_ENDINGS = {".jsonl", ".ndjson"}
-TABLE_ENDINGS = {".csv", ".tsv", ".tab"} | JSON_ENDINGS
+TABLE_ENDINGS = {".csv", ".tsv", ".tab"} | JSON_ENDINGS | SHEET_ENDINGS
 WHAT_TO_UPLOAD = (
     "Upload a ZIP with one folder of images (PNG, JPEG, WEBP, BMP, GIF or TIFF) or of recordings (WAV, FLAC, MP3 or "
-    "OGG) per class, or tables or texts as CSV, TSV or JSON Lines."
+    "OGG) per class, or tables or texts as CSV, TSV, Excel (XLSX) or JSON Lines."
 )
 
 
@@ -195,3 +196,13 @@ def unpack(members: Sequence[Member], folder: Path, limits: Limits) -> Iterator[
         with open(path, "wb") as out:
             out.writelines(member.archive.chunks(member.path, limits.max_unpacked_bytes))
         yield member, path
+
+
+def unpack_tables(members: Sequence[Member], folder: Path, limits: Limits) -> Iterator[tuple[Member, Path, list[str]]]:
+    """As `unpack`; of a workbook the path is that of its first sheet as CSV, and its other sheets are named."""
+    for number, (member, path) in enumerate(unpack(members, folder, limits)):
+        sheet, others = path, []
+        if ending_of(member.path) in SHEET_ENDINGS:
+            sheet = folder / f"{number}.csv"
+            others = as_csv(path, member.name, sheet, limits)
+        yield member, sheet, others

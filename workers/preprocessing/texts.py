@@ -27,6 +27,7 @@ from workers.texts import normalise, words_of
 MOST_OTHER_COLUMNS = 2
 VERY_LONG = 4_000  # characters; what is longer is cut off unless the settings say otherwise
 COMPARED = 20_000
+SHOWN = 240  # characters of a text that a finding shows
 RARE_SCRIPT, SHOWN_SCRIPT = 0.02, 0.005
 LOOKED_AT = 10_000  # texts that are compared, and whose labels are looked at
 NAMED_SCRIPTS = {"CJK": "Han", "HIRAGANA": "Kana", "KATAKANA": "Kana"}
@@ -41,6 +42,10 @@ class Texts:
     column: str
     values: list[str]
     keys: list[str]
+
+    def shown(self, number: int) -> dict[str, str]:
+        """What a finding shows of a text."""
+        return {"text": shorten(self.values[number], SHOWN)}
 
 
 def find_text_column(columns: Sequence[Column], target: str) -> str | None:

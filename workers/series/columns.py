@@ -13,7 +13,7 @@ import numpy as np
 from workers.interactions import CAMEL
 from workers.series.frequency import infer_frequency
 from workers.series.times import Clock, find_clock
-from workers.tabular import is_missing
+from workers.tables.cells import is_missing
 
 NO_COLUMN = "-"  # as a setting: the table has such a column, and it is not to be read
 TIME_NAME = re.compile(

@@ -14,7 +14,8 @@ from workers.series.frequency import Frequency
 from workers.series.model import ForecastModel
 from workers.series.regular import Series, merge, regularise
 from workers.series.times import Clock
-from workers.tabular import MISSING_CODE, Encoded, Row, TableEncoder
+from workers.tables.columns import MISSING_CODE
+from workers.tables.encoder import Encoded, Row, TableEncoder
 from workers.trees import Arrays
 
 HISTORY = "history."

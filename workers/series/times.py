@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.tabular import is_missing
+from workers.tables.cells import is_missing
 
 NUMBER, ISO = "number", "iso"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

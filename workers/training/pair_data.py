@@ -14,7 +14,7 @@ import numpy as np
 from workers.contract import SPLITS, EventWriter, ProgramFailure, TrainSpec
 from workers.preprocessing.texts import key_of
 from workers.subwords import Subwords, tidy
-from workers.tabular import is_missing
+from workers.tables.cells import is_missing
 from workers.texts import words_of
 from workers.training.text_data import Ragged
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from workers.contract import EventWriter, ProgramFailure, TrainSpec
-from workers.tabular import is_missing, missing_words
+from workers.tables.cells import is_missing, missing_words
 from workers.texts import Encoder, TextEncoder, normalise, pad, words_of
 from workers.training.classifiers import sort_classes, split_rows
 from workers.training.text_networks import READS_BAGS, READS_ORDER

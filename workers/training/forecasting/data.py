@@ -19,7 +19,8 @@ from workers.series.regular import Series, find_season, most_frequent_first
 from workers.series.splitting import cut_times, is_by_time
 from workers.series.storing import Further, Reading
 from workers.series.times import find_clock
-from workers.tabular import Row, TableEncoder, is_missing
+from workers.tables.cells import is_missing
+from workers.tables.encoder import Row, TableEncoder
 from workers.training.forecasting.measures import naive_scale
 
 FRACTIONS = (0.8, 0.1, 0.1)

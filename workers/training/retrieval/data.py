@@ -14,7 +14,7 @@ import numpy as np
 
 from workers.contract import EventWriter, ProgramFailure, TrainSpec
 from workers.preprocessing.texts import key_of
-from workers.tabular import is_missing
+from workers.tables.cells import is_missing
 from workers.training.pair_data import Sides, choose_columns, settle_splits
 
 MOST_ANSWERS = 100_000

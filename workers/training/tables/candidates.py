@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.tabular import Encoded
+from workers.tables.encoder import Encoded
 from workers.training.tables.boosting import Booster, BoostingSettings, Sample
 from workers.training.tables.data import Fold
 from workers.training.tables.growing import report_growth

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from workers.contract import SPLITS, TABULAR_CLASSIFICATION, EventWriter, ProgramFailure, TrainSpec
-from workers.tabular import NO_WORDS, Encoded, Row, TableEncoder, is_missing, missing_words
+from workers.tables.cells import NO_WORDS, is_missing, missing_words
+from workers.tables.encoder import Encoded, Row, TableEncoder
 
 MIN_ROWS = 10
 MIN_VAL_ROWS = 2

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from workers.inference.table_predictor import TablePredictor
-from workers.tabular import Encoded
+from workers.tables.encoder import Encoded
 from workers.training.metrics import confusion_matrix
 from workers.training.operating import operating_points
 from workers.training.tables.search import Chosen

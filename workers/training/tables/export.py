@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from workers.contract import TABULAR_CLASSIFICATION, TABULAR_REGRESSION, ProgramFailure
 from workers.inference.predictor import load_predictor
 from workers.inference.table_predictor import TablePredictor
-from workers.tabular import Row
+from workers.tables.encoder import Row
 from workers.training.tables.linear import average_linear, export_linear
 from workers.training.tables.search import Chosen, Judged
 from workers.training.tables.study import Study

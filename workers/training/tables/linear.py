@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from workers.tabular import Encoded
+from workers.tables.encoder import Encoded
 from workers.training.tables.pieces import Pieces
 from workers.training.threads import thread_limit
 from workers.trees import Arrays, to_probabilities

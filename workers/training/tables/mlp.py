@@ -18,7 +18,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from workers.tabular import Encoded
+from workers.tables.encoder import Encoded
 from workers.training.batches import Batches
 from workers.training.export import export_onnx
 from workers.training.hyperparameters import choose_batch_size

@@ -9,7 +9,7 @@ from functools import reduce
 
 import numpy as np
 
-from workers.tabular import Encoded
+from workers.tables.encoder import Encoded
 from workers.training.tables.candidates import make_candidates
 from workers.training.tables.data import Fold
 from workers.training.tables.study import Candidate, Study

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from workers.contract import EventWriter
-from workers.tabular import Encoded
+from workers.tables.encoder import Encoded
 from workers.training import metrics
 from workers.training.stopping import Stop
 from workers.training.tables.checkpointing import Keeper
