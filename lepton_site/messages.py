@@ -50,6 +50,9 @@ class BodyTimeout(DomainError):
     status = 408
     code = "body_too_slow"
 
+    def headers(self) -> dict[str, str]:
+        return {"Connection": "close"}  # what comes of the body later is nobody's
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -241,10 +244,10 @@ async def send_answer(send: Send, answer: Answer) -> None:
 
 def encoded(answer: Answer, more: Iterable[tuple[bytes, bytes]], *, is_last: bool) -> bytes:
     """As it goes over an HTTP/1.1 connection, with `more` headers; the connection is closed after the last."""
-    ours = "".join([f"{name}: {value}\r\n" for name, value in _headers_of(answer).items()])
+    headers = _headers_of(answer) | ({"Connection": "close"} if is_last else {})
+    ours = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     theirs = [b"%b: %b\r\n" % header for header in more]
-    end = b"connection: close\r\n\r\n" if is_last else b"\r\n"
-    return b"".join((STATUS_LINE[answer.status], *theirs, ours.encode("latin-1"), end, answer.body))
+    return b"".join((STATUS_LINE[answer.status], *theirs, ours.encode("latin-1"), b"\r\n", answer.body))
 
 
 async def send_stream(send: Send, stream: Stream, first: bytes) -> None:

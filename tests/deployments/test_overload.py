@@ -201,6 +201,7 @@ def test_a_replica_that_hangs_is_replaced(owner, version, node, monkeypatch):
     """Its process is stopped: it lives, and answers nothing."""
     monkeypatch.setattr(replicas, "PING_SECONDS", 0.2)
     monkeypatch.setattr(replicas, "PING_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("workers.pulse.STILL_SECONDS", 0.5)
     deployment = deploy_version(team=owner.team, user=owner.user, version=version)
     supervise_until(node, lambda: state(deployment).status == "ready", "the deployment is ready")
     first = ready_replica(deployment)
