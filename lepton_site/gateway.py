@@ -144,7 +144,7 @@ class Gateway:
         top_k = read_top_k(query_of(scope).get("top_k", [None])[-1])
         if verb != EXPLAIN and wants_lines(headers.get("accept", "")):
             return Stream(self._lines(scope, headers, receive, team_id, name, endpoint, top_k), MEDIA_TYPE)
-        with self.predictions.room_for(declared_bytes(headers)):
+        with self.predictions.room.held(team_id, declared_bytes(headers)):
             question = await self._question(scope, headers, receive, endpoint, top_k)
             if verb == EXPLAIN:
                 question = question.explained()
@@ -163,7 +163,7 @@ class Gateway:
         if not is_prediction:
             status, facts = open_inference.about_call(endpoint, call)
             return _metered(team_id, Answer(status, json.dumps(facts).encode(), {}))
-        with self.predictions.room_for(declared_bytes(headers)):
+        with self.predictions.room.held(team_id, declared_bytes(headers)):
             question = open_inference.to_question(endpoint, headers, await read_body(receive))
             frame, told = await self._ask(team_id, call.name, endpoint, question, receive, call.version)
             return _metered(team_id, open_inference.to_answer(frame, told))
@@ -204,7 +204,7 @@ class Gateway:
         top_k: int | None,
     ) -> AsyncGenerator[bytes, None]:
         """One line for each item, as soon as its part is answered. An error after the first part is the last line."""
-        with self.predictions.room_for(declared_bytes(headers)):
+        with self.predictions.room.held(team_id, declared_bytes(headers)):
             question = await self._question(scope, headers, receive, endpoint, top_k)
             number = 0
             for part in await self.predictions.in_thread(questions_of)(question):

@@ -4,18 +4,16 @@ replica. Belongs to one event loop."""
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.db import DatabaseError, connections
 
 from apps.accounts.services import find_api_key, touch_api_key
-from apps.core.errors import DomainError, TooManyRequests, Unavailable
+from apps.core.errors import DomainError, Unavailable
 from apps.deployments.admission import Caller, check_address, check_rate
 from apps.deployments.autoscaling import wake_deployment
 from apps.deployments.connections import NOT_READY, Asked, ConnectionPool, Done, no_replica
@@ -26,13 +24,13 @@ from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.limiting import RateLimiter
 from apps.deployments.request_log import REQUEST_LOG
 from apps.resources.metering import check_egress
-from lepton_site.messages import internal_error, invalid_key, too_large
+from lepton_site.messages import internal_error, invalid_key
+from lepton_site.room import Room
 from workers.inference.framing import TENSORS, Frame, Question
 
 logger = logging.getLogger("lepton.gateway")
 
 CACHE_SECONDS = 0.8
-MAX_BUFFERED_BYTES = 512 * 2**20
 DATABASE_THREADS = 4
 VERSION_HEADER = "Lepton-Version"
 
@@ -53,7 +51,7 @@ class Predictions:
         self._endpoints = ExpiringCache(self.in_thread(_endpoint_of), seconds=CACHE_SECONDS)
         self._pool = ConnectionPool()
         self._holder = Holder(self.in_thread(wake_deployment), self.in_thread(endpoint_now))
-        self._buffered_bytes = 0
+        self.room = Room()
 
     async def admit(self, secret: str, name: str, address: str, weight: int) -> tuple[Caller, Endpoint]:
         """Who asks from `address`, and the deployment that answers to `name`. It counts as `weight` predictions, 0
@@ -135,32 +133,6 @@ class Predictions:
         """Count it, and look the deployment up anew."""
         route.count(question, time.perf_counter() - started, error.status)
         self._endpoints.forget((team_id, name))
-
-    @contextmanager
-    def room_for(self, declared_bytes: int | None) -> Iterator[None]:
-        """Memory for a body until it is answered; as much as one may have where its client declares no size.
-
-        Raises TooLarge before a byte was read, and TooManyRequests.
-        """
-        reserved = self.take_room(declared_bytes)
-        try:
-            yield
-        finally:
-            self.give_room(reserved)
-
-    def take_room(self, declared_bytes: int | None) -> int:
-        """How many bytes are to be given back. Raises as `room_for`."""
-        limit = settings.LEPTON_MAX_PREDICT_BYTES
-        if declared_bytes is not None and declared_bytes > limit:
-            raise too_large(limit)
-        reserved = limit if declared_bytes is None else declared_bytes
-        if self._buffered_bytes + reserved > MAX_BUFFERED_BYTES:
-            raise TooManyRequests("Too many large requests at once.", code="overloaded", retry_after_seconds=1)
-        self._buffered_bytes += reserved
-        return reserved
-
-    def give_room(self, reserved: int) -> None:
-        self._buffered_bytes -= reserved
 
     def in_thread(self, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         """`function` as a coroutine; its thread gives its database connection back when it is done."""

@@ -97,7 +97,7 @@ class Exchange:
     def finish(self) -> None:
         """It is answered, or nobody waits for it any more."""
         self.response_complete = True
-        self._predictions.give_room(self._room)
+        self._predictions.room.give_back(self._team_id, self._room)
         if self.timer:
             self.timer.cancel()
 
@@ -182,11 +182,11 @@ class PredictionProtocol(HttpToolsProtocol):
         caller, endpoint = found
         if endpoint.networks and b"x-forwarded-for" in headers:  # uvicorn's cycle knows which to believe
             return None
-        room = self.predictions.take_room(size_bytes)
+        room = self.predictions.room.take(caller.team_id, size_bytes)
         try:
             self.predictions.let_in(caller, endpoint, self.client[0] if self.client else "", 1)
         except DomainError:
-            self.predictions.give_room(room)
+            self.predictions.room.give_back(caller.team_id, room)
             raise
         return Exchange(self, caller.team_id, name, endpoint, content_type, room)
 

@@ -303,7 +303,7 @@ def test_a_body_without_a_length_is_refused_where_it_grows_too_long(site, owner)
 
 
 def test_memory_for_a_body_is_held_until_it_is_answered(site, owner, shades, monkeypatch):
-    monkeypatch.setattr("lepton_site.predictions.MAX_BUFFERED_BYTES", len(png(0)) * 2 - 1)
+    monkeypatch.setattr("lepton_site.room.MAX_BYTES", len(png(0)) * 2 - 1)
 
     async def both() -> list[httpx.Response]:
         return await asyncio.gather(*(site.ask("POST", PREDICT, owner.secret, content=png(0)) for _ in range(2)))

@@ -49,7 +49,7 @@ class Server:
     @property
     def is_at_rest(self) -> bool:
         predictions = self.gateway.predictions
-        return not (predictions._buffered_bytes or predictions._pool._in_flight)
+        return not (predictions.room.taken_bytes or predictions._pool._in_flight)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -364,7 +364,7 @@ def test_of_a_client_that_leaves_nothing_is_left(owner, shades, replica):
             await replica.left.wait()
             async with Client(server, owner.secret) as client:
                 client.writer.write(client.request(b"x" * 100)[:-1])
-                await until(lambda: server.gateway.predictions._buffered_bytes == 100)
+                await until(lambda: server.gateway.predictions.room.taken_bytes == 100)
             await until(lambda: server.is_at_rest)
 
     play(scenario, replica)
