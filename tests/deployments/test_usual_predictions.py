@@ -158,6 +158,7 @@ def play(scenario: Scenario, *replicas: StubReplica) -> Server:
             each.close()
 
     asyncio.run(whole())
+    server.gateway.predictions._threads.shutdown()
     assert server.is_at_rest
     assert not any(gauge.count for gauge in IN_FLIGHT._gauges.values())
     return server
