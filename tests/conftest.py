@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 import redis
 from django.conf import settings
+from django.utils import translation
 
 from lepton_site import embedded, guard
 from lepton_site.processes import STACK_VARIABLE, end_stack
@@ -92,6 +93,13 @@ def _valkey() -> Iterator[redis.Redis]:
     client = redis.Redis.from_url(settings.REDIS_URL)
     yield client
     client.close()
+
+
+@pytest.fixture(autouse=True)
+def _back_to_english() -> Iterator[None]:
+    """A request leaves its language behind in the thread that answered it, which in tests is the next test's."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from django import forms
 from django.contrib.auth import forms as auth_forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from apps.accounts.limits import MAX_PER_MINUTE
 from apps.accounts.models import Membership
@@ -10,7 +11,7 @@ from apps.accounts.models import Membership
 
 class SignInForm(forms.Form):
     username = forms.CharField(
-        label=_("Name"),
+        label=pgettext_lazy("of a person", "Name"),
         max_length=150,
         widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
     )
@@ -43,7 +44,7 @@ class PasswordChangeForm(PasswordWords, auth_forms.PasswordChangeForm):
 
 class InviteForm(forms.Form):
     username = forms.CharField(
-        label=_("Name"),
+        label=pgettext_lazy("of a person", "Name"),
         max_length=150,
         help_text=_("What they sign in with. Someone who has an account here is added at once."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "placeholder": "ada"}),

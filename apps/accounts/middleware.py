@@ -1,8 +1,24 @@
-"""Which team a request works in."""
+"""Which language a request is answered in, and which team it works in."""
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils import translation
 
 TEAM_KEY = "team_id"
+
+
+class LanguageMiddleware:
+    """The language that a person has chosen comes before what LocaleMiddleware found in the cookie and the browser."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        chosen = request.user.language if request.user.is_authenticated else ""
+        if chosen in dict(settings.LANGUAGES):  # one that this site no longer speaks is no choice
+            translation.activate(chosen)
+            request.LANGUAGE_CODE = chosen
+        return self.get_response(request)
 
 
 class TeamMiddleware:

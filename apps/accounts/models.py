@@ -8,7 +8,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class User(AbstractUser):
-    """A person. `is_superuser` is an administrator of the whole site."""
+    """A person. `is_superuser` is an administrator of the whole site. `language` is one of LANGUAGES;
+    "" leaves it to the browser."""
+
+    language = models.CharField(max_length=16, blank=True)
 
 
 class Team(models.Model):

@@ -5,7 +5,9 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import authenticate
+from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -120,6 +122,21 @@ def ensure_first_administrator() -> str | None:
     if not user.memberships.exists():
         create_team(user=user, name=_("My team"))
     return create_sign_in_link(user=user)
+
+
+# The language of pages
+
+
+def choose_language(*, user: User | AnonymousUser, language: str) -> None:
+    """Keep a person's choice; nothing is kept of somebody who has not signed in. Raises Unprocessable."""
+    known = dict(settings.LANGUAGES)
+    if language not in known:
+        message = _("Lepton does not speak “%(language)s”. Choose one of: %(known)s.")
+        told = {"language": language[:16], "known": ", ".join(known.values())}
+        raise Unprocessable(message % told, code="unknown_language", field="language")
+    if user.is_authenticated:
+        user.language = language
+        user.save(update_fields=["language"])
 
 
 # Teams

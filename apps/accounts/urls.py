@@ -7,6 +7,7 @@ urlpatterns = [
     path("sign-in/", views.sign_in, name="sign_in"),
     path("sign-in/link/<str:token>/", views.sign_in_link, name="sign_in_link"),
     path("sign-out/", views.sign_out, name="sign_out"),
+    path("language/", views.choose_language, name="language"),
     path("password/", views.password, name="password"),
     path("team/", views.team, name="team"),
     path("team/new/", views.new_team, name="new_team"),

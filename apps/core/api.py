@@ -37,9 +37,9 @@ def to_domain_error(exception: Exception) -> DomainError | None:
     if isinstance(exception, DomainError):
         return exception
     if isinstance(exception, Http404):
-        return NotFound("There is nothing here, or it belongs to another team.")
+        return NotFound(_("There is nothing here, or it belongs to another team."))
     if isinstance(exception, PermissionDenied):
-        return Forbidden(str(exception) or "Your role does not allow this.")
+        return Forbidden(str(exception) or _("Your role does not allow this."))
     if isinstance(exception, exceptions.ValidationError):
         return _validation_error(exception)
     if isinstance(exception, exceptions.NotAuthenticated):
@@ -47,7 +47,9 @@ def to_domain_error(exception: Exception) -> DomainError | None:
         error.status = exception.status_code
         return error
     if isinstance(exception, exceptions.Throttled):
-        return TooManyRequests("Too many requests.", retry_after_seconds=int(exception.wait or 1))
+        return TooManyRequests(
+            _("Too many requests. Wait a little, then ask again."), retry_after_seconds=int(exception.wait or 1)
+        )
     if isinstance(exception, exceptions.APIException):
         error = DomainError(
             str(exception.detail), code=exception.get_codes() if isinstance(exception.detail, str) else ""

@@ -15,6 +15,7 @@ from django.http import (
     HttpResponseNotModified,
     StreamingHttpResponse,
 )
+from django.utils.translation import gettext as _
 
 from apps.core.errors import NotFound
 from apps.core.storage import open_blob
@@ -55,7 +56,7 @@ def blob_response(
     try:
         file = open_blob(sha256)
     except FileNotFoundError as error:
-        raise NotFound(f"The file {filename} is no longer in storage.") from error
+        raise NotFound(_("The file %(name)s is no longer in storage.") % {"name": filename}) from error
     content_type = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
     is_shown = inline and content_type in INLINE_TYPES
     if is_shown and content_type in SOUND_TYPES and (part := _asked_part(request, file)):

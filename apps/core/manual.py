@@ -36,7 +36,7 @@ GROUPS: dict[object, tuple[str, ...]] = {
     _("Train"): ("pretrained", "repeating", "losses-and-optimisers", "training-on-several-devices", "fusing"),
     _("Make smaller"): ("compressing", "compression-methods", "taking-a-model-home"),
     _("Use"): ("serving", "batch-prediction", "api", SDK),
-    _("Share and run"): ("sharing", "nodes", "usage", "settings"),
+    _("Share and run"): ("sharing", "nodes", "usage", "languages", "settings"),
     _("Behind the scenes"): ("how-it-works", "benchmarks"),
 }
 NOT_OF_A_NAME = re.compile(r"[^\w\- ]")

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import fsspec
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from apps.core.errors import StorageFull
 
@@ -77,7 +78,8 @@ def put_file(path: Path) -> Blob:
             filesystem.rm(temporary)
         if not path.exists():  # whoever wrote it has taken it away meanwhile
             raise
-        raise StorageFull(f"The file could not be stored ({error.strerror or error}). Nothing was changed.") from error
+        message = _("The file could not be stored (%(reason)s). Nothing was changed.")
+        raise StorageFull(message % {"reason": error.strerror or error}) from error
     return blob
 
 

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.models import Membership
+from apps.core.retelling import retell
 from apps.deployments.models import TrafficChange
 from apps.jobs.models import Job
 
@@ -82,7 +83,7 @@ def _changes(membership: Membership) -> QuerySet[TrafficChange]:
 def _of_job(job: Job, seen: datetime) -> News:
     return News(
         at=job.finished_at,
-        title=str(job),
+        title=f"#{job.pk} {retell(job.name)}",
         text=job.failure.get("message", ""),
         status=job.status,
         word=job.get_status_display(),

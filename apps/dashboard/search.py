@@ -104,9 +104,11 @@ def _nodes(team: Team, words: list[str]) -> list[Hit]:
 
 def _recipes(team: Team, words: list[str]) -> list[Hit]:
     recipes, _broken = all_recipes()
-    found = [recipe for recipe in recipes if _has(words, f"{recipe.title} {TASK_LABELS[recipe.task]}")]
+    found = [
+        recipe for recipe in recipes if _has(words, f"{recipe.title} {recipe.told['title']} {TASK_LABELS[recipe.task]}")
+    ]
     return [
-        Hit(recipe.title, str(TASK_LABELS[recipe.task]), reverse("recipes:detail", args=[recipe.slug]))
+        Hit(recipe.told["title"], str(TASK_LABELS[recipe.task]), reverse("recipes:detail", args=[recipe.slug]))
         for recipe in found[:MOST]
     ]
 

@@ -8,7 +8,7 @@ from workers.preprocessing.splitting import split_of_stem
 MAX_NAME_LENGTH = 500
 MAX_PART_BYTES = 255
 MAX_DATASET_NAME_LENGTH = 80
-ENDINGS = {".zip", ".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson"}
+ENDINGS = {".zip", ".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".xlsx", ".xlsm"}
 
 
 def clean_upload_name(name: str) -> str:

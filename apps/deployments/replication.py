@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from apps.core.retelling import retell
 from apps.deployments.models import Replica
 
 MAX_STRIKES = 3
@@ -142,8 +143,9 @@ def describe(wanted: Wanted, replicas: Sequence[Replica]) -> State:
         return State(READY)
     newest = newest_of(wanted.version_id, replicas)
     if newest and newest.status == Replica.Status.FAILED and newest.strikes >= MAX_STRIKES:
-        reason = newest.reason.partition("\n")[0]
-        return State(FAILED, f"{reason} {_('The version before it still answers.')}" if ready else reason)
+        reason = retell(newest.reason.partition("\n")[0])
+        still = _("The version before it still answers.")
+        return State(FAILED, f"{reason} {still}" if ready else reason)
     return State(UPDATING if ready else STARTING, _why_starting(newest))
 
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Team, User
+from apps.core.retelling import retell
 from apps.jobs.compressing import compression_fields
 from apps.jobs.models import Job
 from apps.jobs.recipe_presets import PRESETS, RecipePreset, presets_for
@@ -100,7 +101,7 @@ class RecipeDraft:
         try:
             return name_of(check_recipe(self.task, [step.step for step in self.steps]))
         except HyperparameterError:
-            return ", ".join(step.method.label for step in self.steps) or _("New recipe")
+            return ", ".join(_(step.method.label) for step in self.steps) or _("New recipe")
 
     @property
     def is_sound(self) -> bool:
@@ -197,7 +198,7 @@ class CompressForm(forms.Form):
             try:
                 check_recipe(self.task, [step.step for step in draft.steps])
             except HyperparameterError as error:
-                draft.errors.append(error.message)
+                draft.errors.append(retell(error.message))
 
     def is_valid(self) -> bool:
         return super().is_valid() and not self.has_recipe_errors
@@ -337,4 +338,4 @@ def _check_into(form: forms.Form, item: Field) -> None:
     try:
         item.check(_meant(item, form[item.name].value()))
     except HyperparameterError as error:
-        form.add_error(item.name, error.message)
+        form.add_error(item.name, retell(error.message))

@@ -5,10 +5,12 @@ from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, Unprocessable
+from apps.core.retelling import retell
 from apps.datasets.models import DatasetVersion
 from apps.jobs.models import Job
 from apps.jobs.services import ONE_DEVICE, queue_job
@@ -48,7 +50,7 @@ def compression_fields(team: Team, base_version: ModelVersion, settings: Mapping
     resolved = _resolve(base_version.model.task, settings)
     return {
         "kind": Job.Kind.COMPRESS,
-        "name": _("Compress %(version)s") % {"version": base_version},
+        "name": gettext_noop("Compress %(version)s") % {"version": base_version},
         "dataset_version": require_compressible(team, base_version),
         "base_version": base_version,
         "task": base_version.model.task,
@@ -79,4 +81,4 @@ def _resolve(task: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return resolve(task, settings)
     except HyperparameterError as error:
-        raise Unprocessable(error.message, code=error.code, field=error.field) from error
+        raise Unprocessable(retell(error.message), code=error.code, field=error.field) from error

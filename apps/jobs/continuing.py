@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 from apps.accounts.models import User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, NotFound, Unprocessable
+from apps.core.retelling import for_keeping, retell
 from apps.datasets.models import DatasetVersion
 from apps.jobs.compressing import submit_compression
 from apps.jobs.fusing import parts_of
@@ -69,13 +70,14 @@ def extend_training(*, job: Job, user: User | None, epochs: int, checkpoint_id: 
     checkpoint = _checkpoint(job, checkpoint_id)
     settings = _longer(job, checkpoint, epochs)
     wanted = terms_of(job, user)
-    words = {"model": job.model_name, "n": epochs}
+    with for_keeping():
+        name = ngettext("Train %(model)s %(n)d epoch more", "Train %(model)s %(n)d epochs more", epochs)
     extended = queue_job(
         team=job.team,
         user=user,
         wanted=wanted,
         kind=Job.Kind.TRAIN,
-        name=ngettext("Train %(model)s %(n)d epoch more", "Train %(model)s %(n)d epochs more", epochs) % words,
+        name=name % {"model": job.model_name, "n": epochs},
         dataset_version=job.dataset_version,
         base_version=job.output_version,
         task=job.task,
@@ -134,7 +136,7 @@ def _longer(job: Job, checkpoint: Checkpoint, epochs: int) -> dict[str, Any]:
     try:
         return resolve(job.task, job.preset, job.hyperparameters | {"epochs": ceil(checkpoint.epoch) + epochs})
     except HyperparameterError as error:
-        raise Unprocessable(error.message, code=error.code, field=error.field) from error
+        raise Unprocessable(retell(error.message), code=error.code, field=error.field) from error
 
 
 def _hand_over(checkpoint: Checkpoint, job: Job) -> None:

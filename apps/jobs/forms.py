@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Team, User
+from apps.core.retelling import retell
 from apps.datasets.kinds import Shown, shown_as
 from apps.datasets.models import DatasetVersion
 from apps.jobs import interactions, series_columns
@@ -253,7 +254,7 @@ class LaunchForm(forms.Form):
             try:
                 value = field.check(typed(field, sent))
             except HyperparameterError as error:
-                self.add_error(self.start_place if field.type == "checkpoint" else field.name, error.message)
+                self.add_error(self.start_place if field.type == "checkpoint" else field.name, retell(error.message))
                 continue
             if field.type == "checkpoint" or value != preset[field.name]:
                 own[field.name] = value

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from apps.accounts.models import User
 from apps.accounts.services import record_audit
@@ -28,7 +29,7 @@ def pause_job(*, job: Job, user: User | None) -> Job:
         return job
     _require_pausable(job)
     if job.status in Job.ACTIVE:
-        note_request(job, user, _("Asked to pause."), "pause_requested_at")
+        note_request(job, user, gettext_noop("Asked to pause."), "pause_requested_at")
     else:
         move_job(job=job, to=S.PAUSED, actor=user)
         release_allocation(allocation=job.allocation)
@@ -64,6 +65,6 @@ def resume_job(*, job: Job, user: User | None) -> Job:
     check_may_start(job.team, wanted.pool)
     require_job_quota(job.team, wanted.pool)
     claim = resume_claim(allocation=job.allocation, wanted=wanted, user=user)
-    move_job(job=job, to=S.QUEUED, actor=user, message=_("Resumed."), allocation=claim, strikes=0)
+    move_job(job=job, to=S.QUEUED, actor=user, message=gettext_noop("Resumed."), allocation=claim, strikes=0)
     record_audit(team=job.team, actor=user, action="job.resume", target=str(job), details={})
     return job

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
@@ -89,7 +90,7 @@ def draft_fields(version: ModelVersion, source: str) -> dict[str, Any]:
     """What every prediction with `version` has; `source` is the name of its data."""
     return {
         "kind": Job.Kind.PREDICT,
-        "name": _("Predict %(source)s with %(version)s") % {"source": source, "version": version},
+        "name": gettext_noop("Predict %(source)s with %(version)s") % {"source": source, "version": version},
         "base_version": version,
         "task": version.model.task,
         "target": version.lineage.get("target") or "",

@@ -8,11 +8,12 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from apps.accounts.models import Team, User
 from apps.accounts.services import record_audit
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
+from apps.core.retelling import for_keeping, retell
 from apps.datasets.models import DatasetVersion
 from apps.jobs import series_columns
 from apps.jobs.checkpoints import sort_out
@@ -93,7 +94,7 @@ def submit_prepare(*, version: DatasetVersion) -> Job:
             user=locked.created_by,
             wanted=Wanted(default_pool(), LIGHT),
             kind=Job.Kind.PREPARE,
-            name=_("Check %(version)s") % {"version": locked},
+            name=gettext_noop("Check %(version)s") % {"version": locked},
             dataset_version=locked,
             target=locked.target,
         )
@@ -149,7 +150,7 @@ def _training_fields(
     try:
         resolved = resolve(task, preset, hyperparameters)
     except HyperparameterError as error:
-        raise Unprocessable(error.message, code=error.code, field=error.field) from error
+        raise Unprocessable(retell(error.message), code=error.code, field=error.field) from error
     model_name = (model_name or version.dataset.name).strip()[:80]
     if model := RegisteredModel.objects.filter(team=team, name=model_name).first():
         check_task(model, task)
@@ -164,7 +165,7 @@ def _training_fields(
                 resolved[field.name] = require_text_column(version, target, resolved[field.name], field=field.name)
     return {
         "kind": Job.Kind.TRAIN,
-        "name": _("Train %(model)s") % {"model": model_name},
+        "name": gettext_noop("Train %(model)s") % {"model": model_name},
         "dataset_version": version,
         "task": task,
         "target": target,
@@ -200,7 +201,7 @@ def submit_fusion(
             user=user,
             wanted=Wanted(pool or default_pool(), demand, terms),
             kind=Job.Kind.FUSE,
-            name=_("Fuse %(versions)s") % {"versions": name_of(versions)},
+            name=gettext_noop("Fuse %(versions)s") % {"versions": name_of(versions)},
             dataset_version=data,
             parts=[{"id": version.pk, "name": str(version)} for version in versions],
             task=first.model.task,
@@ -218,7 +219,9 @@ def queue_job(*, team: Team, user: User | None, wanted: Wanted, strategy: str = 
     fields["name"] = fields["name"][:80]
     job = Job(team=team, created_by=user, **fields)
     asked, wanted = wanted.demand.devices, plan_job(job, wanted, strategy)
-    message = _("It asks for one device: the others would lie idle.") if wanted.demand.devices < asked else ""
+    message = (
+        gettext_noop("It asks for one device: the others would lie idle.") if wanted.demand.devices < asked else ""
+    )
     wanted = replace(wanted, terms=replace(wanted.terms, estimate=expected_duration(job, wanted).estimate))
     check_submit(job=job, wanted=wanted, user=user)
     job.allocation = request_allocation(
@@ -324,7 +327,8 @@ def change_terms(*, job: Job, wanted: Wanted, user: User | None) -> Job:
     job.save(update_fields=["allocation", "plan", "prediction"])
     was, now = before.choices, wanted.choices
     changes = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
-    message = _("Changed what it asks for: %(changes)s.") % {"changes": describe_changes(was, now)}
+    with for_keeping():
+        message = _("Changed what it asks for: %(changes)s.") % {"changes": describe_changes(was, now)}
     JobEvent.objects.create(job=job, attempt=job.attempt, actor=user, message=message)
     record_audit(team=job.team, actor=user, action="job.terms_changed", target=str(job), details=changes)
     return job
@@ -365,9 +369,14 @@ def cancel_job(*, job: Job, user: User | None) -> Job:
     if job.is_ended:
         raise Conflict(_("This job has ended already."), code="already_ended")
     if job.status in Job.ACTIVE:
-        note_request(job, user, _("Asked to stop."), "cancel_requested_at")
+        note_request(job, user, gettext_noop("Asked to stop."), "cancel_requested_at")
     else:
-        message = _("Cancelled while it was paused.") if job.status == S.PAUSED else _("Cancelled before it started.")
+        was_paused = job.status == S.PAUSED
+        message = (
+            gettext_noop("Cancelled while it was paused.")
+            if was_paused
+            else gettext_noop("Cancelled before it started.")
+        )
         move_job(job=job, to=S.CANCELLED, actor=user, message=message, finished_at=Now())
         sort_out(job, is_over=True)
         release_allocation(allocation=job.allocation)

@@ -23,22 +23,22 @@ def shown(value: Any) -> str:
 
 def form_field(field: Field, columns: Sequence[tuple[str, str]] = ()) -> forms.Field:
     """The HTML side of a hyper-parameter; `Field.check` judges the value."""
-    label = format_html('<span title="{}">{}</span>', field.name, field.label)
+    label = format_html('<span title="{}">{}</span>', field.name, _(field.label))
     if field.type == "column":
         widget = forms.Select(choices=list(columns))
-        return forms.CharField(label=label, help_text=field.help, widget=widget, required=False)
+        return forms.CharField(label=label, help_text=_(field.help), widget=widget, required=False)
     if field.type in ("text", "language"):
         widget = forms.Select(choices=list(columns)) if columns else forms.TextInput(attrs=PLAIN_INPUT)
-        return forms.CharField(label=label, help_text=field.help, widget=widget, required=False)
+        return forms.CharField(label=label, help_text=_(field.help), widget=widget, required=False)
     if field.type == "columns":
-        return forms.CharField(label=label, help_text=field.help, required=False)
+        return forms.CharField(label=label, help_text=_(field.help), required=False)
     if field.type in ("choice", "bool"):
         choices = NO_YES if field.type == "bool" else [(choice, choice) for choice in field.choices]
-        return forms.CharField(label=label, help_text=field.help, widget=forms.Select(choices=choices))
+        return forms.CharField(label=label, help_text=_(field.help), widget=forms.Select(choices=choices))
     step = "1" if field.type == "int" else "any"
     limits = {"min": shown(field.minimum), "max": shown(field.maximum), "step": step}
     widget = forms.NumberInput(attrs=limits)
-    return forms.CharField(label=label, help_text=field.help, widget=widget)
+    return forms.CharField(label=label, help_text=_(field.help), widget=widget)
 
 
 def language_choices(codes: Sequence[str]) -> list[tuple[str, str]]:

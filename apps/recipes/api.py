@@ -1,6 +1,7 @@
 """REST endpoints of recipes."""
 
 from django.urls import path
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -62,7 +63,7 @@ class RunDetail(APIView):
         """How far a run is."""
         runs = RecipeRun.objects.select_related("dataset_version", "deployment")
         if (run := runs.filter(team=request.team, pk=pk).first()) is None:
-            raise NotFound("There is no such run.")
+            raise NotFound(_("There is no such run."))
         return Response(RunSerializer(run).data)
 
 

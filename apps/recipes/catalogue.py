@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
 from apps.core.errors import NotFound, Unprocessable
 from apps.deployments.pages import check_page
@@ -22,6 +24,7 @@ from workers.training.field import HyperparameterError
 from workers.training.hyperparameters import resolve
 
 RECIPE_FILE = "recipe.toml"
+TOLD = ("title", "about", "notice", "source")
 EXAMPLE = re.compile(r"[a-z_]+\.(zip|csv|jsonl)")
 TYPES = {"str": (str, "text"), "int": (int, "whole number"), "Mapping[str, Any]": (Mapping, "table")}
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -51,6 +54,13 @@ class Recipe:
     settings: Mapping[str, Any] = field(default_factory=dict)
     page: str = ""
     page_settings: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[str, Any] = field(default_factory=dict)  # language -> what is told of it in that language
+
+    @property
+    def told(self) -> dict[str, str]:
+        """Title, about, notice and source in the reader's language, in the file's own where it has no other."""
+        translated = self.words.get(get_language() or "", {})
+        return {name: translated.get(name, getattr(self, name)) for name in TOLD}
 
     @property
     def all_page_settings(self) -> dict[str, Any]:
@@ -76,7 +86,7 @@ def find_recipe(slug: str) -> Recipe:
         for folder in reversed(folders()):
             if (folder / slug / RECIPE_FILE).is_file():
                 return read_recipe(folder / slug)
-    raise NotFound("There is no such recipe.")
+    raise NotFound(_("There is no such recipe."))
 
 
 def folders() -> tuple[Path, Path]:
@@ -92,7 +102,8 @@ def read_recipe(folder: Path) -> Recipe:
         _check(recipe)
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise Unprocessable(f"The recipe {folder.name} cannot be used: {told}.", code="invalid_recipe") from error
+        message = _("The recipe %(name)s cannot be used: %(error)s.") % {"name": folder.name, "error": told}
+        raise Unprocessable(message, code="invalid_recipe") from error
     return recipe
 
 
@@ -119,7 +130,15 @@ def _from_toml(folder: Path, raw: dict[str, Any]) -> Recipe:
         settings=training.get("settings", {}),
         page=page.pop("kind", ""),
         page_settings=page,
+        words={language: _stripped(words) for language, words in raw.get("words", {}).items()},
     )
+
+
+def _stripped(words: Mapping[str, str]) -> dict[str, str]:
+    """Raises ValueError for words that no page shows."""
+    if unknown := [name for name in words if name not in TOLD]:
+        raise ValueError(f"its words have no {unknown[0]!r}, but {', '.join(TOLD)}")
+    return {name: text.strip() for name, text in words.items()}
 
 
 def _lies_in(folder: Path, name: str) -> bool:

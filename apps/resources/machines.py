@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Team
+from apps.core.retelling import retell
 from apps.core.version import code_version
 from apps.resources.health import Advice, advise, from_dicts, site_problems
 from apps.resources.models import Allocation, Device, Node, Placement
@@ -146,9 +147,9 @@ def _colour(state: str, holder: Holder | None) -> str:
 def holder_of(claim: Allocation, team: Team | None, sees_all: bool) -> Holder:
     job = getattr(claim, "job", None)
     if team is not None and claim.team_id == team.pk:
-        return Holder(job.name if job else _("your team"), job.pk if job else 0, is_mine=True)
+        return Holder(retell(job.name) if job else _("your team"), job.pk if job else 0, is_mine=True)
     if sees_all:
-        return Holder(f"{claim.team.name} · {job.name}" if job else claim.team.name)
+        return Holder(f"{claim.team.name} · {retell(job.name)}" if job else claim.team.name)
     return Holder(_("another team"))
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 WITHIN_SECONDS = 15  # what starts within them starts now
@@ -57,7 +57,9 @@ def clock_range(low: datetime, high: datetime, now: datetime) -> str:
 def _clock(moment: datetime, now: datetime) -> str:
     local, today = timezone.localtime(moment), timezone.localtime(now).date()
     days = abs((local.date() - today).days)
-    return formats.date_format(local, "H:i" if not days else "D H:i" if days < 7 else "j M H:i")
+    return formats.date_format(
+        local, "H:i" if not days else "D H:i" if days < 7 else pgettext("format of a date", "j M H:i")
+    )
 
 
 def wait_range(low: datetime, high: datetime, now: datetime) -> str:

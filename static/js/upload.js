@@ -210,7 +210,7 @@ window.addEventListener("pageshow", () => { submit.disabled = false; });
 const proposeName = (label) => {
   const name = form.elements.name;
   if (!name || name.value.trim()) return;
-  const bare = label.replace(/\/$/, "").replace(/\.(zip|csv|tsv|tab|jsonl|ndjson)$/i, "");
+  const bare = label.replace(/\/$/, "").replace(/\.(zip|csv|tsv|tab|jsonl|ndjson|xlsx|xlsm)$/i, "");
   name.value = bare.replace(/[_.-]*(train|training|val|valid|validation|dev|test|testing)$/i, "").replace(/[_]+/g, " ").trim().slice(0, 80) || bare.slice(0, 80);
 };
 

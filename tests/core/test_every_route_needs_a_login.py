@@ -9,6 +9,7 @@ PUBLIC = {
     "/sign-in/": "the form itself",
     "/sign-in/link/x/": "the token is the login; a wrong one is 404",
     "/sign-out/": "ends a session",
+    "/language/": "the sign-in page is read before signing in",
     "/healthz": "for load balancers",
     "/api/schema/": "the schema of the API, the same for everyone",
     "/admin/login/": "leads to the form",

@@ -11,6 +11,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apps.core.retelling import retell
+
 register = template.Library()
 
 STATUS_LOOKS = {
@@ -86,6 +88,12 @@ def in_time(seconds: float | None) -> str:
 def percent(fraction: float | str | None, digits: int = 1) -> str:
     """0.9763 -> "97.6 %"."""
     return "–" if fraction in (None, "") else f"{fraction * 100:.{digits}f} %"
+
+
+@register.filter
+def retold(sentence: str | None) -> str:
+    """A sentence that the database keeps, in the reader's language where the catalogue has what it was made from."""
+    return retell(sentence) if sentence else ""
 
 
 @register.filter

@@ -11,12 +11,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 from django.views.decorators.http import require_GET
 
 from apps.accounts.access import require_team
 from apps.accounts.models import Team
 from apps.core.errors import Unprocessable
+from apps.core.retelling import retell
 from apps.resources.accounting import device_seconds_this_month
 from apps.resources.budgets import all_budgets, budget_of
 from apps.resources.chart import Chart, stacked
@@ -134,8 +135,13 @@ def _with_links(rows: list[Row], request: HttpRequest, question: Question) -> li
     """Jobs of the person's own team lead to their pages."""
     is_linked = question.group == JOB and request.team is not None and question.team_ids == [request.team.pk]
     own = set(request.team.jobs.filter(pk__in=_job_ids(rows)).values_list("pk", flat=True)) if is_linked else set()
+    say = retell if question.group == JOB else str
     return [
-        {"label": row.label, "sums": row.sums, "url": reverse("jobs:detail", args=[row.key]) if row.key in own else ""}
+        {
+            "label": say(row.label),
+            "sums": row.sums,
+            "url": reverse("jobs:detail", args=[row.key]) if row.key in own else "",
+        }
         for row in rows
     ]
 
@@ -200,7 +206,7 @@ def _chart(report: Report, measure: str) -> Chart | None:
         labels_of(group, {key for _day, key in values}),
         others=_("All others"),
         write=money if measure == COST else _hours,
-        write_day=lambda day: date_format(day, "j M"),
+        write_day=lambda day: date_format(day, pgettext("format of a date", "j M")),
     )
 
 
