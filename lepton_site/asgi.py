@@ -10,5 +10,13 @@ django_application = get_asgi_application()  # before the gateway, which imports
 
 from lepton_site.gateway import Gateway  # noqa: E402
 from lepton_site.messages import BodyLimit  # noqa: E402
+from lepton_site.protocol import PredictionProtocol  # noqa: E402
 
-application = BodyLimit(Gateway(django_application))
+gateway = Gateway(django_application)
+application = BodyLimit(gateway)
+
+
+class Protocol(PredictionProtocol):
+    """For uvicorn: ``--http lepton_site.asgi:Protocol``."""
+
+    predictions = gateway.predictions

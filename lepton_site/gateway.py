@@ -12,33 +12,23 @@ import json
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from django.conf import settings
-from django.db import DatabaseError, connection, connections
+from django.db import connection
 
-from apps.accounts.services import find_api_key, touch_api_key
-from apps.core.errors import DomainError, NotFound, TooManyRequests, Unavailable
+from apps.core.errors import DomainError, NotFound
 from apps.deployments import in_flight
-from apps.deployments.admission import EXPLANATION_WEIGHT, Caller, check_address, check_rate
-from apps.deployments.autoscaling import wake_deployment
-from apps.deployments.connections import NOT_READY, ConnectionPool, no_replica
+from apps.deployments.admission import EXPLANATION_WEIGHT, Caller
 from apps.deployments.counting import TALLY
-from apps.deployments.endpoints import Endpoint, endpoint_now, resolve_endpoint
-from apps.deployments.expiring import ExpiringCache
-from apps.deployments.holding import Holder
+from apps.deployments.endpoints import Endpoint
 from apps.deployments.in_flight import IN_FLIGHT
-from apps.deployments.limiting import RateLimiter
 from apps.deployments.request_log import REQUEST_LOG
 from apps.deployments.requests import is_multipart, multipart_question, read_top_k, to_question
 from apps.deployments.rollouts import stop_bad_canaries
 from apps.deployments.streaming import MEDIA_TYPE, line_of_error, lines_of, questions_of, wants_lines
-from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION, check_egress
+from apps.resources.metering import FLUSH_SECONDS, METER, PREDICTION
 from lepton_site import open_inference
 from lepton_site.messages import (
     LOOK_AFTER_SECONDS,
@@ -53,26 +43,21 @@ from lepton_site.messages import (
     WhileConnected,
     bearer_of,
     check_method,
+    declared_bytes,
     headers_of,
-    internal_error,
-    invalid_key,
     query_of,
     read_body,
     refusal,
     send_answer,
     send_stream,
-    too_large,
 )
-from workers.inference.framing import TENSORS, Frame, Question
+from lepton_site.predictions import Predictions, told_of
+from workers.inference.framing import Frame, Question
 
 logger = logging.getLogger("lepton.gateway")
 
 PREFIX = "/v1/models/"
 PREDICT, EXPLAIN = "predict", "explain"
-CACHE_SECONDS = 0.8
-MAX_BUFFERED_BYTES = 512 * 2**20
-DATABASE_THREADS = 4
-VERSION_HEADER = "Lepton-Version"
 
 
 class Gateway:
@@ -84,15 +69,9 @@ class Gateway:
         choose: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`choose` gives numbers in [0, 1), by which one of several versions is picked; `clock` gives seconds."""
-        self._django, self._choose, self._clock = django_app, choose, clock
-        self._limiter = RateLimiter()
-        self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="gateway")
-        self._keys = ExpiringCache(self._in_thread(_caller_of), seconds=CACHE_SECONDS)
-        self._endpoints = ExpiringCache(self._in_thread(_endpoint_of), seconds=CACHE_SECONDS)
-        self._pool = ConnectionPool()
-        self._holder = Holder(self._in_thread(wake_deployment), self._in_thread(endpoint_now))
-        self._buffered_bytes = 0
+        """`choose` and `clock` as Predictions takes them."""
+        self._django = django_app
+        self.predictions = Predictions(choose, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -122,7 +101,7 @@ class Gateway:
         except ClientGone:
             return
         except Exception as error:
-            answer = refusal_of(_told_of(error))
+            answer = refusal_of(told_of(error))
         if not isinstance(answer, Stream):
             await send_answer(send, answer)
             return
@@ -148,7 +127,7 @@ class Gateway:
     async def _flush(self) -> None:
         for write in (METER.flush, REQUEST_LOG.flush, _judge_what_was_answered, _tell_what_is_in_flight):
             try:
-                await self._in_thread(write)()
+                await self.predictions.in_thread(write)()
             except Exception:
                 logger.exception("what was sent and answered is not written down yet")
 
@@ -157,15 +136,15 @@ class Gateway:
         is_prediction = bool(verb)
         check_method(scope["method"], "POST" if is_prediction else "GET")
         headers = headers_of(scope)
-        weight = EXPLANATION_WEIGHT if verb == EXPLAIN else 1
-        caller, endpoint = await self._admit(scope, headers, name, is_prediction, weight)
+        weight = {PREDICT: 1, EXPLAIN: EXPLANATION_WEIGHT}.get(verb, 0)
+        caller, endpoint = await self._admit(scope, headers, name, weight)
         team_id = caller.team_id
         if not is_prediction:
             return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
         top_k = read_top_k(query_of(scope).get("top_k", [None])[-1])
         if verb != EXPLAIN and wants_lines(headers.get("accept", "")):
             return Stream(self._lines(scope, headers, receive, team_id, name, endpoint, top_k), MEDIA_TYPE)
-        with self._room_for(headers):
+        with self.predictions.room.held(team_id, declared_bytes(headers)):
             question = await self._question(scope, headers, receive, endpoint, top_k)
             if verb == EXPLAIN:
                 question = question.explained()
@@ -179,12 +158,12 @@ class Gateway:
             return Answer(200, json.dumps(await self._about_server(call.what)).encode(), {})
         headers = headers_of(scope)
         is_prediction = call.what == open_inference.INFER
-        caller, endpoint = await self._admit(scope, headers, call.name, is_prediction)
+        caller, endpoint = await self._admit(scope, headers, call.name, int(is_prediction))
         team_id = caller.team_id
         if not is_prediction:
             status, facts = open_inference.about_call(endpoint, call)
             return _metered(team_id, Answer(status, json.dumps(facts).encode(), {}))
-        with self._room_for(headers):
+        with self.predictions.room.held(team_id, declared_bytes(headers)):
             question = open_inference.to_question(endpoint, headers, await read_body(receive))
             frame, told = await self._ask(team_id, call.name, endpoint, question, receive, call.version)
             return _metered(team_id, open_inference.to_answer(frame, told))
@@ -192,22 +171,12 @@ class Gateway:
     async def _about_server(self, what: str) -> dict[str, Any]:
         """Raises DatabaseError where the site is not ready."""
         if what == open_inference.READY:
-            await self._in_thread(connection.ensure_connection)()
+            await self.predictions.in_thread(connection.ensure_connection)()
         return open_inference.about_server(what)
 
-    async def _admit(
-        self, scope: Scope, headers: dict[str, str], name: str, is_prediction: bool, weight: int = 1
-    ) -> tuple[Caller, Endpoint]:
-        """Who asks, and the deployment that answers to `name`, before the body is read.
-
-        Raises Unauthorized, NotFound, QuotaExceeded, Forbidden for an address, and TooManyRequests.
-        """
-        caller = await self._keys.get(bearer_of(headers))
-        endpoint = await self._endpoints.get((caller.team_id, name))
-        check_address(endpoint.networks, (scope.get("client") or ("",))[0])
-        if is_prediction:
-            check_rate(self._limiter, caller, endpoint, now=self._clock(), weight=weight)
-        return caller, endpoint
+    async def _admit(self, scope: Scope, headers: dict[str, str], name: str, weight: int) -> tuple[Caller, Endpoint]:
+        address = (scope.get("client") or ("",))[0]
+        return await self.predictions.admit(bearer_of(headers), name, address, weight)
 
     async def _ask(
         self,
@@ -221,53 +190,8 @@ class Gateway:
         look_after_seconds: float = LOOK_AFTER_SECONDS,
     ) -> tuple[Frame, dict[str, str]]:
         """The answer, and the headers that tell of it. Raises ClientGone where nobody waits for it any more."""
-        with IN_FLIGHT.count(endpoint.deployment_id):
-            async with WhileConnected(receive, look_after_seconds):
-                return await self._ask_or_hold(team_id, name, endpoint, question, version)
-
-    async def _ask_or_hold(
-        self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None
-    ) -> tuple[Frame, dict[str, str]]:
-        """A deployment that sleeps is woken, and the request held until it is ready."""
-        try:
-            return await self._ask_routes(team_id, name, endpoint, question, version)
-        except Unavailable as error:
-            if error.code != NOT_READY or not endpoint.may_sleep:
-                raise
-        self._endpoints.forget((team_id, name))
-        woken = await self._holder.until_ready(endpoint.deployment_id)
-        return await self._ask_routes(team_id, name, woken, question, version)
-
-    async def _ask_routes(
-        self, team_id: int, name: str, endpoint: Endpoint, question: Question, version: int | None
-    ) -> tuple[Frame, dict[str, str]]:
-        """Asks the version that the traffic's weights choose, another one where no replica of that one lives, and none
-        but `version` where a client names it.
-        """
-        for route in endpoint.routes_in_order(self._choose, version):
-            started = time.perf_counter()
-            try:
-                frame = await self._pool.ask(route.sockets, question.to_version(route.number))
-            except Unavailable as error:
-                route.count(question, started, error.status)
-                self._endpoints.forget((team_id, name))
-                if error.code != NOT_READY:
-                    raise
-                continue
-            route.count(question, started, frame.status, frame.head.get("batch", 1))
-            REQUEST_LOG.note(
-                endpoint.log,
-                endpoint.deployment_id,
-                question,
-                at=datetime.now(UTC),
-                version=route.number,
-                status=frame.status,
-                seconds=time.perf_counter() - started,
-                answer=b"" if question.content == TENSORS else frame.body,
-            )
-            timing = f"predict;dur={frame.head['seconds'] * 1000:.2f}"
-            return frame, {"Server-Timing": timing, VERSION_HEADER: str(route.number)}
-        raise no_replica(endpoint.trouble)
+        async with WhileConnected(receive, look_after_seconds):
+            return await self.predictions.ask(team_id, name, endpoint, question, version)
 
     async def _lines(
         self,
@@ -280,10 +204,10 @@ class Gateway:
         top_k: int | None,
     ) -> AsyncGenerator[bytes, None]:
         """One line for each item, as soon as its part is answered. An error after the first part is the last line."""
-        with self._room_for(headers):
+        with self.predictions.room.held(team_id, declared_bytes(headers)):
             question = await self._question(scope, headers, receive, endpoint, top_k)
             number = 0
-            for part in await self._in_thread(questions_of)(question):
+            for part in await self.predictions.in_thread(questions_of)(question):
                 wait = 0 if number else LOOK_AFTER_SECONDS  # many quick parts, and nobody would ever look
                 try:
                     frame, _told = await self._ask(team_id, name, endpoint, part, receive, look_after_seconds=wait)
@@ -293,7 +217,7 @@ class Gateway:
                 except Exception as error:
                     if not number:
                         raise
-                    yield line_of_error(_told_of(error), number)
+                    yield line_of_error(told_of(error), number)
                     return
                 METER.add(team_id, PREDICTION, len(lines))
                 number += count
@@ -306,64 +230,8 @@ class Gateway:
         body = await read_body(receive)
         content_type = headers.get("content-type", "").lower()
         if is_multipart(content_type):
-            return await self._in_thread(multipart_question)(scope, endpoint.task, body, top_k)
+            return await self.predictions.in_thread(multipart_question)(scope, endpoint.task, body, top_k)
         return to_question(endpoint.task, content_type, body, top_k)
-
-    @contextmanager
-    def _room_for(self, headers: dict[str, str]) -> Iterator[None]:
-        """Memory for the body until it is answered. Raises TooLarge before a byte was read, and TooManyRequests."""
-        limit = settings.LEPTON_MAX_PREDICT_BYTES
-        declared = headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > limit:
-            raise too_large(limit)
-        reserved = int(declared) if declared.isdigit() else limit
-        if self._buffered_bytes + reserved > MAX_BUFFERED_BYTES:
-            raise TooManyRequests("Too many large requests at once.", code="overloaded", retry_after_seconds=1)
-        self._buffered_bytes += reserved
-        try:
-            yield
-        finally:
-            self._buffered_bytes -= reserved
-
-    def _in_thread(self, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-        """`function` as a coroutine; its thread gives its database connection back when it is done."""
-
-        def run(*args: Any) -> Any:
-            try:
-                return function(*args)
-            finally:
-                connections.close_all()
-
-        return sync_to_async(run, thread_sensitive=False, executor=self._threads)
-
-
-def _told_of(error: Exception) -> DomainError:
-    """What a client is told of an error; what is no refusal stands in the log."""
-    if isinstance(error, DomainError):
-        return error
-    if isinstance(error, DatabaseError):
-        logger.error("the database does not answer", exc_info=error)
-        return Unavailable("The site is not ready. Try again.", retry_after_seconds=2)
-    logger.error("a prediction failed", exc_info=error)
-    return internal_error()
-
-
-# Look-ups, in a thread: the cached part of a request
-
-
-def _caller_of(secret: str) -> Caller:
-    key = find_api_key(secret)
-    if key is None:
-        raise invalid_key()
-    touch_api_key(key)
-    return Caller(key.pk, key.team_id, key.requests_per_minute)
-
-
-def _endpoint_of(team_and_name: tuple[int, str]) -> Endpoint:
-    """Raises NotFound, and QuotaExceeded for a team that has sent all it may this month."""
-    endpoint = resolve_endpoint(*team_and_name)
-    check_egress(team_and_name[0])
-    return endpoint
 
 
 def _tell_what_is_in_flight() -> None:

@@ -1,14 +1,15 @@
-"""HTTP over ASGI: headers and bodies that are read within limits, answers that are sent, refusals as sentences."""
+"""HTTP: headers and bodies that are read within limits, answers that are sent, refusals as sentences."""
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 from django.conf import settings
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from apps.core.errors import DomainError, TooLarge
 
@@ -48,6 +49,9 @@ class MethodNotAllowed(DomainError):
 class BodyTimeout(DomainError):
     status = 408
     code = "body_too_slow"
+
+    def headers(self) -> dict[str, str]:
+        return {"Connection": "close"}  # what comes of the body later is nobody's
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,12 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
+def declared_bytes(headers: dict[str, str]) -> int | None:
+    """How large the body is said to be."""
+    declared = headers.get("content-length", "")
+    return int(declared) if declared.isdigit() else None
+
+
 def check_method(method: str, allowed: str) -> None:
     """Raises MethodNotAllowed."""
     if method != allowed:
@@ -169,7 +179,12 @@ def check_method(method: str, allowed: str) -> None:
 
 def bearer_of(headers: dict[str, str]) -> str:
     """The secret that was sent as a bearer token. Raises Unauthorized for none."""
-    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    return secret_in(headers.get("authorization", ""))
+
+
+def secret_in(authorization: str) -> str:
+    """The same, of the header's value."""
+    scheme, _, secret = authorization.partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Unauthorized("Send your API key in the header: Authorization: Bearer lp_...", code="not_authenticated")
     if len(secret) > MAX_SECRET_LENGTH:  # it would be kept in memory for as long as it is remembered to be wrong
@@ -187,6 +202,10 @@ def query_of(scope: Scope) -> dict[str, list[str]]:
         raise DomainError("The address has too many parameters.") from error
 
 
+def body_too_slow() -> BodyTimeout:
+    return BodyTimeout(f"The body did not arrive within {BODY_SECONDS:.0f} seconds.")
+
+
 def invalid_key() -> Unauthorized:
     return Unauthorized("This API key is not valid: it was mistyped or revoked. Make a new one on the page API keys.")
 
@@ -197,7 +216,7 @@ async def read_body(receive: Receive) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             return await _collect(receive, settings.LEPTON_MAX_PREDICT_BYTES)
     except TimeoutError as error:
-        raise BodyTimeout(f"The body did not arrive within {BODY_SECONDS:.0f} seconds.") from error
+        raise body_too_slow() from error
 
 
 async def _collect(receive: Receive, limit: int) -> bytes:
@@ -219,9 +238,16 @@ def refusal(error: DomainError) -> Answer:
 
 
 async def send_answer(send: Send, answer: Answer) -> None:
-    headers = _COMMON | {"Content-Type": "application/json", "Content-Length": str(len(answer.body)), **answer.headers}
-    await send({"type": "http.response.start", "status": answer.status, "headers": _encoded(headers)})
+    await send({"type": "http.response.start", "status": answer.status, "headers": _encoded(_headers_of(answer))})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def encoded(answer: Answer, more: Iterable[tuple[bytes, bytes]], *, is_last: bool) -> bytes:
+    """As it goes over an HTTP/1.1 connection, with `more` headers; the connection is closed after the last."""
+    headers = _headers_of(answer) | ({"Connection": "close"} if is_last else {})
+    ours = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    theirs = [b"%b: %b\r\n" % header for header in more]
+    return b"".join((STATUS_LINE[answer.status], *theirs, ours.encode("latin-1"), b"\r\n", answer.body))
 
 
 async def send_stream(send: Send, stream: Stream, first: bytes) -> None:
@@ -245,6 +271,10 @@ async def _send_part(send: Send, body: bytes) -> None:
 
 
 _COMMON = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def _headers_of(answer: Answer) -> dict[str, str]:
+    return _COMMON | {"Content-Type": "application/json", "Content-Length": str(len(answer.body)), **answer.headers}
 
 
 def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

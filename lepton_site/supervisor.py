@@ -48,15 +48,16 @@ def services(address: Address, *, home: Path, node: str | None) -> list[Service]
     celery = (sys.executable, "-m", "celery", "--quiet", "-A", "lepton_site")
     alone = ("--without-gossip", "--without-mingle")
     terse = ("--loglevel", "WARNING")
-    listen = ("--host", address.host, "--port", str(address.port), "--no-server-header", "--no-access-log")
+    listen = ("--host", address.host, "--port", str(address.port), "--http", "lepton_site.asgi:Protocol")
+    quiet = ("--no-server-header", "--no-access-log", "--log-level", "warning")
     found = [
         Service("worker", (*celery, "worker", "-Q", "control", "-c", "2", "--pool", "threads", *alone, *terse), 15),
         Service("beat", (*celery, "beat", "--schedule", str(home / "beat-schedule"), *terse), 10),
     ]
     if node:
         found.append(Service("agent", (sys.executable, "manage.py", "node_agent", "--name", node, "--stop-work"), 60))
-    web = (sys.executable, "-m", "uvicorn", "lepton_site.asgi:application", *listen, "--log-level", "warning")
-    return [*found, Service("web", (*web, "--timeout-graceful-shutdown", "5"), 10)]
+    web = (sys.executable, "-m", "uvicorn", "lepton_site.asgi:application", *listen)
+    return [*found, Service("web", (*web, *quiet, "--timeout-graceful-shutdown", "5"), 10)]
 
 
 STOP_ORDER = ("web", "beat", "worker", "agent")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from workers.contract import (
@@ -65,9 +66,10 @@ class Task:
     def load(self, part: str) -> Any:
         """The module or the class that one of the fields above names."""
         module, _, name = getattr(self, part).partition(":")
-        found = importlib.import_module(module)
-        return getattr(found, name) if name else found
+        return getattr(_import(module), name) if name else _import(module)
 
+
+_import = cache(importlib.import_module)  # every prediction asks, and Python takes its time to say that it has it
 
 _TABLES: dict[str, Any] = {
     "data": KIND_TABLE,

@@ -32,6 +32,7 @@ from workers.devices import usable_cpus
 from workers.inference.framing import PING, SAMPLE, Question, ask
 from workers.inference.server import MAX_SOCKET_PATH_BYTES
 from workers.launcher import end_tree, find_by_token, is_alive, launch, log_tail
+from workers.pulse import Pulse
 from workers.tokens import replica_prefix, replica_token, site_prefix
 
 logger = logging.getLogger("lepton.replicas")
@@ -40,9 +41,8 @@ START_SECONDS = 120.0
 START_LOOK_SECONDS = 0.1
 SAMPLE_SECONDS = 10.0
 GRACE_SECONDS = 12.0
-PING_SECONDS = 2.0
-PING_EVERY_SECONDS = 15.0
-MAX_MISSED_PINGS = 3
+PING_SECONDS = 0.5
+PING_EVERY_SECONDS = 3.0
 MOST_LANES = 8  # more would wait for the interpreter and for memory
 QUICK_SECONDS = 60.0
 LOG_TAIL_BYTES = 2000
@@ -51,7 +51,7 @@ ON_NODE = (*Replica.LIVE, Replica.Status.STOPPING)
 
 _children: dict[int, subprocess.Popen] = {}  # by replica: to learn the exit code, and to leave no zombie
 _ending: dict[str, float] = {}  # by token: when it was first asked to end
-_pings: dict[int, tuple[float, int]] = {}  # by replica: when it was last asked, and the pings missed in a row
+_pulses: dict[int, Pulse] = {}  # by replica
 
 
 def supervise(node: Node) -> float | None:
@@ -204,13 +204,23 @@ def _watch(replica: Replica) -> None:
     if not is_alive(replica.pid, replica.process_started_at):
         _died(replica)
         return
-    asked_at, missed = _pings.setdefault(replica.pk, (time.monotonic(), 0))
-    if time.monotonic() - asked_at < PING_EVERY_SECONDS:
-        return
-    missed = 0 if _answers(replica) else missed + 1
-    _pings[replica.pk] = (time.monotonic(), missed)
-    if missed >= MAX_MISSED_PINGS:
-        _fail(replica, _("Its process lives but no longer answers."), strikes=_strikes(replica))
+    pulse = _pulses.get(replica.pk)
+    if pulse is None:
+        _pulses[replica.pk] = Pulse.begin(time.monotonic(), _cpu_seconds(replica.pid))
+    elif time.monotonic() - pulse.asked_at >= PING_EVERY_SECONDS:
+        is_answered = _answers(replica)
+        pulse.note(time.monotonic(), is_answered=is_answered, cpu_seconds=_cpu_seconds(replica.pid))
+        if pulse.hangs():
+            _fail(replica, _("Its process lives but no longer answers."), strikes=_strikes(replica))
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time taken so far; 0 of a process that has just ended."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.user + times.system
 
 
 def _answers(replica: Replica) -> bool:
@@ -301,7 +311,7 @@ def _forget(node: Node, replica_id: int) -> None:
     child = _children.pop(replica_id, None)
     if child:
         child.poll()
-    _pings.pop(replica_id, None)
+    _pulses.pop(replica_id, None)
     socket_path(node.name, replica_id).unlink(missing_ok=True)
     shutil.rmtree(_folder(node.name, replica_id), ignore_errors=True)
     used = {str(pk) for pk in _of(node, *ON_NODE).values_list("version_id", flat=True)}

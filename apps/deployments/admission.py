@@ -1,7 +1,7 @@
 """Who may ask a deployment, and how often: networks and requests a minute. Pure; nothing here asks a database."""
 
 import ipaddress
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -98,17 +98,20 @@ def _is_within(networks: Sequence[Network], address: str) -> bool:
 
 
 def check_rate(limiter: RateLimiter, caller: Caller, endpoint: Limited, *, now: float, weight: int = 1) -> None:
-    """Let one request through that counts as `weight` predictions. `now` is in seconds. Raises TooManyRequests."""
-    if limit := caller.requests_per_minute:
-        _take(limiter, caller.key_id, limit, now, weight, KEY_LIMIT)
-    if limit := endpoint.requests_per_minute:
+    """Let one request through that counts as `weight` predictions; what is refused counts for neither limit. `now` is
+    in seconds. Raises TooManyRequests."""
+    of_key, of_deployment = caller.requests_per_minute, endpoint.requests_per_minute
+    if of_key and (wait_seconds := limiter.take(caller.key_id, of_key, now=now, weight=weight)):
+        raise _too_many(KEY_LIMIT, of_key, wait_seconds)
+    if of_deployment:
         key = (caller.key_id, endpoint.deployment_id)
-        _take(limiter, key, limit, now, weight, DEPLOYMENT_LIMIT)
+        if wait_seconds := limiter.take(key, of_deployment, now=now, weight=weight):
+            if of_key:
+                limiter.give_back(caller.key_id, of_key, weight=weight)
+            raise _too_many(DEPLOYMENT_LIMIT, of_deployment, wait_seconds)
 
 
-def _take(limiter: RateLimiter, key: Hashable, limit: int, now: float, weight: int, words: str) -> None:
-    wait_seconds = limiter.take(key, limit, now=now, weight=weight)
-    if wait_seconds:
-        again = _("Come again in %(n)d s.") % {"n": wait_seconds}
-        message = f"{_(words) % {'n': limit}} {again}"
-        raise TooManyRequests(message, code="rate_limited", retry_after_seconds=wait_seconds)
+def _too_many(words: str, limit: int, wait_seconds: int) -> TooManyRequests:
+    again = _("Come again in %(n)d s.") % {"n": wait_seconds}
+    message = f"{_(words) % {'n': limit}} {again}"
+    return TooManyRequests(message, code="rate_limited", retry_after_seconds=wait_seconds)

@@ -1,8 +1,9 @@
 """Open connections to replicas: kept alive, the least busy replica first, one retry where one dies when asked."""
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from apps.core.errors import TooManyRequests, Unavailable
 from workers.inference.framing import BrokenConnection, Frame, FrameReader, Question, ask
@@ -14,6 +15,8 @@ ANSWER_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 1
 START_RETRY_AFTER_SECONDS = 3
 NOT_READY = "not_ready"
+
+Done = Callable[[Frame | OSError], None]
 
 
 def no_replica(reason: str = "") -> Unavailable:
@@ -45,24 +48,27 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader()
-        self._reply: asyncio.Future[Frame] | None = None
+        self._done: Done | None = None
         self.is_closed = False
 
     async def ask(self, question: Question) -> Frame:
         """Raises OSError (BrokenConnection, TimeoutError) when no answer comes. Only an answer leaves it usable."""
         if self.is_closed:  # between being opened and being used
             raise BrokenConnection("the replica closed the connection")
-        self._reply = self._loop.create_future()
-        timer = self._loop.call_later(ANSWER_SECONDS, self._fail, TimeoutError())
-        frame = question.frame()
-        self._transport.writelines((frame.prefix(), frame.body))
-        try:
-            return await self._reply
-        finally:
-            timer.cancel()
-            self._reply = None
+        reply = self._loop.create_future()
+        self.send(question, partial(_settle, reply))
+        return await reply
+
+    def send(self, question: Question, done: Done) -> None:
+        """Calls `done` once with the answer, or with the OSError that `ask` raises; never after `close`."""
+        self._done = done
+        self._timer = self._loop.call_later(ANSWER_SECONDS, self._time_out)
+        self._transport.writelines((question.prefix(), question.body))
 
     def close(self) -> None:
+        if self._done:
+            self._done = None
+            self._timer.cancel()
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -72,18 +78,56 @@ class Connection(asyncio.Protocol):
         try:
             frame = self._reader.feed(data)
         except BrokenConnection:
-            self.close()
+            self._transport.abort()
             return
-        if frame and self._reply and not self._reply.done():
-            self._reply.set_result(frame)
+        if frame:
+            self._end(frame)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_closed = True
-        self._fail(BrokenConnection("the replica closed the connection"))
+        self._end(BrokenConnection("the replica closed the connection"))
 
-    def _fail(self, error: OSError) -> None:
-        if self._reply and not self._reply.done():
-            self._reply.set_exception(error)
+    def _time_out(self) -> None:
+        self._end(TimeoutError())
+
+    def _end(self, outcome: Frame | OSError) -> None:
+        if done := self._done:
+            self._done = None
+            self._timer.cancel()
+            done(outcome)
+
+
+def _settle(reply: asyncio.Future[Frame], outcome: Frame | OSError) -> None:
+    if reply.done():  # who asked has gone
+        return
+    if isinstance(outcome, Frame):
+        reply.set_result(outcome)
+    else:
+        reply.set_exception(outcome)
+
+
+class Asked:
+    """A question that a replica has been sent, and the connection that it has for itself until `done` is called."""
+
+    __slots__ = ("_connection", "_done", "_pool", "path")
+
+    def __init__(self, pool: "ConnectionPool", path: str, connection: Connection, question: Question, done: Done):
+        self._pool, self.path, self._connection, self._done = pool, path, connection, done
+        pool.enter(path)
+        connection.send(question, self._end)
+
+    def _end(self, outcome: Frame | OSError) -> None:
+        self._pool.leave(self.path)
+        if isinstance(outcome, Frame):
+            self._pool.keep(self.path, self._connection)
+        else:
+            self._connection.close()
+        self._done(outcome)
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        self._pool.leave(self.path)
+        self._connection.close()
 
 
 class ConnectionPool:
@@ -91,19 +135,20 @@ class ConnectionPool:
 
     def __init__(self) -> None:
         self._idle: dict[str, list[Connection]] = defaultdict(list)
-        self._in_flight: Counter[str] = Counter()
+        self._in_flight: dict[str, int] = defaultdict(int)
 
-    async def ask(self, sockets: Sequence[str], question: Question) -> Frame:
-        """Ask the least busy of the replicas at `sockets`; once more elsewhere where it dies while it is asked.
+    async def ask(self, sockets: Sequence[str], question: Question, died: str = "") -> Frame:
+        """Ask the least busy of the replicas at `sockets`; once more elsewhere where it dies while it is asked, unless
+        one `died` of it before.
 
         Raises Unavailable when none answers, TooManyRequests when all are as busy as they may be.
         """
-        left = list(sockets)
-        for _attempt in range(2):
+        left = [path for path in sockets if path != died]
+        for _attempt in range(1 if len(left) < len(sockets) else 2):
             if not left:
                 break
-            path = min(left, key=self._in_flight.__getitem__)
-            if self._in_flight[path] >= MAX_IN_FLIGHT:
+            path = self._least_busy(left)
+            if self._in_flight.get(path, 0) >= MAX_IN_FLIGHT:
                 message = "All replicas are busy. Send fewer requests at once, or raise the number of replicas."
                 raise TooManyRequests(message, code="overloaded", retry_after_seconds=RETRY_AFTER_SECONDS)
             try:
@@ -112,11 +157,23 @@ class ConnectionPool:
                 raise timed_out() from error
             except OSError:
                 left.remove(path)
-                self._drop(path)
+                self.drop(path)
         raise no_replica()
 
+    def ask_at_once(self, sockets: Sequence[str], question: Question, done: Done) -> Asked | None:
+        """The same without a task, and one replica only; `done` gets what `Connection.send` gives. None where that
+        replica cannot be asked, or not at once."""
+        path = self._least_busy(sockets)
+        if self._in_flight.get(path, 0) >= MAX_IN_FLIGHT:
+            return None
+        connection = self._idle_one(path)
+        return Asked(self, path, connection, question, done) if connection else None
+
+    def _least_busy(self, sockets: Sequence[str]) -> str:
+        return sockets[0] if len(sockets) == 1 else min(sockets, key=lambda path: self._in_flight.get(path, 0))
+
     async def _ask_one(self, path: str, question: Question) -> Frame:
-        self._in_flight[path] += 1
+        self.enter(path)
         try:
             connection = self._idle_one(path) or await _connect(path)
             try:
@@ -124,12 +181,21 @@ class ConnectionPool:
             except BaseException:  # also when the client went away: what comes later belongs to nobody
                 connection.close()
                 raise
-            self._keep(path, connection)
+            self.keep(path, connection)
             return frame
         finally:
+            self.leave(path)
+
+    def enter(self, path: str) -> None:
+        """One more is asked at `path`."""
+        self._in_flight[path] += 1
+
+    def leave(self, path: str) -> None:
+        """One less."""
+        if self._in_flight[path] > 1:
             self._in_flight[path] -= 1
-            if not self._in_flight[path]:
-                del self._in_flight[path]
+        else:
+            del self._in_flight[path]
 
     def _idle_one(self, path: str) -> Connection | None:
         idle = self._idle[path]
@@ -139,13 +205,15 @@ class ConnectionPool:
                 return connection
         return None
 
-    def _keep(self, path: str, connection: Connection) -> None:
+    def keep(self, path: str, connection: Connection) -> None:
+        """It was answered, and can be asked again."""
         if len(self._idle[path]) < MAX_IDLE:
             self._idle[path].append(connection)
         else:
             connection.close()
 
-    def _drop(self, path: str) -> None:
+    def drop(self, path: str) -> None:
+        """The replica at `path` died."""
         for connection in self._idle.pop(path, []):
             connection.close()
 

@@ -29,13 +29,13 @@ class Route:
     sockets: tuple[str, ...]
     source: Source
 
-    def count(self, question: Question, started: float, status: int, batch: int = 1) -> None:
-        """Count the answer to `question`, which was asked at `started` (perf_counter) together with `batch` in all.
+    def count(self, question: Question, seconds: float, status: int, batch: int = 1) -> None:
+        """Count the answer to `question`, which took so long and was given together with `batch` in all.
 
         Explanations are not counted: they say nothing of how fast the versions predict.
         """
         if not question.is_explanation:
-            TALLY.add(self.source, time.perf_counter() - started, is_error=status >= 500, batch=batch)
+            TALLY.add(self.source, seconds, is_error=status >= 500, batch=batch)
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,10 @@ def ask_endpoint(endpoint: Endpoint, question: Question) -> Frame:
             try:
                 frame = ask_any(route.sockets, question)
             except Unavailable as error:
-                route.count(question, started, error.status)
+                route.count(question, time.perf_counter() - started, error.status)
                 if error.code != NOT_READY:
                     raise
                 continue
-            route.count(question, started, frame.status, frame.head.get("batch", 1))
+            route.count(question, time.perf_counter() - started, frame.status, frame.head.get("batch", 1))
             return frame
         raise no_replica()

@@ -29,6 +29,13 @@ class ExpiringCache:
             known[1].add_done_callback(lambda done: self._forget_failure(key, done))
         return known[1].result() if known[1].done() else await asyncio.shield(known[1])
 
+    def known(self, key: Hashable) -> Any | None:
+        """What `get` would return at once; None where it has to be loaded. Raises what `load` raised."""
+        entry = self._entries.get(key)
+        if entry is None or not entry[1].done() or time.monotonic() >= entry[0]:
+            return None
+        return entry[1].result()
+
     def forget(self, key: Hashable) -> None:
         self._entries.pop(key, None)
 

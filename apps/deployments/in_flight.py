@@ -51,13 +51,14 @@ class InFlight:
     @contextmanager
     def count(self, deployment_id: int) -> Iterator[None]:
         """One request, from its beginning to its end."""
-        self._change(deployment_id, 1)
+        self.change(deployment_id, 1)
         try:
             yield
         finally:
-            self._change(deployment_id, -1)
+            self.change(deployment_id, -1)
 
-    def _change(self, deployment_id: int, by: int) -> None:
+    def change(self, deployment_id: int, by: int) -> None:
+        """One more, or one less, where `count` cannot stand around it."""
         with self._lock:
             now = self._clock()
             gauge = self._gauges.get(deployment_id)

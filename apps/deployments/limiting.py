@@ -47,6 +47,11 @@ class RateLimiter:
             return 0
         return max(1, math.ceil(_wait_seconds(window, limit - weight, elapsed)))
 
+    def give_back(self, key: Hashable, limit: int, *, weight: int = 1) -> None:
+        """What `take` has just let through was refused for another reason."""
+        if window := self._windows.get(key):  # room may have been made meanwhile
+            window.count -= min(weight, limit)
+
     def _make_room(self, number: int) -> None:
         """Forget who has asked nothing for a minute, and everybody where that is not enough."""
         if len(self._windows) >= MAX_ENTRIES:

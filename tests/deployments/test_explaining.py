@@ -10,7 +10,7 @@ from django.core.asgi import get_asgi_application
 from apps.deployments.counting import TALLY
 from apps.deployments.limiting import RateLimiter
 from apps.deployments.models import Deployment, Replica
-from lepton_site import gateway
+from lepton_site import predictions
 from lepton_site.gateway import Gateway
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
@@ -63,7 +63,7 @@ def test_an_explanation_that_wakes_a_sleeper_is_not_counted_either(owner, deploy
     ages = deployments["ages"]
     Deployment.objects.filter(pk=ages.pk).update(wanted_replicas=0, min_replicas=0, max_replicas=1)
     ages.replicas.update(status=Replica.Status.STOPPED)
-    monkeypatch.setattr(gateway, "wake_deployment", lambda _pk: ages.replicas.update(status=Replica.Status.READY))
+    monkeypatch.setattr(predictions, "wake_deployment", lambda _pk: ages.replicas.update(status=Replica.Status.READY))
     site = Site(Gateway(get_asgi_application()))
     found = site("POST", "/v1/models/ages/explain", owner.secret, json={"row": {"age": 58, "city": "Rome"}})
     site.runner.close()

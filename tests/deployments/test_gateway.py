@@ -17,7 +17,8 @@ from apps.deployments.models import Deployment, Replica
 from apps.resources.metering import METER
 from apps.resources.nodes import default_pool
 from apps.resources.quotas import set_quota
-from lepton_site.gateway import CACHE_SECONDS, Gateway
+from lepton_site.gateway import Gateway
+from lepton_site.predictions import CACHE_SECONDS
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
 from tests.deployments.site import Site
@@ -284,12 +285,12 @@ def test_no_address_has_a_nul_character_in_it(site, owner, path):
 
 def test_a_key_too_long_to_be_one_is_refused_and_not_remembered(site, owner):
     assert code(site("GET", "/v1/models/shades", "x" * 5000)) == (401, "invalid_api_key")
-    assert not site.gateway._keys._entries
+    assert not site.gateway.predictions._keys._entries
 
 
 def test_a_name_too_long_to_be_one_is_not_looked_up(site, owner):
     assert code(site("GET", "/v1/models/" + "x" * 5000, owner.secret)) == (404, "not_found")
-    assert not site.gateway._endpoints._entries
+    assert not site.gateway.predictions._endpoints._entries
 
 
 def test_a_body_without_a_length_is_refused_where_it_grows_too_long(site, owner):
@@ -302,7 +303,7 @@ def test_a_body_without_a_length_is_refused_where_it_grows_too_long(site, owner)
 
 
 def test_memory_for_a_body_is_held_until_it_is_answered(site, owner, shades, monkeypatch):
-    monkeypatch.setattr("lepton_site.gateway.MAX_BUFFERED_BYTES", len(png(0)) * 2 - 1)
+    monkeypatch.setattr("lepton_site.room.MAX_BYTES", len(png(0)) * 2 - 1)
 
     async def both() -> list[httpx.Response]:
         return await asyncio.gather(*(site.ask("POST", PREDICT, owner.secret, content=png(0)) for _ in range(2)))
@@ -331,7 +332,7 @@ def test_a_team_that_has_sent_its_quota_is_refused_within_a_second(site, owner, 
 def test_while_key_and_endpoint_are_cached_a_prediction_asks_the_database_nothing(site, owner, shades, monkeypatch):
     set_quota(team=owner.team, pool=default_pool(), resource="egress", limit=10**9, user=None)
     asked = []
-    monkeypatch.setattr("lepton_site.gateway.check_egress", asked.append)
+    monkeypatch.setattr("lepton_site.predictions.check_egress", asked.append)
     monkeypatch.setattr("time.monotonic", lambda: 1000.0)  # nothing expires
     for _number in range(5):
         assert site("POST", PREDICT, owner.secret, content=png()).status_code == 200

@@ -142,14 +142,14 @@ def test_what_cannot_be_answered_at_all_is_refused_with_its_status(site, owner, 
 
 def test_when_the_replica_dies_between_two_parts_the_last_line_says_so(site, owner, shades, monkeypatch):
     asked = []
-    pool, ask = site.gateway._pool, site.gateway._pool.ask
+    pool, ask = site.gateway.predictions._pool, site.gateway.predictions._pool.ask
 
-    async def once(sockets, question):
+    async def once(sockets, question, died=""):
         asked.append(question)
         if len(asked) == 2:
             Replica.objects.update(status=Replica.Status.FAILED)
             return await ask(["/nonexistent/a.sock"], question)
-        return await ask(sockets, question)
+        return await ask(sockets, question, died)
 
     monkeypatch.setattr(pool, "ask", once)
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
@@ -159,28 +159,28 @@ def test_when_the_replica_dies_between_two_parts_the_last_line_says_so(site, own
 
 
 def test_when_something_breaks_between_two_parts_the_last_line_says_so(site, owner, shades, monkeypatch):
-    asked, ask = [], site.gateway._pool.ask
+    asked, ask = [], site.gateway.predictions._pool.ask
 
-    async def once(sockets, question):
+    async def once(sockets, question, died=""):
         asked.append(question)
         if len(asked) == 2:
             raise RuntimeError("a bug")
-        return await ask(sockets, question)
+        return await ask(sockets, question, died)
 
-    monkeypatch.setattr(site.gateway._pool, "ask", once)
+    monkeypatch.setattr(site.gateway.predictions._pool, "ask", once)
     found = lines(site("POST", SHADES, owner.secret, files=files(*[png(0)] * 20), headers=LINES))
     assert [item["index"] for item in found] == list(range(9))
     assert found[8]["error"]["code"] == "internal_error" and "a bug" not in found[8]["error"]["message"]
 
 
 def test_when_the_client_hangs_up_the_rest_is_not_computed(site, owner, shades, monkeypatch):
-    asked, ask = [], site.gateway._pool.ask
+    asked, ask = [], site.gateway.predictions._pool.ask
     body = json.dumps(in_base64(*[png(0)] * 160)).encode()
     incoming = [{"type": "http.request", "body": body}]
 
-    async def count(sockets, question):
+    async def count(sockets, question, died=""):
         asked.append(question)
-        return await ask(sockets, question)
+        return await ask(sockets, question, died)
 
     async def receive() -> dict:
         return incoming.pop() if incoming else {"type": "http.disconnect"}
@@ -188,7 +188,7 @@ def test_when_the_client_hangs_up_the_rest_is_not_computed(site, owner, shades, 
     async def send(_message: dict) -> None:
         pass  # as a server does for a connection that is gone
 
-    monkeypatch.setattr(site.gateway._pool, "ask", count)
+    monkeypatch.setattr(site.gateway.predictions._pool, "ask", count)
     headers = {"authorization": f"Bearer {owner.secret}", "content-type": "application/json", "accept": LINES["Accept"]}
     scope = {"type": "http", "method": "POST", "path": SHADES, "query_string": b"", "client": ("127.0.0.1", 4000)}
     scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -168,7 +168,7 @@ def test_a_version_can_be_named(site, owner, shades, image_socket, tmp_path):
     assert site("GET", f"{path}/ready", owner.secret).status_code == 400
     assert error(infer(site, owner, f"{path}/infer"))[0] == 503
     shades.replicas.filter(version=newer).update(status=Replica.Status.READY, socket_path=image_socket)
-    site.gateway._endpoints.forget((owner.team.pk, "shades"))
+    site.gateway.predictions._endpoints.forget((owner.team.pk, "shades"))
     assert site("GET", f"{path}/ready", owner.secret).json() == {"name": "shades", "ready": True}
     assert site("GET", path, owner.secret).json()["versions"] == ["1", "2"]
     answers = [infer(site, owner, f"{path}/infer") for _number in range(5)]

@@ -110,7 +110,7 @@ def test_twice_as_many_as_may_wait_are_half_answered_and_half_refused_at_once(si
     asked, refused, right = site.runner.run(scenario())
     assert (asked, refused) == (MAX_IN_FLIGHT, {429})
     assert right == [True] * MAX_IN_FLIGHT
-    assert (site.gateway._buffered_bytes, len(site.gateway._pool._in_flight)) == (0, 0)
+    assert (site.gateway.predictions.room.taken_bytes, len(site.gateway.predictions._pool._in_flight)) == (0, 0)
 
 
 def test_a_replica_that_hangs_up_before_it_is_asked_is_not_waited_for():
@@ -132,7 +132,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_cut_off(site, owner, shades,
 
     response = site("POST", PREDICT, owner.secret, content=drip())
     assert (response.status_code, response.json()["error"]["code"]) == (408, "body_too_slow")
-    assert site.gateway._buffered_bytes == 0
+    assert site.gateway.predictions.room.taken_bytes == 0
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_is_forgotten(site, owner, shades, replica):
@@ -146,7 +146,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_forgotten(site, owner
         sent.append(message)
 
     site.runner.run(site.app(scope(owner, 100), receive, send))
-    assert (sent, replica.asked, site.gateway._buffered_bytes) == ([], 0, 0)
+    assert (sent, replica.asked, site.gateway.predictions.room.taken_bytes) == ([], 0, 0)
 
 
 def test_a_client_that_leaves_while_the_model_computes_gives_its_place_back(site, owner, shades, replica, monkeypatch):
@@ -170,7 +170,7 @@ def test_a_client_that_leaves_while_the_model_computes_gives_its_place_back(site
 
     site.runner.run(scenario())
     assert sent == []
-    assert (site.gateway._buffered_bytes, len(site.gateway._pool._in_flight)) == (0, 0)
+    assert (site.gateway.predictions.room.taken_bytes, len(site.gateway.predictions._pool._in_flight)) == (0, 0)
 
 
 def test_a_request_that_kills_replicas_kills_two_at_most(site, owner, shades, tmp_path):
@@ -201,6 +201,7 @@ def test_a_replica_that_hangs_is_replaced(owner, version, node, monkeypatch):
     """Its process is stopped: it lives, and answers nothing."""
     monkeypatch.setattr(replicas, "PING_SECONDS", 0.2)
     monkeypatch.setattr(replicas, "PING_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("workers.pulse.STILL_SECONDS", 0.5)
     deployment = deploy_version(team=owner.team, user=owner.user, version=version)
     supervise_until(node, lambda: state(deployment).status == "ready", "the deployment is ready")
     first = ready_replica(deployment)

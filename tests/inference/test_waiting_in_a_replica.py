@@ -64,7 +64,7 @@ class Client:
 
 
 def asking(path: Path, body: bytes) -> Client:
-    return Client(path, Question(RAW, body).frame().encode())
+    return Client(path, Question(RAW, body).encode())
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed(tmp_path):
 
 
 def test_half_a_question_holds_nobody_up_and_is_answered_when_it_is_whole(tmp_path):
-    data = Question(RAW, b"slow" * 50_000).frame().encode()
+    data = Question(RAW, b"slow" * 50_000).encode()
     with replica(tmp_path, echo) as (path, _stop):
         slow = Client(path, data[:5])
         assert asking(path, b"quick").answer().body == b"quick"
@@ -160,12 +160,12 @@ def test_an_answer_larger_than_any_buffer_arrives_whole_and_the_connection_serve
     with replica(tmp_path, echo) as (path, _stop), socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(path))
         for body in (large, b"small"):
-            connection.sendall(Question(RAW, body).frame().encode())
+            connection.sendall(Question(RAW, body).encode())
             frames, frame = FrameReader(), None
             while frame is None:
                 frame = frames.feed(connection.recv(64 * 1024))
             assert frame.body == body
-        connection.sendall(Question(RAW, b"half").frame().encode()[:9])
+        connection.sendall(Question(RAW, b"half").encode()[:9])
         assert asking(path, b"quick").answer().body == b"quick"
 
 

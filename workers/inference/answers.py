@@ -16,7 +16,7 @@ import numpy as np
 from workers.contract import ProgramFailure
 from workers.domains import AUDIO, IMAGE, TASKS
 from workers.inference.explaining import Asking
-from workers.inference.framing import PING, TENSORS, Frame, Question
+from workers.inference.framing import PING, RAW, TENSORS, Frame, Question
 from workers.inference.predictor import Predictor
 from workers.inference.questions.several import parts_of
 from workers.inference.tensor_answers import answer_tensors
@@ -54,6 +54,8 @@ def answer(predictor: Predictor, questions: Sequence[Question], at_once: int = 1
 def _answer_alone(predictor: Predictor, question: Question, at_once: int) -> Frame:
     if question.content == TENSORS:
         return _guarded(answer_tensors, predictor, question)
+    if question.content == RAW and not question.options:  # one item, which nothing is to be gathered for
+        return _guarded(_answer_one, predictor, question)
     (found,) = _answer_plain(predictor, [question], at_once)
     return _each(predictor, question, found) if question.options.get("each") else found
 

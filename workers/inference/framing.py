@@ -20,7 +20,9 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 LENGTHS = struct.Struct(">II")
@@ -44,7 +46,7 @@ class Frame:
 
     def prefix(self) -> bytes:
         """What comes before the body."""
-        head = json.dumps(self.head).encode()
+        head = _encode(self.head)
         return LENGTHS.pack(len(head), len(self.body)) + head
 
     def encode(self) -> bytes:
@@ -70,9 +72,16 @@ class Question:
         head = frame.head
         return cls(head.get("content", ""), frame.body, head.get("top_k"), head.get("options") or {})
 
-    def frame(self) -> Frame:
-        head = {"content": self.content, "top_k": self.top_k}
-        return Frame(head | {"options": self.options} if self.options else head, self.body)
+    def prefix(self) -> bytes:
+        """What comes before the body."""
+        if self.options:
+            head = _encode({"content": self.content, "top_k": self.top_k, "options": self.options})
+        else:
+            head = _usual_head(self.content, self.top_k)
+        return LENGTHS.pack(len(head), len(self.body)) + head
+
+    def encode(self) -> bytes:
+        return self.prefix() + self.body
 
     @property
     def is_explanation(self) -> bool:
@@ -90,11 +99,23 @@ class Question:
         return replace(self, options=self.options | {"model_version": str(number)})
 
 
+def _encode(head: dict[str, Any]) -> bytes:
+    return json.dumps(head).encode()
+
+
+@lru_cache(maxsize=256)
+def _usual_head(content: str, top_k: int | None) -> bytes:
+    """Of nearly all questions."""
+    return _encode({"content": content, "top_k": top_k})
+
+
 class FrameReader:
     """Frames out of the pieces in which they arrive, one frame at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, read_head: Callable[[bytes], dict[str, Any]] | None = None) -> None:
+        """`read_head` in place of the usual, which raises BrokenConnection for what is no JSON object."""
         self._parts = bytearray()
+        self._read_head = read_head or _read_head
 
     def feed(self, data: bytes) -> Frame | None:
         """The frame that ends with `data`; None while more of it is to come. Raises BrokenConnection."""
@@ -108,7 +129,9 @@ class FrameReader:
                 raise BrokenConnection("more came than one frame")
             if len(whole) == body_start + body_bytes:
                 self._parts = bytearray()
-                return Frame(_read_head(whole[LENGTHS.size : body_start]), bytes(memoryview(whole)[body_start:]))
+                return Frame(
+                    self._read_head(bytes(whole[LENGTHS.size : body_start])), bytes(memoryview(whole)[body_start:])
+                )
         if not self._parts:
             self._parts += data
         return None
@@ -116,7 +139,7 @@ class FrameReader:
 
 def _read_head(data: bytes) -> dict[str, Any]:
     try:
-        head = json.loads(data)
+        head = json.loads(data.decode())
     except ValueError as error:
         raise BrokenConnection("what came is no frame") from error
     if not isinstance(head, dict):
@@ -124,12 +147,15 @@ def _read_head(data: bytes) -> dict[str, Any]:
     return head
 
 
+read_usual_head = lru_cache(maxsize=256)(_read_head)  # of questions, whose heads are nearly all the same
+
+
 def ask(socket_path: str, question: Question, *, timeout_seconds: float) -> Frame:
     """Ask once over a connection of its own. Raises OSError (BrokenConnection, TimeoutError) when no answer comes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_seconds)
         connection.connect(socket_path)
-        connection.sendall(question.frame().encode())
+        connection.sendall(question.encode())
         reader = FrameReader()
         while data := connection.recv(CHUNK_BYTES):
             if frame := reader.feed(data):

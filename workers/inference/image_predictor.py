@@ -24,13 +24,14 @@ class ImagePredictor:
         self.shape = (size["height"], size["width"], size["channels"])
         self._session = open_session(model_dir, threads)
         self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
 
     def decode(self, body: bytes) -> np.ndarray:
         """uint8 [H, W, C]. Raises ProgramFailure."""
         return decode(body, *self.shape)
 
     def collate(self, decoded: Sequence[np.ndarray]) -> np.ndarray:
-        return np.stack(decoded)
+        return np.stack(decoded) if len(decoded) > 1 else decoded[0][np.newaxis]
 
     def encode(self, bodies: Sequence[bytes]) -> np.ndarray:
         """uint8 [N, H, W, C]. Raises ProgramFailure."""
@@ -41,7 +42,7 @@ class ImagePredictor:
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """float32 [N, classes] for uint8 [N, H, W, C]."""
-        return self._session.run(None, {self._input: images})[0]
+        return self._session.run(self._outputs, {self._input: images})[0]
 
     def predict(self, bodies: Sequence[bytes]) -> np.ndarray:
         """float32 [N, classes]. Raises ProgramFailure for what is no usable picture."""

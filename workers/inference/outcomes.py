@@ -12,9 +12,12 @@ PROBABILITY_DIGITS = 6
 
 def class_outcome(classes: Sequence[str], probabilities: np.ndarray, top_k: int | None) -> dict[str, Any]:
     """{"class", "probability"}, and "classes" with the `top_k` most probable where asked for."""
+    if not top_k:
+        return _told(classes, probabilities, probabilities.argmax())
     order = np.argsort(-probabilities, kind="stable")
-    ranked = [
-        {"class": classes[index], "probability": round(float(probabilities[index]), PROBABILITY_DIGITS)}
-        for index in order[: max(1, top_k or 1)]
-    ]
-    return {**ranked[0], "classes": ranked} if top_k else ranked[0]
+    ranked = [_told(classes, probabilities, index) for index in order[:top_k]]
+    return {**ranked[0], "classes": ranked}
+
+
+def _told(classes: Sequence[str], probabilities: np.ndarray, index: int) -> dict[str, Any]:
+    return {"class": classes[index], "probability": round(float(probabilities[index]), PROBABILITY_DIGITS)}

@@ -17,7 +17,7 @@ from threading import Thread
 
 from workers.contract import ProgramFailure
 from workers.inference.aside import Aside
-from workers.inference.framing import CHUNK_BYTES, BrokenConnection, Frame, FrameReader, Question
+from workers.inference.framing import CHUNK_BYTES, BrokenConnection, Frame, FrameReader, Question, read_usual_head
 from workers.inference.readiness import Readiness
 
 MAX_CONNECTIONS = 512  # one question at a time comes over each; who comes beyond is hung up on
@@ -34,22 +34,25 @@ class Connection:
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
         self.descriptor = connected.fileno()
-        self._socket, self._reader = connected, FrameReader()
+        self._socket, self._reader = connected, FrameReader(read_usual_head)
 
     def read(self) -> Question | None:
         """None while a part is still on its way. Raises OSError; BrokenConnection for what is no question."""
-        with suppress(BlockingIOError):
+        try:
             while data := self._socket.recv(CHUNK_BYTES):
                 if frame := self._reader.feed(data):
                     return Question.of(frame)
-            raise BrokenConnection("the other end closed the connection")
-        return None
+        except BlockingIOError:
+            return None
+        raise BrokenConnection("the other end closed the connection")
 
     def send(self, reply: Frame) -> None:
         """Raises OSError, also where nobody takes it."""
-        data, sent = reply.encode(), 0
-        with suppress(BlockingIOError):
+        data = reply.encode()
+        try:
             sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
         if sent < len(data):
             self._socket.settimeout(SEND_SECONDS)
             self._socket.sendall(memoryview(data)[sent:])
