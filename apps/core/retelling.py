@@ -108,7 +108,7 @@ def _catalogue(language: str) -> tuple[Mapping[str, str], Mapping[str, Sequence[
             elif made := _template(text, said):
                 templates[_head(text)].append(made)
     for group in templates.values():
-        group.sort(key=lambda template: -template.letters)
+        group.sort(key=lambda template: (-template.letters, "noun" not in template.names))
     return words, templates
 
 
