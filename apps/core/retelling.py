@@ -21,17 +21,36 @@ END_OF_SENTENCE = re.compile(r"(?<=[.?!]) (?=[A-Z“])")
 FULL_WIDTH = ("。", "？", "！")  # they bring the blank behind them along
 HEAD = 3  # letters by which templates are told apart before any is tried
 LEAST_LETTERS = {False: 2, True: 10}  # of its own that a template must have, the second where it begins with a value
-LONGEST = 500  # letters; several values in a text of any length could be looked for in very many ways
+LONGEST = 2_000  # letters
 MAGIC = 0x950412DE
 
 
 @dataclass(frozen=True)
 class Template:
-    """`pattern` recognises what was made of it; `said` is its translation, to be filled with texts."""
+    """`parts` are what stands before, between and behind the values `names`; `said` is its translation, to be filled
+    with texts."""
 
-    pattern: re.Pattern
+    parts: tuple[str, ...]
+    names: tuple[str, ...]
     said: str
     letters: int
+
+    def values(self, text: str) -> dict[str, str] | None:
+        """What `text` was made with; None where it was not made from this. Each value is as short as it can be, so that
+        no place is looked at twice."""
+        first, *between, last = self.parts
+        end = len(text) - len(last)
+        if not text.startswith(first) or not text.endswith(last):
+            return None
+        found: dict[str, str] = {}
+        place = len(first)
+        for name, part in zip(self.names, (*between, None), strict=True):
+            until = end if part is None else text.find(part, place + 1, end)
+            value = text[place:until]
+            if until <= place or found.setdefault(name, value) != value:
+                return None
+            place = until + len(part or "")
+        return found
 
 
 def for_keeping() -> override:
@@ -64,9 +83,9 @@ def _said(text: str, language: str) -> str | None:
     if len(text) > LONGEST:
         return None
     for template in (*templates[text[:HEAD]], *templates[""]):
-        found = template.pattern.fullmatch(text)
-        if found and not any(END_OF_SENTENCE.search(value) for value in found.groups()):
-            return template.said % {name: _value(name, value, language) for name, value in found.groupdict().items()}
+        found = template.values(text)
+        if found and not any(END_OF_SENTENCE.search(value) for value in found.values()):
+            return template.said % {name: _value(name, value, language) for name, value in found.items()}
     return None
 
 
@@ -84,12 +103,12 @@ def _catalogue(language: str) -> tuple[Mapping[str, str], Mapping[str, Sequence[
     templates: dict[str, list[Template]] = defaultdict(list)
     for asked, said in _entries(settings.BASE_DIR / "locale" / to_locale(language) / "LC_MESSAGES/django.mo"):
         for text in asked.split("\0"):  # the singular and the plural
-            if "%" not in text:
+            if "%(" not in text:
                 words[text] = said
             elif made := _template(text, said):
                 templates[_head(text)].append(made)
     for group in templates.values():
-        group.sort(key=lambda template: -template.letters)
+        group.sort(key=lambda template: (-template.letters, "noun" not in template.names))
     return words, templates
 
 
@@ -99,21 +118,24 @@ def _head(text: str) -> str:
 
 
 def _template(text: str, said: str) -> Template | None:
-    pattern, place, names = "", 0, set()
+    """None where too little would be recognised by, or the translation has a value that the text has not."""
+    parts, names, place = [""], [], 0
     for hole in PLACEHOLDER.finditer(text):
-        pattern += re.escape(text[place : hole.start()])
-        name = hole["name"]
-        pattern += "%" if hole["percent"] else f"(?P={name})" if name in names else f"(?P<{name}>.+?)"
-        names.add(name)
+        parts[-1] += text[place : hole.start()]
         place = hole.end()
-    own = PLACEHOLDER.sub("", text)
-    letters = sum(letter.isalpha() for letter in own)
+        if hole["percent"]:
+            parts[-1] += "%"
+        else:
+            names.append(hole["name"])
+            parts.append("")
+    parts[-1] += text[place:]
+    letters = sum(letter.isalpha() for part in parts for letter in part)
     asked = {hole["name"] for hole in PLACEHOLDER.finditer(said) if hole["name"]}
-    if letters < LEAST_LETTERS[not _head(text)] or not asked <= names:
+    if not names or letters < LEAST_LETTERS[not _head(text)] or not asked <= set(names):
         return None
     # Values come as they were written, so numbers go in as texts.
     said = PLACEHOLDER.sub(lambda hole: f"%({hole['name']})s" if hole["name"] else "%%", said)
-    return Template(re.compile(pattern + re.escape(text[place:]), re.DOTALL), said, letters)
+    return Template(tuple(parts), tuple(names), said, letters)
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str]]:

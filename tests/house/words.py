@@ -8,7 +8,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.translation.template import templatize
 
-from apps.core.management.commands.makemessages import words_of_settings
+from apps.core.management.program_words import words_of_program
 
 # Name of the function -> which of its arguments are context, singular and plural; None where it has none.
 MARKS = {
@@ -35,7 +35,7 @@ def marked_words() -> set[Entry]:
         for path in (settings.BASE_DIR / folder).rglob("*.py"):
             source = path.read_text(encoding="utf-8")
             found.update(_in_python(source) if MODULE_OF_MARKS in source else ())
-            found.update(("", text, "") for text in (words_of_settings(source) if folder == "workers" else ()))
+            found.update(("", text, "") for text in (words_of_program(source) if folder == "workers" else ()))
     for path in (settings.BASE_DIR / "templates").rglob("*.html"):
         found.update(_in_template(path))
     return found
