@@ -1,7 +1,8 @@
-"""What programs say most often, so that people read it in their language.
+"""What programs put together out of parts, or say without a full stop, so that people read it in their language.
 
-Programs know no Django: their sentences are kept as they said them, and `apps.core.retelling` recognises them by these
-templates. A value that is a common word, and not a name, stands in a placeholder called `noun`.
+All their other sentences are found in their sources (`apps.core.management.program_words`). Both are kept as they were
+said, and `apps.core.retelling` recognises them. A value that is a common word, and not a name, stands in a placeholder
+called `noun`.
 """
 
 from django.utils.translation import gettext_noop as _
@@ -41,16 +42,12 @@ SENTENCES = (
     _("Writing the files"),
     # What came of a compression
     _("Accuracy went from %(before)s to %(after)s."),
-    _("The root mean squared error went from %(before)s to %(after)s."),
     _("The files are %(n)s times smaller."),
     _("The files are %(n)s times larger."),
     _("The files are as large as before."),
     _("The model is %(n)s times faster."),
     _("The model is %(n)s times slower."),
     _("The model is as fast as before."),
-    _("The model as it was trained."),
-    _("It loses %(lost)s points, and %(limit)s may be lost."),
-    _("It is neither smaller nor faster by an amount that matters, or much slower."),
     # What was done to data
     _("Decoded every file to see that it is whole; its own bytes are kept"),
     _("Decoded every recording to see that it is whole; its own bytes are kept"),
@@ -62,7 +59,6 @@ SENTENCES = (
     # What the data doctor finds
     _("%(noun)s whose label is probably wrong: %(n)s of %(all)s (%(share)s)."),
     _("A quick model, which is right about %(share)s of those that it has not learned from, is sure of another label."),
-    _("If all are wrong, %(share)s of what is learned from is wrong as well."),
     _("Of the %(all)s test items it is %(n)s: there a perfect model would seem to be wrong."),
     _("%(asked)s of %(all)s %(noun)s were looked at."),
     _("%(asked)s of %(all)s %(noun)s were compared."),
@@ -72,42 +68,13 @@ SENTENCES = (
     _("%(noun)s that stand in more than one class: %(n)s."),
     _("%(noun)s that are nearly equal to another one: %(n)s."),
     _("Groups of %(noun)s that are nearly equal and stand in more than one of train, val and test: %(n)s."),
-    _("%(share)s of the data is said more than once; a model leans towards it, and training takes as much longer."),
-    _("No model can be right about all of these %(n)s items."),
     _("%(n)s of the %(all)s items that judge a model (%(share)s) have a copy in another part."),
     _("If a model knows them by heart, its figures can be too good by as much."),
     _("There was no %(split)s part; %(noun)s taken out of train for it: %(n)s."),
-    _("There was no %(split)s part; the last rows of train were taken for it: %(n)s."),
-    _("The %(split)s part has none of the class %(names)s."),
     _("The class %(largest)s has %(most)s training %(noun)s and %(smallest)s %(fewest)s."),
     _("Look at the F1 as well as at the accuracy, or set class_weights to balanced."),
-    _("A model that always says “%(name)s” is right in %(share)s of the cases, and has learned nothing."),
-    _("Copies count several times in training, and a model leans towards them."),
-    _("They count several times in training, and a model leans towards them."),
-    _("The model knows these when it is tested, so its figures will be better than it is with new data."),
-    _("They are not learned from."),
-    _("There is nothing to learn from them."),
-    _("They are learned from and judge nothing."),
-    _("A little less to train on; without it the best epoch could not be chosen."),
-    _("A little less to train on; without it nothing would say how good a model is."),
-    _("It teaches nothing and is not used."),
-    _("It names rows and says nothing about them; a model of tables does not read it."),
-    _("A few such values can bend what a linear model learns; trees hardly mind."),
-    _("From so few a class is hardly learned, and its figures are uncertain."),
-    _("A model that hardly ever names the small ones looks good by its accuracy."),
-    _("No model can be right about all of them."),
-    _("Of this class nothing is measured there, or nothing is learned."),
-    _("What stands behind the beginning is not read."),
-    _("No value at all has the column %(names)s."),
-    _("The same value in every row has the column %(names)s."),
-    _("Another value in nearly every row has the column %(names)s."),
-    _("Numbers that are far from all others of their column: %(names)s."),
-    _("Texts that are equal to an earlier one: %(n)s."),
-    _("Texts that differ from an earlier one only in case, blanks or punctuation: %(n)s."),
-    _("Rows without a text, which are left out of training: %(n)s."),
     # What is wrong with a setting
     _("%(name)s is %(value)s; it must lie between %(low)s and %(high)s."),
-    _("%(name)s is %(value)s; it must be one of %(names)s."),
     # What things are called in these sentences
     _("images"),
     _("recordings"),
