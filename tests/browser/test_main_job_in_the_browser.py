@@ -154,6 +154,10 @@ def test_a_table_from_upload_to_demo(person, live_stack, tmp_path):
     person.see("8-table-answer")
 
 
+WIDE = pytest.mark.parametrize("person", [1440], ids=["wide"], indirect=True)
+
+
+@WIDE
 def test_a_click_is_not_lost_when_the_page_changes_under_it(person, live_stack, tmp_path):
     """Leaving the name refreshes the forecast, and the button that is pressed with it."""
     person.sign_in(live_stack)
@@ -172,6 +176,7 @@ def test_a_click_is_not_lost_when_the_page_changes_under_it(person, live_stack, 
     expect(person.page).to_have_url(re.compile(r"/jobs/\d+/"))
 
 
+@WIDE
 def test_chinese_texts_from_upload_to_an_answer_while_writing(person, live_stack, tmp_path):
     lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in chinese()]
     (tmp_path / "messages.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

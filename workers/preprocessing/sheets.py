@@ -8,22 +8,17 @@ its rows are written one by one. What stands in a cell is what Excel last showed
 from __future__ import annotations
 
 import csv
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
-from workers.contract import ProgramFailure
+from workers.contract import ProgramFailure, is_disk_full
 from workers.preprocessing.archives import Archive
 from workers.preprocessing.limits import Limits
-
-# lxml would also resolve what a document type declares; the parser that comes with Python loads nothing from outside.
-os.environ["OPENPYXL_LXML"] = "False"
 
 SHEET_ENDINGS = {".xlsx", ".xlsm", ".xls"}  # the last are refused with a reason
 MAX_SHEET_ROWS = 2**20  # as many as Excel has; a forged row number would give as many empty rows as it says
@@ -39,9 +34,10 @@ DAMAGE = (
     OverflowError,
     EOFError,
     NotImplementedError,
-    ParseError,
+    SyntaxError,  # both parsers of XML that openpyxl may use
     BadZipFile,
     zlib.error,
+    OSError,
 )
 
 
@@ -57,6 +53,8 @@ def as_csv(path: Path, name: str, out: Path, limits: Limits) -> list[str]:
         with open(out, "w", newline="", encoding="utf-8") as file:
             return write_rows(path, name, csv.writer(file), limits)
     except DAMAGE as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise
         detail = str(error)[:200] or type(error).__name__
         raise ProgramFailure(
             "damaged_workbook",
