@@ -118,7 +118,8 @@ def _head(text: str) -> str:
 
 
 def _template(text: str, said: str) -> Template | None:
-    """None where too little would be recognised by, or the translation has a value that the text has not."""
+    """None where too much or too little would be recognised by it, or the translation has a value that the text has
+    not."""
     parts, names, place = [""], [], 0
     for hole in PLACEHOLDER.finditer(text):
         parts[-1] += text[place : hole.start()]
@@ -133,6 +134,8 @@ def _template(text: str, said: str) -> Template | None:
     asked = {hole["name"] for hole in PLACEHOLDER.finditer(said) if hole["name"]}
     if not names or letters < LEAST_LETTERS[not _head(text)] or not asked <= set(names):
         return None
+    if len(names) > 1 and not parts[-2].strip(' "') and not parts[-1].strip("."):
+        return None  # whatever is said of a thing would be taken for its last value
     # Values come as they were written, so numbers go in as texts.
     said = PLACEHOLDER.sub(lambda hole: f"%({hole['name']})s" if hole["name"] else "%%", said)
     return Template(tuple(parts), tuple(names), said, letters)

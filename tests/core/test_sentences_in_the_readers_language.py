@@ -30,6 +30,10 @@ def in_chinese(sentence: str) -> str:
         ("Train digits", "训练 digits"),
         ("Training, epoch 3 of 10", "训练中，第 3 轮，共 10 轮"),
         ("Left out files that cannot be used", "略去了无法使用的文件"),
+        (
+            'The column "age" alone tells "left" nearly perfectly (area under the ROC curve 0.98).',
+            "仅凭列“age”就几乎能完全判断“left”（area under the ROC curve 0.98）。",
+        ),
         ("epochs is 5000; it must lie between 1 and 1000.", "epochs 为 5000，必须在 1 和 1000 之间。"),
     ],
 )
@@ -48,6 +52,12 @@ def test_what_the_catalogue_does_not_know_stays_as_it_is_beside_what_it_knows():
     assert in_chinese("CUDA error: 3 %(x)s {y}") == "CUDA error: 3 %(x)s {y}"
     very_long = f"Train {'x' * 10_000}"
     assert in_chinese(very_long) == very_long
+
+
+def test_what_is_said_of_a_column_is_not_taken_for_the_reason_why_it_cannot_be_used():
+    """One template ends with whatever is wrong with a column; others say more of it."""
+    unknown = 'The column "age" was seen by nobody.'
+    assert in_chinese(unknown) == unknown
 
 
 def test_a_name_is_not_taken_for_a_word():

@@ -55,6 +55,8 @@ def _templates(node: ast.JoinedStr) -> Iterator[str]:
     """One for each way in which an ending that depends on a number may come out."""
     names: dict[str, str] = {}
     parts = [_forms(part, names) for part in node.values]
+    if len(parts) > 1 and parts[-2][-1].endswith(ENDS) and parts[-1][0].startswith("%("):
+        parts.pop()  # another sentence may follow, which is recognised by itself
     yield from map("".join, product(*parts))
 
 
