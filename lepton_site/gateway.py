@@ -51,7 +51,7 @@ from lepton_site.messages import (
     send_answer,
     send_stream,
 )
-from lepton_site.predictions import Predictions, told_of
+from lepton_site.predictions import Predictions, metered, told_of
 from workers.inference.framing import Frame, Question
 
 logger = logging.getLogger("lepton.gateway")
@@ -140,7 +140,7 @@ class Gateway:
         caller, endpoint = await self._admit(scope, headers, name, weight)
         team_id = caller.team_id
         if not is_prediction:
-            return _metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
+            return metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
         top_k = read_top_k(query_of(scope).get("top_k", [None])[-1])
         if verb != EXPLAIN and wants_lines(headers.get("accept", "")):
             return Stream(self._lines(scope, headers, receive, team_id, name, endpoint, top_k), MEDIA_TYPE)
@@ -149,7 +149,7 @@ class Gateway:
             if verb == EXPLAIN:
                 question = question.explained()
             frame, told = await self._ask(team_id, name, endpoint, question, receive)
-            return _metered(team_id, Answer(frame.status, frame.body, told))
+            return metered(team_id, Answer(frame.status, frame.body, told))
 
     async def _answer_open_inference(self, scope: Scope, receive: Receive) -> Answer:
         call = open_inference.parse_path(scope["path"])
@@ -162,11 +162,11 @@ class Gateway:
         team_id = caller.team_id
         if not is_prediction:
             status, facts = open_inference.about_call(endpoint, call)
-            return _metered(team_id, Answer(status, json.dumps(facts).encode(), {}))
+            return metered(team_id, Answer(status, json.dumps(facts).encode(), {}))
         with self.predictions.room.held(team_id, declared_bytes(headers)):
             question = open_inference.to_question(endpoint, headers, await read_body(receive))
             frame, told = await self._ask(team_id, call.name, endpoint, question, receive, call.version)
-            return _metered(team_id, open_inference.to_answer(frame, told))
+            return metered(team_id, open_inference.to_answer(frame, told))
 
     async def _about_server(self, what: str) -> dict[str, Any]:
         """Raises DatabaseError where the site is not ready."""
@@ -254,8 +254,3 @@ def _parse_path(path: str) -> tuple[str, str]:
     if verb not in (PREDICT, EXPLAIN) or not name or len(name) > MAX_NAME_LENGTH:
         raise NotFound("There is no such address. Predictions are asked for at /v1/models/<name>/predict.")
     return name, verb
-
-
-def _metered(team_id: int, answer: Answer) -> Answer:
-    METER.add(team_id, PREDICTION, len(answer.body))
-    return answer

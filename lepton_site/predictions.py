@@ -23,8 +23,8 @@ from apps.deployments.holding import Holder
 from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.limiting import RateLimiter
 from apps.deployments.request_log import REQUEST_LOG
-from apps.resources.metering import check_egress
-from lepton_site.messages import internal_error, invalid_key
+from apps.resources.metering import METER, PREDICTION, check_egress
+from lepton_site.messages import Answer, internal_error, invalid_key
 from lepton_site.room import Room
 from workers.inference.framing import TENSORS, Frame, Question
 
@@ -162,6 +162,12 @@ def note_answer(endpoint: Endpoint, route: Route, question: Question, started: f
             answer=b"" if question.content == TENSORS else frame.body,
         )
     return {"Server-Timing": f"predict;dur={frame.head['seconds'] * 1000:.2f}", VERSION_HEADER: str(route.number)}
+
+
+def metered(team_id: int, answer: Answer) -> Answer:
+    """Counts what is sent to the team."""
+    METER.add(team_id, PREDICTION, len(answer.body))
+    return answer
 
 
 def told_of(error: Exception) -> DomainError:

@@ -20,10 +20,9 @@ from apps.deployments.endpoints import Endpoint
 from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.requests import is_multipart, to_question
 from apps.deployments.streaming import wants_lines
-from apps.resources.metering import METER, PREDICTION
 from lepton_site import messages
 from lepton_site.messages import Answer, body_too_slow, encoded, refusal, secret_in
-from lepton_site.predictions import Predictions, note_answer, told_of
+from lepton_site.predictions import Predictions, metered, note_answer, told_of
 from workers.inference.framing import Frame
 
 USUAL_PATH = re.compile(rb"/v1/models/([\w.~-]{1,200})/predict")
@@ -91,8 +90,7 @@ class Exchange:
             self._answer(frame, told)
 
     def _answer(self, frame: Frame, told: dict[str, str]) -> None:
-        METER.add(self._team_id, PREDICTION, len(frame.body))
-        self._protocol.end(Answer(frame.status, frame.body, told))
+        self._protocol.end(metered(self._team_id, Answer(frame.status, frame.body, told)))
 
     def finish(self) -> None:
         """It is answered, or nobody waits for it any more."""

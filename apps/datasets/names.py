@@ -3,12 +3,13 @@
 import unicodedata
 from pathlib import PurePosixPath
 
+from workers.preprocessing.sources import TABLE_ENDINGS
 from workers.preprocessing.splitting import split_of_stem
 
 MAX_NAME_LENGTH = 500
 MAX_PART_BYTES = 255
 MAX_DATASET_NAME_LENGTH = 80
-ENDINGS = {".zip", ".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".xlsx", ".xlsm"}
+ENDINGS = TABLE_ENDINGS | {".zip", ".txt"}
 
 
 def clean_upload_name(name: str) -> str:

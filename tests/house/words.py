@@ -67,9 +67,7 @@ def _constant(arguments: list[ast.expr], place: int | None) -> str:
 def _in_template(path: Path) -> Iterator[Entry]:
     """Django's own reading of the template as Python, of which only the calls matter."""
     marked = templatize(path.read_text(encoding="utf-8"))
-    for name, arguments in re.findall(
-        r"\b(_|n?p?gettext)\(((?:[^()'\"]|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")*)\)", marked
-    ):
+    for name, arguments in CALL.findall(marked):
         call = ast.parse(f"f({arguments})", mode="eval").body
         places = MARKS.get(name, MARKS["gettext"])
         yield tuple(_constant(call.args, place) for place in places)

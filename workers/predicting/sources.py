@@ -21,12 +21,10 @@ from workers.contract import MULTI_LABEL_IMAGES, SPEECH_RECOGNITION, PredictSpec
 from workers.predicting.asking import Body
 from workers.predicting.kinds import missing_columns, reads_rows, text_column, what_to_send
 from workers.preprocessing.archives import Archive
-from workers.preprocessing.csv_reader import Rows, Table, open_table
-from workers.preprocessing.json_lines import JsonRows, open_json_lines
 from workers.preprocessing.limits import MIB, Limits
 from workers.preprocessing.report import BadItems
-from workers.preprocessing.sheets import SHEET_ENDINGS, as_csv
-from workers.preprocessing.sources import JSON_ENDINGS, TABLE_ENDINGS, ending_of
+from workers.preprocessing.sources import TABLE_ENDINGS, ending_of, plain_table
+from workers.preprocessing.table_parts import Part, open_part
 from workers.tables.cells import is_missing
 
 LIMITS = Limits(min_columns=1, max_entry_bytes=64 * MIB)
@@ -123,13 +121,9 @@ def _frozen_rows(spec: PredictSpec) -> RowReader:
 
 
 def _uploaded_rows(spec: PredictSpec) -> RowReader:
-    path, ending = Path(spec.data_path), ending_of(spec.name)
-    if ending in SHEET_ENDINGS:
-        path = Path(spec.work_dir) / "sheet.csv"
-        as_csv(Path(spec.data_path), spec.name, path, LIMITS)
-    is_json = ending in JSON_ENDINGS
-    table = (open_json_lines if is_json else open_table)(path, spec.name, LIMITS)
-    return RowReader(table.header, partial(_rows_and_faults, table, JsonRows if is_json else Rows))
+    path, _others = plain_table(Path(spec.data_path), spec.name, Path(spec.work_dir, "sheet.csv"), LIMITS)
+    part = open_part(path, spec.name, None, LIMITS)
+    return RowReader(part.table.header, partial(_rows_and_faults, part))
 
 
 @dataclass
@@ -146,10 +140,10 @@ class _Faults(BadItems):
         return taken
 
 
-def _rows_and_faults(table: Table, kind: type[Rows | JsonRows]) -> Iterator[list[str] | Mapping[str, str]]:
+def _rows_and_faults(part: Part) -> Iterator[list[str] | Mapping[str, str]]:
     """Every row in its place, or what is wrong with it."""
     faults = _Faults(0)
-    for _line, row in kind(table, LIMITS, faults):
+    for _line, row in part.rows(LIMITS, faults):
         yield from faults.take()
         yield row
     yield from faults.take()

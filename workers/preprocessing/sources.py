@@ -201,8 +201,9 @@ def unpack(members: Sequence[Member], folder: Path, limits: Limits) -> Iterator[
 def unpack_tables(members: Sequence[Member], folder: Path, limits: Limits) -> Iterator[tuple[Member, Path, list[str]]]:
     """As `unpack`; of a workbook the path is that of its first sheet as CSV, and its other sheets are named."""
     for number, (member, path) in enumerate(unpack(members, folder, limits)):
-        sheet, others = path, []
-        if ending_of(member.path) in SHEET_ENDINGS:
-            sheet = folder / f"{number}.csv"
-            others = as_csv(path, member.name, sheet, limits)
-        yield member, sheet, others
+        yield member, *plain_table(path, member.name, folder / f"{number}.csv", limits)
+
+
+def plain_table(path: Path, name: str, sheet: Path, limits: Limits) -> tuple[Path, list[str]]:
+    """Where the table can be read as text, `sheet` for the first sheet of a workbook, and the names of its others."""
+    return (sheet, as_csv(path, name, sheet, limits)) if ending_of(name) in SHEET_ENDINGS else (path, [])

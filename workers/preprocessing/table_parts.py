@@ -33,6 +33,12 @@ class Part:
             yield [row[place] for place in places]
 
 
+def open_part(path: Path, name: str, split: str | None, limits: Limits) -> Part:
+    """Raises ProgramFailure."""
+    is_json = ending_of(name) in JSON_ENDINGS
+    return Part((open_json_lines if is_json else open_table)(path, name, limits), split, is_json)
+
+
 def open_parts(sources: Sources, scratch: Path, limits: Limits, findings: Findings) -> list[Part]:
     """Open every file, train first, and check that all have the same columns. Raises ProgramFailure."""
     members = sources.members
@@ -43,9 +49,7 @@ def open_parts(sources: Sources, scratch: Path, limits: Limits, findings: Findin
         if path.stat().st_size == 0:
             raise ProgramFailure("empty_file", f"{member.name} is empty (0 bytes).", hint="Upload the file again.")
         split = next((split for split in (member.split, *splits) if split), None)
-        is_json = ending_of(member.path) in JSON_ENDINGS
-        table = (open_json_lines if is_json else open_table)(path, member.name, limits)
-        parts.append(Part(table, split, is_json))
+        parts.append(open_part(path, member.name, split, limits))
         if others:
             message = f"Of {member.name} only the first sheet was read, and not {describe(others)}."
             findings.add("sheets_left_out", message, about=member.name)
