@@ -14,7 +14,7 @@ from django.db import DatabaseError, connections
 
 from apps.accounts.services import find_api_key, touch_api_key
 from apps.core.errors import DomainError, Unavailable
-from apps.deployments.admission import Caller, check_address, check_rate
+from apps.deployments.admission import Caller, check_address, check_rate, count_items
 from apps.deployments.autoscaling import wake_deployment
 from apps.deployments.connections import NOT_READY, Asked, ConnectionPool, Done, no_replica
 from apps.deployments.endpoints import Endpoint, Route, endpoint_now, resolve_endpoint
@@ -75,6 +75,10 @@ class Predictions:
         check_address(endpoint.networks, address)
         if weight:
             check_rate(self._limiter, caller, endpoint, now=self._clock(), weight=weight)
+
+    def count_items(self, caller: Caller, endpoint: Endpoint, frame: Frame) -> None:
+        """A request was let in as one prediction; its answer says how many it had."""
+        count_items(self._limiter, caller, endpoint, frame.items, now=self._clock())
 
     async def ask(
         self,

@@ -11,8 +11,8 @@ the Open Inference Protocol for tensors, nothing for the other two. The head may
 that cannot be answered gets its error and the others their answers; with ``"explain"`` the answer says where it comes
 from, and a replica works on that beside its predictions.
 Answer head: ``{"status": HTTP status, "seconds": time the prediction took, "batch": how many questions were answered
-together}``; the body is the JSON for the client. With tensors ``"json_bytes"`` says how much of the body is JSON, null
-for all.
+together}``, and ``"items"`` where the question had several; the body is the JSON for the client. With tensors
+``"json_bytes"`` says how much of the body is JSON, null for all.
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ class Frame:
     @property
     def status(self) -> int:
         return int(self.head["status"])
+
+    @property
+    def items(self) -> int:
+        """How many items are answered."""
+        return int(self.head.get("items", 1))
 
 
 @dataclass(frozen=True)
