@@ -8,7 +8,7 @@ from functools import partial
 
 from apps.core.errors import TooManyRequests, Unavailable
 from workers.inference.framing import BrokenConnection, Frame, FrameReader, Question, ask
-from workers.inference.reaching import NONCE_BYTES, proof_of, replica_at, tcp_place
+from workers.inference.reaching import NONCE_BYTES, proof_of, replica_at, tcp_place, watch_other_end
 
 MAX_IN_FLIGHT = 64  # per replica; more wait nowhere, they are told to come again
 MAX_IDLE = 16
@@ -257,6 +257,7 @@ async def _connect(lane: str) -> Connection:
             _transport, connection = await loop.create_unix_connection(Connection, lane)
         else:
             to_port = partial(Connection, place.token)
-            _transport, connection = await loop.create_connection(to_port, place.host, place.port)
+            transport, connection = await loop.create_connection(to_port, place.host, place.port)
+            watch_other_end(transport.get_extra_info("socket"))
         await connection.usable.wait()
         return connection

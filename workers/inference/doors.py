@@ -15,7 +15,7 @@ from pathlib import Path
 
 from workers.contract import ProgramFailure
 from workers.inference.framing import CHUNK_BYTES, BrokenConnection, Frame, FrameReader, Question, read_usual_head
-from workers.inference.reaching import NONCE_BYTES, PROOF_BYTES, proof_of
+from workers.inference.reaching import NONCE_BYTES, PROOF_BYTES, proof_of, watch_other_end
 
 BACKLOG = 512
 MAX_SOCKET_PATH_BYTES = 100  # 107 on Linux, 103 on macOS
@@ -34,7 +34,7 @@ class Connection:
         if token:
             nonce = secrets.token_bytes(NONCE_BYTES)
             self._wanted = proof_of(token, nonce)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            watch_other_end(connected)
             connected.send(nonce)
 
     @property

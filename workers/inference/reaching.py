@@ -15,6 +15,15 @@ from dataclasses import dataclass
 LANE_SEPARATOR = ".lane"
 TCP = "tcp://"
 NONCE_BYTES = PROOF_BYTES = 32
+GONE_SECONDS = 6
+TCP_OPTIONS = (
+    (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", GONE_SECONDS // 3),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", GONE_SECONDS // 3),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 2),
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", GONE_SECONDS * 1000),
+)
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,16 @@ def connect(lane: str, timeout_seconds: float) -> socket.socket:
 
 def _connected(place: TcpPlace, timeout_seconds: float) -> socket.socket:
     connection = socket.create_connection((place.host, place.port), timeout_seconds)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    watch_other_end(connection)
     return connection
+
+
+def watch_other_end(connection: socket.socket) -> None:
+    """Send at once, and break a TCP connection whose other end's machine has been silent for some `GONE_SECONDS`: one
+    that lost its power or its cable never says so. Where the system lacks an option its own patience holds."""
+    for level, name, value in TCP_OPTIONS:
+        if hasattr(socket, name):
+            connection.setsockopt(level, getattr(socket, name), value)
 
 
 def _nonce_from(connection: socket.socket) -> bytes:
