@@ -111,6 +111,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
     base_url = request.build_absolute_uri("/").rstrip("/")
     sample_of_model = sample_input(deployment.version)
+    call = snippets.call_of(deployment, base_url, sample_of_model)
     replicas = sorted(deployment.replicas.all(), key=lambda item: (item.status not in Replica.LIVE, -item.pk))
     return {
         "deployment": deployment,
@@ -119,7 +120,8 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
         "ready_count": sum(item.status == Replica.Status.READY for item in replicas),
         "endpoint": f"{base_url}{prediction_path(deployment)}",
         "demo_url": f"{base_url}{demo_path(deployment)}",
-        "curl": snippets.curl(deployment, base_url, sample_of_model),
+        "curl": snippets.curl(call),
+        "javascript": snippets.javascript(call),
         "python": snippets.python(deployment, base_url, sample_of_model),
         "sample_name": snippets.sample_name(deployment),
         "is_file": input_kind(deployment.version) in (AUDIO, IMAGE),
