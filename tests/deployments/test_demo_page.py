@@ -213,3 +213,11 @@ def test_a_team_that_has_sent_its_quota_answers_no_more(shades, visitor):
     page = refused.content.decode()
     assert refused.status_code == 403 and "as much as it may this month" in page
     assert "0 B" not in page, "the team's numbers are its own"
+
+
+def test_a_page_that_can_look_but_one_way_still_gets_a_notice(owner, shades):
+    change = reverse("deployments:demo_page", args=[shades.pk])
+    form = owner.page.get(change).content.decode()
+    assert 'name="notice"' in form and 'name="page"' not in form and 'name="greeting"' not in form
+    owner.page.post(change, {"notice": "It may be wrong."})
+    assert "It may be wrong." in owner.page.get(url(shades)).content.decode()
