@@ -1,5 +1,5 @@
-"""For every task: a person uploads data in the browser, trains on them with the fast preset, watches it end, deploys the
-model and gets a right answer on its demo page.
+"""For every task: a person uploads data in the browser, trains on them with the fast preset, watches it end, deploys
+the model and gets a right answer on its demo page.
 
 Every run of the tests goes the short ones; ``make test-journeys`` goes all of them, on a wide screen and on a phone.
 JOURNEY= (tasks, with commas) chooses.
@@ -43,8 +43,8 @@ def test_from_upload_to_demo(journey: Journey, width: int, page, live_stack, tmp
     person.open_model()
     person.deploy()
     person.open_demo()
-    journey.ask(person.page, tmp_path)
-    person.see("8-demo-answer")
+    journey.ask(person, tmp_path)
+    person.see("9-demo")
 
 
 def test_every_task_has_a_journey():

@@ -85,10 +85,18 @@ class Person:
         if settings:
             self.page.locator("details.more summary").filter(has_text="All settings").click()
             for name, value in settings.items():
-                self.page.locator(f"#id_{name}").fill(value)
+                self.choose(name, value)
             self.see("3-train-full")
         self.press("Train model")
         expect(self.page).to_have_url(re.compile(r"/jobs/\d+/"))
+
+    def choose(self, name: str, value: str) -> None:
+        """Fill in a setting, or select it."""
+        field = self.page.locator(f"#id_{name}")
+        if field.evaluate("field => field.localName") == "select":
+            field.select_option(value)
+        else:
+            field.fill(value)
 
     def watch(self) -> None:
         self.await_status("running", 60)

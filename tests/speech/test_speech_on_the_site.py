@@ -103,7 +103,7 @@ def test_where_both_can_be_learned_the_form_asks_which(member, talk):
     talk.save()
     response = member.page.get("/jobs/new/", {"dataset_version": talk.pk})
     form, page = response.context["form"], response.content.decode()
-    assert form.task_name == "audio_classification" and "Automatic: Sounds" in page
+    assert form.task_name == "audio_classification" and "Automatic: Audio classification" in page
     form = member.page.get("/jobs/new/", {"dataset_version": talk.pk, "task": TASK}).context["form"]
     assert form.task_name == TASK and "beam_size" in form.fields
     assert start(member, task=TASK)[1]["task"] == TASK

@@ -1,5 +1,8 @@
 """Words for what stands in a registry."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django import template
 from django.utils.translation import gettext as _
 
@@ -23,6 +26,21 @@ def setting_label(name: str, task: str = "") -> str:
     known = (*SETTINGS, *(field for field in FIELDS if not task or task in field.tasks))
     labels = {field.name: field.label for field in known}
     return _(labels.get(name, name.replace("_", " ").capitalize()))
+
+
+@register.filter
+def shown_settings(hyperparameters: Mapping[str, Any], task: str) -> list[tuple[str, str, str]]:
+    """(name, label, value) by label, of what counts: without what only a checkpoint would have used, where training
+    started from none, and recipes, which stand apart."""
+    start = hyperparameters.get("start_from", "")
+    idle = {field.name for field in FIELDS if task in field.tasks and not field.is_for(start)}
+    idle |= {"recipes", *([] if start else ["start_from"])}
+    shown = [
+        (name, setting_label(name, task), "–" if value in ("", None) else str(value))
+        for name, value in hyperparameters.items()
+        if name not in idle
+    ]
+    return sorted(shown, key=lambda item: item[1].casefold())
 
 
 @register.filter
