@@ -31,6 +31,7 @@ from workers import contract
 ANSWER_MS = 20_000
 RENEWING = "Extend the period online, twice at most."
 SILENT_SECONDS = 4.0  # long enough to be noticed; where the file ends the microphone goes dead
+QUIET = re.compile(r"^(0|0\.000\d*|[\d.]+e-\d+)$")  # the browser's filters ring on for a while
 SHELVES = ("Garden", "Kitchen", "Camping")
 SHELF = 20  # things on each
 
@@ -255,8 +256,8 @@ def speak(page: Page, samples: np.ndarray, rate: int) -> None:
     HEARD.write_bytes(encoded(np.concatenate([before, samples, after]), rate=rate))
     level = page.locator("#demo-level")
     page.locator("#demo-mic").click()
-    expect(level).not_to_have_js_property("value", 0)
-    expect(level).to_have_js_property("value", 0)
+    expect(level).not_to_have_attribute("value", QUIET)
+    expect(level).to_have_attribute("value", QUIET)
     page.locator("#demo-mic").click()
 
 

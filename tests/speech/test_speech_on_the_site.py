@@ -181,3 +181,9 @@ def test_a_stranger_may_send_many_short_recordings_or_few_long_ones_in_a_minute(
 
 def test_the_open_protocol_says_what_comes_back():
     assert [item["name"] for item in _outputs(TASK, [])] == ["text", "confidence"]
+
+
+def test_the_page_of_the_model_says_that_it_hears_recordings_and_writes(owner, scribe):
+    page = owner.page.get(f"/models/{scribe.version.model_id}/versions/1/").content.decode()
+    assert "a recording" in page and "8,000 samples a second" in page and "what is said, in writing" in page
+    assert "a row with" not in page and "an example from the test data" in page

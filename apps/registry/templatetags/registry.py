@@ -36,7 +36,7 @@ def shown_settings(hyperparameters: Mapping[str, Any], task: str) -> list[tuple[
     idle = {field.name for field in FIELDS if task in field.tasks and not field.is_for(start)}
     idle |= {"recipes", *([] if start else ["start_from"])}
     shown = [
-        (name, setting_label(name, task), "–" if value in ("", None) else str(value))
+        (name, setting_label(name, task), "–" if value in ("", "-", None) else str(value))
         for name, value in hyperparameters.items()
         if name not in idle
     ]
@@ -45,4 +45,6 @@ def shown_settings(hyperparameters: Mapping[str, Any], task: str) -> list[tuple[
 
 @register.filter
 def file_purpose(name: str) -> str:
+    if name.startswith("example-"):
+        return _("an example from the test data, for the demo page")
     return str(FILE_PURPOSES.get(name, ""))
