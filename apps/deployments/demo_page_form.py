@@ -66,7 +66,7 @@ class DemoPageForm(forms.Form):
         if finds_answers:
             bound.help_text = _("Left empty, the model says itself when it does not know.")
         else:
-            bound.help_text = _("Left empty, 50.")
+            bound.help_text = _("Left empty, it is 50.")
             bound.widget.attrs["placeholder"] = f"{100 * UNSURE_BELOW:g}"
         if "unsure_below" in self._settings:
             self.initial["unsure_below"] = round(100 * self._settings["unsure_below"], 6)
