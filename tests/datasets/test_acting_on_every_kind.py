@@ -127,7 +127,7 @@ def test_of_users_written_in_two_ways_one_row_alone_is_ticked(member, check):
     rows += [("Anna", "m8", "Film 8", "4", 8), ("Anna", "m9", "Film 9", "4", 9)]
     version = check(make_version(member, "Taken", {"r.csv": csv_text([RATED, *rows]).encode()}))
     found = finding(version, "same_but_for_case")
-    assert [(item["row"][0][1], item["suggested"]) for item in found["items"]] == [("Anna", "anna")] * 2
+    assert [(item["label"], item["suggested"]) for item in found["items"]] == [("Anna", "anna")] * 2
     address = f"/data/{version.dataset_id}/versions/1/findings/{found['key']}/"
     member.page.post(address, {"action": "relabel", "scope": "chosen", "item": [found["items"][1]["id"]]})
     made = check(version.dataset.versions.first())

@@ -270,7 +270,7 @@ def _warn_of_case(found: Interactions, side: int, items: Items, findings: Findin
     if not groups:
         return
     known = {place: names[places[0]] for places in groups for place in places[1:]}
-    rows = [(row, known[place]) for row, place in zip(found.known.tolist(), numbers.tolist(), strict=True)
+    rows = [(row, names[place], known[place]) for row, place in zip(found.known.tolist(), numbers.tolist(), strict=True)
             if place in known]  # fmt: skip
     one, other = (shorten(names[place], 40) for place in groups[0][:2])
     findings.add(
@@ -278,8 +278,11 @@ def _warn_of_case(found: Interactions, side: int, items: Items, findings: Findin
         f'Values in "{column}" that differ in case or blanks alone: {len(known):,}, such as "{one}" and "{other}".',
         about=column,
         total=len(rows),
-        shown=[items.shown(row, suggested=wanted) for row, wanted in rows[:SHOWN_ITEMS]],
-        remedy=Remedy(relabel={items.ids[row]: wanted for row, wanted in rows}, column=column),
+        shown=[
+            items.shown(row, label=shorten(name, 40), suggested=shorten(wanted, 40))
+            for row, name, wanted in rows[:SHOWN_ITEMS]
+        ],
+        remedy=Remedy(relabel={items.ids[row]: wanted for row, _name, wanted in rows}, column=column),
     )
 
 
