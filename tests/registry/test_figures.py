@@ -1,7 +1,9 @@
 """Measured values as people read them."""
 
+from django.utils import translation
+
 from apps.registry.figures import compare, figures, headline
-from apps.registry.templatetags.registry import shown_settings
+from apps.registry.templatetags.registry import preset_label, shown_settings
 
 
 def test_figures_have_units_and_the_important_ones_come_first():
@@ -33,6 +35,12 @@ def test_settings_stand_by_their_labels_and_none_is_left_empty():
         ("Horizon", "7"),
         ("Trees", "100"),
     ]
+
+
+def test_a_preset_is_called_as_the_form_calls_it():
+    assert (preset_label("fast"), preset_label("own"), preset_label("")) == ("Fast", "own", "")
+    with translation.override("zh-hans"):
+        assert preset_label("fast") == "快速"
 
 
 def test_the_headline_is_of_the_test_split_where_there_is_one():
