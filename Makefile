@@ -43,7 +43,7 @@ test-faults: setup-dev
 	@FAULTS=all FAULT="$(FAULT)" SEED=$(SEED) OUT="$(OUT)" $(PY) -m pytest -q -s -n 0 tests/faults/test_no_job_is_lost.py
 
 ## Every task from upload to demo page in a browser, on a wide screen and on a phone. JOURNEY=task chooses (or several, with
-## commas), SCREENSHOTS=folder leaves a picture of each step. 15 minutes.
+## commas), SCREENSHOTS=folder leaves a picture of each step. 18 minutes on a busy machine.
 test-journeys: setup-dev
 	@JOURNEYS=all JOURNEY="$(JOURNEY)" SCREENSHOTS="$(SCREENSHOTS)" $(PY) -m pytest -q -n 0 tests/browser/test_every_task_from_upload_to_demo.py
 
