@@ -269,7 +269,7 @@ JOURNEYS = (
             {"epochs": "12", "batch_tokens": "256", "learning_rate": "0.004", "dropout": "0", "ema_decay": "0"}),
     Journey(contract.ANSWER_RETRIEVAL, "Questions and answers", bring_questions, ask_a_question),
     Journey(contract.RECOMMENDATION, "Interactions", bring_purchases, ask_for_more, widths=(390,)),
-    Journey(contract.FORECASTING, "Series", bring_sales, ask_what_comes, widths=(1440,)),
+    Journey(contract.FORECASTING, "Series", bring_sales, ask_what_comes),
     Journey(contract.MULTI_LABEL_IMAGES, "Images", bring_marks, ask_what_is_seen,
             {"epochs": "12", "image_size": "16", "batch_size": "16"}),
     Journey(contract.AUDIO_CLASSIFICATION, "Recordings", bring_tones, ask_by_file_and_microphone),
