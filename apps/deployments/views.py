@@ -89,7 +89,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     if request.htmx.target == "load-tests":
         return render(request, "deployments/_load_tests.html", load_context(deployment))
     served = served_versions(deployment)
-    return render_live(
+    is_live = bool(deployment.max_replicas) or not state.is_settled or not all(item.state.is_settled for item in served)
+    response = render_live(
         request,
         "deployments/detail.html",
         _detail_context(request, deployment)
@@ -102,10 +103,11 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
             "changes": deployment.traffic_changes.select_related("made_by")[:SHOWN_CHANGES],
         },
         partials={"replicas": "deployments/_replicas.html"},
-        is_live=bool(deployment.max_replicas)
-        or not state.is_settled
-        or not all(item.state.is_settled for item in served),
+        is_live=is_live,
     )
+    if not is_live:
+        response["HX-Trigger"] = "replicas-settled"  # so that the card above does not say otherwise for a moment
+    return response
 
 
 def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
