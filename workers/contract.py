@@ -214,8 +214,8 @@ class PredictSpec:
 
 @dataclass(frozen=True)
 class ServeSpec:
-    """Answer predictions for the model in `model_dir` on a Unix socket until SIGTERM: `lanes` at the same time, each
-    on up to `threads` cores."""
+    """Answer predictions for the model in `model_dir` until SIGTERM: `lanes` at the same time, each on up to `threads`
+    cores, on the sockets of `workers.inference.framing.lane_sockets`."""
 
     work_dir: str
     model_dir: str

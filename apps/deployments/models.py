@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.accounts.models import ApiKey, Team
 from apps.registry.models import ModelVersion
 from apps.resources.models import Node
+from workers.inference.framing import lane_sockets
 
 
 class Deployment(models.Model):
@@ -123,7 +124,8 @@ class ScalingEvent(models.Model):
 
 
 class Replica(models.Model):
-    """One inference process on one node; Ready only after it has answered a real prediction."""
+    """Inference processes of one version on one node, `lanes` in number; `pid` is the first, which the others end with.
+    Ready only after each has answered a real prediction."""
 
     class Status(models.TextChoices):
         PENDING = "pending", _("Waiting")
@@ -140,6 +142,7 @@ class Replica(models.Model):
     node = models.ForeignKey(Node, null=True, on_delete=models.SET_NULL, related_name="replicas")
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     socket_path = models.CharField(max_length=200, blank=True)
+    lanes = models.PositiveSmallIntegerField(default=1)
     pid = models.PositiveIntegerField(null=True, blank=True)
     process_started_at = models.FloatField(null=True, blank=True)
     strikes = models.PositiveIntegerField(default=0)
@@ -151,6 +154,11 @@ class Replica(models.Model):
 
     class Meta:
         ordering = ["id"]
+
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        """One for each lane."""
+        return lane_sockets(self.socket_path, self.lanes)
 
 
 class LoadTest(models.Model):

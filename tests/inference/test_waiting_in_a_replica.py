@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.stack import wait_until
 from workers.inference import server as serving
 from workers.inference.framing import RAW, BrokenConnection, Frame, FrameReader, Question
 from workers.inference.server import Server
@@ -68,24 +69,25 @@ def asking(path: Path, body: bytes) -> Client:
 
 
 @contextmanager
-def replica(folder: Path, model: Callable, at_once: int = 1, lanes: int = 1) -> Iterator[tuple[Path, threading.Event]]:
-    """Its socket, and what ends it."""
-    path, stop, ready = folder / "s" / "r.sock", threading.Event(), threading.Event()
-
-    def wait_for_end() -> None:
-        ready.set()
-        stop.wait(SECONDS)
-
-    server = Server(model, at_once=at_once, lanes=lanes)
-    running = threading.Thread(target=server.serve, args=(path, wait_for_end))
+def replica(folder: Path, model: Callable, at_once: int = 1) -> Iterator[tuple[Path, socket.socket]]:
+    """Its socket, and what ends it when it is closed."""
+    path = folder / "s" / "r.sock"
+    bell, ringer = socket.socketpair()
+    running = threading.Thread(target=Server(model, at_once=at_once).serve, args=(path, [bell]))
     running.start()
-    assert ready.wait(SECONDS)
+    wait_until(lambda: accepts(path), seconds=SECONDS, what="it listens")
     try:
-        yield path, stop
+        yield path, ringer
     finally:
-        stop.set()
+        ringer.close()
         running.join(SECONDS)
+        bell.close()
         assert not running.is_alive() and not path.exists()
+
+
+def accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 @pytest.mark.parametrize(("at_once", "sizes"), [(4, [1, 4, 2]), (1, [1] * 7)])
@@ -108,26 +110,13 @@ def test_what_waits_while_the_model_computes_is_the_next_batch(tmp_path, at_once
     assert told == [[len(batch)] * len(batch) for batch in model.batches]
 
 
-def test_as_many_questions_are_computed_side_by_side_as_there_are_lanes(tmp_path):
-    model = Model()
-    with replica(tmp_path, model, lanes=3) as (path, _stop):
-        asked = [asking(path, b"%d" % number) for number in range(5)]
-        for _lane in range(3):
-            model.wait()
-        assert not model.is_asked.acquire(timeout=0.05), "no lane takes a second one before its first is answered"
-        model.may_go.release(5)
-        assert [client.answer().body for client in asked] == [b"%d" % number for number in range(5)]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("predict")]
-
-
 def test_what_was_asked_before_the_end_is_still_answered(tmp_path):
     model = Model()
-    with replica(tmp_path, model, lanes=2) as (path, stop):
-        asked = [asking(path, b"%d" % number) for number in range(2)]
+    with replica(tmp_path, model) as (path, stop):
+        asked = [asking(path, b"0")]
         model.wait()
-        model.wait()
-        asked += [asking(path, b"%d" % number) for number in range(2, 6)]
-        stop.set()
+        asked += [asking(path, b"%d" % number) for number in range(1, 6)]
+        stop.close()
         model.may_go.release(6)
         assert [client.answer().body for client in asked] == [b"%d" % number for number in range(6)]
 
@@ -179,7 +168,7 @@ def test_connections_that_were_closed_make_room_for_others(tmp_path, monkeypatch
 def test_who_comes_when_there_are_too_many_connections_is_hung_up_on(tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "MAX_CONNECTIONS", 2)
     model = Model()
-    with replica(tmp_path, model, lanes=1) as (path, _stop):
+    with replica(tmp_path, model) as (path, _stop):
         first = asking(path, b"first")
         model.wait()
         second, third = asking(path, b"second"), asking(path, b"third")

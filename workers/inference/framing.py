@@ -11,8 +11,8 @@ the Open Inference Protocol for tensors, nothing for the other two. The head may
 that cannot be answered gets its error and the others their answers; with ``"explain"`` the answer says where it comes
 from, and a replica works on that beside its predictions.
 Answer head: ``{"status": HTTP status, "seconds": time the prediction took, "batch": how many questions were answered
-together}``; the body is the JSON for the client. With tensors ``"json_bytes"`` says how much of the body is JSON, null
-for all.
+together}``, and ``"items"`` where the question had several; the body is the JSON for the client. With tensors
+``"json_bytes"`` says how much of the body is JSON, null for all.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ LENGTHS = struct.Struct(">II")
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 2**30
 CHUNK_BYTES = 64 * 1024  # read from a socket at once
+LANE_SEPARATOR = ".lane"
 
 RAW, FILES, JSON, TENSORS, SAMPLE, PING = "raw", "files", "json", "tensors", "sample", "ping"
 
@@ -55,6 +56,11 @@ class Frame:
     @property
     def status(self) -> int:
         return int(self.head["status"])
+
+    @property
+    def items(self) -> int:
+        """How many items are answered."""
+        return int(self.head.get("items", 1))
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,17 @@ def ask(socket_path: str, question: Question, *, timeout_seconds: float) -> Fram
             if frame := reader.feed(data):
                 return frame
     raise BrokenConnection("the connection ended before the answer")
+
+
+def lane_sockets(path: str, lanes: int) -> tuple[str, ...]:
+    """Where the lanes of the replica at `path` are asked: one process each (workers.inference.lanes)."""
+    return (path, *(f"{path}{LANE_SEPARATOR}{number}" for number in range(1, lanes)))
+
+
+def replica_at(lane_socket: str) -> str:
+    """The `path` that `lane_sockets` was given."""
+    path, _separator, number = lane_socket.rpartition(LANE_SEPARATOR)
+    return path if number.isdigit() else lane_socket
 
 
 def _check(head_bytes: int, body_bytes: int) -> tuple[int, int]:
