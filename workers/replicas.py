@@ -8,6 +8,7 @@ started again adopts them, and a process whose row is gone is found and ended.
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -25,13 +26,15 @@ from django.utils.translation import gettext as _
 from apps.deployments.autoscaling import scale_deployments
 from apps.deployments.models import Replica
 from apps.deployments.placing import reconcile
+from apps.resources.joining import LOCAL_HOSTS
 from apps.resources.models import Node
 from workers.artifacts import SECRETS, fetch_model, node_folder, python_environment
-from workers.contract import EVENTS_FILE, ServeSpec, read_events, write_spec
+from workers.contract import EVENTS_FILE, ServeSpec, read_events, read_ports, write_spec
 from workers.devices import usable_cpus
-from workers.inference.framing import LANE_SEPARATOR, SAMPLE, Question, ask, lane_sockets
+from workers.inference.doors import MAX_SOCKET_PATH_BYTES
+from workers.inference.framing import PING, SAMPLE, Question, ask
 from workers.inference.pinging import answering
-from workers.inference.server import MAX_SOCKET_PATH_BYTES
+from workers.inference.reaching import LANE_SEPARATOR, lane_sockets
 from workers.launcher import end_tree, find_by_token, is_alive, launch, log_tail
 from workers.pulse import Pulse
 from workers.tokens import replica_prefix, replica_token, site_prefix
@@ -134,10 +137,16 @@ def _start(replica: Replica) -> None:
         return
     model_dir = fetch_model(replica.version, _models_folder(node_name) / str(replica.version_id))
     replica.lanes = lanes_for(model_dir, usable_cpus())
-    Replica.objects.filter(pk=replica.pk).update(lanes=replica.lanes)
+    replica.token = secrets.token_hex(32) if is_reached_from_outside(replica.node) else ""
+    Replica.objects.filter(pk=replica.pk).update(lanes=replica.lanes, token=replica.token)
     child = _launch(replica, model_dir, path)
     _children[replica.pk] = child
     _note_process(replica, child.pid)
+
+
+def is_reached_from_outside(node: Node) -> bool:
+    """Whether other machines ask what serves on `node`: not where the site and its servers have this machine alone."""
+    return node.address not in LOCAL_HOSTS
 
 
 def lanes_for(model_dir: Path, cpus: int) -> int:
@@ -150,7 +159,9 @@ def _launch(replica: Replica, model_dir: Path, path: Path) -> subprocess.Popen:
     folder = _folder(replica.node.name, replica.pk)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     threads = max(1, usable_cpus() // min(replica.lanes, 2))
-    write_spec(ServeSpec(str(folder), str(model_dir), str(path), threads, replica.lanes), folder / "spec.json")
+    address = replica.node.address if replica.token else ""
+    spec = ServeSpec(str(folder), str(model_dir), str(path), threads, replica.lanes, address, replica.token)
+    write_spec(spec, folder / "spec.json")
     return launch(
         [sys.executable, "-m", "workers.inference", str(folder / "spec.json")],
         token=replica_token(replica.node.name, replica.pk),
@@ -179,6 +190,9 @@ def _look_whether_ready(replica: Replica) -> None:
         return
     try:
         replies = [ask(path, Question(SAMPLE), timeout_seconds=SAMPLE_SECONDS) for path in replica.sockets]
+        replica.ports = read_ports(_folder(replica.node.name, replica.pk), replica.lanes) if replica.token else []
+        for lane in replica.remote_sockets:
+            ask(lane, Question(PING), timeout_seconds=SAMPLE_SECONDS)
     except OSError:  # not listening yet
         if time.time() - replica.process_started_at > START_SECONDS:
             _fail(replica, _("It did not answer within %(n)d seconds of its start.") % {"n": START_SECONDS}, strikes=1)
@@ -187,7 +201,7 @@ def _look_whether_ready(replica: Replica) -> None:
     if wrong:
         _fail(replica, _cannot_predict(wrong[0].body), strikes=1)
     else:
-        _move(replica, Replica.Status.READY, ready_at=timezone.now())
+        _move(replica, Replica.Status.READY, ready_at=timezone.now(), ports=replica.ports)
 
 
 def _adopt(replica: Replica) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from apps.core.errors import TooManyRequests, Unavailable
-from workers.inference.framing import BrokenConnection, Frame, FrameReader, Question, ask, replica_at
+from workers.inference.framing import BrokenConnection, Frame, FrameReader, Question, ask
+from workers.inference.reaching import NONCE_BYTES, proof_of, replica_at, tcp_place, watch_other_end
 
 MAX_IN_FLIGHT = 64  # per replica; more wait nowhere, they are told to come again
 MAX_IDLE = 16
@@ -55,13 +56,16 @@ def elsewhere(sockets: Sequence[str], died: str) -> Sequence[str]:
 
 
 class Connection(asyncio.Protocol):
-    """To a replica: carries one question after the other."""
+    """To a lane: carries one question after the other. With a `token` it is `usable` once it has proved that it knows
+    it."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str = "") -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader()
         self._done: Done | None = None
         self.is_closed = False
+        self._token, self._nonce = token, b""
+        self.usable = asyncio.Event()
 
     async def ask(self, question: Question) -> Frame:
         """Raises OSError (BrokenConnection, TimeoutError) when no answer comes. Only an answer leaves it usable."""
@@ -85,8 +89,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._transport = transport
+        if not self._token:
+            self.usable.set()
 
     def data_received(self, data: bytes) -> None:
+        if self._token:
+            self._prove(data)
+            return
         try:
             frame = self._reader.feed(data)
         except BrokenConnection:
@@ -95,8 +104,16 @@ class Connection(asyncio.Protocol):
         if frame:
             self._end(frame)
 
+    def _prove(self, data: bytes) -> None:
+        self._nonce += data
+        if len(self._nonce) >= NONCE_BYTES:
+            self._transport.write(proof_of(self._token, self._nonce[:NONCE_BYTES]))
+            self._token = ""
+            self.usable.set()
+
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_closed = True
+        self.usable.set()
         self._end(BrokenConnection("the replica closed the connection"))
 
     def _time_out(self) -> None:
@@ -232,7 +249,15 @@ class ConnectionPool:
             connection.close()
 
 
-async def _connect(path: str) -> Connection:
+async def _connect(lane: str) -> Connection:
+    """Raises OSError."""
+    loop, place = asyncio.get_running_loop(), tcp_place(lane)
     async with asyncio.timeout(CONNECT_SECONDS):
-        _transport, connection = await asyncio.get_running_loop().create_unix_connection(Connection, path)
+        if place is None:
+            _transport, connection = await loop.create_unix_connection(Connection, lane)
+        else:
+            to_port = partial(Connection, place.token)
+            transport, connection = await loop.create_connection(to_port, place.host, place.port)
+            watch_other_end(transport.get_extra_info("socket"))
+        await connection.usable.wait()
         return connection

@@ -1,5 +1,6 @@
 """What the gateway and the demo page need to know of a deployment to ask it."""
 
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -133,7 +134,7 @@ def _trouble(deployment: Deployment) -> str:
 def _routes(deployment: Deployment) -> tuple[tuple[Route, float], ...]:
     ready = deployment.replicas.filter(status=Replica.Status.READY).order_by("-id")
     found: dict[int, list[Replica]] = {}
-    for replica in ready.select_related("version"):
+    for replica in ready.select_related("version", "node"):
         found.setdefault(replica.version_id, []).append(replica)
     change_id = newest_change_id(deployment)
     return tuple(
@@ -144,9 +145,15 @@ def _routes(deployment: Deployment) -> tuple[tuple[Route, float], ...]:
 
 def _route(replicas: Sequence[Replica], source: Source) -> Route:
     """To `replicas` of one version."""
-    sockets = tuple(path for replica in replicas for path in replica.sockets)
+    sockets = tuple(lane for replica in replicas for lane in _lanes_from_here(replica))
     most = MAX_IN_FLIGHT // max(replica.lanes for replica in replicas)
     return Route(replicas[0].version.number, sockets, source, most)
+
+
+def _lanes_from_here(replica: Replica) -> tuple[str, ...]:
+    """Its sockets where they are on this machine, else its ports."""
+    is_here = not replica.ports or os.path.exists(replica.socket_path)
+    return replica.sockets if is_here else replica.remote_sockets
 
 
 def ask_endpoint(endpoint: Endpoint, question: Question) -> Frame:

@@ -12,8 +12,9 @@ from tests.inference.models import image_model, png
 from tests.inference.processes import START_SECONDS, launch
 from tests.stack import wait_until
 from workers.contract import EVENTS_FILE, EXIT_FAILED, read_events
-from workers.inference.framing import RAW, Question, ask, lane_sockets, replica_at
+from workers.inference.framing import RAW, Question, ask
 from workers.inference.pinging import answering
+from workers.inference.reaching import lane_sockets, replica_at
 
 LANES = 3
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.stack import wait_until
 from workers.inference import server as serving
+from workers.inference.doors import unix_door
 from workers.inference.framing import RAW, BrokenConnection, Frame, FrameReader, Question
 from workers.inference.server import Server
 
@@ -73,21 +73,16 @@ def replica(folder: Path, model: Callable, at_once: int = 1) -> Iterator[tuple[P
     """Its socket, and what ends it when it is closed."""
     path = folder / "s" / "r.sock"
     bell, ringer = socket.socketpair()
-    running = threading.Thread(target=Server(model, at_once=at_once).serve, args=(path, [bell]))
-    running.start()
-    wait_until(lambda: accepts(path), seconds=SECONDS, what="it listens")
-    try:
-        yield path, ringer
-    finally:
-        ringer.close()
-        running.join(SECONDS)
-        bell.close()
-        assert not running.is_alive() and not path.exists()
-
-
-def accepts(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as connection:
-        return connection.connect_ex(str(path)) == 0
+    with unix_door(path) as door, bell:
+        running = threading.Thread(target=Server(model, at_once=at_once).serve, args=([door], [bell]))
+        running.start()
+        try:
+            yield path, ringer
+        finally:
+            ringer.close()
+            running.join(SECONDS)
+            assert not running.is_alive()
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(("at_once", "sizes"), [(4, [1, 4, 2]), (1, [1] * 7)])
@@ -173,9 +168,11 @@ def test_who_comes_when_there_are_too_many_connections_is_hung_up_on(tmp_path, m
         model.wait()
         second, third = asking(path, b"second"), asking(path, b"third")
         model.may_go.release(3)
-        assert [client.answer().body for client in (first, second)] == [b"first", b"second"]
+        assert [client.read().body for client in (first, second)] == [b"first", b"second"]
         with pytest.raises(OSError):
             third.answer()
+        first.socket.close()
+        second.socket.close()
 
 
 def test_a_model_that_raises_costs_its_questions_an_error_and_no_other(tmp_path):

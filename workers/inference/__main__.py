@@ -7,15 +7,18 @@ import json
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from workers.contract import EVENTS_FILE, EXIT_FAILED, EventWriter, ProgramFailure, ServeSpec, read_spec
+from workers.contract import EVENTS_FILE, EXIT_FAILED, EventWriter, ProgramFailure, ServeSpec, read_spec, write_port
 from workers.inference.answers import answer, explain
 from workers.inference.batching import best_size
-from workers.inference.framing import SAMPLE, Question, lane_sockets
+from workers.inference.doors import tcp_door, unix_door
+from workers.inference.framing import SAMPLE, Question
 from workers.inference.lanes import Lane, die_of, fork
 from workers.inference.predictor import Predictor, load_predictor
+from workers.inference.reaching import lane_sockets
 from workers.inference.server import Server
 
 
@@ -38,7 +41,13 @@ def serve(spec: ServeSpec, lane: Lane, predictor: Predictor) -> None:
     signal.set_wakeup_fd(waker.fileno())  # whichever thread the system interrupts
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)
-    server.serve(Path(lane_sockets(spec.socket_path, spec.lanes)[lane.number]), [woken, *lane.relatives])
+    with ExitStack() as opened:
+        doors = [opened.enter_context(unix_door(Path(lane_sockets(spec.socket_path, spec.lanes)[lane.number])))]
+        if spec.address:
+            door, port = opened.enter_context(tcp_door(spec.address, spec.token))
+            doors.append(door)
+            write_port(spec, lane.number, port)
+        server.serve(doors, [woken, *lane.relatives])
 
 
 def main(spec_path: str) -> int:

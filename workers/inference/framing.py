@@ -18,18 +18,18 @@ together}``, and ``"items"`` where the question had several; the body is the JSO
 from __future__ import annotations
 
 import json
-import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+from workers.inference.reaching import connect
+
 LENGTHS = struct.Struct(">II")
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 2**30
 CHUNK_BYTES = 64 * 1024  # read from a socket at once
-LANE_SEPARATOR = ".lane"
 
 RAW, FILES, JSON, TENSORS, SAMPLE, PING = "raw", "files", "json", "tensors", "sample", "ping"
 
@@ -156,28 +156,16 @@ def _read_head(data: bytes) -> dict[str, Any]:
 read_usual_head = lru_cache(maxsize=256)(_read_head)  # of questions, whose heads are nearly all the same
 
 
-def ask(socket_path: str, question: Question, *, timeout_seconds: float) -> Frame:
-    """Ask once over a connection of its own. Raises OSError (BrokenConnection, TimeoutError) when no answer comes."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout_seconds)
-        connection.connect(socket_path)
+def ask(lane: str, question: Question, *, timeout_seconds: float) -> Frame:
+    """Ask once over a connection of its own; `lane` is where (workers.inference.reaching). Raises OSError
+    (BrokenConnection, TimeoutError) when no answer comes."""
+    with connect(lane, timeout_seconds) as connection:
         connection.sendall(question.encode())
         reader = FrameReader()
         while data := connection.recv(CHUNK_BYTES):
             if frame := reader.feed(data):
                 return frame
     raise BrokenConnection("the connection ended before the answer")
-
-
-def lane_sockets(path: str, lanes: int) -> tuple[str, ...]:
-    """Where the lanes of the replica at `path` are asked: one process each (workers.inference.lanes)."""
-    return (path, *(f"{path}{LANE_SEPARATOR}{number}" for number in range(1, lanes)))
-
-
-def replica_at(lane_socket: str) -> str:
-    """The `path` that `lane_sockets` was given."""
-    path, _separator, number = lane_socket.rpartition(LANE_SEPARATOR)
-    return path if number.isdigit() else lane_socket
 
 
 def _check(head_bytes: int, body_bytes: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import select
 import sys
 
 if sys.platform == "linux":
+    GONE = select.EPOLLHUP | select.EPOLLRDHUP
 
     class Readiness:
         """Of sockets, by their file descriptors. One that is closed is forgotten."""
@@ -14,7 +15,7 @@ if sys.platform == "linux":
             self._poll = select.epoll()
 
         def add(self, descriptor: int) -> None:
-            self._poll.register(descriptor, select.EPOLLIN)
+            self._poll.register(descriptor, select.EPOLLIN | select.EPOLLRDHUP)
 
         def remove(self, descriptor: int) -> None:
             self._poll.unregister(descriptor)
@@ -23,7 +24,7 @@ if sys.platform == "linux":
             """Up to `most` of those that have something, each in its turn, and whether the other end of each is closed;
             none after `seconds`."""
             found = self._poll.poll(seconds, most)
-            return [(descriptor, bool(events & select.EPOLLHUP)) for descriptor, events in found]
+            return [(descriptor, bool(events & GONE)) for descriptor, events in found]
 
 else:
 

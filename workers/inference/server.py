@@ -3,67 +3,23 @@ through no other."""
 
 from __future__ import annotations
 
-import os
 import socket
-import stat
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
-from workers.contract import ProgramFailure
 from workers.inference.aside import Aside
-from workers.inference.framing import CHUNK_BYTES, BrokenConnection, Frame, FrameReader, Question, read_usual_head
+from workers.inference.doors import Connection, Door
+from workers.inference.framing import Frame, Question
 from workers.inference.readiness import Readiness
 
 MAX_CONNECTIONS = 512  # one question at a time comes over each; who comes beyond is hung up on
-MAX_SOCKET_PATH_BYTES = 100  # 107 on Linux, 103 on macOS
 STOP_SECONDS = 10
-SEND_SECONDS = 30  # until who asked has room for the answer
+PROOF_SECONDS = 5.0
 
 Answer = Callable[[Sequence[Question]], list[Frame]]
-
-
-class Connection:
-    """Brings questions, one after the other."""
-
-    def __init__(self, connected: socket.socket) -> None:
-        connected.setblocking(False)
-        self.descriptor = connected.fileno()
-        self._socket, self._reader = connected, FrameReader(read_usual_head)
-
-    def read(self) -> Question | None:
-        """None while a part is still on its way. Raises OSError; BrokenConnection for what is no question."""
-        try:
-            while data := self._socket.recv(CHUNK_BYTES):
-                if frame := self._reader.feed(data):
-                    return Question.of(frame)
-        except BlockingIOError:
-            return None
-        raise BrokenConnection("the other end closed the connection")
-
-    def send(self, reply: Frame) -> None:
-        """Raises OSError, also where nobody takes it."""
-        data = reply.encode()
-        try:
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(data):
-            self._socket.settimeout(SEND_SECONDS)
-            self._socket.sendall(memoryview(data)[sent:])
-            self._socket.setblocking(False)
-
-    def hang_up(self) -> None:
-        """Whoever reads finds it closed."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 class Server:
@@ -79,19 +35,15 @@ class Server:
         self._connections: dict[int, Connection] = {}
         self._ready = Readiness()
 
-    def serve(self, socket_path: Path, bells: Collection[socket.socket]) -> None:
-        """Answer on `socket_path` until one of `bells` has something to read or is closed at its other end; then finish
-        what was asked, and remove the socket."""
-        prepare_socket(socket_path)
+    def serve(self, doors: Iterable[Door], bells: Collection[socket.socket]) -> None:
+        """Answer who comes in by `doors` until one of `bells` has something to read or is closed at its other end; then
+        finish what was asked."""
+        self._doors = {door.descriptor: door for door in doors}
+        for door in self._doors:
+            self._ready.add(door)
         try:
-            with socket.socket(socket.AF_UNIX) as self._listener:
-                self._listener.setblocking(False)
-                self._listener.bind(os.fspath(socket_path))
-                self._listener.listen(MAX_CONNECTIONS)
-                self._ready.add(self._listener.fileno())
-                self._run({bell.fileno() for bell in bells})
+            self._run({bell.fileno() for bell in bells})
         finally:
-            socket_path.unlink(missing_ok=True)
             if self._aside:
                 self._aside.stop()
 
@@ -120,21 +72,27 @@ class Server:
             elif descriptor in bells:
                 is_over = True
             else:
-                self._accept()
+                self._accept(self._doors[descriptor])
         if asked:
             self._answer_together(asked)
         return is_over
 
-    def _accept(self) -> None:
-        with suppress(OSError):  # all have been accepted, or the system has no room for more
-            while True:
-                connected, _address = self._listener.accept()
-                if len(self._connections) >= MAX_CONNECTIONS:
-                    connected.close()
-                    continue
-                connection = Connection(connected)
-                self._connections[connection.descriptor] = connection
-                self._ready.add(connection.descriptor)
+    def _accept(self, door: Door) -> None:
+        while connection := door.accept():
+            if len(self._connections) >= MAX_CONNECTIONS:
+                self._drop_unproven()
+            if len(self._connections) >= MAX_CONNECTIONS:
+                connection.close()
+                continue
+            self._connections[connection.descriptor] = connection
+            self._ready.add(connection.descriptor)
+
+    def _drop_unproven(self) -> None:
+        """Whoever had the time to show that it knows the token, and did not."""
+        latest = time.monotonic() - PROOF_SECONDS
+        for connection in list(self._connections.values()):
+            if not connection.is_proven and connection.since <= latest:
+                self._drop(connection)
 
     def _read(self, connection: Connection, is_closed: bool) -> Question | None:
         """What is to be predicted: no explanation, which is worked on aside, and nothing that nobody waits for."""
@@ -175,16 +133,3 @@ def _reply(connection: Connection, reply: Frame) -> None:
         connection.send(reply)
     except OSError:
         connection.hang_up()
-
-
-def prepare_socket(path: Path) -> None:
-    """Make the socket's folder, private to this account, and clear the way. Raises ProgramFailure."""
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
-        message = f"The socket's path has {len(os.fsencode(path))} bytes; the system allows {MAX_SOCKET_PATH_BYTES}."
-        raise ProgramFailure("socket_path_too_long", message, hint="Use a shorter folder.", blame="machine")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder = path.parent.lstat()
-    if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.geteuid() or folder.st_mode & 0o077:
-        message = f"The socket's folder {path.parent} is open to other accounts."
-        raise ProgramFailure("socket_folder_not_private", message, hint="Remove it and start again.", blame="machine")
-    path.unlink(missing_ok=True)
