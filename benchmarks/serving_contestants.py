@@ -89,6 +89,7 @@ def start_peer(name: str, model: Path, log: Path, decoder: str) -> Contestant:
     port = free_port()
     environment = os.environ | {
         "BENCH_MODEL": str(model), "BENCH_DECODER": decoder, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
+        "ORT_DISABLE_TELEMETRY": "1",
         "BENTOML_HOME": str(log.parent / "bentoml"), "BENTOML_DO_NOT_TRACK": "True",
     }  # fmt: skip
     program, _, variant = name.partition("_")

@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import random
-import signal
 import statistics
 import subprocess
 import sys
@@ -131,9 +130,15 @@ async def kill_for_ever(soak: Soak, draw: random.Random) -> None:
         await asyncio.sleep(min(draw.uniform(*KILL_SECONDS), max(0.0, soak.ends_at - time.monotonic())))
         ready = await asyncio.to_thread(ready_replicas, soak.home)
         if len(ready) >= REPLICAS and not soak.is_over:
-            with suppress(ProcessLookupError):
-                os.kill(draw.choice(ready), signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                draw.choice(lanes_of(draw.choice(ready))).kill()
                 soak.kills += 1
+
+
+def lanes_of(pid: int) -> list[psutil.Process]:
+    """The processes of a replica whose first has this number. Raises psutil.NoSuchProcess."""
+    first = psutil.Process(pid)
+    return [first, *first.children()]
 
 
 def ready_replicas(home: Path) -> list[int]:

@@ -143,12 +143,13 @@ class Gateway:
             return metered(team_id, Answer(200, json.dumps(endpoint.describe()).encode(), {}))
         top_k = read_top_k(query_of(scope).get("top_k", [None])[-1])
         if verb != EXPLAIN and wants_lines(headers.get("accept", "")):
-            return Stream(self._lines(scope, headers, receive, team_id, name, endpoint, top_k), MEDIA_TYPE)
+            return Stream(self._lines(scope, headers, receive, caller, name, endpoint, top_k), MEDIA_TYPE)
         with self.predictions.room.held(team_id, declared_bytes(headers)):
             question = await self._question(scope, headers, receive, endpoint, top_k)
             if verb == EXPLAIN:
                 question = question.explained()
             frame, told = await self._ask(team_id, name, endpoint, question, receive)
+            self.predictions.count_items(caller, endpoint, frame)
             return metered(team_id, Answer(frame.status, frame.body, told))
 
     async def _answer_open_inference(self, scope: Scope, receive: Receive) -> Answer:
@@ -166,6 +167,7 @@ class Gateway:
         with self.predictions.room.held(team_id, declared_bytes(headers)):
             question = open_inference.to_question(endpoint, headers, await read_body(receive))
             frame, told = await self._ask(team_id, call.name, endpoint, question, receive, call.version)
+            self.predictions.count_items(caller, endpoint, frame)
             return metered(team_id, open_inference.to_answer(frame, told))
 
     async def _about_server(self, what: str) -> dict[str, Any]:
@@ -198,12 +200,13 @@ class Gateway:
         scope: Scope,
         headers: dict[str, str],
         receive: Receive,
-        team_id: int,
+        caller: Caller,
         name: str,
         endpoint: Endpoint,
         top_k: int | None,
     ) -> AsyncGenerator[bytes, None]:
         """One line for each item, as soon as its part is answered. An error after the first part is the last line."""
+        team_id = caller.team_id
         with self.predictions.room.held(team_id, declared_bytes(headers)):
             question = await self._question(scope, headers, receive, endpoint, top_k)
             number = 0
@@ -220,6 +223,7 @@ class Gateway:
                     yield line_of_error(told_of(error), number)
                     return
                 METER.add(team_id, PREDICTION, len(lines))
+                self.predictions.count_items(caller, endpoint, frame)
                 number += count
                 yield lines
 

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connections
 
 from apps.accounts.services import find_api_key, touch_api_key
 from apps.core.errors import DomainError, Unavailable
-from apps.deployments.admission import Caller, check_address, check_rate
+from apps.deployments.admission import Caller, check_address, check_rate, count_items
 from apps.deployments.autoscaling import wake_deployment
 from apps.deployments.connections import NOT_READY, Asked, ConnectionPool, Done, no_replica
 from apps.deployments.endpoints import Endpoint, Route, endpoint_now, resolve_endpoint
@@ -76,6 +76,10 @@ class Predictions:
         if weight:
             check_rate(self._limiter, caller, endpoint, now=self._clock(), weight=weight)
 
+    def count_items(self, caller: Caller, endpoint: Endpoint, frame: Frame) -> None:
+        """A request was let in as one prediction; its answer says how many it had."""
+        count_items(self._limiter, caller, endpoint, frame.items, now=self._clock())
+
     async def ask(
         self,
         team_id: int,
@@ -86,7 +90,7 @@ class Predictions:
         died: str = "",
     ) -> tuple[Frame, dict[str, str]]:
         """The answer, and the headers that tell of it. A deployment that sleeps is woken, and the request held until it
-        is ready. `died` is the socket of a replica that did when it was asked the same before."""
+        is ready. `died` is the socket of a lane that did when it was asked the same before."""
         with IN_FLIGHT.count(endpoint.deployment_id):
             try:
                 return await self._ask_routes(team_id, name, endpoint, question, version, died)
@@ -106,7 +110,7 @@ class Predictions:
         for route in endpoint.routes_in_order(self._choose, version):
             started = time.perf_counter()
             try:
-                frame = await self._pool.ask(route.sockets, question.to_version(route.number), died)
+                frame = await self._pool.ask(route.sockets, question.to_version(route.number), died, route.most)
             except Unavailable as error:
                 self.note_failure(team_id, name, route, question, started, error)
                 if error.code != NOT_READY:
@@ -120,11 +124,11 @@ class Predictions:
         if not endpoint.routes:
             return None
         route = endpoint.routes_in_order(self._choose)[0]
-        asked = self._pool.ask_at_once(route.sockets, question, done)
+        asked = self._pool.ask_at_once(route.sockets, question, done, route.most)
         return (route, asked) if asked else None
 
     def drop(self, path: str) -> None:
-        """The replica at `path` died when it was asked."""
+        """The lane at `path` died when it was asked."""
         self._pool.drop(path)
 
     def note_failure(

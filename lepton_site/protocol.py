@@ -15,6 +15,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from apps.core.errors import DomainError
+from apps.deployments.admission import Caller
 from apps.deployments.connections import Asked, timed_out
 from apps.deployments.endpoints import Endpoint
 from apps.deployments.in_flight import IN_FLIGHT
@@ -36,11 +37,17 @@ class Exchange:
     message_event = asyncio.Event()  # uvicorn sets it where a client is gone, which `connection_lost` tells as well
 
     def __init__(
-        self, protocol: "PredictionProtocol", team_id: int, name: str, endpoint: Endpoint, content_type: str, room: int
+        self,
+        protocol: "PredictionProtocol",
+        caller: Caller,
+        name: str,
+        endpoint: Endpoint,
+        content_type: str,
+        room: int,
     ) -> None:
         """`room` bytes are taken for it."""
         self._protocol, self._predictions = protocol, protocol.predictions
-        self._team_id, self._name, self._endpoint = team_id, name, endpoint
+        self._caller, self._name, self._endpoint = caller, name, endpoint
         self._content_type, self._room = content_type, room
         self.parts: list[bytes] = []
         self.keep_alive, self.response_complete, self.disconnected = True, False, False
@@ -69,7 +76,9 @@ class Exchange:
             self._answer(outcome, told)
         elif isinstance(outcome, TimeoutError):
             error = timed_out()
-            self._predictions.note_failure(self._team_id, self._name, self._route, self._question, self._started, error)
+            self._predictions.note_failure(
+                self._caller.team_id, self._name, self._route, self._question, self._started, error
+            )
             self._protocol.end(refusal(error))
         else:
             self._predictions.drop(asked.path)
@@ -82,7 +91,7 @@ class Exchange:
         """A connection is to be opened, another replica to be found, or one to be woken."""
         try:
             frame, told = await self._predictions.ask(
-                self._team_id, self._name, self._endpoint, self._question, died=died
+                self._caller.team_id, self._name, self._endpoint, self._question, died=died
             )
         except Exception as error:
             self._protocol.end(refusal(told_of(error)))
@@ -90,12 +99,13 @@ class Exchange:
             self._answer(frame, told)
 
     def _answer(self, frame: Frame, told: dict[str, str]) -> None:
-        self._protocol.end(metered(self._team_id, Answer(frame.status, frame.body, told)))
+        self._predictions.count_items(self._caller, self._endpoint, frame)
+        self._protocol.end(metered(self._caller.team_id, Answer(frame.status, frame.body, told)))
 
     def finish(self) -> None:
         """It is answered, or nobody waits for it any more."""
         self.response_complete = True
-        self._predictions.room.give_back(self._team_id, self._room)
+        self._predictions.room.give_back(self._caller.team_id, self._room)
         if self.timer:
             self.timer.cancel()
 
@@ -186,7 +196,7 @@ class PredictionProtocol(HttpToolsProtocol):
         except DomainError:
             self.predictions.room.give_back(caller.team_id, room)
             raise
-        return Exchange(self, caller.team_id, name, endpoint, content_type, room)
+        return Exchange(self, caller, name, endpoint, content_type, room)
 
     def _cut_off(self) -> None:
         """The body does not come."""

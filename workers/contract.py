@@ -25,6 +25,7 @@ EXIT_STOPPED = 75
 EXIT_FENCED = 76
 
 EVENTS_FILE = "events.jsonl"
+PORT_FILE = "port-{}"
 OUTPUT_FOLDER = "output"
 CHECKPOINT_FOLDER = "checkpoints"
 CANDIDATE_FOLDER = "output/candidates"
@@ -214,14 +215,29 @@ class PredictSpec:
 
 @dataclass(frozen=True)
 class ServeSpec:
-    """Answer predictions for the model in `model_dir` on a Unix socket until SIGTERM: `lanes` at the same time, each
-    on up to `threads` cores."""
+    """Answer predictions for the model in `model_dir` until SIGTERM: `lanes` at the same time, each on up to `threads`
+    cores, on the sockets of `workers.inference.reaching.lane_sockets`, and with an `address` for other machines on a
+    TCP port of it each, to whoever knows `token` (`read_ports`)."""
 
     work_dir: str
     model_dir: str
     socket_path: str
     threads: int = 1
     lanes: int = 1
+    address: str = ""
+    token: str = field(default="", repr=False)
+
+
+def write_port(spec: ServeSpec, lane: int, port: int) -> None:
+    """Where a lane listens for other machines."""
+    path = Path(spec.work_dir) / PORT_FILE.format(lane)
+    path.with_suffix(".tmp").write_text(str(port))
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def read_ports(work_dir: Path, lanes: int) -> list[int]:
+    """One for each lane, as `write_port` wrote them. Raises OSError where one has not yet."""
+    return [int((work_dir / PORT_FILE.format(lane)).read_text()) for lane in range(lanes)]
 
 
 def write_spec(spec: Any, path: Path) -> None:

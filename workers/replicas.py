@@ -8,6 +8,7 @@ started again adopts them, and a process whose row is gone is found and ended.
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -25,12 +26,15 @@ from django.utils.translation import gettext as _
 from apps.deployments.autoscaling import scale_deployments
 from apps.deployments.models import Replica
 from apps.deployments.placing import reconcile
+from apps.resources.joining import LOCAL_HOSTS
 from apps.resources.models import Node
 from workers.artifacts import SECRETS, fetch_model, node_folder, python_environment
-from workers.contract import EVENTS_FILE, ServeSpec, read_events, write_spec
+from workers.contract import EVENTS_FILE, ServeSpec, read_events, read_ports, write_spec
 from workers.devices import usable_cpus
+from workers.inference.doors import MAX_SOCKET_PATH_BYTES
 from workers.inference.framing import PING, SAMPLE, Question, ask
-from workers.inference.server import MAX_SOCKET_PATH_BYTES
+from workers.inference.pinging import answering
+from workers.inference.reaching import LANE_SEPARATOR, lane_sockets
 from workers.launcher import end_tree, find_by_token, is_alive, launch, log_tail
 from workers.pulse import Pulse
 from workers.tokens import replica_prefix, replica_token, site_prefix
@@ -43,7 +47,8 @@ SAMPLE_SECONDS = 10.0
 GRACE_SECONDS = 12.0
 PING_SECONDS = 0.5
 PING_EVERY_SECONDS = 3.0
-MOST_LANES = 8  # more would wait for the interpreter and for memory
+MOST_LANES = 8
+LANES_BYTES = 512 * 2**20  # of models: each lane has its own copy
 QUICK_SECONDS = 60.0
 LOG_TAIL_BYTES = 2000
 
@@ -51,7 +56,7 @@ ON_NODE = (*Replica.LIVE, Replica.Status.STOPPING)
 
 _children: dict[int, subprocess.Popen] = {}  # by replica: to learn the exit code, and to leave no zombie
 _ending: dict[str, float] = {}  # by token: when it was first asked to end
-_pulses: dict[int, Pulse] = {}  # by replica
+_pulses: dict[int, list[Pulse]] = {}  # by replica: one for each lane
 
 
 def supervise(node: Node) -> float | None:
@@ -116,7 +121,7 @@ def _models_folder(node_name: str) -> Path:
 def socket_path(node_name: str, replica_id: int) -> Path:
     """In the node's folder, or under the temporary folder where that path is too long for a socket."""
     path = node_folder(node_name) / "sockets" / f"{replica_id}.sock"
-    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+    if len(os.fsencode(lane_sockets(str(path), MOST_LANES)[-1])) <= MAX_SOCKET_PATH_BYTES:
         return path
     folder = Path(tempfile.gettempdir()) / f"lepton-{os.geteuid()}-{site_prefix()}"
     return folder / f"{node_name[:20]}-{replica_id}.sock"
@@ -131,16 +136,32 @@ def _start(replica: Replica) -> None:
     if not _move(replica, Replica.Status.STARTING, socket_path=str(path)):
         return
     model_dir = fetch_model(replica.version, _models_folder(node_name) / str(replica.version_id))
+    replica.lanes = lanes_for(model_dir, usable_cpus())
+    replica.token = secrets.token_hex(32) if is_reached_from_outside(replica.node) else ""
+    Replica.objects.filter(pk=replica.pk).update(lanes=replica.lanes, token=replica.token)
     child = _launch(replica, model_dir, path)
     _children[replica.pk] = child
     _note_process(replica, child.pid)
 
 
+def is_reached_from_outside(node: Node) -> bool:
+    """Whether other machines ask what serves on `node`: not where the site and its servers have this machine alone."""
+    return node.address not in LOCAL_HOSTS
+
+
+def lanes_for(model_dir: Path, cpus: int) -> int:
+    """How many predictions a replica computes side by side: one for each core, as far as copies of the model fit."""
+    model_bytes = sum(path.stat().st_size for path in model_dir.iterdir())
+    return max(1, min(MOST_LANES, cpus, LANES_BYTES // max(1, model_bytes)))
+
+
 def _launch(replica: Replica, model_dir: Path, path: Path) -> subprocess.Popen:
     folder = _folder(replica.node.name, replica.pk)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    threads, lanes = max(1, usable_cpus() // 2), min(MOST_LANES, usable_cpus())
-    write_spec(ServeSpec(str(folder), str(model_dir), str(path), threads, lanes), folder / "spec.json")
+    threads = max(1, usable_cpus() // min(replica.lanes, 2))
+    address = replica.node.address if replica.token else ""
+    spec = ServeSpec(str(folder), str(model_dir), str(path), threads, replica.lanes, address, replica.token)
+    write_spec(spec, folder / "spec.json")
     return launch(
         [sys.executable, "-m", "workers.inference", str(folder / "spec.json")],
         token=replica_token(replica.node.name, replica.pk),
@@ -161,22 +182,26 @@ def _note_process(replica: Replica, pid: int) -> None:
 
 
 def _look_whether_ready(replica: Replica) -> None:
-    """Ready only when it has answered the model's own sample over its socket."""
+    """Ready only when each of its lanes has answered the model's own sample."""
     if replica.pid is None and not _adopt(replica):
         return
     if not is_alive(replica.pid, replica.process_started_at):
         _died(replica)
         return
     try:
-        reply = ask(replica.socket_path, Question(SAMPLE), timeout_seconds=SAMPLE_SECONDS)
+        replies = [ask(path, Question(SAMPLE), timeout_seconds=SAMPLE_SECONDS) for path in replica.sockets]
+        replica.ports = read_ports(_folder(replica.node.name, replica.pk), replica.lanes) if replica.token else []
+        for lane in replica.remote_sockets:
+            ask(lane, Question(PING), timeout_seconds=SAMPLE_SECONDS)
     except OSError:  # not listening yet
         if time.time() - replica.process_started_at > START_SECONDS:
             _fail(replica, _("It did not answer within %(n)d seconds of its start.") % {"n": START_SECONDS}, strikes=1)
         return
-    if reply.status != 200:
-        _fail(replica, _cannot_predict(reply.body), strikes=1)
+    wrong = [reply for reply in replies if reply.status != 200]
+    if wrong:
+        _fail(replica, _cannot_predict(wrong[0].body), strikes=1)
     else:
-        _move(replica, Replica.Status.READY, ready_at=timezone.now())
+        _move(replica, Replica.Status.READY, ready_at=timezone.now(), ports=replica.ports)
 
 
 def _adopt(replica: Replica) -> bool:
@@ -204,30 +229,34 @@ def _watch(replica: Replica) -> None:
     if not is_alive(replica.pid, replica.process_started_at):
         _died(replica)
         return
-    pulse = _pulses.get(replica.pk)
-    if pulse is None:
-        _pulses[replica.pk] = Pulse.begin(time.monotonic(), _cpu_seconds(replica.pid))
-    elif time.monotonic() - pulse.asked_at >= PING_EVERY_SECONDS:
-        is_answered = _answers(replica)
-        pulse.note(time.monotonic(), is_answered=is_answered, cpu_seconds=_cpu_seconds(replica.pid))
-        if pulse.hangs():
+    pulses = _pulses.get(replica.pk)
+    if pulses is None:
+        _pulses[replica.pk] = [Pulse.begin(time.monotonic(), seconds) for seconds in _cpu_seconds(replica)]
+    elif time.monotonic() - pulses[0].asked_at >= PING_EVERY_SECONDS:
+        answered = answering(replica.sockets, PING_SECONDS)
+        for pulse, path, seconds in zip(pulses, replica.sockets, _cpu_seconds(replica), strict=True):
+            pulse.note(time.monotonic(), is_answered=path in answered, cpu_seconds=seconds)
+        if any(pulse.hangs() for pulse in pulses):
             _fail(replica, _("Its process lives but no longer answers."), strikes=_strikes(replica))
 
 
-def _cpu_seconds(pid: int) -> float:
-    """Processor time taken so far; 0 of a process that has just ended."""
+def _cpu_seconds(replica: Replica) -> list[float]:
+    """Processor time that each lane has taken so far; 0 of one that has just ended."""
     try:
-        times = psutil.Process(pid).cpu_times()
+        first = psutil.Process(replica.pid)
+        lanes = [first, *sorted(first.children(), key=psutil.Process.create_time)]
+    except psutil.Error:
+        lanes = []
+    found = [_processor_seconds(process) for process in lanes[: replica.lanes]]
+    return [*found, *[0.0] * (replica.lanes - len(found))]
+
+
+def _processor_seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
     except psutil.Error:
         return 0.0
     return times.user + times.system
-
-
-def _answers(replica: Replica) -> bool:
-    try:
-        return ask(replica.socket_path, Question(PING), timeout_seconds=PING_SECONDS).status == 200
-    except OSError:
-        return False
 
 
 def _died(replica: Replica) -> None:
@@ -312,7 +341,9 @@ def _forget(node: Node, replica_id: int) -> None:
     if child:
         child.poll()
     _pulses.pop(replica_id, None)
-    socket_path(node.name, replica_id).unlink(missing_ok=True)
+    path = socket_path(node.name, replica_id)
+    for each in (path, *path.parent.glob(f"{path.name}{LANE_SEPARATOR}*")):
+        each.unlink(missing_ok=True)
     shutil.rmtree(_folder(node.name, replica_id), ignore_errors=True)
     used = {str(pk) for pk in _of(node, *ON_NODE).values_list("version_id", flat=True)}
     for folder in _models_folder(node.name).iterdir() if _models_folder(node.name).exists() else []:

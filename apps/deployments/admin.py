@@ -15,6 +15,7 @@ class DeploymentAdmin(admin.ModelAdmin):
 class ReplicaAdmin(admin.ModelAdmin):
     list_display = ["id", "deployment", "version", "node", "status", "strikes", "exit_code", "created_at", "ended_at"]
     list_filter = ["status", "node"]
+    exclude = ["token"]
     list_select_related = ["deployment", "version__model", "node"]
 
 

@@ -111,6 +111,14 @@ def check_rate(limiter: RateLimiter, caller: Caller, endpoint: Limited, *, now: 
             raise _too_many(DEPLOYMENT_LIMIT, of_deployment, wait_seconds)
 
 
+def count_items(limiter: RateLimiter, caller: Caller, endpoint: Limited, items: int, *, now: float) -> None:
+    """A request that was let through as one prediction had so many `items`. `now` is in seconds."""
+    if items > 1 and caller.requests_per_minute:
+        limiter.add(caller.key_id, now=now, weight=items - 1)
+    if items > 1 and endpoint.requests_per_minute:
+        limiter.add((caller.key_id, endpoint.deployment_id), now=now, weight=items - 1)
+
+
 def _too_many(words: str, limit: int, wait_seconds: int) -> TooManyRequests:
     again = _("Come again in %(n)d s.") % {"n": wait_seconds}
     message = f"{_(words) % {'n': limit}} {again}"

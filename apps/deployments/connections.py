@@ -1,4 +1,5 @@
-"""Open connections to replicas: kept alive, the least busy replica first, one retry where one dies when asked."""
+"""Open connections to the lanes of replicas: kept alive, the least busy lane first, one retry where one dies when
+asked."""
 
 import asyncio
 from collections import defaultdict
@@ -7,6 +8,7 @@ from functools import partial
 
 from apps.core.errors import TooManyRequests, Unavailable
 from workers.inference.framing import BrokenConnection, Frame, FrameReader, Question, ask
+from workers.inference.reaching import NONCE_BYTES, proof_of, replica_at, tcp_place, watch_other_end
 
 MAX_IN_FLIGHT = 64  # per replica; more wait nowhere, they are told to come again
 MAX_IDLE = 16
@@ -31,25 +33,39 @@ def timed_out() -> Unavailable:
 
 
 def ask_any(sockets: Sequence[str], question: Question) -> Frame:
-    """Ask one replica over a connection of its own, another one if it dies. Raises Unavailable. For sync code."""
-    for path in sockets[:2]:
+    """Ask one lane over a connection of its own, one of another replica if it dies. Raises Unavailable. For sync
+    code."""
+    left = sockets
+    for _attempt in range(2):
+        if not left:
+            break
         try:
-            return ask(path, question, timeout_seconds=ANSWER_SECONDS)
+            return ask(left[0], question, timeout_seconds=ANSWER_SECONDS)
         except TimeoutError as error:
             raise timed_out() from error
         except OSError:
-            continue
+            left = elsewhere(left, left[0])
     raise no_replica()
 
 
-class Connection(asyncio.Protocol):
-    """To a replica: carries one question after the other."""
+def elsewhere(sockets: Sequence[str], died: str) -> Sequence[str]:
+    """Where else to ask when the lane at `died` has died: of other replicas, as its own is about to end, or of that one
+    where there is no other."""
+    left = [path for path in sockets if path != died]
+    return [path for path in left if replica_at(path) != replica_at(died)] or left
 
-    def __init__(self) -> None:
+
+class Connection(asyncio.Protocol):
+    """To a lane: carries one question after the other. With a `token` it is `usable` once it has proved that it knows
+    it."""
+
+    def __init__(self, token: str = "") -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader()
         self._done: Done | None = None
         self.is_closed = False
+        self._token, self._nonce = token, b""
+        self.usable = asyncio.Event()
 
     async def ask(self, question: Question) -> Frame:
         """Raises OSError (BrokenConnection, TimeoutError) when no answer comes. Only an answer leaves it usable."""
@@ -73,8 +89,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._transport = transport
+        if not self._token:
+            self.usable.set()
 
     def data_received(self, data: bytes) -> None:
+        if self._token:
+            self._prove(data)
+            return
         try:
             frame = self._reader.feed(data)
         except BrokenConnection:
@@ -83,8 +104,16 @@ class Connection(asyncio.Protocol):
         if frame:
             self._end(frame)
 
+    def _prove(self, data: bytes) -> None:
+        self._nonce += data
+        if len(self._nonce) >= NONCE_BYTES:
+            self._transport.write(proof_of(self._token, self._nonce[:NONCE_BYTES]))
+            self._token = ""
+            self.usable.set()
+
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_closed = True
+        self.usable.set()
         self._end(BrokenConnection("the replica closed the connection"))
 
     def _time_out(self) -> None:
@@ -137,18 +166,18 @@ class ConnectionPool:
         self._idle: dict[str, list[Connection]] = defaultdict(list)
         self._in_flight: dict[str, int] = defaultdict(int)
 
-    async def ask(self, sockets: Sequence[str], question: Question, died: str = "") -> Frame:
-        """Ask the least busy of the replicas at `sockets`; once more elsewhere where it dies while it is asked, unless
-        one `died` of it before.
+    async def ask(self, sockets: Sequence[str], question: Question, died: str = "", most: int = MAX_IN_FLIGHT) -> Frame:
+        """Ask the least busy of the lanes at `sockets`, of which each may have `most` questions; once more elsewhere
+        where it dies while it is asked, unless one `died` of it before.
 
         Raises Unavailable when none answers, TooManyRequests when all are as busy as they may be.
         """
-        left = [path for path in sockets if path != died]
-        for _attempt in range(1 if len(left) < len(sockets) else 2):
+        left = elsewhere(sockets, died) if died else sockets
+        for _attempt in range(1 if died else 2):
             if not left:
                 break
             path = self._least_busy(left)
-            if self._in_flight.get(path, 0) >= MAX_IN_FLIGHT:
+            if self._in_flight.get(path, 0) >= most:
                 message = "All replicas are busy. Send fewer requests at once, or raise the number of replicas."
                 raise TooManyRequests(message, code="overloaded", retry_after_seconds=RETRY_AFTER_SECONDS)
             try:
@@ -156,15 +185,17 @@ class ConnectionPool:
             except TimeoutError as error:
                 raise timed_out() from error
             except OSError:
-                left.remove(path)
+                left = elsewhere(left, path)
                 self.drop(path)
         raise no_replica()
 
-    def ask_at_once(self, sockets: Sequence[str], question: Question, done: Done) -> Asked | None:
-        """The same without a task, and one replica only; `done` gets what `Connection.send` gives. None where that
-        replica cannot be asked, or not at once."""
+    def ask_at_once(
+        self, sockets: Sequence[str], question: Question, done: Done, most: int = MAX_IN_FLIGHT
+    ) -> Asked | None:
+        """The same without a task, and one lane only; `done` gets what `Connection.send` gives. None where that lane
+        cannot be asked, or not at once."""
         path = self._least_busy(sockets)
-        if self._in_flight.get(path, 0) >= MAX_IN_FLIGHT:
+        if self._in_flight.get(path, 0) >= most:
             return None
         connection = self._idle_one(path)
         return Asked(self, path, connection, question, done) if connection else None
@@ -213,12 +244,20 @@ class ConnectionPool:
             connection.close()
 
     def drop(self, path: str) -> None:
-        """The replica at `path` died."""
+        """The lane at `path` died."""
         for connection in self._idle.pop(path, []):
             connection.close()
 
 
-async def _connect(path: str) -> Connection:
+async def _connect(lane: str) -> Connection:
+    """Raises OSError."""
+    loop, place = asyncio.get_running_loop(), tcp_place(lane)
     async with asyncio.timeout(CONNECT_SECONDS):
-        _transport, connection = await asyncio.get_running_loop().create_unix_connection(Connection, path)
+        if place is None:
+            _transport, connection = await loop.create_unix_connection(Connection, lane)
+        else:
+            to_port = partial(Connection, place.token)
+            transport, connection = await loop.create_connection(to_port, place.host, place.port)
+            watch_other_end(transport.get_extra_info("socket"))
+        await connection.usable.wait()
         return connection

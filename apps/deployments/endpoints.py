@@ -1,5 +1,6 @@
 """What the gateway and the demo page need to know of a deployment to ask it."""
 
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 from apps.core.errors import NotFound, Unavailable
 from apps.deployments.admission import Network, to_networks
-from apps.deployments.connections import NOT_READY, ask_any, no_replica
+from apps.deployments.connections import MAX_IN_FLIGHT, NOT_READY, ask_any, no_replica
 from apps.deployments.counting import TALLY, Source
 from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.models import Deployment, Replica
@@ -23,11 +24,13 @@ from workers.inference.framing import Frame, Question
 
 @dataclass(frozen=True)
 class Route:
-    """One version of a deployment: the sockets of its ready replicas, the newest first, and who is counted."""
+    """One version of a deployment: the sockets of its ready replicas' lanes, the newest replica first, how many
+    questions each lane may have at `most`, and who is counted."""
 
     number: int
     sockets: tuple[str, ...]
     source: Source
+    most: int = MAX_IN_FLIGHT
 
     def count(self, question: Question, seconds: float, status: int, batch: int = 1) -> None:
         """Count the answer to `question`, which took so long and was given together with `batch` in all.
@@ -130,14 +133,27 @@ def _trouble(deployment: Deployment) -> str:
 
 def _routes(deployment: Deployment) -> tuple[tuple[Route, float], ...]:
     ready = deployment.replicas.filter(status=Replica.Status.READY).order_by("-id")
-    found: dict[int, tuple[int, list[str]]] = {}
-    for version_id, number, path in ready.values_list("version_id", "version__number", "socket_path"):
-        found.setdefault(version_id, (number, []))[1].append(path)
+    found: dict[int, list[Replica]] = {}
+    for replica in ready.select_related("version", "node"):
+        found.setdefault(replica.version_id, []).append(replica)
     change_id = newest_change_id(deployment)
     return tuple(
-        (Route(found[item][0], tuple(found[item][1]), Source(deployment.pk, item, change_id)), weight)
+        (_route(found[item], Source(deployment.pk, item, change_id)), weight)
         for item, weight in active_weights(shares_of(deployment), list(found)).items()
     )
+
+
+def _route(replicas: Sequence[Replica], source: Source) -> Route:
+    """To `replicas` of one version."""
+    sockets = tuple(lane for replica in replicas for lane in _lanes_from_here(replica))
+    most = MAX_IN_FLIGHT // max(replica.lanes for replica in replicas)
+    return Route(replicas[0].version.number, sockets, source, most)
+
+
+def _lanes_from_here(replica: Replica) -> tuple[str, ...]:
+    """Its sockets where they are on this machine, else its ports."""
+    is_here = not replica.ports or os.path.exists(replica.socket_path)
+    return replica.sockets if is_here else replica.remote_sockets
 
 
 def ask_endpoint(endpoint: Endpoint, question: Question) -> Frame:

@@ -47,6 +47,15 @@ class RateLimiter:
             return 0
         return max(1, math.ceil(_wait_seconds(window, limit - weight, elapsed)))
 
+    def add(self, key: Hashable, *, now: float, weight: int) -> None:
+        """What `take` has let through turned out to count as so much more, be it beyond the limit: what comes next
+        waits for it."""
+        number = int(now // WINDOW_SECONDS)
+        window = self._windows.get(key)
+        if window:  # room may have been made meanwhile
+            window.move_to(number)
+            window.count += weight
+
     def give_back(self, key: Hashable, limit: int, *, weight: int = 1) -> None:
         """What `take` has just let through was refused for another reason."""
         if window := self._windows.get(key):  # room may have been made meanwhile

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.accounts.models import ApiKey, Team
 from apps.registry.models import ModelVersion
 from apps.resources.models import Node
+from workers.inference.reaching import lane_ports, lane_sockets
 
 
 class Deployment(models.Model):
@@ -123,7 +124,9 @@ class ScalingEvent(models.Model):
 
 
 class Replica(models.Model):
-    """One inference process on one node; Ready only after it has answered a real prediction."""
+    """Inference processes of one version on one node, `lanes` in number; `pid` is the first, which the others end with.
+    Ready only after each has answered a real prediction. `ports` are those of its lanes at its machine's address, for
+    other machines that know `token`; none where no other machine is to ask it."""
 
     class Status(models.TextChoices):
         PENDING = "pending", _("Waiting")
@@ -140,6 +143,9 @@ class Replica(models.Model):
     node = models.ForeignKey(Node, null=True, on_delete=models.SET_NULL, related_name="replicas")
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     socket_path = models.CharField(max_length=200, blank=True)
+    lanes = models.PositiveSmallIntegerField(default=1)
+    ports = models.JSONField(default=list, blank=True)
+    token = models.CharField(max_length=64, blank=True)
     pid = models.PositiveIntegerField(null=True, blank=True)
     process_started_at = models.FloatField(null=True, blank=True)
     strikes = models.PositiveIntegerField(default=0)
@@ -151,6 +157,16 @@ class Replica(models.Model):
 
     class Meta:
         ordering = ["id"]
+
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        """One for each lane, on its own machine."""
+        return lane_sockets(self.socket_path, self.lanes)
+
+    @property
+    def remote_sockets(self) -> tuple[str, ...]:
+        """The same for other machines."""
+        return lane_ports(self.node.address, self.ports, self.token) if self.node else ()
 
 
 class LoadTest(models.Model):

@@ -144,12 +144,12 @@ def test_when_the_replica_dies_between_two_parts_the_last_line_says_so(site, own
     asked = []
     pool, ask = site.gateway.predictions._pool, site.gateway.predictions._pool.ask
 
-    async def once(sockets, question, died=""):
+    async def once(sockets, question, *rest):
         asked.append(question)
         if len(asked) == 2:
             Replica.objects.update(status=Replica.Status.FAILED)
             return await ask(["/nonexistent/a.sock"], question)
-        return await ask(sockets, question, died)
+        return await ask(sockets, question, *rest)
 
     monkeypatch.setattr(pool, "ask", once)
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
@@ -161,11 +161,11 @@ def test_when_the_replica_dies_between_two_parts_the_last_line_says_so(site, own
 def test_when_something_breaks_between_two_parts_the_last_line_says_so(site, owner, shades, monkeypatch):
     asked, ask = [], site.gateway.predictions._pool.ask
 
-    async def once(sockets, question, died=""):
+    async def once(sockets, question, *rest):
         asked.append(question)
         if len(asked) == 2:
             raise RuntimeError("a bug")
-        return await ask(sockets, question, died)
+        return await ask(sockets, question, *rest)
 
     monkeypatch.setattr(site.gateway.predictions._pool, "ask", once)
     found = lines(site("POST", SHADES, owner.secret, files=files(*[png(0)] * 20), headers=LINES))
@@ -178,9 +178,9 @@ def test_when_the_client_hangs_up_the_rest_is_not_computed(site, owner, shades, 
     body = json.dumps(in_base64(*[png(0)] * 160)).encode()
     incoming = [{"type": "http.request", "body": body}]
 
-    async def count(sockets, question, died=""):
+    async def count(sockets, question, *rest):
         asked.append(question)
-        return await ask(sockets, question, died)
+        return await ask(sockets, question, *rest)
 
     async def receive() -> dict:
         return incoming.pop() if incoming else {"type": "http.disconnect"}

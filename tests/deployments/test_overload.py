@@ -1,12 +1,12 @@
 """Too much, too slow, gone in the middle, hung: nothing grows, nothing is answered wrongly, everybody is told."""
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from django.core.asgi import get_asgi_application
 
@@ -22,6 +22,8 @@ from tests.inference.models import image_model, png
 from tests.people import Person
 from workers import replicas
 from workers.inference.framing import RAW, BrokenConnection, Frame, Question, ask
+from workers.launcher import find_by_token
+from workers.tokens import replica_token
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("gateway")]
 
@@ -197,19 +199,22 @@ def test_a_request_that_kills_replicas_kills_two_at_most(site, owner, shades, tm
     assert len(asked) == 2
 
 
-def test_a_replica_that_hangs_is_replaced(owner, version, node, monkeypatch):
-    """Its process is stopped: it lives, and answers nothing."""
+@pytest.mark.parametrize("lane", [0, -1])
+def test_a_replica_that_hangs_is_replaced(owner, version, node, monkeypatch, lane):
+    """One of its processes is stopped: it lives, and answers nothing."""
     monkeypatch.setattr(replicas, "PING_SECONDS", 0.2)
     monkeypatch.setattr(replicas, "PING_EVERY_SECONDS", 0.0)
     monkeypatch.setattr("workers.pulse.STILL_SECONDS", 0.5)
     deployment = deploy_version(team=owner.team, user=owner.user, version=version)
     supervise_until(node, lambda: state(deployment).status == "ready", "the deployment is ready")
     first = ready_replica(deployment)
-    os.kill(first.pid, signal.SIGSTOP)
+    processes = find_by_token(replica_token(node.name, first.pk))
+    sorted(processes, key=psutil.Process.create_time)[lane].send_signal(signal.SIGSTOP)
     ready = deployment.replicas.filter(status=Replica.Status.READY).exclude(pk=first.pk)
     supervise_until(node, lambda: ready.exists(), "another replica is ready")
     first.refresh_from_db()
     assert (first.status, first.reason) == (Replica.Status.FAILED, "Its process lives but no longer answers.")
     assert ask(ready.get().socket_path, Question(RAW, png()), timeout_seconds=20).status == 200
-    with suppress(ProcessLookupError):
-        os.kill(first.pid, signal.SIGKILL)  # as its agent does when it has not ended after the time it is given
+    for process in processes:  # as its agent does when they have not ended after the time they are given
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

@@ -1,5 +1,6 @@
 """Limits of requests a minute, and networks that may ask: in the gateway, on the demo page, over the API."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lepton_site.gateway import Gateway
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
 from tests.deployments.site import Site
-from tests.inference.models import image_model, png
+from tests.inference.models import SIDE, image_model, png
 from tests.inference.processes import serve
 from tests.people import Person
 
@@ -179,6 +180,31 @@ class TestGateway:
         Deployment.objects.update(requests_per_minute=2)
         assert statuses(site, owner.secret, 3) == [200, 200, 429]
         assert statuses(site, member.secret, 3) == [200, 200, 429]
+
+    @pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+    def test_each_item_of_a_request_counts_as_a_prediction(self, site, clock, owner, shades, accept):
+        limit_api_key(key=ApiKey.objects.get(), actor=owner.user, requests_per_minute=5)
+        several = [("file", (f"{number}.png", png(), "image/png")) for number in range(4)]
+        assert site("POST", PREDICT, owner.secret, files=several, headers={"Accept": accept}).status_code == 200
+        assert statuses(site, owner.secret, 2) == [200, 429]
+
+    def test_items_beyond_the_limit_are_answered_and_make_the_next_request_wait(self, site, clock, owner, shades):
+        Deployment.objects.update(requests_per_minute=3)
+        several = [("file", (f"{number}.png", png(), "image/png")) for number in range(20)]
+        assert site("POST", PREDICT, owner.secret, files=several).status_code == 200
+        refused = site("POST", PREDICT, owner.secret, content=png())
+        wait_seconds = int(refused.headers["retry-after"])
+        assert WINDOW_SECONDS < wait_seconds <= 2 * WINDOW_SECONDS
+        clock.now += wait_seconds
+        assert statuses(site, owner.secret, 1) == [200]
+
+    def test_items_of_the_open_inference_protocol_count_too(self, site, clock, owner, shades):
+        limit_api_key(key=ApiKey.objects.get(), actor=owner.user, requests_per_minute=3)
+        shape = [3, SIDE, SIDE, 1]
+        pictures = {"name": "image", "datatype": "UINT8", "shape": shape, "data": [200] * math.prod(shape)}
+        answer = site("POST", "/v2/models/shades/infer", owner.secret, json={"inputs": [pictures]})
+        assert (answer.status_code, answer.json()["outputs"][0]["shape"][0]) == (200, 3)
+        assert statuses(site, owner.secret, 1) == [429]
 
     def test_only_listed_networks_are_answered(self, site, owner, shades):
         Deployment.objects.update(allowed_networks=["203.0.113.0/24"])

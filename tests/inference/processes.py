@@ -12,9 +12,9 @@ from workers.contract import ServeSpec, write_spec
 START_SECONDS = 30
 
 
-def launch(folder: Path, model_dir: Path) -> tuple[subprocess.Popen, str]:
+def launch(folder: Path, model_dir: Path, lanes: int = 1) -> tuple[subprocess.Popen, str]:
     path = folder / "s" / "r.sock"
-    write_spec(ServeSpec(str(folder), str(model_dir), str(path)), folder / "spec.json")
+    write_spec(ServeSpec(str(folder), str(model_dir), str(path), lanes=lanes), folder / "spec.json")
     return subprocess.Popen([sys.executable, "-m", "workers.inference", str(folder / "spec.json")], cwd=ROOT), str(path)
 
 

@@ -76,7 +76,7 @@ def _each(predictor: Predictor, question: Question, found: Frame) -> Frame:
     frames = [_answer_plain(predictor, [part], 1)[0] for part in parts_of(question, 1)]
     payloads = [json.loads(frame.body) for frame in frames]
     outcomes = [outcome for payload in payloads for outcome in payload.get("predictions", [payload])]
-    return _success({"predictions": outcomes}, started)
+    return _success({"predictions": outcomes}, started, len(outcomes))
 
 
 def explain(predictor: Predictor, question: Question) -> Frame:
@@ -120,8 +120,13 @@ def _guarded(predict: Any, predictor: Predictor, question: Question) -> Frame:
         return refusal(ProgramFailure("prediction_failed", message, blame="machine"), 500)
 
 
-def _success(payload: dict[str, Any], started: float) -> Frame:
-    return Frame({"status": 200, "seconds": time.perf_counter() - started}, json.dumps(payload).encode())
+def _success(payload: dict[str, Any], started: float, items: int = 1) -> Frame:
+    head = {"status": 200, "seconds": time.perf_counter() - started}
+    return Frame(head if items == 1 else head | {"items": items}, json.dumps(payload).encode())
+
+
+def _of_all(outcomes: Sequence[dict[str, Any]], is_single: bool, started: float) -> Frame:
+    return _success(outcomes[0] if is_single else {"predictions": outcomes}, started, len(outcomes))
 
 
 # Images and recordings
@@ -181,7 +186,7 @@ def _run_alone(predictor: Predictor, item: _Decoded) -> Frame:
 
 def _told(predictor: Predictor, item: _Decoded, outputs: Iterator[np.ndarray], started: float) -> Frame:
     outcomes = [predictor.outcome(next(outputs), item.question.top_k) for _array in item.arrays]
-    return _success(outcomes[0] if item.is_single else {"predictions": outcomes}, started)
+    return _of_all(outcomes, item.is_single, started)
 
 
 # Rows and texts
@@ -210,7 +215,7 @@ def _answer_one(predictor: Predictor, question: Question) -> Frame:
         return Frame({"status": 200, "seconds": 0.0}, b"{}")
     items, is_single = read(predictor, question)
     outcomes = [predictor.outcome(output, question.top_k) for output in predictor.predict(items)]
-    return _success(outcomes[0] if is_single else {"predictions": outcomes}, started)
+    return _of_all(outcomes, is_single, started)
 
 
 def read(predictor: Predictor, question: Question) -> tuple[Sequence[Any], bool]:

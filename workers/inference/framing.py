@@ -11,19 +11,20 @@ the Open Inference Protocol for tensors, nothing for the other two. The head may
 that cannot be answered gets its error and the others their answers; with ``"explain"`` the answer says where it comes
 from, and a replica works on that beside its predictions.
 Answer head: ``{"status": HTTP status, "seconds": time the prediction took, "batch": how many questions were answered
-together}``; the body is the JSON for the client. With tensors ``"json_bytes"`` says how much of the body is JSON, null
-for all.
+together}``, and ``"items"`` where the question had several; the body is the JSON for the client. With tensors
+``"json_bytes"`` says how much of the body is JSON, null for all.
 """
 
 from __future__ import annotations
 
 import json
-import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
+
+from workers.inference.reaching import connect
 
 LENGTHS = struct.Struct(">II")
 MAX_HEAD_BYTES = 64 * 1024
@@ -55,6 +56,11 @@ class Frame:
     @property
     def status(self) -> int:
         return int(self.head["status"])
+
+    @property
+    def items(self) -> int:
+        """How many items are answered."""
+        return int(self.head.get("items", 1))
 
 
 @dataclass(frozen=True)
@@ -150,11 +156,10 @@ def _read_head(data: bytes) -> dict[str, Any]:
 read_usual_head = lru_cache(maxsize=256)(_read_head)  # of questions, whose heads are nearly all the same
 
 
-def ask(socket_path: str, question: Question, *, timeout_seconds: float) -> Frame:
-    """Ask once over a connection of its own. Raises OSError (BrokenConnection, TimeoutError) when no answer comes."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout_seconds)
-        connection.connect(socket_path)
+def ask(lane: str, question: Question, *, timeout_seconds: float) -> Frame:
+    """Ask once over a connection of its own; `lane` is where (workers.inference.reaching). Raises OSError
+    (BrokenConnection, TimeoutError) when no answer comes."""
+    with connect(lane, timeout_seconds) as connection:
         connection.sendall(question.encode())
         reader = FrameReader()
         while data := connection.recv(CHUNK_BYTES):

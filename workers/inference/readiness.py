@@ -1,5 +1,4 @@
-"""Which sockets have something to read, asked by several threads at once: each socket that has is given to one of them,
-and to no other until it is armed again."""
+"""Which sockets have something to read."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ import select
 import sys
 
 if sys.platform == "linux":
+    GONE = select.EPOLLHUP | select.EPOLLRDHUP
 
     class Readiness:
         """Of sockets, by their file descriptors. One that is closed is forgotten."""
@@ -15,16 +15,16 @@ if sys.platform == "linux":
             self._poll = select.epoll()
 
         def add(self, descriptor: int) -> None:
-            self._poll.register(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
+            self._poll.register(descriptor, select.EPOLLIN | select.EPOLLRDHUP)
 
-        def arm(self, descriptor: int) -> None:
-            self._poll.modify(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
+        def remove(self, descriptor: int) -> None:
+            self._poll.unregister(descriptor)
 
         def wait(self, most: int, seconds: float | None = None) -> list[tuple[int, bool]]:
-            """Up to `most` of those that have something, and whether the other end of each is closed; none after
-            `seconds`."""
+            """Up to `most` of those that have something, each in its turn, and whether the other end of each is closed;
+            none after `seconds`."""
             found = self._poll.poll(seconds, most)
-            return [(descriptor, bool(events & select.EPOLLHUP)) for descriptor, events in found]
+            return [(descriptor, bool(events & GONE)) for descriptor, events in found]
 
 else:
 
@@ -35,10 +35,10 @@ else:
             self._queue = select.kqueue()
 
         def add(self, descriptor: int) -> None:
-            once = select.KQ_EV_ADD | select.KQ_EV_ONESHOT
-            self._queue.control([select.kevent(descriptor, select.KQ_FILTER_READ, once)], 0)
+            self._queue.control([select.kevent(descriptor, select.KQ_FILTER_READ, select.KQ_EV_ADD)], 0)
 
-        arm = add
+        def remove(self, descriptor: int) -> None:
+            self._queue.control([select.kevent(descriptor, select.KQ_FILTER_READ, select.KQ_EV_DELETE)], 0)
 
         def wait(self, most: int, seconds: float | None = None) -> list[tuple[int, bool]]:
             found = self._queue.control(None, most, seconds)

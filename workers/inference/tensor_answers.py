@@ -39,6 +39,7 @@ def answer_tensors(predictor: Predictor, question: Question) -> Frame:
     about = {key: question.options[key] for key in ("model_name", "model_version") if key in question.options}
     body, json_bytes = write_answer(request, outputs, about)
     head = {"status": 200, "seconds": time.perf_counter() - started, "json_bytes": json_bytes}
+    head["items"] = len(outputs[0].array)
     return Frame(head, body)
 
 
