@@ -22,7 +22,7 @@ def test_the_long_way_decides_the_same(policy, data):
     assert decided_plainly(planner, now) == decided(planner, now)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(13))
 @pytest.mark.parametrize("policy", ALL_POLICIES)
 def test_a_planner_in_the_midst_of_its_life_decides_as_one_made_anew_does_the_long_way(policy, seed):
     life = Life(policy, seed)
