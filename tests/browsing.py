@@ -3,7 +3,9 @@
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -22,6 +24,13 @@ FLAGS = (
     "--disable-sync",
 )
 HEIGHT = 900
+HEARD = Path(tempfile.gettempdir()) / f"lepton-microphone-{os.getpid()}.wav"
+# The microphone of the browser hears this file once, from when it is opened, and then nothing.
+MICROPHONE = (
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    f"--use-file-for-fake-audio-capture={HEARD}%noloop",
+)
 
 
 def find_chromium() -> str | None:
@@ -39,11 +48,12 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else [*FLAGS]
+    flags = [*FLAGS, *MICROPHONE, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=path, args=flags)
         yield opened
         opened.close()
+    HEARD.unlink(missing_ok=True)
 
 
 class Pages:

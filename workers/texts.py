@@ -9,6 +9,7 @@ Burmese, Khmer) are read character by character: two characters that follow each
 from __future__ import annotations
 
 import importlib
+import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +29,8 @@ PRETRAINED = "pretrained"  # the kind of an encoder that came with a checkpoint 
 BASE = 0x9E3779B97F4A7C15
 INVERSE = pow(BASE, -1, 2**64)
 # The same letters as a word, as a run of characters and as a shape are different features.
-WORD_SALT, RUN_SALT, SHAPE_SALT = 1_000, 2_000, 3_000
+WORD_SALT, RUN_SALT, SHAPE_SALT, FORM_SALT = 1_000, 2_000, 3_000, 4_000
+MOST_DIGITS = 9
 BLANK = ord(" ")
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
@@ -73,14 +75,23 @@ def _shape(word: str) -> Iterator[str]:
         yield kind if kind in "Xx" else "".join(run)
 
 
+def form_of(text: str) -> tuple[int, int, int]:
+    """What a cleaned text looks like from afar: its length in halves of powers of two, its digits, up to 9, and the
+    tenths of its letters that are capitals."""
+    letters, capitals = sum(map(str.isalpha, text)), sum(map(str.isupper, text))
+    length = int(2 * math.log2(max(1, len(text))))
+    return length, min(MOST_DIGITS, sum(map(str.isdigit, text))), 10 * capitals // max(1, letters)
+
+
 @dataclass(frozen=True)
 class TextEncoder:
     """How texts become ids; 0 is padding.
 
     First come the words in their order, `tokens` of them at most, as ids from 1 to `order_buckets`. Behind them comes a
-    bag, ascending and each id once: in the next `word_buckets` words, runs of up to `words` words, and shapes of words;
-    in the next `run_buckets` runs of `shortest` to `longest` characters within a word, the blanks around it included.
-    Where there are no buckets, that part is left out. Texts end after `characters`.
+    bag, ascending and each id once: in the next `word_buckets` words, runs of up to `words` words, shapes of words, and
+    where `form` is 1 that of the whole text (it is 0 in models from before); in the next `run_buckets` runs of
+    `shortest` to `longest` characters within a word, the blanks around it included. Where there are no buckets, that
+    part is left out. Texts end after `characters`.
     """
 
     order_buckets: int
@@ -91,6 +102,7 @@ class TextEncoder:
     words: int = 2
     shortest: int = 2
     longest: int = 5
+    form: int = 0
 
     @property
     def ids_in_all(self) -> int:
@@ -111,7 +123,8 @@ class TextEncoder:
             parts.append(1 + into(words[: self.tokens], self.order_buckets))
         start = 1 + self.order_buckets
         if self.word_buckets:
-            bag = np.concatenate([*_word_runs(words, self.words), shape_hashes(cased)])
+            seen = form_hashes(cased) if self.form else words[:0]
+            bag = np.concatenate([*_word_runs(words, self.words), shape_hashes(cased), seen])
             parts.append(start + np.unique(into(bag, self.word_buckets)))
         if self.run_buckets:
             lengths = range(self.shortest, self.longest + 1)
@@ -199,6 +212,12 @@ def shape_hashes(text: str) -> np.ndarray:
     lengths = np.array([len(shape) for shape in shapes], dtype=np.int64)
     ends = np.cumsum(lengths)
     return scramble(Runs("".join(shapes)).hashes(ends - lengths, ends) + np.uint64(SHAPE_SALT))
+
+
+def form_hashes(text: str) -> np.ndarray:
+    """uint64 [3]"""
+    kinds = np.arange(3, dtype=np.uint64) << np.uint64(32)
+    return scramble(kinds + np.array(form_of(text), dtype=np.uint64) + np.uint64(FORM_SALT))
 
 
 def _word_runs(words: np.ndarray, longest: int) -> Iterable[np.ndarray]:

@@ -54,6 +54,7 @@ TITLES = {
     "untranslated": _("Not translated"),
     "long_pairs": _("Very long pairs"),
     "unlike_lengths": _("Sides of very different length"),
+    "unlike_numbers": _("Other numbers on the two sides"),
     "few_pairs": _("Few pairs"),
     "wrong_language": _("The language of the other side"),
     "short_histories": _("Users with few rows"),
@@ -70,6 +71,7 @@ TITLES = {
     "ratings_are_counts": _("Ratings that look like counts"),
     "unreadable_times": _("Times that cannot be read"),
     "several_names": _("Items with several names"),
+    "same_but_for_case": _("Names that differ in case or blanks alone"),
     "repeated_times": _("Several rows for one time"),
     "irregular_times": _("Times that are not in equal steps"),
     "missing_times": _("Steps without a row"),
@@ -89,6 +91,7 @@ TITLES = {
     "little_speech": _("Little speech"),
     "transcripts_across_splits": _("Sentences in several parts of the split"),
     "empty_questions": _("Rows without a question"),
+    "echoed_questions": _("Answers that repeat the question"),
     "few_questions": _("Few questions"),
     "long_answers": _("Very long answers"),
     "rare_answers": _("Answers that few questions lead to"),
@@ -102,6 +105,8 @@ RELABELS = {
     "rare_labels": _("Take these labels off"),
     "marks_in_transcripts": _("Take the marks out"),
     "similar_answers": _("Give all that are alike the first answer"),
+    "several_names": _("Give each item its first name"),
+    "same_but_for_case": _("Make one of those that are alike"),
 }
 SERIOUS = "serious"
 ICONS = {SERIOUS: "ti-alert-octagon", "warning": "ti-alert-triangle", "note": "ti-info-circle"}

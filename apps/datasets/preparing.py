@@ -39,7 +39,9 @@ def act_on_finding(
             code="unknown_action",
             field="action",
         )
-    return _next_version(version, user, _with_step(version.recipe, key, action, _chosen(remedies, action, items)))
+    column = remedies.get("column", "") if action == RELABEL else ""
+    chosen = _chosen(remedies, action, items)
+    return _next_version(version, user, _with_step(version.recipe, key, action, chosen, column))
 
 
 def redo_without(*, version: DatasetVersion, user: User | None, without: Sequence[str]) -> DatasetVersion:
@@ -114,13 +116,12 @@ def _chosen(remedies: Mapping[str, Any], action: str, items: Sequence[str] | Non
     return [item for item in remedy if item in items]
 
 
-def _with_step(recipe: Mapping[str, Any], key: str, action: str, chosen: Any) -> dict[str, Any]:
+def _with_step(recipe: Mapping[str, Any], key: str, action: str, chosen: Any, column: str) -> dict[str, Any]:
     steps = list(recipe.get("steps", ()))
     number = 1 + sum(step["step"] == action for step in steps)
     holds = "columns" if action == DROP else "items"
-    return dict(recipe) | {
-        "steps": [*steps, {"id": f"{action}_{number}", "step": action, "finding": key, holds: chosen}]
-    }
+    step = {"id": f"{action}_{number}", "step": action, "finding": key, holds: chosen}
+    return dict(recipe) | {"steps": [*steps, step | ({"column": column} if column else {})]}
 
 
 def _next_version(version: DatasetVersion, user: User | None, recipe: dict[str, Any]) -> DatasetVersion:

@@ -10,6 +10,18 @@ from apps.core.charts import series_chart
 from workers.contract import ANSWER_RETRIEVAL, SPLITS
 
 SPLIT_LABELS = {"train": _("Training"), "val": _("Validation"), "test": _("Test")}
+SCRIPT_NAMES = {
+    "Latin": _("Latin"),
+    "Han": _("Han"),
+    "Kana": _("Kana"),
+    "Hangul": _("Hangul"),
+    "Cyrillic": _("Cyrillic"),
+    "Greek": _("Greek"),
+    "Arabic": _("Arabic"),
+    "Hebrew": _("Hebrew"),
+    "Devanagari": _("Devanagari"),
+    "Thai": _("Thai"),
+}
 MAX_CLASSES = 40
 MAX_COLUMNS = 60
 FIRST_BAD = 50
@@ -142,8 +154,13 @@ def sides_of(report: dict[str, Any]) -> list[dict[str, Any]]:
 def _written_in(texts: dict[str, Any]) -> str:
     shares = texts.get("scripts") or []
     if len(shares) == 1:
-        return shares[0][0]
-    return ", ".join(f"{name} {share * 100:.0f} %" for name, share in shares[:MAX_SCRIPTS])
+        return script_name(shares[0][0])
+    return ", ".join(f"{script_name(name)} {share * 100:.0f} %" for name, share in shares[:MAX_SCRIPTS])
+
+
+def script_name(name: str) -> str:
+    """Of a script, as the check calls it by its name in Unicode."""
+    return str(SCRIPT_NAMES.get(name, name))
 
 
 def hours_of(report: dict[str, Any]) -> str:

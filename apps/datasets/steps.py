@@ -27,6 +27,7 @@ from workers.contract import (
 MESSAGES = {
     "leave_out": _("Left out what was chosen"),
     "relabel": _("Gave other labels to what was chosen"),
+    "rewrite": _("Wrote other values in a column"),
     "move": _("Moved to another part of the split"),
     "drop": _("Dropped columns"),
 }

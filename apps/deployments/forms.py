@@ -55,7 +55,7 @@ class ChangeForm(ScalingForm):
 
     version = forms.ModelChoiceField(ModelVersion.objects.none(), required=False, label=_("Version"), empty_label=None)
     wanted_replicas = forms.IntegerField(
-        required=False, label=_("Replicas"), help_text=_("Processes that answer side by side."),
+        required=False, label=_("Replicas"), help_text=_("Each answers in a process for every core of its machine."),
         widget=forms.NumberInput(attrs={"min": 0, "max": MAX_REPLICAS}),
     )  # fmt: skip
     min_answers = forms.IntegerField(

@@ -6,7 +6,7 @@ does not know, unless `unsure_below` sets another bound.
 
 ``offers``, for models that recommend: what to offer to a customer who owns something already.
 
-Every page may have a `notice`, which stands above everything.
+Every page may have a `notice`, which stands above everything. A talk's settings stay where another page is chosen.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_page(task: str, page: str, settings: Mapping[str, Any]) -> None:
         known = ", ".join(name for name, tasks in PAGES.items() if task in tasks) or _("none")
         message = _('There is no page "%(page)s" for this task. There are: %(known)s.')
         raise _bad(message % {"page": page, "known": known}, "unknown_page", "page")
-    known = ("notice", *CHAT_SETTINGS) if page == CHAT else ("notice",)
+    known = ("notice", *CHAT_SETTINGS) if task in PAGES[CHAT] else ("notice",)
     if unknown := set(settings) - set(known):
         message = _('This page has no setting "%(name)s". It has: %(known)s.')
         raise _bad(message % {"name": min(unknown), "known": ", ".join(known)})

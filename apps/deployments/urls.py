@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.deployments import request_log_views, rollouts_views, views
+from apps.deployments import demo_page_views, request_log_views, rollouts_views, views
 from apps.deployments.demos import page
 
 app_name = "deployments"
@@ -9,6 +9,7 @@ urlpatterns = [
     path("deployments/new/", views.create, name="create"),
     path("deployments/<int:pk>/", views.detail, name="detail"),
     path("deployments/<int:pk>/change/", views.change, name="change"),
+    path("deployments/<int:pk>/demo-page/", demo_page_views.set_up, name="demo_page"),
     path("deployments/<int:pk>/retry/", views.retry, name="retry"),
     path("deployments/<int:pk>/delete/", views.delete, name="delete"),
     path("deployments/<int:pk>/sample/", views.sample, name="sample"),

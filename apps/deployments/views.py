@@ -89,7 +89,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     if request.htmx.target == "load-tests":
         return render(request, "deployments/_load_tests.html", load_context(deployment))
     served = served_versions(deployment)
-    return render_live(
+    is_live = bool(deployment.max_replicas) or not state.is_settled or not all(item.state.is_settled for item in served)
+    response = render_live(
         request,
         "deployments/detail.html",
         _detail_context(request, deployment)
@@ -102,15 +103,17 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
             "changes": deployment.traffic_changes.select_related("made_by")[:SHOWN_CHANGES],
         },
         partials={"replicas": "deployments/_replicas.html"},
-        is_live=bool(deployment.max_replicas)
-        or not state.is_settled
-        or not all(item.state.is_settled for item in served),
+        is_live=is_live,
     )
+    if not is_live:
+        response["HX-Trigger"] = "replicas-settled"  # so that the card above does not say otherwise for a moment
+    return response
 
 
 def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
     base_url = request.build_absolute_uri("/").rstrip("/")
     sample_of_model = sample_input(deployment.version)
+    call = snippets.call_of(deployment, base_url, sample_of_model)
     replicas = sorted(deployment.replicas.all(), key=lambda item: (item.status not in Replica.LIVE, -item.pk))
     return {
         "deployment": deployment,
@@ -119,7 +122,8 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
         "ready_count": sum(item.status == Replica.Status.READY for item in replicas),
         "endpoint": f"{base_url}{prediction_path(deployment)}",
         "demo_url": f"{base_url}{demo_path(deployment)}",
-        "curl": snippets.curl(deployment, base_url, sample_of_model),
+        "curl": snippets.curl(call),
+        "javascript": snippets.javascript(call),
         "python": snippets.python(deployment, base_url, sample_of_model),
         "sample_name": snippets.sample_name(deployment),
         "is_file": input_kind(deployment.version) in (AUDIO, IMAGE),

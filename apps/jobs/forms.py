@@ -64,6 +64,7 @@ TASK_HELP = {
     ),
     KIND_AUDIO: gettext_lazy("Labels name a sound; transcripts say what is said in it. Change it where that is wrong."),
 }
+FOUND_HELP = gettext_lazy("What the check found the table to be about; change it where that is wrong.")
 PAIRED = (TRANSLATION, ANSWER_RETRIEVAL)  # tasks of a table in which two texts go together
 TARGET_TYPES = ("numeric", "categorical", "boolean")
 NO_TEXTS = ("numeric", "boolean", "date")
@@ -235,12 +236,14 @@ class LaunchForm(forms.Form):
         )
 
     def _add_task(self) -> None:
-        automatic = _("Automatic: %(task)s") % {"task": TASK_CHOICES[guess_task(self.version, self.target_column)]}
+        guessed = guess_task(self.version, self.target_column)
+        is_found = self.version.kind == KIND_TABLE and guessed not in (TABULAR_CLASSIFICATION, TABULAR_REGRESSION)
+        automatic = _("Automatic: %(task)s") % {"task": TASK_LABELS[guessed]}
         self.fields["task"] = forms.ChoiceField(
             label=_("Task"),
             choices=[("", automatic), *((name, TASK_CHOICES[name]) for name in self.version.tasks)],
             required=False,
-            help_text=TASK_HELP[self.version.kind],
+            help_text=FOUND_HELP if is_found else TASK_HELP[self.version.kind],
         )
 
     def clean(self) -> dict[str, Any]:

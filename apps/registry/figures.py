@@ -139,10 +139,13 @@ def plain(value: float) -> str:
 
 
 def write(name: str, value: float) -> str:
+    """As the figure is usually written; of one under a thousandth two digits say enough."""
     how = KNOWN.get(name, ("", PLAIN, True))[1]
     if how == POINTS:
         return f"{value:.1f}"
-    return f"{value * 100:.1f} %" if how == PERCENT else plain(value)
+    if how == PERCENT:
+        return f"{value * 100:.1f} %"
+    return f"{value:.2g}" if 0 < abs(value) < 0.001 else plain(value)
 
 
 def share_text(weight: float) -> str:

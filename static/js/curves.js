@@ -218,13 +218,23 @@
     return chart;
   }
 
+  // A curve that never moves gets a little room, and a share of the whole ends at 100 %.
+  function range(chart) {
+    return (u, low, high) => {
+      if (low === null || low === undefined) return [null, null];
+      const room = low === high ? Math.abs(low) * 0.1 || 1 : 0;
+      const [bottom, top] = uPlot.rangeNum(low - room, high + room, 0.1, true);
+      return chart.about.percent ? [Math.max(bottom, 0), Math.min(top, 1.02)] : [bottom, top];
+    };
+  }
+
   function options(chart) {
     return {
       width: Math.max(chart.place.clientWidth, 200),
       height: HEIGHT,
       legend: { show: false },
       cursor: { sync: { key: "curves", setSeries: false }, drag: { x: true, y: false }, dataIdx: nearestFilled, points: { size: 7 } },
-      scales: { x: { time: false }, y: { distr: isLog(chart) ? 3 : 1 } },
+      scales: { x: { time: false }, y: isLog(chart) ? { distr: 3 } : { range: range(chart) } },
       series: seriesOf(),
       axes: axes(chart),
       hooks: { draw: [markBest(chart)], setCursor: [tell(chart)] },

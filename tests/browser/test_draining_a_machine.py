@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import leptonai
-from tests.browser.test_main_job_in_the_browser import Person
+from tests.browser.visiting import Person
 from tests.stack import ROOT, Stack, wait_until
 
 NAME = "second"

@@ -108,6 +108,32 @@ def test_a_user_with_far_too_many_rows_is_ticked_and_goes_with_all_of_them(membe
     assert finding(made, "busy_users")["total"] == 1
 
 
+def test_items_of_several_names_get_one_by_a_click_that_can_be_undone(member, check):
+    rows = [*ratings(), ("u1", "m7", "Film Seven", "3", 9), ("u2", "m7", "FILM 7", "3", 9)]
+    version = check(make_version(member, "Taken", {"r.csv": csv_text([RATED, *rows]).encode()}))
+    page = member.page.get(f"/data/{version.dataset_id}/").content.decode()
+    assert "Give each item its first name" in page
+    made = act(member, check, version, "several_names", "relabel")
+    assert splits_of(made) == splits_of(version) and made.target == version.target
+    assert not [each for each in made.report["findings"] if each["code"] == "several_names"]
+    assert "Wrote other values in a column" in member.page.get(f"/data/{version.dataset_id}/").content.decode()
+    member.page.post(f"/data/{version.dataset_id}/versions/2/redo/", {"without": "relabel_1"})
+    undone = check(version.dataset.versions.first())
+    assert (undone.number, undone.content_hash) == (3, version.content_hash) != (3, made.content_hash)
+
+
+def test_of_users_written_in_two_ways_one_row_alone_is_ticked(member, check):
+    rows = [*ratings(), *(("anna", f"m{n}", f"Film {n}", "3", n) for n in range(5))]
+    rows += [("Anna", "m8", "Film 8", "4", 8), ("Anna", "m9", "Film 9", "4", 9)]
+    version = check(make_version(member, "Taken", {"r.csv": csv_text([RATED, *rows]).encode()}))
+    found = finding(version, "same_but_for_case")
+    assert [(item["label"], item["suggested"]) for item in found["items"]] == [("Anna", "anna")] * 2
+    address = f"/data/{version.dataset_id}/versions/1/findings/{found['key']}/"
+    member.page.post(address, {"action": "relabel", "scope": "chosen", "item": [found["items"][1]["id"]]})
+    made = check(version.dataset.versions.first())
+    assert finding(made, "same_but_for_case")["total"] == 1 and splits_of(made) == splits_of(version)
+
+
 def test_the_first_of_those_that_are_alike_is_shown_and_cannot_be_ticked(member, check):
     rows = [
         *library(),

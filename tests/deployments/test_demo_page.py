@@ -10,6 +10,7 @@ from django.urls import reverse
 from apps.deployments.demos.kinds import RATE
 from apps.deployments.forms import RowForm
 from apps.deployments.models import Deployment, Replica
+from apps.registry.models import ModelVersion
 from apps.resources.metering import METER
 from apps.resources.nodes import default_pool
 from apps.resources.quotas import set_quota
@@ -160,12 +161,18 @@ def test_a_wrong_value_is_told_with_its_column(ages, owner):
     assert "age: Enter a number." in response.content.decode()
 
 
-def test_a_regression_shows_its_value(owner, tmp_path):
+def test_a_regression_shows_its_value_of_what_it_is_and_how_far_it_is_usually_off(owner, tmp_path):
     server = serve(tmp_path / "process", lambda folder: table_model(folder, task="tabular_regression"))
     folder = table_model(tmp_path / "model", task="tabular_regression")
     deployment = served(owner, store_model(owner, folder, "value"), next(server), "value")
     response = owner.page.post(url(deployment), {"column_0": "57", "column_1": "Rome"})
     assert '<p class="demo-answer">1</p>' in response.content.decode()
+    assert ">group</p>" in response.content.decode() and "Off by" not in response.content.decode()
+    ModelVersion.objects.filter(pk=deployment.version_id).update(metrics={"test": {"mae": 0.25411}})
+    response = owner.page.post(url(deployment), {"column_0": "57", "column_1": "Rome"})
+    assert "Off by 0.2541 on average" in response.content.decode()
+    page = owner.page.get(url(deployment)).content.decode()
+    assert "Ask about a whole file" in page and "target list" not in page
     assert next(server, None) is None
 
 
@@ -213,3 +220,11 @@ def test_a_team_that_has_sent_its_quota_answers_no_more(shades, visitor):
     page = refused.content.decode()
     assert refused.status_code == 403 and "as much as it may this month" in page
     assert "0 B" not in page, "the team's numbers are its own"
+
+
+def test_a_page_that_can_look_but_one_way_still_gets_a_notice(owner, shades):
+    change = reverse("deployments:demo_page", args=[shades.pk])
+    form = owner.page.get(change).content.decode()
+    assert 'name="notice"' in form and 'name="page"' not in form and 'name="greeting"' not in form
+    owner.page.post(change, {"notice": "It may be wrong."})
+    assert "It may be wrong." in owner.page.get(url(shades)).content.decode()

@@ -166,6 +166,14 @@ def test_the_page_asks_again_while_it_starts_and_stops_when_it_is_settled(owner,
     assert "<html" not in partial.content.decode()
 
 
+def test_when_the_replicas_are_settled_the_card_of_the_traffic_is_asked_for_again(owner, deployment):
+    address, headers = f"/deployments/{deployment.pk}/", {"HX-Request": "true", "HX-Target": "replicas"}
+    assert "replicas-settled from:body" in owner.page.get(address).content.decode()
+    assert "HX-Trigger" not in owner.page.get(address, headers=headers)
+    deployment.replicas.update(status=Replica.Status.READY)
+    assert owner.page.get(address, headers=headers)["HX-Trigger"] == "replicas-settled"
+
+
 def test_the_page_says_why_a_replica_failed(owner, deployment):
     reason = "The model's files are damaged.\nTraceback: line 7"
     deployment.replicas.update(status=Replica.Status.FAILED, strikes=3, exit_code=3, reason=reason)

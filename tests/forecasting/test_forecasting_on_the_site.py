@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.deployments import snippets
-from apps.deployments.demos.series import read_history
+from apps.deployments.demos.series import as_texts, read_history
 from apps.deployments.models import Deployment
 from apps.jobs.models import Job
 from apps.jobs.results import read as read_results
@@ -235,3 +235,12 @@ def test_a_downloaded_model_forecasts_alone(owner, trained, tmp_path):
     said, line = done.stdout.splitlines()
     assert "as it did when it was made" in said and json.loads(line)["forecast"][0]["time"] == "2024-03-01"
     assert "next 7 values of each series (daily)" in (tmp_path / "home" / "README.md").read_text()
+
+
+def test_forecast_numbers_stand_with_as_many_decimals_under_each_other():
+    rows = [
+        {"time": "a", "value": 138.0, "low": 132.44, "high": 141.5},
+        {"time": "b", "value": 9.0, "low": 8, "high": 9},
+    ]
+    assert [(row["value"], row["low"]) for row in as_texts(rows)] == [("138.0", "132.4"), ("9.0", "8.0")]
+    assert as_texts([{"time": "a", "value": 1e-9, "low": 0.0, "high": 2.5}])[0]["value"] == "1e-09"

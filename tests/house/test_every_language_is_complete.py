@@ -18,7 +18,7 @@ OTHERS = [code for code, _name in settings.LANGUAGES if code != settings.LANGUAG
 WHAT_TO_DO = "run `make messages`, fill in what it names in {path}, run it again, and commit the .po and the .mo file"
 HOLE = re.compile(r"%\((\w+)\)|\{(\w*)\}|(`)|</?(\w+)")
 NOT_WORDS = {  # names, and what is the same in every language
-    "BLEU", "CSV", "Ctrl", "JSON", "Lepton", "Lines", "Python", "SHA", "chrF", "curl", "ms", "px", "teaching",
+    "BLEU", "CSV", "Ctrl", "JSON", "Lepton", "Lines", "JavaScript", "Python", "SHA", "chrF", "curl", "ms", "px", "teaching",
 }  # fmt: skip
 PUT_TOGETHER = {  # by programs out of parts of sentences
     "The files are as large as before.",

@@ -141,6 +141,13 @@ def test_the_card_follows_what_is_chosen(member, images):
     assert "2.5 GB" in page and "not preempted" in page and 'id="where-chosen" hx-swap-oob="true"' in page
 
 
+def test_a_setting_that_was_changed_is_named_and_counts_for_the_card(member, images):
+    values = {"preset": "fast", "filled_task": "image_classification", "filled_preset": "fast", "epochs": "3"}
+    response = member.page.get("/jobs/new/", {"dataset_version": images.pk, **values}, headers=SUMMARY)
+    page = response.content.decode()
+    assert 'id="changed" hx-swap-oob="true"' in page and "1 changed: Epochs<" in page
+
+
 def test_choices_go_with_the_job(member, images):
     make_node()
     launch(member, images, cpu="1.5", memory="2", priority="low", preemptible="false")

@@ -19,6 +19,7 @@ from tests.recommending.making import RATED, ratings
 from tests.speech.making import described, say, sentences
 from tests.translation.making import toy
 from workers.preprocessing import findings
+from workers.preprocessing.pair_warnings import numbers_in
 
 Files = dict[str, bytes | str]
 WORD = "the king comes home and likes to see a bird and the"
@@ -33,6 +34,7 @@ def translations() -> Files:
         (toy()[5][1] + " wos", toy()[5][0] + " water"),
     ]
     rows += [("the dog sees a house", "po dom " * number) for number in (4, 5)]
+    rows += [("the dog finds 12 stones", "po gat 21 ka ruf ifan")]
     rows += [("Привет", "ka ruf okar"), ("the caf\u00c3\u00a9", "ka ruf")]
     rows += [(f"{WORD} {thing}", "zu ka rox po tik ka lin okar") for thing in ("tree", "trees")]
     test = [*toy()[240:], toy()[3], (f"{WORD} tree now", "zu ka rox po tik ka lin okar")]
@@ -42,7 +44,7 @@ def translations() -> Files:
 
 def answers() -> Files:
     rows = [*library()[:38], library()[0], ("how do I pay for a library card", "A library card costs ten euros.")]
-    rows += [("", "An answer."), ("may I eat here", "x " * 1_500)]
+    rows += [("Where can I eat soup?", "where can I eat soup"), ("", "An answer."), ("may I eat here", "x " * 1_500)]
     rows += [(f"where is the coffee {number}", CAFE.format(number)) for number in ("five", "six")]
     rows += [(f"{WORD} {thing}", CAFE.format("five")) for thing in ("tree", "trees")]
     test = [*library()[38:], library()[1], (f"{WORD} tree now", CAFE.format("five"))]
@@ -61,6 +63,9 @@ def interactions() -> Files:
     rows += [("robot", f"m{n % 50}", f"Film {n % 50}", str(1 + n % 5), str(1_600_000_001 + n * 3)) for n in range(600)]
     rows += [("u1", "m1", "Film 1", "55", "1600000000"), ("u2", "m2", "Film 2", "good", "1600000001")]
     rows += [("u3", "m3", "Film 3", "4", time) for time in ("0", "4102444800", "yesterday")]
+    rows += [("u4", "m4", "Film Four", "4", "1600000007"), ("robot", "m4", "Film IV", "4", "1600000008")]
+    rows += [("anna", f"m{n}", f"Film {n}", "3", str(1_600_000_100 + n)) for n in range(8)]
+    rows += [("Anna", "m9", "Film 9", "3", "1600000200"), ("ANNA", "m10", "Film 10", "3", "1600000201")]
     test = [stars[2], *((f"u{n}", "m9", "Film 9", "3", "1690000000") for n in range(9))]
     return {"train.csv": csv_text([RATED, *rows]), "test.csv": csv_text([RATED, *test])}
 
@@ -96,15 +101,17 @@ EXPECTED = {
     "translations": {
         "sources_across_splits", "near_copies_across_splits", "near_copies", "empty_sources", "untranslated",
         "long_pairs", "broken_letters", "unlike_lengths", "repeated_pairs", "many_translations", "other_script",
-        "wrong_language",
+        "wrong_language", "unlike_numbers",
     },
     "answers": {
         "questions_across_splits", "near_copies_across_splits", "near_copies", "empty_questions", "repeated_questions",
         "conflicting_answers", "long_answers", "rare_answers", "answers_without_training", "similar_answers",
+        "echoed_questions",
     },
     "interactions": {
         "interactions_across_splits", "missing_user_or_item", "short_histories", "busy_users", "duplicates",
         "repeated_interactions", "ratings_no_numbers", "ratings_out_of_scale", "unreadable_times", "strange_times",
+        "several_names", "same_but_for_case",
     },
     "series": {"unreadable_times", "repeated_times", "short_series", "constant_series", "outlying_values"},
     "pictures": {"rare_labels", "label_missing_in_split", "no_label_at_all"},
@@ -216,6 +223,58 @@ def test_answers_that_are_almost_alike_become_one(tmp_path):
     told = [answer for (answer,) in values_of(done, "answer")]
     assert CAFE.format("six") not in told and told.count(CAFE.format("five")) == 5
     assert done.report["items"] == clinic.first.report["items"] and not found(done, "similar_answers")
+
+
+def relabelled(clinic: Clinic, code: str) -> Prepared:
+    """The version after a click on the button that writes other values."""
+    (remedy,) = [each for key, each in clinic.remedies().items() if key.partition("-")[0] == code]
+    step = {"id": "relabel_1", "step": "relabel", "finding": code, "items": remedy["relabel"]}
+    recipe = {"steps": [step | {"column": remedy["column"]}], "without": []}
+    recipe |= {name: clinic.first.report[name] for name in ("split_source", "task")}
+    target = clinic.first.report["target"]
+    return clinic.place.prepare(clinic.files, recipe=recipe, first_index=clinic.index, target=target)
+
+
+def test_items_with_several_names_get_their_first_and_nothing_else_changes(tmp_path):
+    clinic = Clinic(tmp_path, interactions())
+    done = relabelled(clinic, "several_names")
+    before, after = (values_of(each, *RATED) for each in (clinic.first, done))
+    changed = [(old[2], new[2]) for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == [("Film Four", "Film 4"), ("Film IV", "Film 4")]
+    assert splits_of(done) == splits_of(clinic.first) and not found(done, "several_names")
+    step = done.report["steps"][-1]
+    assert (step["step"], step["touched"], step["example"]["after"]) == ("rewrite", 2, "Film 4")
+
+
+def test_users_who_differ_in_case_alone_become_the_one_with_most_rows(tmp_path):
+    clinic = Clinic(tmp_path, interactions())
+    done = relabelled(clinic, "same_but_for_case")
+    users = [{user for (user,) in values_of(each, "user_id")} for each in (clinic.first, done)]
+    assert users[0] - users[1] == {"Anna", "ANNA"} and users[1] <= users[0]
+    assert splits_of(done) == splits_of(clinic.first)
+    assert not [each for each in done.report["findings"] if each["code"] == "same_but_for_case"]
+
+
+def test_codes_that_differ_in_case_are_different_users(tmp_path):
+    codes = [f"{'aB' if n % 2 else 'Ab'}{n % 12:02}Qz" for n in range(130)]
+    rows = [(code, f"item{n * 7 % 11}", 1 + n % 5) for n, code in enumerate(codes)]
+    done = Workplace(tmp_path).prepare({"taken.csv": csv_text([("user", "item", "rating"), *rows])})
+    assert done.report["task"] == "recommendation"
+    assert not [each for each in done.report["findings"] if each["code"] == "same_but_for_case"]
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        ("I was born in 1990.", "我出生于1990年。"),
+        ("It costs 150,000 yen.", "这要15万日元。"),
+        ("He has 20 cats.", "他有二十只猫。"),
+        ("We meet at 2:30 p.m.", "我们在14点30分见面。"),
+    ],
+)
+def test_one_number_that_is_written_in_several_ways_is_no_fault(english, chinese):
+    one, other = numbers_in(english), numbers_in(chinese)
+    assert not other or one & other
 
 
 def test_notes_are_taken_out_of_transcripts_and_sounds_stay_as_they_are(tmp_path):

@@ -124,6 +124,16 @@ def test_the_page_of_offers_shows_what_a_customer_owns_and_why_to_offer_what(own
     assert "Owns" in part and "have it too" in part and "Customers like this one" in part
 
 
+def test_a_model_that_recommends_gets_its_page_of_offers_by_a_choice(owner, shop):
+    change = reverse("deployments:demo_page", args=[shop.pk])
+    assert "A talk" not in owner.page.get(change).content.decode()
+    owner.page.post(change, {"page": "", "notice": ""})
+    assert "What do you like?" in owner.page.get(url(shop)).content.decode()
+    owner.page.post(change, {"page": "offers", "notice": "By habit alone."})
+    page = owner.page.get(url(shop)).content.decode()
+    assert "What does the customer own already?" in page and "By habit alone." in page
+
+
 def test_a_stranger_sees_reasons_and_nobody_who_is_alike(owner, shop):
     liked = [item["item"] for item in shop.version.meta["input"]["popular"]][:4]
     part = Client().post(url(shop), {"items": liked}, headers=HTMX).content.decode()

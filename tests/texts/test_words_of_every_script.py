@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.texts import PADDING, Runs, TextEncoder, normalise, pad, shapes_of, words_of
+from workers.texts import PADDING, Runs, TextEncoder, form_of, normalise, pad, shapes_of, words_of
 
 BOTH = TextEncoder(order_buckets=2**12, word_buckets=2**13, run_buckets=2**14, characters=400, tokens=6)
 BAG = TextEncoder(order_buckets=0, word_buckets=2**13, run_buckets=2**14, characters=400)
@@ -101,6 +101,24 @@ def test_digits_and_capitals_show_in_the_shape_of_a_word():
     assert shapes_of("nothing here 我爱你") == []
     assert set(BAG.ids("call 0845").tolist()) & set(BAG.ids("or 9911").tolist()) - set(BAG.ids("call or").tolist())
     assert not np.array_equal(BAG.ids("Hello"), BAG.ids("HELLO"))
+
+
+def test_a_text_is_told_by_its_length_its_digits_and_its_capitals():
+    assert form_of("") == (0, 0, 0)
+    assert form_of("Call 08452810075 NOW") == (8, 9, 5)
+    assert form_of("call now 8") == (6, 1, 0)
+    seen = TextEncoder(**{**BAG.to_meta(), "form": 1})
+    alike, short = seen.ids("buy this at 12"), seen.ids("12")
+    added = set(alike.tolist()) - set(BAG.ids("buy this at 12").tolist())
+    assert len(added) == 3 and max(added) <= seen.word_buckets
+    assert len(added & set(seen.ids("see that by 34").tolist())) == 3
+    assert len(added & set(short.tolist())) == 2  # as many digits and capitals
+
+
+def test_a_model_from_before_reads_texts_as_it_did():
+    meta = {name: value for name, value in BOTH.to_meta().items() if name != "form"}
+    assert TextEncoder.from_meta(meta) == BOTH
+    assert BAG.ids("WIN it")[:6].tolist() == [100, 770, 1375, 2378, 8652, 12881]  # kept models know these
 
 
 def test_runs_of_characters_do_not_reach_into_the_next_word():

@@ -78,6 +78,11 @@ def _warn_of_form(pairs: Pairs, items: Items, findings: Findings) -> None:
     empty = [number for number, value in enumerate(pairs.source.values) if not value]
     message = f"Rows without a question, which are left out of training: {len(empty):,}."
     tell_some(empty, items, "empty_questions", message, findings)
+    echoed = [number for number, key in enumerate(pairs.keys) if key and key == pairs.target.keys[number]]
+    if echoed:
+        shown = shorten(pairs.source.values[echoed[0]], 60)
+        message = f'Answers that say what the question says, and nothing more: {len(echoed):,}, such as "{shown}".'
+        tell_some(echoed, items, "echoed_questions", message, findings)
     long = [number for number, value in enumerate(pairs.target.values) if len(value) > LONG_ANSWER]
     longest = max(map(len, pairs.target.values), default=0)
     message = (

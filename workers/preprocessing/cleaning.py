@@ -29,6 +29,7 @@ class Cleaner:
     def __init__(self, recipe: Recipe, header: Sequence[str], target: int) -> None:
         self.recipe, self.header, self.target = recipe, list(header), target
         self._finds_missing = recipe.has(MISSING_WORDS)
+        self._rewritten = [(name, self.header.index(name)) for name in recipe.rewritten if name in self.header]
 
     def sound_rows(self, reader: Rows | JsonRows, split: str | None) -> Iterator[SoundRow]:
         """The cleaned rows that have a target and are not left out; those without one are bad."""
@@ -36,7 +37,10 @@ class Cleaner:
         name = reader.table.name
         for line, row in reader:
             values = [self._clean(row[place]) for place in order]
-            if decided := self.recipe.decide(f"{name}:{line}", values[self.target], split):
+            item = f"{name}:{line}"
+            for column, place in self._rewritten:
+                values[place] = self.recipe.rewrite(item, column, values[place])
+            if decided := self.recipe.decide(item, values[self.target], split):
                 values[self.target], part = decided
                 if values[self.target]:
                     yield line, part, values

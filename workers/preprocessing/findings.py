@@ -93,6 +93,9 @@ COSTS = {
     "ratings_out_of_scale": "What lies so far off bends every rating that is predicted.",
     "ratings_are_counts": "A few large counts outweigh all others.",
     "several_names": "People may see another name than the one they know.",
+    "same_but_for_case": "What is known of one is told apart into several, and each is known less.",
+    "unlike_numbers": "A model learns to write other numbers than those that it reads.",
+    "echoed_questions": "A model says the question again in place of an answer.",
     "imbalanced_classes": "A model that hardly ever names the small ones looks good by its accuracy.",
     "duplicates": "Copies count several times in training, and a model leans towards them.",
     "repeated_texts": "Copies count several times in training, and a model leans towards them.",
@@ -129,13 +132,15 @@ COSTS = {
 class Remedy:
     """Everything that the actions of one finding change: items that can be left out, the label or the part of the split
     for each item that can get another, and columns that can be dropped. `groups` are what is shown in place of many
-    items, such as a user for all rows of that user: the items of each, by its id."""
+    items, such as a user for all rows of that user: the items of each, by its id. `relabel` gives values of `column`,
+    where that is not the target."""
 
     leave_out: Sequence[str] = ()
     relabel: Mapping[str, str] = field(default_factory=dict)
     move: Mapping[str, str] = field(default_factory=dict)
     drop: Sequence[str] = ()
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    column: str = ""
 
     def kept(self) -> Remedy:
         """What a recipe holds of it: of millions of items the first."""
@@ -145,6 +150,7 @@ class Remedy:
             _first(self.move),
             list(self.drop),
             {name: list(islice(items, self.kept_of_a_group)) for name, items in self.groups.items()},
+            self.column,
         )
 
     @property
@@ -164,8 +170,8 @@ class Remedy:
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in findings.json."""
-        groups = {"groups": dict(self.groups)} if self.groups else {}
-        return {action: getattr(self, action) for action in ACTIONS} | groups
+        more = {"groups": dict(self.groups), "column": self.column}
+        return {action: getattr(self, action) for action in ACTIONS} | {key: each for key, each in more.items() if each}
 
 
 def _first(changes: Mapping[str, str]) -> dict[str, str]:

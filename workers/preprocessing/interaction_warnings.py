@@ -22,6 +22,7 @@ SCALE_VALUES, SCALE_SHARE = 21, 0.99
 POPULAR_ENOUGH, POPULAR_SHARE = 100, 0.5  # of fewer items none is one of a hundredth
 SPARSE = 1e-4
 BUSY_QUANTILE, BUSY_FACTOR, BUSY_ROWS = 0.95, 10, 200
+FEWEST_LETTERS = 4  # of fewer, names that differ in case are codes
 DAY = 86_400.0
 THIS_AGE = (1e8, 5e9)  # seconds since 1970, from 1973 to 2128: a median there says that times are such seconds
 MILLISECONDS = 1e11  # from here numbers of such an age are milliseconds
@@ -42,6 +43,8 @@ def warn_of_interactions(
     if found.moments is not None:
         _warn_of_times(found, items, findings, now())
     _warn_of_names(found, items, findings)
+    for side in (0, 1):
+        _warn_of_case(found, side, items, findings)
 
 
 def _tell_of(
@@ -236,16 +239,55 @@ def _warn_of_names(found: Interactions, items: Items, findings: Findings) -> Non
     if found.names is None:
         return
     first: dict[str, int] = {}
-    torn: dict[str, int] = {}
+    others: dict[str, list[int]] = {}
     for row, (item, name) in enumerate(zip(found.items, found.names, strict=True)):
         if item and name and found.names[first.setdefault(item, row)] != name:
-            torn.setdefault(item, row)
-    if torn:
-        item, other = next(iter(torn.items()))
+            others.setdefault(item, []).append(row)
+    if others:
+        item, (other, *_more) = next(iter(others.items()))
         findings.add(
             "several_names",
-            f'Items with several names: {len(torn):,}, such as "{shorten(item, 40)}" '
+            f'Items with several names: {len(others):,}, such as "{shorten(item, 40)}" '
             f'("{shorten(found.names[first[item]], 40)}" and "{shorten(found.names[other], 40)}"). The first is shown.',
-            total=len(torn),
-            shown=items.some_groups([[first[item], row] for item, row in torn.items()]),
+            total=sum(map(len, others.values())),
+            shown=items.some_groups([[first[item], *rows] for item, rows in others.items()]),
+            remedy=Remedy(
+                relabel={items.ids[row]: found.names[first[item]] for item, rows in others.items() for row in rows},
+                column=found.roles.name or "",
+            ),
         )
+
+
+def _warn_of_case(found: Interactions, side: int, items: Items, findings: Findings) -> None:
+    """Users or items that are one but for case and blanks: each can become the one of them with most rows."""
+    numbers, names = found.numbered[side]
+    counts, column = found.counts[side], found.roles.user if side == 0 else found.roles.item
+    alike: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        if is_written(name):
+            alike.setdefault(" ".join(name.casefold().split()), []).append(place)
+    groups = [sorted(places, key=lambda place: -counts[place]) for places in alike.values() if len(places) > 1]
+    if not groups:
+        return
+    known = {place: names[places[0]] for places in groups for place in places[1:]}
+    rows = [(row, names[place], known[place]) for row, place in zip(found.known.tolist(), numbers.tolist(), strict=True)
+            if place in known]  # fmt: skip
+    one, other = (shorten(names[place], 40) for place in groups[0][:2])
+    findings.add(
+        "same_but_for_case",
+        f'Values in "{column}" that differ in case or blanks alone: {len(known):,}, such as "{one}" and "{other}".',
+        about=column,
+        total=len(rows),
+        shown=[
+            items.shown(row, label=shorten(name, 40), suggested=shorten(wanted, 40))
+            for row, name, wanted in rows[:SHOWN_ITEMS]
+        ],
+        remedy=Remedy(relabel={items.ids[row]: wanted for row, _name, wanted in rows}, column=column),
+    )
+
+
+def is_written(name: str) -> bool:
+    """Whether this is written as words are, and is no code such as dQw4w9 or a7, in which case tells things apart."""
+    if sum(map(str.isalpha, name)) < FEWEST_LETTERS:
+        return False
+    return name.islower() or name.isupper() or all(word[:1] + word[1:].lower() == word for word in name.split())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ UNLIKE_FACTOR, UNLIKE_DEVIATIONS = 3.0, 5.0
 LONG_ENOUGH = 20  # characters: of a word or two any proportion is usual
 MAD_TO_DEVIATION = 1.4826  # of normally distributed values
 FEW_PAIRS = 2_000
+DIGITS, GROUPED = re.compile(r"\d{2,}"), re.compile(r"(?<=\d)[,. \u2019'](?=\d{3}(?!\d))")
 LOOKED_AT, LETTERS_LOOKED_AT = 50_000, 60
 
 
@@ -30,6 +33,7 @@ def warn_of_pairs(pairs: Pairs, items: Items, findings: Findings) -> None:
     """What makes a model worse, or its figures better than it is."""
     _warn_of_form(pairs, items, findings)
     _warn_of_lengths(pairs, items, findings)
+    _warn_of_numbers(pairs, items, findings)
     _warn_of_copies(pairs, items, findings)
     warn_of_near_texts(pairs.source, items, "texts", findings)
     scripts = [_warn_of_scripts(side, items, findings) for side in (pairs.source, pairs.target)]
@@ -86,6 +90,33 @@ def _warn_of_lengths(pairs: Pairs, items: Items, findings: Findings) -> None:
             f'"{shorten(sources[odd[0]], 40)}" and "{shorten(targets[odd[0]], 40)}". They may not belong together.'
         )
         tell_some(odd, items, "unlike_lengths", message, findings)
+
+
+def _warn_of_numbers(pairs: Pairs, items: Items, findings: Findings) -> None:
+    """Of pairs whose sides have numbers, and none that is on both."""
+    sides = zip(pairs.source.values, pairs.target.values, strict=True)
+    odd = [number for number, (source, target) in enumerate(sides) if _have_other_numbers(source, target)]
+    if odd:
+        source, target = (shorten(side.values[odd[0]], 40) for side in (pairs.source, pairs.target))
+        message = (
+            f'Pairs with other numbers on the two sides: {len(odd):,}, such as "{source}" and "{target}". They may not '
+            "belong together."
+        )
+        tell_some(odd, items, "unlike_numbers", message, findings)
+
+
+def _have_other_numbers(source: str, target: str) -> bool:
+    found = numbers_in(source)
+    return bool(found) and bool(other := numbers_in(target)) and not found & other
+
+
+def numbers_in(text: str) -> set[str]:
+    """The numbers of two digits or more as they may stand in any language: without what groups their thousands, and
+    without zeros at their ends, as 150,000 is 15 times ten thousand in Chinese. Small ones are often words."""
+    if not any(letter.isdigit() for letter in text):
+        return set()
+    joined = GROUPED.sub("", unicodedata.normalize("NFKC", text))
+    return {digits.strip("0") for digits in DIGITS.findall(joined)} - {""}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 A recipe is ``{"steps": [step], "without": [id], "split_source", "task"}``, the last two as the version has them that it
 is made after. A step is ``{"id", "step", "finding"}`` with what it changes: ``leave_out`` and ``move`` with ``items``
-(a list of ids; {id: split}), ``relabel`` with ``items`` ({id: label}, of speech what is said), ``drop`` with
-``columns``. A version is made of its uploads and its recipe alone, so a step is undone by making the next version
-without it. Ids of items are ``archive.zip/path`` of files and ``table.csv:line`` of rows.
+(a list of ids; {id: split}), ``relabel`` with ``items`` ({id: label}, of speech what is said) and, where these are
+values of another column of a table than the target, that ``column``, ``drop`` with ``columns``. A version is made of
+its uploads and its recipe alone, so a step is undone by making the next version without it. Ids of items are
+``archive.zip/path`` of files and ``table.csv:line`` of rows.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from workers.preprocessing.findings import DROP, LEAVE_OUT, MOVE, RELABEL
 
 MISSING_WORDS = "missing_words"
 SHOWN_CHARACTERS = 80
+REWRITE = "rewrite"  # how a step is told that gives other values in a column
 SENTENCES = {
     LEAVE_OUT: "Left out what was chosen",
     RELABEL: "Gave other labels to what was chosen",
+    REWRITE: "Wrote other values in a column",
     MOVE: "Moved to another part of the split",
     DROP: "Dropped columns",
 }
@@ -67,6 +70,8 @@ class Recipe:
         self._left_out = self._merge(LEAVE_OUT)
         self._labels = self._merge(RELABEL)
         self._moves = self._merge(MOVE)
+        self.rewritten = sorted({step["column"] for step in self.steps if "column" in step and self.is_on(step)})
+        self._values = {column: self._merge(RELABEL, column) for column in self.rewritten}
         self._changes = bool(self._splits or self._left_out or self._labels or self._moves)
 
     def may_be(self, task: str) -> bool:
@@ -105,6 +110,14 @@ class Recipe:
             split = wanted
         return label, split
 
+    def rewrite(self, item: str, column: str, value: str) -> str:
+        """The value of an item in one of the columns that are `rewritten`."""
+        if found := self._values[column].get(item):
+            step, wanted = found
+            self.note(step, f"{value} ({item})", wanted)
+            return wanted
+        return value
+
     def choose(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
         """The candidates as they were decided about, known by the name of their `member`."""
         for candidate in candidates:
@@ -121,10 +134,10 @@ class Recipe:
 
     def describe(self) -> list[dict[str, Any]]:
         """The added steps as they stand in the report."""
+        codes = [REWRITE if "column" in step else step["step"] for step in self.steps]
         return [
-            self.said(step["id"], step["step"], SENTENCES[step["step"]], is_optional=True)
-            | {"finding": step.get("finding", "")}
-            for step in self.steps
+            self.said(step["id"], code, SENTENCES[code], is_optional=True) | {"finding": step.get("finding", "")}
+            for step, code in zip(self.steps, codes, strict=True)
         ]
 
     def said(
@@ -143,11 +156,12 @@ class Recipe:
             "is_on": step not in self.without,
         }
 
-    def _merge(self, kind: str) -> dict[str, tuple[str, str]]:
-        """{item: (id of the step, what it becomes)} of all steps of a kind that are on, the last of them last."""
+    def _merge(self, kind: str, column: str = "") -> dict[str, tuple[str, str]]:
+        """{item: (id of the step, what it becomes)} of all steps of a kind, about this column where they name one, that
+        are on, the last of them last."""
         merged: dict[str, tuple[str, str]] = {}
         for step in self.steps:
-            if step["step"] == kind and self.is_on(step):
+            if step["step"] == kind and step.get("column", "") == column and self.is_on(step):
                 items = step["items"]
                 pairs = items.items() if isinstance(items, Mapping) else ((item, "") for item in items)
                 merged.update((item, (step["id"], wanted)) for item, wanted in pairs)

@@ -100,10 +100,11 @@ def fit_classifier(
     )
 
 
-def judged_probabilities(data: Data, predict: Callable[[str], Tensor]) -> dict[str, np.ndarray]:
-    """Probabilities [n, K] for the splits that judge, of those that have rows; `predict` gives a split's logits."""
-    judging = [split for split in ("val", "test") if len(data.splits[split])]
-    return {split: predict(split).softmax(dim=1).numpy() for split in judging}
+def judged_probabilities(
+    data: Data, predict: Callable[[str], Tensor], judging: Sequence[str] = ("val", "test")
+) -> dict[str, np.ndarray]:
+    """Probabilities [n, K] for the splits of `judging` that have rows; `predict` gives a split's logits."""
+    return {split: predict(split).softmax(dim=1).numpy() for split in judging if len(data.splits[split])}
 
 
 def save_weights(model: nn.Module, folder: Path) -> None:

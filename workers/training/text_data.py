@@ -133,7 +133,7 @@ def choose_encoder(architecture: str, settings: Mapping[str, Any], texts: Sequen
     if architecture in READS_BAGS:
         words = own or table_size(TextEncoder(0, many, 0, characters), sample, FEWEST_TEXTS_IN_BAG)
         runs = own or table_size(TextEncoder(0, 0, many, characters), sample, FEWEST_TEXTS_IN_BAG)
-    return TextEncoder(order, words, runs, characters, tokens if order else 0)
+    return TextEncoder(order, words, runs, characters, tokens if order else 0, form=int(words > 0))
 
 
 def table_size(counting: TextEncoder, texts: Sequence[str], fewest: int) -> int:

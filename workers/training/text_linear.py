@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,29 @@ MOST_WORK = 20_000_000  # features of all training texts, times classes: up to a
 ITERATIONS = 100
 # It is as sure as its training texts make it; that a few held-out ones are all right must not make it surer.
 SOBERING = TEMPERATURES[TEMPERATURES >= 1]
+LEAST = 1e-6
 
 Sparse = tuple[csr_matrix, np.ndarray]  # features [N, buckets] and labels [N]
 Check = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Weights [buckets, K] and bias [K], both divided by `temperature`; `strength` is one over that of the penalty."""
+
+    weight: Tensor
+    bias: Tensor
+    strength: float
+    temperature: float
+
+    @classmethod
+    def of(cls, texts: Sparse, strength: float, temperature: float, balanced: bool) -> Regression:
+        weight, bias = _fit(*texts, strength, balanced)
+        return cls(weight / temperature, bias / temperature, strength, temperature)
+
+    def divided(self, temperature: float) -> Regression:
+        weight, bias = self.weight / temperature, self.bias / temperature
+        return replace(self, weight=weight, bias=bias, temperature=self.temperature * temperature)
 
 
 def is_worth_adding(model: nn.Module, store: Ragged, labels: np.ndarray, rows: np.ndarray) -> bool:
@@ -69,36 +90,49 @@ def features_of(model: nn.Module, store: Ragged, rows: np.ndarray) -> csr_matrix
 
 def add_regression(
     model: nn.Module, arguments: Mapping[str, Any], train: Sparse, judged: Sparse, balanced: bool, check: Check
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The trained `model`, on the CPU, with a logistic regression of `train` in it, and what it is made from now.
+) -> tuple[nn.Module, dict[str, Any], Regression]:
+    """The trained `model`, on the CPU, with a logistic regression of `train` in it, what it is made from now, and the
+    regression.
 
     It is brought to the sureness of what the network says of the `judged` texts, so that all have the same say, and
     the answer is the mean of all. `check` is called between fits, and may raise to stop.
     """
     ngrams = ngrams_of(model)
-    weight, bias = _fit_best(train, judged, balanced, check)
+    best = _fit_best(train, judged, balanced, check)
     network = _logits(judged[0], ngrams.bag.embedding.weight @ ngrams.head.weight.T, ngrams.head.bias)
-    sureness = best_temperature(network, judged[1])
+    regression = best.divided(1 / best_temperature(network, judged[1]))
     widened, own = _widened(model, arguments)
-    _fill(ngrams_of(widened), ngrams, weight * sureness, bias * sureness)
+    _fill(ngrams_of(widened), ngrams, regression)
     parts = 1
     if isinstance(model, TextBlend) and model.gru is not None:
         widened.gru, parts = model.gru, 2
     widened.divide_logits((parts + 1) / parts)
-    return widened.eval(), own
+    return widened.eval(), own, regression
 
 
-def _fit_best(train: Sparse, judged: Sparse, balanced: bool, check: Check) -> tuple[Tensor, Tensor]:
-    """Weights [buckets, K] and bias [K] of the regression with the lowest log loss on `judged`."""
+@torch.no_grad()
+def learn_again(model: nn.Module, regression: Regression, texts: Sparse, balanced: bool) -> None:
+    """Put a regression of all `texts`, fitted as strongly as the one that is in the `model`, into its place."""
+    again = Regression.of(texts, regression.strength, regression.temperature, balanced)
+    ngrams, classes = ngrams_of(model), len(again.bias)
+    columns = ngrams.bag.embedding.weight[:, -classes:]
+    size = columns.abs().max() / regression.weight.abs().max().clamp(min=LEAST)
+    say = size * ngrams.head.weight[0, -classes]
+    columns.copy_(again.weight * size)
+    ngrams.head.bias += (again.bias - regression.bias) * say
+
+
+def _fit_best(train: Sparse, judged: Sparse, balanced: bool, check: Check) -> Regression:
+    """The regression with the lowest log loss on `judged`."""
     found = []
     for strength in INVERSE_STRENGTHS:
         check()
-        weight, bias = _fit(*train, strength, balanced)
-        logits = _logits(judged[0], weight, bias)
+        plain = Regression.of(train, strength, 1.0, balanced)
+        logits = _logits(judged[0], plain.weight, plain.bias)
         temperature = best_temperature(logits, judged[1], SOBERING)
         loss = nn.functional.cross_entropy(logits / temperature, torch.from_numpy(judged[1])).item()
-        found.append((loss, weight / temperature, bias / temperature))
-    return min(found, key=lambda item: item[0])[1:]
+        found.append((loss, plain.divided(temperature)))
+    return min(found, key=lambda item: item[0])[1]
 
 
 def _fit(features: csr_matrix, labels: np.ndarray, strength: float, balanced: bool) -> tuple[Tensor, Tensor]:
@@ -127,11 +161,11 @@ def _widened(model: nn.Module, arguments: Mapping[str, Any]) -> tuple[nn.Module,
 
 
 @torch.no_grad()
-def _fill(wide: HashedNgrams, ngrams: HashedNgrams, weight: Tensor, bias: Tensor) -> None:
+def _fill(wide: HashedNgrams, ngrams: HashedNgrams, regression: Regression) -> None:
     """The network's columns and then the regression's, in numbers of the same size: whoever rounds them all by one
     scale loses nothing."""
-    old = ngrams.bag.embedding.weight
-    size = float(old.abs().max() / weight.abs().max().clamp(min=1e-6))
+    old, weight, bias = ngrams.bag.embedding.weight, regression.weight, regression.bias
+    size = float(old.abs().max() / weight.abs().max().clamp(min=LEAST))
     wide.weigh(ngrams.weights)
     wide.bag.embedding.weight.copy_(torch.cat([old, weight * size], dim=1))
     wide.head.weight.copy_(torch.cat([ngrams.head.weight, torch.eye(len(bias)) / size], dim=1))

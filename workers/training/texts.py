@@ -32,6 +32,7 @@ from workers.training.stopping import Stop
 from workers.training.teaching import Guide
 from workers.training.temperature import FEW_TEMPERATURES, best_temperature
 from workers.training.text_data import Ragged, choose_encoder, count_words, encode_all, read_rows, weights_of
+from workers.training.text_linear import Regression
 from workers.training.text_models import TextProbabilities, build_text_classifier
 from workers.training.text_networks import choose_network, network_arguments
 from workers.training.text_results import describe_model, list_mistakes
@@ -64,12 +65,14 @@ def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:
     fitted = fit_model(model, data, spec, events, stop, Strategy())
     if spec.start_dir:
         of_checkpoints().settle(model)
-    model, arguments = with_regression(model.cpu(), arguments, data, spec, events, stop)
+    model, arguments, regression = with_regression(model.cpu(), arguments, data, spec, events, stop)
     model = model.to(spec.device)
     events.progress(TRAINING[1], "Measuring")
     fitted = replace(fitted, temperature=calibrate(model, data, spec.device))
     events.log(f"Logits divided by {fitted.temperature:.3g} to fit certainty to accuracy.")
-    probabilities = judged_probabilities(data, lambda split: predict(model, data, split, spec.device))
+    probabilities = judged_probabilities(data, partial(predict, model, data, device=spec.device), ("val",))
+    model = with_all_texts(model.cpu(), regression, data, spec, events, stop).to(spec.device)
+    probabilities |= judged_probabilities(data, partial(predict, model, data, device=spec.device), ("test",))
     events.progress(0.96, "Exporting")
     return write_output(spec, data, model.cpu(), arguments, fitted, probabilities)
 
@@ -137,16 +140,32 @@ def fit_model(
 
 def with_regression(
     model: nn.Module, arguments: dict[str, Any], data: TextData, spec: TrainSpec, events: EventWriter, stop: Stop
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The model with a logistic regression on its n-grams in it, where it reads n-grams and that is worth it, and what
-    it is made from then."""
+) -> tuple[nn.Module, dict[str, Any], Regression | None]:
+    """The model with a logistic regression on its n-grams in it, where it reads n-grams and that is worth it, what it
+    is made from then, and the regression."""
     train, judged = data.splits["train"], data.splits["val"]
     if not text_linear.is_worth_adding(model, data.store, data.labels, train):
-        return model, arguments
+        return model, arguments, None
     events.progress(TRAINING[1], "Fitting a linear model")
     features = [(text_linear.features_of(model, data.store, rows), data.labels[rows]) for rows in (train, judged)]
-    balanced = spec.hyperparameters["class_weights"] == "balanced"
-    return text_linear.add_regression(model, arguments, *features, balanced, stop.check)
+    return text_linear.add_regression(model, arguments, *features, _is_balanced(spec), stop.check)
+
+
+def with_all_texts(
+    model: nn.Module, regression: Regression | None, data: TextData, spec: TrainSpec, events: EventWriter, stop: Stop
+) -> nn.Module:
+    """The model, whose `regression` has learned from the validation texts as well once these have judged it."""
+    if regression is not None:
+        stop.check()
+        events.progress(TRAINING[1], "Fitting a linear model")
+        rows = np.concatenate([data.splits["train"], data.splits["val"]])
+        texts = text_linear.features_of(model, data.store, rows), data.labels[rows]
+        text_linear.learn_again(model, regression, texts, _is_balanced(spec))
+    return model
+
+
+def _is_balanced(spec: TrainSpec) -> bool:
+    return spec.hyperparameters["class_weights"] == "balanced"
 
 
 def evaluate(model: nn.Module, data: TextData, device: str) -> Evaluation:

@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from apps.core.errors import DomainError
 from apps.deployments.endpoints import ask_endpoint, endpoint_of
 from apps.deployments.explained import read_explanation
-from apps.deployments.forms import plain_number
 from apps.deployments.holding import hold_page
 from apps.deployments.models import Deployment
+from apps.registry import figures
 from workers.inference.framing import Frame, Question
 
 TOP_K = 5
@@ -41,7 +41,7 @@ def ask(request: HttpRequest, deployment: Deployment, question: Question) -> dic
     return {
         "outcome": payload,
         "explained": explanation and read_explanation(explanation, has_classes="class" in payload),
-        "value": plain_number(payload["value"]) if "value" in payload else "",
+        "value": figures.plain(payload["value"]) if "value" in payload else "",
         "milliseconds": frame.head["seconds"] * 1000,
     }
 

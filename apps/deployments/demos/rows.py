@@ -10,14 +10,21 @@ from apps.deployments.demos.asking import TOP_K, ask
 from apps.deployments.forms import RowForm
 from apps.deployments.models import Deployment
 from apps.deployments.samples import input_columns, sample_row
+from apps.registry import figures
 from workers.inference.framing import JSON, SAMPLE, Question
 
 
 def prepare(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """The form, filled in with what was sent or with the usual values."""
+    """The form, filled in with what was sent or with the usual values, and what a number that it says is worth."""
     columns = input_columns(deployment.version)
     data = request.POST if request.method == "POST" and "sample" not in request.POST else None
-    return {"form": RowForm(data, columns=columns, initial=RowForm.example(columns))}
+    version = deployment.version
+    error = version.metrics.get("test", {}).get("mae")
+    return {
+        "form": RowForm(data, columns=columns, initial=RowForm.example(columns)),
+        "target": version.meta.get("target", ""),
+        "usual_error": "" if error is None else figures.plain(error),
+    }
 
 
 def predict(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:

@@ -52,11 +52,18 @@ def predict(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     else:
         asked |= read_history(_text(request), facts.get("columns_by_role", {}))
     found = ask(request, deployment, Question(JSON, json.dumps(asked).encode()))
-    return found | {"chart": _chart(found["outcome"]), "rows": [_as_texts(row) for row in found["outcome"]["forecast"]]}
+    return found | {"chart": _chart(found["outcome"]), "rows": as_texts(found["outcome"]["forecast"])}
 
 
-def _as_texts(row: dict[str, Any]) -> dict[str, str]:
-    return {"time": row["time"], **{name: plain(row[name]) for name in ("value", "low", "high")}}
+def as_texts(forecast: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Its numbers under each other, each with as many decimals as the finest of them needs."""
+    names = ("value", "low", "high")
+    told = [{name: plain(row[name]) for name in names} for row in forecast]
+    texts = [text for row in told for text in row.values()]
+    if not any("e" in text for text in texts):
+        decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+        told = [{name: f"{row[name]:,.{decimals}f}" for name in names} for row in forecast]
+    return [{"time": row["time"], **each} for row, each in zip(forecast, told, strict=True)]
 
 
 def _horizon(request: HttpRequest) -> int | None:

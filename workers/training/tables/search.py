@@ -122,8 +122,9 @@ def run_search(study: Study) -> Chosen:
         {"name": item.candidate.name, "family": item.candidate.family, "val_loss": item.loss} for item in judged
     ]
     finalists = _finalists(study, judged)
-    _train(study, progress, 0.9, [(item, _folds(study, item.candidate)) for item in finalists])
-    return _choose(study, [_with_runner_up(study, item, judged) for item in finalists], leaderboard)
+    partner = _partner(study, finalists, judged)
+    _train(study, progress, 0.9, [(item, _folds(study, item.candidate)) for item in finalists + partner])
+    return _choose(study, [_joined(study, item, partner) for item in finalists], leaderboard)
 
 
 def member_key(candidate: Candidate, number: int) -> str:
@@ -171,14 +172,23 @@ def _finalists(study: Study, judged: list[Judged]) -> list[Judged]:
     return [first] + [other for other in others if _adds_to(study, first, other)]
 
 
-def _with_runner_up(study: Study, winner: Judged, judged: list[Judged]) -> Judged:
-    """The trees that did best together with the second best, where those are trained on every fold and it helps:
-    trees of two shapes err less alike than trees of one."""
+def _partner(study: Study, finalists: list[Judged], judged: list[Judged]) -> list[Judged]:
+    """The trees that do best together with those among the finalists, if any make them better: trees of two shapes err
+    less alike than trees of one."""
+    winner = next((item for item in finalists if item.candidate.family == "trees"), None)
     others = [item for item in judged if item.candidate.family == "trees" and item is not winner]
-    if winner.candidate.family != "trees" or not others or len(others[0].members) < study.hyperparameters["folds"]:
-        return winner
-    joined = winner.joined_with(study, others[0])
-    return joined if joined.loss < winner.loss else winner
+    if winner is None or not others:
+        return []
+    best = min(others, key=lambda item: winner.joined_with(study, item).loss)
+    return [best] if winner.joined_with(study, best).loss < winner.loss else []
+
+
+def _joined(study: Study, item: Judged, partner: list[Judged]) -> Judged:
+    """Trees together with their partner where that is better by all folds, too."""
+    if item.candidate.family != "trees" or not partner:
+        return item
+    joined = item.joined_with(study, partner[0])
+    return joined if joined.loss < item.loss else item
 
 
 def _adds_to(study: Study, first: Judged, other: Judged) -> bool:
