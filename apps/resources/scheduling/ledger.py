@@ -19,12 +19,14 @@ def limits_of(limits: Limits) -> tuple[int | None, ...]:
 
 
 class Use:
-    """What somebody holds: devices, CPU, memory, and how many claims."""
+    """What somebody holds: devices, CPU, memory, and how many claims. `parked` is where a queue keeps what it passes
+    over until a person holds less."""
 
-    __slots__ = ("held",)
+    __slots__ = ("held", "parked")
 
     def __init__(self) -> None:
         self.held = [0, 0, 0, 0]
+        self.parked: list = []
 
     def first_over(self, asked: Amounts, limits: Limits) -> str | None:
         """The first resource of which `asked` would be too much on top of what is held; one not asked for never is."""
@@ -114,6 +116,10 @@ class TeamUse(Use):
             and not (memory and asked[2] and held[2] + asked[2] > memory)
         )
 
+    def may_be_inside(self) -> bool:
+        """Whether `is_inside` holds for anything at all."""
+        return self.held[0] < self.guaranteed[0] or self.guaranteed[1] > 0
+
     def may_lose(self, asked: Amounts, already: Amounts | list[int] = (0, 0, 0)) -> bool:
         """Whether the team still has its guarantee, or all that it is now below, when work of this size is gone."""
         for of_this in (0, 1, 2):
@@ -162,11 +168,16 @@ class Ledger:
     def charge(self, use: TeamUse, person: Use, asked: Amounts, is_preemptible: bool, sign: int = 1) -> None:
         """Add what work asks for to what its team and its person hold; -1 takes it away again."""
         devices, cpu, memory = asked if sign == 1 else (-asked[0], -asked[1], -asked[2])
-        for held in (use.held, person.held):
-            held[0] += devices
-            held[1] += cpu
-            held[2] += memory
-            held[3] += sign
+        held = use.held
+        held[0] += devices
+        held[1] += cpu
+        held[2] += memory
+        held[3] += sign
+        held = person.held
+        held[0] += devices
+        held[1] += cpu
+        held[2] += memory
+        held[3] += sign
         use.key = None
         if use.grips:
             use.grips.clear()

@@ -3,15 +3,15 @@
 `plan(snapshot)` is a planner that decides once. A planner that is told every change says the same as a fresh plan.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 
 from apps.resources.scheduling.ledger import Ledger, TeamUse, amounts_of, limit_reached
-from apps.resources.scheduling.nodes import Held, Shape
+from apps.resources.scheduling.nodes import Held, Part, Shape
 from apps.resources.scheduling.policies import POLICIES, Policy
 from apps.resources.scheduling.policies.base import Market, Sale
 from apps.resources.scheduling.pool import Pool
-from apps.resources.scheduling.queue import Queue, Rank, Ticket, expected_seconds
+from apps.resources.scheduling.queue import Queue, Rank, Ticket, expected_seconds, unpark
 from apps.resources.scheduling.reasons import WaitingList
 from apps.resources.scheduling.reservations import Claim, Timeline
 from apps.resources.scheduling.rounds import Round
@@ -96,8 +96,8 @@ class Planner:
             self.ledger.change_capacity(self.pool.capacity())
         del self.claims[request_id]
         self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible, -1)
-        if self.queue.has_parked or self.starving.has_parked:
-            self.unpark(claim.request.team_id, claim.request.user_id)
+        if claim.person.parked:
+            unpark(claim.person)
         if claim.leaving_for is not None:
             claim.use.change_leaving(claim.asked, -1)
             self._forget_victim(claim)
@@ -130,8 +130,8 @@ class Planner:
         """A team is new, or its promises, limits or past use changed: its queue is sorted anew."""
         self.version += 1
         self.ledger.change_team(team)
-        for user_id in self.ledger.of(team.id).users:
-            self.unpark(team.id, user_id)
+        for person in self.ledger.of(team.id).users.values():
+            unpark(person)
         self._requeue(ticket for ticket in self.tickets.values() if ticket.request.team_id == team.id)
 
     def decide(self, now: float) -> Plan:
@@ -191,7 +191,7 @@ class Planner:
             self.promised.add(request.id)
         self.tickets[request.id] = queue.add(request, use, self.shape_of(request.demand))
 
-    def start(self, claim: Claim, held: Held) -> None:
+    def start(self, claim: Claim, held: Held | Sequence[Part]) -> None:
         """Charge granted work whose devices are already taken."""
         self.claims[claim.id] = claim
         self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible)
@@ -230,11 +230,6 @@ class Planner:
             victims.discard(claim.id)
             if not victims:
                 del self.victims[claim.leaving_for]
-
-    def unpark(self, team_id: int, user_id: int) -> None:
-        """A person holds less than before, or may hold more: look at what they wait for again."""
-        self.queue.unpark(team_id, user_id)
-        self.starving.unpark(team_id, user_id)
 
     def _set_clock(self, now: float) -> bool:
         """Whether the policy's clock has moved on."""

@@ -188,36 +188,39 @@ class Pool:
         if needed == 1:
             node = self._best_fit(*shape.asked, kinds, is_short)
             return None if node is None else [(node, *shape.asked)]
-        gangs = (self._find_gang(shape, needed, kind, is_short) for kind in kinds)
-        return next((parts for parts in gangs if parts is not None), None)
+        for kind in kinds:
+            parts = self._find_gang(shape, needed, kind, is_short)
+            if parts is not None:
+                return parts
+        return None
 
     def _best_fit(
         self, devices: int, cpu: int, memory: int, kinds: tuple[str, ...], is_short: bool, but: Collection[int] = ()
     ) -> Node | None:
-        best: tuple[bool, int, int] | None = None
-        for kind in kinds:
-            shelves = self._shelves[kind]
-            found = self._first_fit(shelves.used, devices, cpu, memory, but)
-            key = found and (False, *found)
-            if key is None:
-                found = self._first_fit(shelves.whole, devices, cpu, memory, but)
-                key = found and (True, *found)
-            if key is not None and (best is None or key < best):
-                best = key
-        if best is not None:
-            return self.nodes[best[2]]
+        shelves = [self._shelves[kind] for kind in kinds]
+        for rows in ([each.used for each in shelves], [each.whole for each in shelves]):
+            found = self._first_fit(rows, devices, cpu, memory, but)
+            if found is not None:
+                return found
         return self._best_fit_kept(devices, cpu, memory, kinds, is_short, but)
 
     def _first_fit(
-        self, shelves: list[list[int]], devices: int, cpu: int, memory: int, but: Collection[int]
-    ) -> tuple[int, int] | None:
+        self, rows: list[list[list[int]]], devices: int, cpu: int, memory: int, but: Collection[int]
+    ) -> Node | None:
+        """The node with the least free, the lowest id first, in rows of shelves by number of free devices."""
         nodes = self.nodes
-        for free in range(devices, len(shelves)):
-            for node_id in shelves[free]:
-                node = nodes[node_id]
-                if node.cpu >= cpu and node.memory >= memory and node_id not in but:
-                    return free, node_id
-        return None
+        best, best_key = None, None
+        for shelves in rows:
+            for free, shelf in enumerate(shelves[devices:], start=devices):
+                if best is not None and free > best_key[0]:
+                    break
+                for node_id in shelf:
+                    node = nodes[node_id]
+                    if node.cpu >= cpu and node.memory >= memory and node_id not in but:
+                        if best is None or (free, node_id) < best_key:
+                            best, best_key = node, (free, node_id)
+                        break
+        return best
 
     def _best_fit_kept(
         self, devices: int, cpu: int, memory: int, kinds: tuple[str, ...], is_short: bool, but: Collection[int]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from apps.resources.scheduling.grounds import Ground
 from apps.resources.scheduling.ledger import Amounts
 from apps.resources.scheduling.nodes import Node, Part, Shape
 from apps.resources.scheduling.pool import Pool
@@ -30,19 +31,19 @@ class Displacement:
 
 
 class Search:
-    """One beneficiary's search. `candidates` says whose work on a node may be sent away for it, by id; `leaving` goes
-    anyway."""
+    """One beneficiary's search. `ground` says whose work on a node may be sent away for it; `leaving` goes anyway."""
 
     def __init__(
         self,
         pool: Pool,
-        candidates: Callable[[Node], Sequence[Claim]],
+        ground: Ground,
         asker_team_id: int,
         leaving: tuple[Claim, ...] = (),
         loss: Callable[[Claim], float] | None = None,
     ) -> None:
         self._pool = pool
-        self._candidates = candidates
+        self._candidates = ground.candidates
+        self._most = ground.most
         self._asker_team_id = asker_team_id
         self._leaving = leaving
         self._loss = loss
@@ -58,22 +59,23 @@ class Search:
         return min(options, key=lambda option: self._cost(option.victims), default=None)
 
     def _on_one_node(self, shape: Shape, kinds: tuple[str, ...]) -> Displacement | None:
-        asked = shape.asked
+        asked, leaving, is_plain = shape.asked, self._leaving, self._loss is None
         best, best_key, looked_at = None, None, 0
         for node in self._pool.by_room(kinds):
-            missing = self._missing(node, asked, self._leaving)
-            if missing[0] > node.loose_devices:
+            missing = self._missing(node, asked, leaving)[0] if node.kept or leaving else asked[0] - len(node.free)
+            if missing > node.loose_devices:
                 continue
-            if best_key is not None and self._loss is None and missing[0] > best_key[0][1]:
+            if best_key is not None and is_plain and missing > best_key[0][1]:
                 if len(node.free):
                     continue
                 break  # all that come now have no device free
             looked_at += 1
-            victims = self._on_node(node, asked, self._leaving, missing)
-            if victims is not None and (best is None or (self._cost(victims), node.id) < best_key):
-                best, best_key = Displacement(victims, ((node, *asked),)), (self._cost(victims), node.id)
-                if best_key[0][:2] <= (0.0, max(missing[0], 0)):
-                    break
+            if missing <= self._most(node):
+                victims = self._on_node(node, asked, leaving)
+                if victims is not None and (best is None or (self._cost(victims), node.id) < best_key):
+                    best, best_key = Displacement(victims, ((node, *asked),)), (self._cost(victims), node.id)
+                    if best_key[0][:2] <= (0.0, max(missing, 0)):
+                        break
             if looked_at == LOOKED_AT:
                 break
         return best
@@ -105,13 +107,14 @@ class Search:
         asked = (devices, shape.cpu_each * devices, shape.memory_each * devices)
         costs = []
         for node in nodes:
-            on_node = self._on_node(node, asked, victims, self._missing(node, asked, victims))
-            if on_node is not None:
-                costs.append((self._cost(on_node), node.id, node))
+            if victims or node.kept or devices - len(node.free) <= self._most(node):
+                on_node = self._on_node(node, asked, victims)
+                if on_node is not None:
+                    costs.append((self._cost(on_node), node.id, node))
         chosen: list[Node] = []
         for _, _, node in sorted(costs, key=lambda entry: entry[:2]):
             # Earlier victims may have freed this node, too.
-            on_node = self._on_node(node, asked, victims, self._missing(node, asked, victims))
+            on_node = self._on_node(node, asked, victims)
             if on_node is not None:
                 victims += tuple(claim for claim in on_node if claim not in victims)
                 chosen.append(node)
@@ -119,11 +122,10 @@ class Search:
                     return victims, chosen
         return None
 
-    def _on_node(
-        self, node: Node, asked: Amounts, given: tuple[Claim, ...], missing: Amounts
-    ) -> tuple[Claim, ...] | None:
+    def _on_node(self, node: Node, asked: Amounts, given: tuple[Claim, ...]) -> tuple[Claim, ...] | None:
         """The victims on `node` that make room for what is missing of `asked` next to those given; None if all together
         do not."""
+        missing = self._missing(node, asked, given)
         if missing[0] <= 0 and missing[1] <= 0 and missing[2] <= 0:
             return ()
         options = self._options.get(node.id)

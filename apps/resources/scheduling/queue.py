@@ -124,7 +124,7 @@ class Line:
 
     def lane(self, request: Request, seconds: float) -> Lane:
         user_id = request.user_id if self.is_by_person else None
-        key = (user_id, seconds, request.priority)
+        key = (user_id, seconds, int(request.priority))  # the hash of an enum is slow
         lane = self.lanes.get(key)
         if lane is None:
             lane = self.lanes[key] = Lane(self, user_id, seconds)
@@ -146,10 +146,10 @@ class Line:
 
     def head(self) -> Entry | None:
         """The best ticket of all lanes that are not parked."""
-        heads, has_parked = self.heads, self.queue.has_parked
+        heads = self.heads
         while heads:
             ticket = heads[0][-1]
-            if ticket.is_live and not (has_parked and ticket.lane.is_parked):
+            if ticket.is_live and not ticket.lane.is_parked:
                 return heads[0]
             heappop(heads)
         return None
@@ -174,11 +174,6 @@ class Queue:
         self._lines: dict[tuple[int, int, bool], Line] = {}
         self._of_team: dict[int, list[Line]] = {}
         self._numbers = count()
-        self._parked: dict[tuple[int, int], list[Lane]] = {}
-
-    @property
-    def has_parked(self) -> bool:
-        return bool(self._parked)
 
     def teams(self) -> Iterable[list[Line]]:
         """Each team's lines."""
@@ -219,10 +214,13 @@ class Queue:
             line.part_persons()
         lane = ticket.lane
         lane.is_parked = True
-        self._parked.setdefault((line.use.team.id, lane.user_id), []).append(lane)
+        ticket.person.parked.append(lane)
 
-    def unpark(self, team_id: int, user_id: int) -> None:
-        for lane in self._parked.pop((team_id, user_id), ()):
-            lane.is_parked = False
-            if (entry := lane.head()) is not None:
-                heappush(lane.line.heads, entry)
+
+def unpark(person: Use) -> None:
+    """A person holds less than before, or may hold more: look at what they wait for again."""
+    for lane in person.parked:
+        lane.is_parked = False
+        if (entry := lane.head()) is not None:
+            heappush(lane.line.heads, entry)
+    person.parked.clear()

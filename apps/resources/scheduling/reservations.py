@@ -99,12 +99,17 @@ class Timeline:
         self._version = -1
         self._stale: set[Node] = set()
 
-    def count(self, claim: Claim, held: Held) -> None:
+    def count(self, claim: Claim, held: Held | Sequence[Part]) -> None:
         """Work has been placed on nodes."""
-        claim.counted_at = self.ends_at(claim)
-        for node, devices in held:
-            place = bisect_left(node.ends, claim.counted_at)
-            node.ends[place:place] = array("d", (claim.counted_at,)) * devices
+        at = claim.counted_at = claim.ends_at if claim.leaving_for is None else self.ends_at(claim)
+        for part in held:
+            node, devices = part[0], part[1]
+            ends = node.ends
+            place = bisect_left(ends, at)
+            if devices == 1:
+                ends.insert(place, at)
+            else:
+                ends[place:place] = array("d", (at,)) * devices
             self._stale.add(node)
 
     def discount(self, claim: Claim, held: Held) -> None:

@@ -7,16 +7,16 @@ and for the room that is being freed for somebody.
 
 import math
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
+from apps.resources.scheduling.grounds import NOBODY, Ground, Grounds
 from apps.resources.scheduling.ledger import amounts_of, limit_reached
-from apps.resources.scheduling.nodes import Kept, Node, Part, Shape
+from apps.resources.scheduling.nodes import Kept, Part, Shape
 from apps.resources.scheduling.policies.base import Sale
 from apps.resources.scheduling.preemption import Displacement, Search
-from apps.resources.scheduling.queue import Entry, Line, Ticket
+from apps.resources.scheduling.queue import Entry, Line, Ticket, unpark
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import Eviction, Grant
 
@@ -57,8 +57,7 @@ class Round:
         self._only_short: set[int] = set()
         self._searched: set[int] = set()
         self._closed: set[int] = set()
-        self._grips: dict[int, float] = {}
-        self._ripe: dict[int, list[tuple[int, Claim]]] = {}  # by node: what may be preempted at all, and its team
+        self._grounds = Grounds(planner, now)
         self._hopeless: dict[tuple[str, int], float] = {}  # by ground and shape: the best claim that found nobody
         self._failures = 0
         self._longest = -math.inf  # what ends within this many seconds may use reserved room
@@ -140,14 +139,15 @@ class Round:
         at = None if self._is_starving else self._policy.team_key_at
         if at is None:
             return head, heads
-        key = self._policy.known_team_key(head[-1].line.use, self._ledger.capacity)
+        use = head[-1].line.use
+        key = self._policy.known_team_key(use, self._ledger.capacity) if use.key is None else use.key
         return (*head[:at], key, head, heads) if at else (key, head, heads)
 
     def _heads(self, lines: list[Line]) -> list[Entry]:
         """The heads of one team's lines, but of those that are sure to be refused: a team only gets more in a round."""
         use, may_lock = lines[0].use, self._ledger.may_lock
         if self._is_guaranteed:
-            lines = [line for line in lines if use.is_inside(line.shape.asked)] if any(use.guaranteed) else ()
+            lines = [line for line in lines if use.is_inside(line.shape.asked)] if use.may_be_inside() else ()
         heads = []
         for line in lines:
             head = self._head(line)
@@ -159,7 +159,9 @@ class Round:
         number = line.shape.number
         if number in self._closed:
             return None
-        return line.short_head(self._longest) if number in self._only_short else line.head()
+        if number in self._only_short and number in self._searched:
+            return line.short_head(self._longest)
+        return line.head()
 
     def _attempt(self, ticket: Ticket, line: Line) -> bool:
         """Serve one head. Whether the line may have another that could start."""
@@ -215,8 +217,9 @@ class Round:
             line.shape.asked,
             line.is_preemptible,
         )
-        planner.start(claim, [part[:2] for part in parts])
-        planner.touch_victims(request_id)
+        planner.start(claim, parts)
+        if planner.victims:
+            planner.touch_victims(request_id)
         self._outcome.grants.append(Grant(request_id, placements, self._prices.get(request_id, 0.0)))
 
     def _reserve(self, ticket: Ticket, shape: Shape) -> None:
@@ -247,28 +250,27 @@ class Round:
                 self._grant(ticket, line, parts)
                 continue
             leaving = tuple(planner.claims[claim_id] for claim_id in sorted(planner.victims.get(request.id, ())))
-            found = self._search(ticket, _nobody, leaving).cheapest(line.shape)
+            found = self._search(ticket, NOBODY, leaving).cheapest(line.shape)
             if found is not None:
                 self._promise(ticket, found, leaving)
 
     def _make_room(self, ticket: Ticket, line: Line) -> bool:
         """Promise the request room that is leaving for nobody, or send the cheapest set of others away for it."""
         coming = self._coming()
-        for code, bar, candidates in self._grounds(ticket, line, bool(coming)):
-            search = (code, line.shape.number)
-            if bar >= self._hopeless.get(search, math.inf):
+        for ground in self._grounds_for(ticket, bool(coming)):
+            search = (ground.code, line.shape.number)
+            if ground.bar >= self._hopeless.get(search, math.inf):
                 continue  # who had a better claim to as much has found nobody
-            found = self._search(ticket, candidates, coming).cheapest(line.shape)
+            found = self._search(ticket, ground, coming).cheapest(line.shape)
             if found is None:
-                self._hopeless[search] = bar
-                self._failures += code == "outranked"
+                self._hopeless[search] = ground.bar
+                self._failures += ground.code == "outranked"
                 continue
             for claim in found.victims:
-                self._planner.leave(claim.id, ticket.request.id)
-                for placement in claim.placements:
-                    self._ripe.pop(placement.node_id, None)
-                self._outcome.evictions.append(Eviction(claim.id, ticket.request.id, code))
-            self._has_fed_starving |= code == "starving"
+                self._planner.leave(claim.id, ticket.id)
+                self._grounds.leave(claim)
+                self._outcome.evictions.append(Eviction(claim.id, ticket.id, ground.code))
+            self._has_fed_starving |= ground.code == "starving"
             self._promise(ticket, found, coming + found.victims)
             return True
         return False
@@ -284,78 +286,22 @@ class Round:
             if claim_id not in self._spoken_for
         )
 
-    def _grounds(
-        self, ticket: Ticket, line: Line, has_coming: bool
-    ) -> Iterator[tuple[str, float, Callable[[Node], Sequence[Claim]]]]:
-        """Why others may have to leave for the request, the least contestable ground first: its code, how bad the
-        request's claim is (the worse, the fewer it may send away), and who on a node may be sent away."""
-        request, ledger = ticket.request, self._ledger
+    def _grounds_for(self, ticket: Ticket, has_coming: bool) -> Iterator[Ground]:
+        """Why others may have to leave for the request, the least contestable ground first."""
         if has_coming:
-            yield "", 0.0, _nobody
+            yield NOBODY
         if self._is_guaranteed:
-            own = request.team_id
-            yield "reclaimed", 0.0, lambda node: [claim for team, claim in self._ripe_on(node) if team != own]
+            yield self._grounds.reclaimed(ticket)
         if not self._settings.is_preemptive:
             return
         if self._is_starving and not self._has_fed_starving:
-            since = request.submitted_at
-            yield "starving", since, lambda node: self._younger(node, since)
+            yield self._grounds.starving(ticket)
         if self._may_outrank():
-            bar = self._policy.claim(request, line.use, ledger.capacity)
-            teams = {
-                team_id
-                for team_id, use in ledger.uses.items()
-                if bar < self._policy.tightest_grip(use, ledger.capacity)
-            }
-            if teams:
-                yield "outranked", bar, partial(self._outranked, teams, bar)
+            yield from self._grounds.outranked(ticket)
 
-    def _outranked(self, teams: set[int], bar: float, node: Node) -> Sequence[Claim]:
-        here = node.loose_teams
-        if here is None:
-            here = self._find_loose_teams(node)
-        if teams.isdisjoint(here):
-            return ()
-        return [claim for team, claim in self._ripe_on(node) if team in teams and bar < self._grip(claim)]
-
-    def _grip(self, claim: Claim) -> float:
-        policy, capacity = self._policy, self._ledger.capacity
-        if policy.team_key_at is not None:  # it moves with what the team is granted
-            return policy.grip(claim, claim.use, capacity, self._now)
-        grip = self._grips.get(claim.id)
-        if grip is None:
-            grip = self._grips[claim.id] = policy.grip(claim, claim.use, capacity, self._now)
-        return grip
-
-    def _younger(self, node: Node, since: float) -> list[Claim]:
-        return [claim for _, claim in self._ripe_on(node) if claim.request.submitted_at > since]
-
-    def _find_loose_teams(self, node: Node) -> frozenset[int]:
-        """Whose work on the node may be preempted, sooner or later."""
-        claims = map(self._planner.claims.__getitem__, node.claims)
-        node.loose_teams = frozenset(claim.use.team.id for claim in claims if claim.is_preemptible)
-        return node.loose_teams
-
-    def _ripe_on(self, node: Node) -> list[tuple[int, Claim]]:
-        """By id, running work that has had the time that it was promised and may be preempted, with its team."""
-        ripe = self._ripe.get(node.id)
-        if ripe is None:
-            claims = map(self._planner.claims.__getitem__, sorted(node.claims))
-            ripe = [(claim.use.team.id, claim) for claim in claims if self._is_ripe(claim)]
-            self._ripe[node.id] = ripe
-        return ripe
-
-    def _is_ripe(self, claim: Claim) -> bool:
-        ran = self._now - claim.started_at
-        has_run = ran > 0 and ran >= self._settings.min_runtime_seconds
-        return has_run and claim.is_preemptible and claim.leaving_for is None
-
-    def _search(
-        self, ticket: Ticket, candidates: Callable[[Node], Sequence[Claim]], leaving: tuple[Claim, ...]
-    ) -> Search:
-        loss = (lambda claim: 1.0 / self._grip(claim)) if self._policy.takes_loosest else None
-        team_id = ticket.request.team_id
-        return Search(self._pool, candidates, team_id, leaving, loss)
+    def _search(self, ticket: Ticket, ground: Ground, leaving: tuple[Claim, ...]) -> Search:
+        loss = (lambda claim: 1.0 / self._grounds.grip(claim)) if self._policy.takes_loosest else None
+        return Search(self._pool, ground, ticket.line.use.team.id, leaving, loss)
 
     def _promise(self, ticket: Ticket, found: Displacement, leaving: tuple[Claim, ...]) -> None:
         """Keep the place for the request: what is free there now, beside what comes free as others leave."""
@@ -381,9 +327,5 @@ class Round:
             line = ticket.line
             self._ledger.charge(line.use, ticket.person, line.shape.asked, line.is_preemptible, -1)
             self._planner.enqueue(replace(ticket.request, is_promised=True), line.queue)
-            self._planner.unpark(ticket.request.team_id, ticket.request.user_id)
+            unpark(ticket.person)
         self._pool.keep_nothing()
-
-
-def _nobody(node: Node) -> tuple[Claim, ...]:
-    return ()

@@ -9,8 +9,9 @@ from apps.resources.scheduling.queue import Rank, expected_seconds, rounded_up
 from apps.resources.scheduling.reservations import Claim
 from apps.resources.scheduling.types import PolicySettings, Priority, Request
 
-# By a person's class: the higher, the sooner. Shared by all ranks, so that equal classes are seen to be equal at once.
-CLASS_RANKS = {priority: -float(priority) for priority in Priority}
+# By a person's class, from 0: the higher, the sooner. Shared by all ranks, so that equal classes are seen to be equal
+# at once.
+CLASS_RANKS = tuple(-float(priority) for priority in sorted(Priority))
 
 
 @dataclass(frozen=True, slots=True)

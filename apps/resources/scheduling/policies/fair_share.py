@@ -35,7 +35,7 @@ class FairShare(Policy):
         return grip
 
     def tightest_grip(self, use: TeamUse, capacity: Amounts) -> float:
-        return self.known_team_key(use, capacity)
+        return self.known_team_key(use, capacity) if use.key is None else use.key
 
 
 def _share_with(use: TeamUse, more: Amounts, sign: int, capacity: Amounts) -> float:
