@@ -50,8 +50,10 @@ class Person:
     def follow(self, name: str | re.Pattern) -> None:
         self.page.get_by_role("link", name=name).locator("visible=true").first.click()
 
-    def await_status(self, status: str, seconds: float) -> None:
-        badge = self.page.locator(f".page-badge [data-status={status}]").first
+    def await_status(self, status: str, seconds: float, *others: str) -> None:
+        """Until `status` is shown, or one of `others`."""
+        badges = ", ".join(f".page-badge [data-status={each}]" for each in (status, *others))
+        badge = self.page.locator(badges).first
         expect(badge).to_be_visible(timeout=seconds * 1000)
 
     def sign_in(self, stack: Stack) -> None:
@@ -99,7 +101,7 @@ class Person:
             field.fill(value)
 
     def watch(self) -> None:
-        self.await_status("running", 60)
+        self.await_status("running", 60, "succeeded")  # which some are before one can look
         self.see("4-running")
         self.await_status("succeeded", TRAINING_SECONDS)
         expect(self.page).to_have_title(re.compile("Done|Succeeded|✓", re.IGNORECASE))

@@ -301,7 +301,7 @@ def test_the_figures_are_asked_for_again_and_again(owner, deployment):
     partial = owner.page.get(reverse("deployments:detail", args=[deployment.pk]), headers=htmx)
     assert partial.status_code == 200
     assert "<html" not in partial.content.decode()
-    assert 'hx-trigger="every 2s"' in partial.content.decode()
+    assert 'hx-trigger="every 2s,' in partial.content.decode()
 
 
 def test_a_percent_that_cannot_be_is_told(owner, deployment, newer):
