@@ -14,6 +14,7 @@ from tests.site_helpers import digits, write_zip
 from tests.stack import Stack
 
 TINY = {"epochs": 1, "batch_size": 32, "image_size": 16}
+SEEN = {"epochs": 60, "batch_size": 16, "image_size": 16}  # long enough to be looked at while it runs
 LONG = {"epochs": 400, "batch_size": 16, "image_size": 16}
 RIVALS = """
 from apps.accounts.models import User
@@ -79,7 +80,7 @@ def test_the_higher_bid_runs_first_and_pays_the_lower_one(page, live_stack, sdk,
     ours.goto(f"/jobs/{holder.id}/")
     expect(ours.locator(".page-badge [data-status=running]").first).to_be_visible(timeout=30_000)
     loser = sdk.jobs.train(dataset["id"], model_name="lower", preset="fast", hyperparameters=TINY)
-    winner = rivals.jobs.train(theirs["id"], model_name="higher", preset="fast", hyperparameters=TINY)
+    winner = rivals.jobs.train(theirs["id"], model_name="higher", preset="fast", hyperparameters=SEEN)
 
     place_bid(other, "Train higher", "800")
     expect(other.locator("tr", has_text="Train lower")).to_have_count(0)
@@ -97,8 +98,8 @@ def test_the_higher_bid_runs_first_and_pays_the_lower_one(page, live_stack, sdk,
     expect(
         ours.get_by_text("It bids 500 credits for a device-hour and was outbid; more than 800 would have won.")
     ).to_be_visible()
-    assert rivals.jobs.wait(winner, timeout=60).status == "succeeded"
-    assert sdk.jobs.wait(loser, timeout=60).status == "succeeded"
+    assert rivals.jobs.wait(winner, timeout=120).status == "succeeded"
+    assert sdk.jobs.wait(loser, timeout=120).status == "succeeded"
 
     other.goto("/pool/auction/")
     charged = other.locator("#auction-account tr", has_text="Train higher")
