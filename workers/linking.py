@@ -13,6 +13,8 @@ import struct
 import time
 from dataclasses import dataclass
 
+from workers.sockets import read_exactly
+
 WAIT_SECONDS = 15.0  # for the other end to come
 IO_SECONDS = 5.0
 SEND_SECONDS = 0.5
@@ -27,12 +29,6 @@ TOKEN_BYTES = 64
 class Speed:
     bytes_per_second: float
     rtt_seconds: float
-
-
-def listen(address: str) -> socket.socket:
-    """A socket at a free port of `address`. Raises OSError."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return socket.create_server((address, 0), family=family, backlog=1)
 
 
 def receive(listener: socket.socket, token: str, *, wait_seconds: float = WAIT_SECONDS) -> bool:
@@ -54,12 +50,12 @@ def receive(listener: socket.socket, token: str, *, wait_seconds: float = WAIT_S
 
 def _serve(connection: socket.socket, token: str) -> bool:
     try:
-        if not hmac.compare_digest(_read(connection, TOKEN_BYTES), token.encode()):
+        if not hmac.compare_digest(read_exactly(connection, TOKEN_BYTES), token.encode()):
             return False
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(b"!")
         for _ in range(PINGS):
-            connection.sendall(_read(connection, 1))
+            connection.sendall(read_exactly(connection, 1))
         received, deadline = 0, time.monotonic() + IO_SECONDS
         while received <= MOST_BYTES and time.monotonic() < deadline and (part := connection.recv(2**18)):
             received += len(part)
@@ -74,30 +70,19 @@ def send(address: str, port: int, token: str) -> Speed:
     with socket.create_connection((address, port), timeout=IO_SECONDS) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(token.encode())
-        _read(connection, 1)
+        read_exactly(connection, 1)
         rtt = statistics.median(_ping(connection) for _ in range(PINGS))
         started, sent = time.perf_counter(), 0
         while time.perf_counter() - started < SEND_SECONDS and sent + len(CHUNK) <= MOST_BYTES:
             connection.sendall(CHUNK)
             sent += len(CHUNK)
         connection.shutdown(socket.SHUT_WR)
-        (received,) = LENGTH.unpack(_read(connection, LENGTH.size))
+        (received,) = LENGTH.unpack(read_exactly(connection, LENGTH.size))
         return Speed(received / (time.perf_counter() - started), rtt)
 
 
 def _ping(connection: socket.socket) -> float:
     started = time.perf_counter()
     connection.sendall(b".")
-    _read(connection, 1)
+    read_exactly(connection, 1)
     return time.perf_counter() - started
-
-
-def _read(connection: socket.socket, count: int) -> bytes:
-    """Exactly so many bytes. Raises OSError when they do not come."""
-    parts = bytearray()
-    while len(parts) < count:
-        part = connection.recv(count - len(parts))
-        if not part:
-            raise ConnectionError("the other end closed the connection")
-        parts += part
-    return bytes(parts)

@@ -11,7 +11,8 @@ from django.db import DatabaseError, connection
 
 from apps.resources.links import links_to_open, links_to_try, make_token, open_link, record_link, record_link_error
 from apps.resources.models import Node, NodeLink
-from workers.linking import listen, receive, send
+from workers.linking import receive, send
+from workers.sockets import listen
 
 logger = logging.getLogger("lepton.links")
 
@@ -47,7 +48,7 @@ def _run(what: str, action: Callable[[], None]) -> None:
 
 def _receive(node: Node, link: NodeLink) -> None:
     try:
-        listener = listen(node.address or LOOPBACK)
+        listener = listen(node.address or LOOPBACK, backlog=1)
     except OSError as error:
         record_link_error(link=link, error=str(error))
         return

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from workers.linking import Speed, listen, receive, send
+from workers.linking import Speed, receive, send
+from workers.sockets import listen
 
 TOKEN, OTHER = "a" * 64, "b" * 64
 
@@ -14,7 +15,7 @@ class Receiver:
     """What a node does that receives, on a thread."""
 
     def __init__(self, wait_seconds: float = 10.0) -> None:
-        listener = listen("127.0.0.1")
+        listener = listen("127.0.0.1", backlog=1)
         self.port = listener.getsockname()[1]
         self.answers: list[bool] = []
         arguments = {"wait_seconds": wait_seconds}

@@ -16,6 +16,7 @@ from pathlib import Path
 from workers.contract import ProgramFailure
 from workers.inference.framing import CHUNK_BYTES, BrokenConnection, Frame, FrameReader, Question, read_usual_head
 from workers.inference.reaching import NONCE_BYTES, PROOF_BYTES, proof_of, watch_other_end
+from workers.sockets import listen
 
 BACKLOG = 512
 MAX_SOCKET_PATH_BYTES = 100  # 107 on Linux, 103 on macOS
@@ -123,9 +124,8 @@ def unix_door(path: Path) -> Iterator[Door]:
 @contextmanager
 def tcp_door(address: str, token: str) -> Iterator[tuple[Door, int]]:
     """At a free port of `address`, and that port. Raises ProgramFailure."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        listener = socket.create_server((address, 0), family=family, backlog=BACKLOG)
+        listener = listen(address, BACKLOG)
     except OSError as error:
         message = f"This machine cannot listen for the others of the pool at {address}: {error.strerror}."
         hint = "Set LEPTON_NODE_ADDRESS on this machine to an address of its own that the others reach."

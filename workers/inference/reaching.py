@@ -12,6 +12,8 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from workers.sockets import read_exactly
+
 LANE_SEPARATOR = ".lane"
 TCP = "tcp://"
 NONCE_BYTES = PROOF_BYTES = 32
@@ -75,7 +77,7 @@ def connect(lane: str, timeout_seconds: float) -> socket.socket:
         if place is None:
             connection.connect(lane)
         else:
-            connection.sendall(proof_of(place.token, _nonce_from(connection)))
+            connection.sendall(proof_of(place.token, read_exactly(connection, NONCE_BYTES)))
     except BaseException:
         connection.close()
         raise
@@ -94,13 +96,3 @@ def watch_other_end(connection: socket.socket) -> None:
     for level, name, value in TCP_OPTIONS:
         if hasattr(socket, name):
             connection.setsockopt(level, getattr(socket, name), value)
-
-
-def _nonce_from(connection: socket.socket) -> bytes:
-    nonce = b""
-    while len(nonce) < NONCE_BYTES:
-        part = connection.recv(NONCE_BYTES - len(nonce))
-        if not part:
-            raise ConnectionError("the replica closed the connection")
-        nonce += part
-    return nonce
