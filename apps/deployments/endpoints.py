@@ -21,6 +21,11 @@ from apps.deployments.services import find_endpoint, state_of
 from apps.deployments.traffic import active_weights, in_order
 from workers.inference.framing import Frame, Question
 
+# Looked up again and again while somebody asks: without what versions and machines know besides.
+ROUTE_FIELDS = (
+    "socket_path", "lanes", "ports", "token", "version", "version__number", "node", "node__address",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Route:
@@ -134,7 +139,7 @@ def _trouble(deployment: Deployment) -> str:
 def _routes(deployment: Deployment) -> tuple[tuple[Route, float], ...]:
     ready = deployment.replicas.filter(status=Replica.Status.READY).order_by("-id")
     found: dict[int, list[Replica]] = {}
-    for replica in ready.select_related("version", "node"):
+    for replica in ready.select_related("version", "node").only(*ROUTE_FIELDS):
         found.setdefault(replica.version_id, []).append(replica)
     change_id = newest_change_id(deployment)
     return tuple(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.core.asgi import get_asgi_application
 
 from apps.core.storage import put_file
 from apps.deployments.models import Deployment, Replica
@@ -14,6 +15,8 @@ from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
 from apps.resources.models import Node
 from apps.resources.nodes import beat_node, register_node
+from lepton_site.gateway import Gateway
+from tests.deployments.site import Site
 from tests.inference.models import image_model
 from tests.people import Person
 from tests.stack import wait_until
@@ -51,6 +54,14 @@ def node(db) -> Iterator[Node]:
     node = register_node(name="bench", facts=facts)
     yield node
     stop_all(node)
+
+
+@pytest.fixture
+def site(db) -> Iterator[Site]:
+    """The gateway in front of Django."""
+    site = Site(Gateway(get_asgi_application()))
+    yield site
+    site.runner.close()
 
 
 def state(deployment: Deployment):

@@ -2,19 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.core.asgi import get_asgi_application
 
 from apps.accounts.models import ApiKey
 from apps.core.errors import TooManyRequests, Unavailable
 from apps.deployments.holding import Holder
 from apps.deployments.models import Deployment, Replica
-from lepton_site.gateway import Gateway
 from tests.deployments.conftest import store_model
-from tests.deployments.site import Site
 from tests.inference.models import image_model, png
 from tests.people import Person
 from workers.replicas import supervise
@@ -122,13 +118,6 @@ def test_a_model_that_will_never_be_ready_is_not_waited_for():
 
 
 # Through the gateway, with a process that has to start
-
-
-@pytest.fixture
-def site(db) -> Iterator[Site]:
-    site = Site(Gateway(get_asgi_application()))
-    yield site
-    site.runner.close()
 
 
 @pytest.fixture

@@ -40,13 +40,6 @@ def deployments(owner: Person, tmp_path: Path, sockets) -> dict[str, Deployment]
     }
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site(Gateway(get_asgi_application()))
-    yield site
-    site.runner.close()
-
-
 def test_a_program_is_told_where_an_answer_comes_from(site, owner, deployments):
     TALLY.take()
     found = site("POST", "/v1/models/ages/explain", owner.secret, json={"row": {"age": 58, "city": "Rome"}}).json()

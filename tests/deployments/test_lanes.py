@@ -1,11 +1,9 @@
 """A replica answers in several processes, its lanes: who is asked, how much each may have, and where one has died."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from django.core.asgi import get_asgi_application
 from django.urls import reverse
 
 from apps.deployments.connections import MAX_IN_FLIGHT, ask_any, elsewhere
@@ -13,9 +11,7 @@ from apps.deployments.endpoints import endpoint_of
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.services import deploy_version
 from apps.resources.models import Node
-from lepton_site.gateway import Gateway
 from tests.deployments.conftest import ready_replica, state, supervise_until
-from tests.deployments.site import Site
 from tests.inference.models import png
 from workers.inference.framing import RAW, Question, ask
 from workers.inference.reaching import lane_sockets
@@ -57,13 +53,6 @@ def test_a_replica_is_ready_when_each_of_its_lanes_predicts(owner, version, node
     assert [frame.status for frame in answers] == [200] * 3
     gone = [*lane_sockets("/nonexistent/1.sock", 2), *replica.sockets]
     assert ask_any(gone, Question(RAW, png())).status == 200, "the second try goes past the other lane of what is gone"
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site(Gateway(get_asgi_application()))
-    yield site
-    site.runner.close()
 
 
 @pytest.fixture

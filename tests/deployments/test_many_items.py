@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.core.asgi import get_asgi_application
 
 from apps.deployments.models import Deployment, Replica
 from lepton_site import messages
-from lepton_site.gateway import Gateway
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
-from tests.deployments.site import Site
 from tests.inference.models import image_model, png, table_model
 from tests.inference.processes import serve
 from tests.people import Person
@@ -43,13 +40,6 @@ def shades(owner: Person, tmp_path: Path, image_socket: str) -> Deployment:
 @pytest.fixture
 def ages(owner: Person, tmp_path: Path, table_socket: str) -> Deployment:
     return served(owner, store_model(owner, table_model(tmp_path / "ages"), "ages"), table_socket, "ages")
-
-
-@pytest.fixture
-def site(db) -> Iterator[Site]:
-    site = Site(Gateway(get_asgi_application()))
-    yield site
-    site.runner.close()
 
 
 def files(*bodies: bytes) -> list:

@@ -53,13 +53,6 @@ def ages(owner: Person, tmp_path: Path, table_socket: str) -> Deployment:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site(Gateway(get_asgi_application()))
-    yield site
-    site.runner.close()
-
-
-@pytest.fixture
 def client() -> Iterator[triton.InferenceServerClient]:
     """Triton's client of a real web server."""
     listener = socket.create_server(("127.0.0.1", 0))

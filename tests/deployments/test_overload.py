@@ -2,21 +2,18 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from django.core.asgi import get_asgi_application
 
 from apps.deployments.connections import MAX_IN_FLIGHT, Connection
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.services import deploy_version
-from lepton_site.gateway import Gateway
 from tests.deployments.conftest import ready_replica, state, store_model, supervise_until
 from tests.deployments.serving import served
-from tests.deployments.site import Site
 from tests.inference.frames import read_frame
 from tests.inference.models import image_model, png
 from tests.people import Person
@@ -56,13 +53,6 @@ class SlowReplica:
                 await leaving
             writer.write(Frame({"status": 200, "seconds": 0.0}, b'{"bytes": %d}' % len(frame.body)).encode())
         writer.close()
-
-
-@pytest.fixture
-def site(db) -> Iterator[Site]:
-    site = Site(Gateway(get_asgi_application()))
-    yield site
-    site.runner.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle
 
 import pytest
-from django.core.asgi import get_asgi_application
 from django.utils import timezone
 
 from apps.deployments import request_log
@@ -18,10 +17,8 @@ from apps.resources.models import Quota
 from apps.resources.nodes import default_pool
 from apps.resources.quotas import set_quota
 from apps.resources.storage_use import storage_bytes
-from lepton_site.gateway import Gateway
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
-from tests.deployments.site import Site
 from tests.inference.models import png, table_model
 from tests.inference.processes import serve
 from workers.inference.framing import JSON, RAW, Question
@@ -41,13 +38,6 @@ def socket(tmp_path_factory) -> Iterator[str]:
 def ages(owner, tmp_path, socket) -> Deployment:
     REQUEST_LOG.take()
     return served(owner, store_model(owner, table_model(tmp_path / "ages"), "ages"), socket, "ages")
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site(Gateway(get_asgi_application()))
-    yield site
-    site.runner.close()
 
 
 def note(log: RequestLog, rule: LogRule, deployment_id: int = 1, body: bytes = b"{}", content: str = JSON) -> None:
