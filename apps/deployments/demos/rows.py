@@ -16,9 +16,9 @@ from workers.inference.framing import JSON, SAMPLE, Question
 
 def prepare(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     """The form, filled in with what was sent or with the usual values, and what a number that it says is worth."""
-    columns = input_columns(deployment.version)
-    data = request.POST if request.method == "POST" and "sample" not in request.POST else None
     version = deployment.version
+    columns = input_columns(version)
+    data = request.POST if request.method == "POST" and "sample" not in request.POST else None
     error = version.metrics.get("test", {}).get("mae")
     return {
         "form": RowForm(data, columns=columns, initial=RowForm.example(columns)),

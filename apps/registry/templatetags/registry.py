@@ -1,6 +1,7 @@
 """Words for what stands in a registry."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from django import template
@@ -34,9 +35,13 @@ def setting_label(name: str, task: str = "") -> str:
 
 
 def _untranslated_label(name: str, task: str) -> str:
+    return _labels(task).get(name, name.replace("_", " ").capitalize())
+
+
+@cache
+def _labels(task: str) -> Mapping[str, str]:
     known = (*SETTINGS, *(field for field in FIELDS if not task or task in field.tasks))
-    labels = {field.name: field.label for field in known}
-    return labels.get(name, name.replace("_", " ").capitalize())
+    return {field.name: field.label for field in known}
 
 
 @register.filter
