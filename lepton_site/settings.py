@@ -232,6 +232,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "JobKind": "apps.jobs.models.Job.Kind",
         "JobStatus": "apps.jobs.models.Job.Status",
+        "ReplicaStatus": "apps.deployments.models.Replica.Status",
     },
 }
 
