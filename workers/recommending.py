@@ -10,6 +10,11 @@ hence x = (a YᵀY + sum w_i y_i y_iᵀ + l I)⁻¹ sum w_i y_i; scores are x·y
 `ItemWeights` is a linear model of items on items, scores_j = sum over the history of v_i B_ij, with B from EASE (Steck:
 Embarrassingly Shallow Autoencoders for Sparse Data, 2019), of which the largest weights of each item are kept.
 
+`TwoTower` is a neural network (Covington, Adams, Sargin: Deep Neural Networks for YouTube Recommendations, 2016; Yi et
+al.: Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations, 2019): scores are t(m)·y + b. m is the
+mean of the embeddings of the history by how much each item counts; the tower of users, t(m) = m + W relu(V m + v) + w,
+makes it the vector of a user, and that of items, of the same form, has made an item's embedding its vector y.
+
 `Ratings` is matrix factorisation with biases (Koren, Bell, Volinsky: Matrix Factorization Techniques for Recommender
 Systems, 2009): a rating is mean + b_i + b_u + x·q_i. For a user, b_u and x minimise the squared errors over the history
 plus l n |x|² + m b_u², with n the length of the history.
@@ -22,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BIAS_REGULARIZATION = 5.0  # m
+SMALLEST_TOTAL = 1e-9  # of how much a history counts; an empty one has the mean 0
 LARGEST_RATING = 1e9  # in size; squares of larger ones are lost to 32 bits
 
 
@@ -76,6 +82,27 @@ class ItemWeights:
 
 
 @dataclass(frozen=True)
+class TwoTower:
+    """`embeddings` float32 [items, f] are those of histories, `items` [items, f] what the tower of items has made of
+    them, `biases` [items] are b. `hidden` is V [h, f] and v [h], `out` W [f, h] and w [f]."""
+
+    embeddings: np.ndarray
+    items: np.ndarray
+    biases: np.ndarray
+    hidden: tuple[np.ndarray, np.ndarray]
+    out: tuple[np.ndarray, np.ndarray]
+
+    def user_vector(self, items: np.ndarray, values: np.ndarray) -> np.ndarray:
+        mean = (values / max(float(values.sum()), SMALLEST_TOTAL)) @ self.embeddings[items]
+        units = np.maximum(self.hidden[0] @ mean + self.hidden[1], 0)
+        return mean + self.out[0] @ units + self.out[1]
+
+    def scores(self, items: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """float32 [items] for a history of item numbers and how much each counts."""
+        return (self.items @ self.user_vector(items, values) + self.biases).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Ratings:
     """`items` float32 [items, f], `biases` float32 [items]; ratings are kept within `lowest` and `highest`."""
 
@@ -97,7 +124,7 @@ class Ratings:
         return np.clip(found, self.lowest, self.highest).astype(np.float32)
 
 
-Scorer = Popularity | Factors | ItemWeights | Ratings
+Scorer = Popularity | Factors | ItemWeights | TwoTower | Ratings
 
 
 def best_places(scores: np.ndarray, most: int, excluded: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from workers.arrays import read_arrays
 from workers.contract import ProgramFailure
 from workers.inference.files import read_rows
 from workers.neighbours import Neighbour, Reason, Takers
-from workers.recommending import Factors, ItemWeights, Popularity, Ratings, Scorer, best_places
+from workers.recommending import Factors, ItemWeights, Popularity, Ratings, Scorer, TwoTower, best_places
 
 WEIGHTS_FILE, CATALOGUE_FILE = "model.safetensors", "catalogue.json"
 USUAL_LENGTH, MOST_ITEMS = 10, 1_000
@@ -219,6 +219,9 @@ def _scorer(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], prefi
         case "factors":
             wide = mine["items"].astype(np.float64)
             return Factors(mine["items"], wide.T @ wide, settings["unobserved"], settings["regularization"])
+        case "two_tower":
+            hidden, out = ((mine[f"user.{layer}.weight"], mine[f"user.{layer}.bias"]) for layer in ("hidden", "out"))
+            return TwoTower(mine["embeddings"], mine["items"], mine["biases"], hidden, out)
         case "ratings":
             mean, lowest, highest = mine["scale"].tolist()
             return Ratings(mean, mine["biases"], mine["items"], settings["regularization"], lowest, highest)

@@ -150,8 +150,10 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "model", "Model",
-        "The kind of model that ranks items; auto trains several and keeps what does best on the validation items.",
-        "choice", "auto", choices=("auto", "factors", "item_weights", "popularity"), tasks=RECOMMENDING,
+        "The kind of model that ranks items; auto trains several and keeps what does best on the validation items. "
+        "two_tower, a neural network, needs users with several items each; of ratings it reads those above average, "
+        "as all do that rank.",
+        "choice", "auto", choices=("auto", "factors", "item_weights", "two_tower", "popularity"), tasks=RECOMMENDING,
     ),
     Field(
         "factors", "Factors",

@@ -20,6 +20,7 @@ Arrays = dict[str, np.ndarray]
 START_DEVIATION = 0.1
 LARGEST_CATALOGUE = 6_000  # items, above which a matrix of items by items is too large
 KEPT_WEIGHTS = 256  # of each item
+STATE = "state."  # begins the names of arrays that only say how training goes on
 
 
 class Candidate(Protocol):
@@ -29,12 +30,18 @@ class Candidate(Protocol):
     is_rating: bool
 
     def epochs(self, data: Interactions, rows: np.ndarray, start: Arrays | None) -> Iterator[Arrays]:
-        """Train on these rows: what there is after each epoch, without end. `start` is what there was after one."""
+        """Train on these rows: what there is after each epoch, without end. `start` is what there was after one.
+        Names of arrays that are no part of the model begin with `STATE`."""
         ...
 
     def score(self, arrays: Arrays, data: Interactions, known: np.ndarray) -> ScoreUsers:
         """Scores for users who took what stands in the rows `known`."""
         ...
+
+
+def model_of(arrays: Arrays) -> Arrays:
+    """Without what only says how training goes on."""
+    return {name: array for name, array in arrays.items() if not name.startswith(STATE)}
 
 
 def _random(count: int, width: int, seed: int) -> Tensor:

@@ -16,6 +16,7 @@ from workers.training.recommendation.candidates import Candidate, FactorsCandida
 from workers.training.recommendation.data import Interactions
 from workers.training.recommendation.evaluation import scores_of
 from workers.training.recommendation.search import Chosen, Study
+from workers.training.recommendation.two_tower import TwoTowerCandidate
 from workers.training.results import library_versions
 
 PARITY_USERS = 64
@@ -78,6 +79,8 @@ def _settings(candidate: Candidate) -> dict[str, Any]:
         return {"kind": "factors", "unobserved": candidate.unobserved, "regularization": candidate.regularization}
     if isinstance(candidate, ItemWeightsCandidate):
         return {"kind": "item_weights"}
+    if isinstance(candidate, TwoTowerCandidate):
+        return {"kind": "two_tower"}
     if candidate.is_rating:
         return {"kind": "ratings", "regularization": candidate.regularization}
     return {"kind": "popularity"}

@@ -19,10 +19,12 @@ from workers.training.recommendation.candidates import (
     ItemWeightsCandidate,
     PopularityCandidate,
     RatingsCandidate,
+    model_of,
 )
 from workers.training.recommendation.data import Interactions
 from workers.training.recommendation.judging import MOST_JUDGES_IN_TRAINING, Jury, judge_ratings
 from workers.training.recommendation.ranking import NDCG
+from workers.training.recommendation.two_tower import WEIGHT_DECAY, TwoTowerCandidate
 from workers.training.tables.checkpointing import Keeper
 
 BEST, NOW = "best.", "now."
@@ -136,7 +138,20 @@ def ranking_candidates(study: Study) -> list[Candidate]:
             )
             for unobserved, pull in pairs
         ]  # fmt: skip
+    if model == "two_tower":
+        found.append(_two_tower(study))
     return found
+
+
+def _two_tower(study: Study) -> TwoTowerCandidate:
+    """Raises ProgramFailure histories_too_short."""
+    settings, data = study.settings, study.data
+    decay = settings["regularization"] or WEIGHT_DECAY
+    candidate = TwoTowerCandidate(
+        "two_tower", settings["factors"], decay, settings["epochs"], settings["seed"], study.spec.device
+    )
+    candidate.check(data, data.splits["train"])
+    return candidate
 
 
 def rating_candidates(study: Study) -> list[Candidate]:
@@ -177,7 +192,7 @@ def _train(study: Study, candidate: Candidate, span: tuple[float, float]) -> Non
         score, figures = study.judge(candidate, now)
         history.append({"epoch": len(history) + 1, "score": score, **figures})
         if score >= max(row["score"] for row in history):
-            kept = now
+            kept = model_of(now)
         for name, value in figures.items():
             curves.metric(name, value, split="val", step=len(history), epoch=len(history))
         share = span[0] + (span[1] - span[0]) * len(history) / candidate.most_epochs
@@ -217,7 +232,7 @@ def _final(study: Study, judged: Judged) -> Arrays:
         for _epoch in range(judged.epoch):
             study.keeper.stop.check()
             arrays = next(epochs)
-        study.keeper.finish(key, arrays, [])
+        study.keeper.finish(key, model_of(arrays), [])
     return study.keeper.members[key]
 
 
