@@ -11,9 +11,9 @@ hence x = (a YᵀY + sum w_i y_i y_iᵀ + l I)⁻¹ sum w_i y_i; scores are x·y
 Embarrassingly Shallow Autoencoders for Sparse Data, 2019), of which the largest weights of each item are kept.
 
 `TwoTower` is a neural network (Covington, Adams, Sargin: Deep Neural Networks for YouTube Recommendations, 2016; Yi et
-al.: Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations, 2019): scores are t(m)·y + b. m is the
-mean of the embeddings of the history by how much each item counts; the tower of users, t(m) = m + W relu(V m + v) + w,
-makes it the vector of a user, and that of items, of the same form, has made an item's embedding its vector y.
+al.: Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations, 2019): scores are x·y + b. The tower
+of items gives each its embedding y and its bias b; that of users makes x = m + W relu(V m + v) + w out of m, the mean
+of the embeddings of the history by how much each item counts.
 
 `Ratings` is matrix factorisation with biases (Koren, Bell, Volinsky: Matrix Factorization Techniques for Recommender
 Systems, 2009): a rating is mean + b_i + b_u + x·q_i. For a user, b_u and x minimise the squared errors over the history
@@ -83,17 +83,15 @@ class ItemWeights:
 
 @dataclass(frozen=True)
 class TwoTower:
-    """`embeddings` float32 [items, f] are those of histories, `items` [items, f] what the tower of items has made of
-    them, `biases` [items] are b. `hidden` is V [h, f] and v [h], `out` W [f, h] and w [f]."""
+    """`items` float32 [items, f] are y, `biases` [items] b; `hidden` is V [h, f], v [h]; `out` is W [f, h], w [f]."""
 
-    embeddings: np.ndarray
     items: np.ndarray
     biases: np.ndarray
     hidden: tuple[np.ndarray, np.ndarray]
     out: tuple[np.ndarray, np.ndarray]
 
     def user_vector(self, items: np.ndarray, values: np.ndarray) -> np.ndarray:
-        mean = (values / max(float(values.sum()), SMALLEST_TOTAL)) @ self.embeddings[items]
+        mean = (values / max(float(values.sum()), SMALLEST_TOTAL)) @ self.items[items]
         units = np.maximum(self.hidden[0] @ mean + self.hidden[1], 0)
         return mean + self.out[0] @ units + self.out[1]
 

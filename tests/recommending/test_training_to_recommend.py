@@ -27,7 +27,7 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("taken"), TAKEN, events())
 
 
-@pytest.mark.parametrize("model", ["factors", "item_weights"])
+@pytest.mark.parametrize("model", ["factors", "item_weights", "two_tower"])
 def test_tastes_of_groups_are_learned_and_popularity_is_beaten(taken: Path, tmp_path: Path, model: str) -> None:
     result = read(train_here(tmp_path, taken, model=model) / "result.json")
     assert result["architecture"].startswith(model)

@@ -220,8 +220,8 @@ def _scorer(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], prefi
             wide = mine["items"].astype(np.float64)
             return Factors(mine["items"], wide.T @ wide, settings["unobserved"], settings["regularization"])
         case "two_tower":
-            hidden, out = ((mine[f"user.{layer}.weight"], mine[f"user.{layer}.bias"]) for layer in ("hidden", "out"))
-            return TwoTower(mine["embeddings"], mine["items"], mine["biases"], hidden, out)
+            hidden, out = ((mine[f"{layer}.weight"], mine[f"{layer}.bias"]) for layer in ("hidden", "out"))
+            return TwoTower(mine["embeddings"], mine["biases"], hidden, out)
         case "ratings":
             mean, lowest, highest = mine["scale"].tolist()
             return Ratings(mean, mine["biases"], mine["items"], settings["regularization"], lowest, highest)

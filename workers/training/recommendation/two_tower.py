@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from workers.contract import ProgramFailure
 from workers.recommending import SMALLEST_TOTAL
-from workers.training.recommendation.candidates import STATE, Arrays
+from workers.training.recommendation.candidates import STATE, Arrays, model_of
 from workers.training.recommendation.data import Interactions
 from workers.training.recommendation.judging import ScoreUsers
 from workers.training.recommendation.sparse import Sparse
@@ -30,37 +30,28 @@ from workers.training.state import export_state, import_state
 USERS_OF_A_BATCH = 128
 FEWEST_STEPS = 100  # of an epoch, which goes through few users several times
 LEARNING_RATE, WEIGHT_DECAY = 0.003, 0.01
-HIDDEN_TIMES, DROPOUT = 2, 0.2  # width of the hidden layers, in vectors of an item
+HIDDEN_TIMES, DROPOUT = 2, 0.5  # width of the hidden layer, in vectors of an item
 HIDDEN_SHARES = (0.1, 0.5)  # of what a user has, drawn for each anew
 LARGEST_WHOLE = 4_096  # items, up to which all compete
 DRAWN_RIVALS = 2_048
 
 
-class Tower(nn.Module):
-    """What it is given, and what a layer of rectified units adds to it."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(width, HIDDEN_TIMES * width)
-        self.out = nn.Linear(HIDDEN_TIMES * width, width)
-        self.dropout = nn.Dropout(DROPOUT)
-
-    def forward(self, given: Tensor) -> Tensor:
-        return given + self.out(self.dropout(functional.relu(self.hidden(given))))
-
-
 class Towers(nn.Module):
-    """Vectors of items and of users. `counts` [items] says how many took each: the biases begin with its logarithm."""
+    """Vectors of users, by the rows of who took what, and of items, which are their `embeddings`. `counts` [items] says
+    how many took each: the `biases` begin with its logarithm."""
 
     def __init__(self, width: int, counts: Tensor) -> None:
         super().__init__()
         self.embeddings = nn.Parameter(torch.randn(len(counts), width) / width**0.5)
         self.biases = nn.Parameter(torch.log((counts + 1) / (counts + 1).sum()))
-        self.user, self.item = Tower(width), Tower(width)
+        self.hidden = nn.Linear(width, HIDDEN_TIMES * width)
+        self.out = nn.Linear(HIDDEN_TIMES * width, width)
+        self.dropout = nn.Dropout(DROPOUT)
 
-    def users(self, taken: Sparse) -> Tensor:
-        """float32 [users, f] of the rows of `taken`."""
-        return self.user(mean_embeddings(self.embeddings, taken))
+    def forward(self, taken: Sparse) -> Tensor:
+        """float32 [rows, f]"""
+        means = mean_embeddings(self.embeddings, taken)
+        return means + self.out(self.dropout(functional.relu(self.hidden(means))))
 
 
 def mean_embeddings(embeddings: Tensor, taken: Sparse) -> Tensor:
@@ -128,8 +119,7 @@ def cross_entropy(towers: Towers, batch: Hidden, rivals: Rivals) -> Tensor:
     """The mean over the users of the mean over what is hidden of each of -log softmax."""
     device = towers.embeddings.device
     chosen = torch.from_numpy(rivals.items).to(device)
-    vectors = towers.item(towers.embeddings[chosen])
-    scores = towers.users(batch.shown) @ vectors.T + towers.biases[chosen]
+    scores = towers(batch.shown) @ towers.embeddings[chosen].T + towers.biases[chosen]
     scores = scores - torch.from_numpy(rivals.log_chances.astype(np.float32)).to(device)
     shown, hidden = (tuple(torch.from_numpy(each).to(device) for each in rivals.cells(part))
                      for part in (batch.shown, batch.hidden))  # fmt: skip
@@ -181,17 +171,19 @@ class TwoTowerCandidate:
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-            yield _arrays(towers.eval(), optimizer)
+            yield _arrays(towers, optimizer)
 
     def score(self, arrays: Arrays, data: Interactions, known: np.ndarray) -> ScoreUsers:
         taken = data.preferred(known)
-        own = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+        with torch.device("meta"):  # draws nothing, so that training goes on as if nobody had asked
+            towers = Towers(self.width, torch.zeros(taken.width)).eval()
+        tensors = {name: torch.from_numpy(array) for name, array in model_of(arrays).items()}
+        towers.load_state_dict(tensors, assign=True)
+        towers.to(self.device)
 
+        @torch.no_grad()
         def score(users: np.ndarray) -> Tensor:
-            means = mean_embeddings(own["embeddings"], taken.take(users))
-            hidden = functional.relu(functional.linear(means, own["user.hidden.weight"], own["user.hidden.bias"]))
-            vectors = means + functional.linear(hidden, own["user.out.weight"], own["user.out.bias"])
-            return vectors @ own["items"].T + own["biases"]
+            return towers(taken.take(users)) @ towers.embeddings.T + towers.biases
 
         return score
 
@@ -204,14 +196,11 @@ def _batches(users: np.ndarray) -> Iterator[np.ndarray]:
         yield from (order[start : start + USERS_OF_A_BATCH] for start in range(0, len(order), USERS_OF_A_BATCH))
 
 
-@torch.no_grad()
 def _arrays(towers: Towers, optimizer: torch.optim.Optimizer) -> Arrays:
-    """What is served, with the item tower's answer in place of it, and how training goes on."""
-    own = {name: value for name, value in towers.state_dict().items() if not name.startswith("item.")}
-    own["items"] = towers.item(towers.embeddings)
+    """What is served, and how training goes on."""
     state, _plain = export_state(towers, optimizer, None, {})
-    own |= {STATE + name: value for name, value in state.items()}
-    return {name: value.detach().cpu().numpy().copy() for name, value in own.items()}
+    everything = towers.state_dict() | {STATE + name: value for name, value in state.items()}
+    return {name: value.detach().cpu().numpy().copy() for name, value in everything.items()}
 
 
 def _restore(towers: Towers, optimizer: torch.optim.Optimizer, start: Arrays) -> None:
