@@ -144,15 +144,13 @@ class TwoTowerCandidate:
 
     def check(self, data: Interactions, rows: np.ndarray) -> None:
         """Raises ProgramFailure histories_too_short where nobody has something to show and something to hide."""
-        if data.preferred(rows).lengths.max(initial=0) < 2:
-            liked = " that they rated above average" if data.is_rated else ""
-            raise ProgramFailure(
-                "histories_too_short",
-                f"No user has two items{liked} to train on; two_tower learns from one of them to name the other.",
-                hint="Choose another model, or add data.",
-                blame="settings",
-                field="model",
-            )
+        if data.preferred(rows).lengths.max(initial=0) >= 2:
+            return
+        message = "No user has two items to train on; two_tower learns from one of them to name the other."
+        if data.is_rated:
+            message = "No user rates two training items above average; two_tower learns from one to name the other."
+        hint = "Choose another model, or add data."
+        raise ProgramFailure("histories_too_short", message, hint=hint, blame="settings", field="model")
 
     def epochs(self, data: Interactions, rows: np.ndarray, start: Arrays | None) -> Iterator[Arrays]:
         taken = data.preferred(rows)
