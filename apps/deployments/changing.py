@@ -41,8 +41,8 @@ class Wanted(TypedDict, total=False):
 
 
 def changes_to(deployment: Deployment, wanted: Wanted, version: ModelVersion) -> dict[str, Any]:
-    """The fields that become something else, with their new values, where it is to serve `version`. Raises Unprocessable
-    for what cannot be, with `field`."""
+    """The fields that become something else, with their new values, where `version` is what it serves then. Raises
+    Unprocessable for what cannot be, with `field`."""
     asked: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     if "page" in asked or "page_settings" in asked:
         page, settings = (asked.get(name, getattr(deployment, name)) for name in ("page", "page_settings"))

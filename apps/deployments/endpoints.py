@@ -13,7 +13,6 @@ from apps.deployments.connections import MAX_IN_FLIGHT, NOT_READY, ask_any, no_r
 from apps.deployments.counting import TALLY, Source
 from apps.deployments.in_flight import IN_FLIGHT
 from apps.deployments.models import Deployment, Replica
-from apps.deployments.pages import decision_of
 from apps.deployments.placing import with_replicas
 from apps.deployments.replication import FAILED
 from apps.deployments.request_log import LogRule
@@ -136,7 +135,7 @@ def endpoint_of(deployment: Deployment) -> Endpoint:
         routes=routes,
         may_sleep=deployment.may_sleep,
         trouble="" if routes else _trouble(deployment),
-        decision=decision_of(deployment.page, deployment.page_settings),
+        decision=deployment.decision,
     )
 
 

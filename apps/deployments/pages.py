@@ -6,8 +6,8 @@ does not know, unless `unsure_below` sets another bound.
 
 ``offers``, for models that recommend: what to offer to a customer who owns something already.
 
-``screening``, for models of classes: whether an item counts as the class `positive`, which it does from a probability of
-`threshold` on, whatever other class is likelier.
+``screening``, for models of classes: whether an item counts as the class `positive`, which it does from a probability
+of `threshold` on, whatever other class is likelier.
 
 Every page may have a `notice`, which stands above everything. The settings of a page stay where another is chosen.
 """

@@ -1,4 +1,5 @@
-"""Demos that say whether what they are given is what somebody looks for: the usual one of the task, with another answer."""
+"""Demos that say whether what they are given is what somebody looks for: the usual demo of the task, with another
+answer."""
 
 from dataclasses import dataclass, replace
 from typing import Any
