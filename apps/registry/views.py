@@ -109,9 +109,11 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
 
 
 def _kept_threshold(deployments: list) -> dict:
-    """{"positive", "percent"} of the first deployment that decides by a threshold; empty where none does."""
-    decided = (item.decision for item in deployments if item.decision)
-    return next(({"positive": it["positive"], "percent": round(100 * it["threshold"])} for it in decided), {})
+    """{"positive", "percent"} of the first deployment that decides by a threshold; no class and 50 where none does."""
+    decision = next((item.decision for item in deployments if item.decision), None)
+    if decision is None:
+        return {"positive": "", "percent": 50}
+    return {"positive": decision["positive"], "percent": round(100 * decision["threshold"])}
 
 
 def _deployments_of_others(version: ModelVersion) -> list:
