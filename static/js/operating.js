@@ -7,6 +7,7 @@
   if (!box) return;
 
   const LEFT = 56, BOTTOM = 200, WIDTH = 200, HEIGHT = 190;
+  const FEWEST = 10; // flagged items whose lift is drawn
   const classes = JSON.parse(document.getElementById("operating-counts").textContent);
   const select = document.getElementById("operating-class");
   const slider = document.getElementById("operating-threshold");
@@ -46,12 +47,13 @@
     draw("gain", [[LEFT, BOTTOM], ...all.map(at).reverse()], at(now));
   }
 
-  // Where nothing is flagged there is no lift, so the curve begins with the first that is.
-  function drawLift(all, now) {
-    const known = all.filter(({ lift }) => lift !== null);
+  // The lift of a handful is chance, and would leave no height for the rest.
+  function drawLift(all, now, items) {
+    const isKnown = ({ flagged }) => flagged * items > Math.min(FEWEST, items) - 0.5;
+    const known = all.filter(isKnown);
     const most = Math.max(...known.map(({ lift }) => lift));
     const at = ({ flagged, lift }) => [x(flagged), y(lift / most)];
-    draw("lift", known.map(at).reverse(), now.lift === null ? null : at(now));
+    draw("lift", known.map(at).reverse(), isKnown(now) ? at(now) : null);
     box.querySelector('[data-curve="chance"]').setAttribute("d", path([[x(0), y(1 / most)], [x(1), y(1 / most)]]));
     box.querySelector('[data-lift="most"]').textContent = times(most, tenths);
     box.querySelector('[data-lift="chance"]').setAttribute("y", y(1 / most) + 4);
@@ -69,7 +71,7 @@
       cell.textContent = value === null ? "–" : cell.dataset.figure === "lift" ? times(value) : percent(value);
     }
     drawGain(all, now);
-    drawLift(all, now);
+    drawLift(all, now, entry.items);
   }
 
   select.addEventListener("change", show);
