@@ -48,7 +48,7 @@ class DemoPageForm(forms.Form):
     )
     positive = forms.ChoiceField(
         label=_("Look for"),
-        help_text=_("The answer is positive where its probability reaches the threshold, whatever else is likelier."),
+        help_text=_("Positive from the threshold on, whatever else is likelier. Programs are told beside the usual answer."),
         required=False,
     )
     threshold = forms.IntegerField(

@@ -14,7 +14,7 @@ from apps.jobs.models import Job
 from apps.registry.models import ModelVersion
 from tests.deployments.conftest import store_model
 from tests.deployments.serving import served
-from tests.inference.models import image_model, png, table_model
+from tests.inference.models import image_model, png, table_model, text_model
 from tests.inference.processes import serve
 from tests.people import Person
 from workers.inference.framing import JSON, Question, ask
@@ -124,6 +124,17 @@ def test_each_of_many_items_has_its_own_decision(site, owner, shades):
 def test_without_a_screening_the_answer_is_as_it_was(site, owner, shades):
     Deployment.objects.update(page="")
     assert set(site("POST", PREDICT, owner.secret, content=DIM).json()) == {"class", "probability"}
+
+
+def test_a_text_is_decided_on_while_it_is_written_and_nothing_is_said_of_none(owner, tmp_path):
+    moods = serve(tmp_path / "process", text_model)
+    settings = {"positive": "blame", "threshold": 0.04}
+    version = store_model(owner, text_model(tmp_path / "model"), "moods")
+    deployment = served(owner, version, next(moods), "moods", page="screening", page_settings=settings)
+    found = show(deployment, owner.page, text="a good lamp")
+    assert '<p class="demo-answer">blame</p>' in found and "From 4 % on" in found
+    assert "demo-answer" not in show(deployment, owner.page, text="  ")
+    assert next(moods, None) is None
 
 
 def test_rows_are_decided_on_alike_and_what_is_explained_is_the_class_that_is_looked_for(tmp_path):
