@@ -48,7 +48,7 @@ class DemoPageForm(forms.Form):
     )
     positive = forms.ChoiceField(
         label=_("Look for"),
-        help_text=_("Positive from the threshold on, whatever else is likelier. Programs are told beside the usual answer."),
+        help_text=_("Positive from the threshold on, whatever is likelier. Programs are told it beside the answer."),
         required=False,
     )
     threshold = forms.IntegerField(

@@ -7,7 +7,7 @@
   if (!box) return;
 
   const LEFT = 56, BOTTOM = 200, WIDTH = 200, HEIGHT = 190;
-  const FEWEST = 10; // flagged items whose lift is drawn
+  const FEWEST = 10; // flagged items whose lift is drawn, fewer where fewer are of the class
   const classes = JSON.parse(document.getElementById("operating-counts").textContent);
   const select = document.getElementById("operating-class");
   const slider = document.getElementById("operating-threshold");
@@ -48,8 +48,8 @@
   }
 
   // The lift of a handful is chance, and would leave no height for the rest.
-  function drawLift(all, now, items) {
-    const isKnown = ({ flagged }) => flagged * items > Math.min(FEWEST, items) - 0.5;
+  function drawLift(all, now, { items, positives }) {
+    const isKnown = ({ flagged }) => Math.round(flagged * items) >= Math.min(FEWEST, positives);
     const known = all.filter(isKnown);
     const most = Math.max(...known.map(({ lift }) => lift));
     const at = ({ flagged, lift }) => [x(flagged), y(lift / most)];
@@ -71,7 +71,7 @@
       cell.textContent = value === null ? "–" : cell.dataset.figure === "lift" ? times(value) : percent(value);
     }
     drawGain(all, now);
-    drawLift(all, now, entry.items);
+    drawLift(all, now, entry);
   }
 
   select.addEventListener("change", show);
