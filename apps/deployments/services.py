@@ -109,6 +109,7 @@ def retry_deployment(*, deployment: Deployment, user: User | None) -> None:
 @transaction.atomic
 def delete_deployment(*, deployment: Deployment, user: User | None) -> None:
     """Delete it at once, with the keys of its load tests; the node agent ends processes whose row is gone."""
+    locked(deployment)
     wake(Node.objects.filter(replicas__deployment=deployment, replicas__status__in=Replica.LIVE).distinct())
     _note(deployment, user, "deployment.deleted", {"version": str(deployment.version)})
     ApiKey.objects.filter(pk__in=deployment.load_tests.values("api_key")).delete()

@@ -74,7 +74,12 @@ def sockets(tmp_path_factory) -> Iterator[dict[str, str]]:
 
 QUESTIONS = {
     "shades": (image_model, {"image": base64.b64encode(png()).decode()}, "ImageQuestion", "ClassAnswer"),
-    "ages": (table_model, {"rows": [{"age": 31, "city": "Rome"}, {"age": 70, "city": "Rome"}]}, "RowQuestion", "Predictions"),
+    "ages": (
+        table_model,
+        {"rows": [{"age": 31, "city": "Rome"}, {"age": 70, "city": "Rome"}]},
+        "RowQuestion",
+        "Predictions",
+    ),
     "moods": (text_model, {"text": "what a good day"}, "TextQuestion", "ClassAnswer"),
 }
 
