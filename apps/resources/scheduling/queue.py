@@ -83,12 +83,14 @@ class Lane:
         self.first = 0
         self.is_parked = False
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> bool:
+        """Whether it is the best now."""
         entries = self.entries
         if not entries or entry > entries[-1]:  # most who come rank behind those who came before
             entries.append(entry)
-        else:
-            insort(entries, entry, self.first)
+            return len(entries) == 1
+        insort(entries, entry, self.first)
+        return entries[self.first] is entry
 
     def head(self) -> Entry | None:
         entries, at = self.entries, self.first
@@ -108,7 +110,10 @@ class Lane:
 
 
 class Line:
-    """One team's requests of one demand. Its lanes are shared by all persons until one of them is at a limit."""
+    """One team's requests of one demand. Its lanes are shared by all persons until one of them is at a limit.
+
+    `heads` is a heap of the best of each lane, and may hold some that are gone or parked, but not at its top.
+    """
 
     __slots__ = ("queue", "use", "shape", "is_preemptible", "is_by_person", "lanes", "heads", "shortest")
 
@@ -146,13 +151,13 @@ class Line:
 
     def head(self) -> Entry | None:
         """The best ticket of all lanes that are not parked."""
+        return self.heads[0] if self.heads else None
+
+    def tidy(self) -> None:
+        """Tickets were dropped, or their lane parked: no such one stays at the top."""
         heads = self.heads
-        while heads:
-            ticket = heads[0][-1]
-            if ticket.is_live and not ticket.lane.is_parked:
-                return heads[0]
+        while heads and not ((ticket := heads[0][-1]).is_live and not ticket.lane.is_parked):
             heappop(heads)
-        return None
 
     def short_head(self, longest: float) -> Entry | None:
         """The best ticket of the lanes that run no longer than `longest` seconds."""
@@ -189,8 +194,7 @@ class Queue:
         rank = self._rank(request, use)
         ticket = Ticket(request, use.user(request.user_id), rank, lane)
         entry = (*rank, request.id, next(self._numbers), ticket)
-        lane.add(entry)
-        if not lane.is_parked and lane.head() is entry:
+        if lane.add(entry) and not lane.is_parked:
             heappush(line.heads, entry)
         return ticket
 
@@ -198,14 +202,14 @@ class Queue:
         """Granted, withdrawn or set aside: the next of its lane moves up."""
         ticket.is_live = False
         lane = ticket.lane
-        entry = lane.head()
-        if entry is None or lane.is_parked:
-            return
-        heads = lane.line.heads
-        if heads and heads[0][-1] is ticket:
-            heapreplace(heads, entry)
-        else:
-            heappush(heads, entry)
+        line, entry = lane.line, lane.head()
+        if entry is not None and not lane.is_parked:
+            heads = line.heads
+            if heads and heads[0][-1] is ticket:
+                heapreplace(heads, entry)
+            else:
+                heappush(heads, entry)
+        line.tidy()
 
     def park(self, ticket: Ticket) -> None:
         """The ticket's person is at a limit: pass over the lane, which then is theirs alone, until `unpark`."""
@@ -215,6 +219,7 @@ class Queue:
         lane = ticket.lane
         lane.is_parked = True
         ticket.person.parked.append(lane)
+        line.tidy()
 
 
 def unpark(person: Use) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from apps.resources.scheduling.grounds import NOBODY, Ground, Grounds
-from apps.resources.scheduling.ledger import amounts_of, limit_reached
+from apps.resources.scheduling.ledger import amounts_of, is_within, limit_reached
 from apps.resources.scheduling.nodes import Kept, Part, Shape
 from apps.resources.scheduling.policies.base import Sale
 from apps.resources.scheduling.preemption import Displacement, Search
@@ -145,13 +145,14 @@ class Round:
 
     def _heads(self, lines: list[Line]) -> list[Entry]:
         """The heads of one team's lines, but of those that are sure to be refused: a team only gets more in a round."""
-        use, may_lock = lines[0].use, self._ledger.may_lock
+        use, ledger = lines[0].use, self._ledger
         if self._is_guaranteed:
             lines = [line for line in lines if use.is_inside(line.shape.asked)] if use.may_be_inside() else ()
+        lockable = ledger.lockable(use) if ledger.has_guarantees else None
         heads = []
         for line in lines:
             head = self._head(line)
-            if head is not None and (line.is_preemptible or may_lock(use, line.shape.asked)):
+            if head is not None and (line.is_preemptible or lockable is None or is_within(line.shape.asked, lockable)):
                 heads.append(head)
         return heads
 
@@ -200,7 +201,7 @@ class Round:
 
     def _grant(self, ticket: Ticket, line: Line, parts: list[Part]) -> None:
         planner, request, request_id = self._planner, ticket.request, ticket.id
-        placements = self._pool.take(request_id, parts, line.is_preemptible)
+        placements = self._pool.take(request_id, parts, line.use.team.id if line.is_preemptible else None)
         line.queue.drop(ticket)
         del planner.tickets[request_id]
         if request_id in planner.promised:
