@@ -5,12 +5,15 @@ node. Nodes on which room is kept for somebody are taken off the shelves for the
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
-from itertools import chain
+from itertools import chain, zip_longest
 
 from apps.resources.scheduling.nodes import Held, Kept, Node, Part, Shape, empty_devices, fewest_nodes
 from apps.resources.scheduling.types import NodeState, Placement
+
+
+_Rows = tuple[list[tuple[Sequence[int], ...]], list[tuple[Sequence[int], ...]]]
 
 
 class _Shelves:
@@ -43,6 +46,7 @@ class Pool:
         for node in self.nodes.values():
             largest[node.kind] = max(largest.get(node.kind, 0), node.size, len(node.free))
         self._shelves = {kind: _Shelves(size) for kind, size in sorted(largest.items())}
+        self._rows: dict[tuple[str, ...], _Rows] = {}
         for node in self.nodes.values():
             node.shelf = None
             self._file(node)
@@ -198,29 +202,39 @@ class Pool:
     def _best_fit(
         self, devices: int, cpu: int, memory: int, kinds: tuple[str, ...], is_short: bool, but: Collection[int] = ()
     ) -> Node | None:
-        shelves = [self._shelves[kind] for kind in kinds]
-        for rows in ([each.used for each in shelves], [each.whole for each in shelves]):
-            found = self._first_fit(rows, devices, cpu, memory, but)
-            if found is not None:
-                return found
+        for rows in self._rows_of(kinds):
+            for shelves in rows[devices:]:
+                found = self._first_fit(shelves, cpu, memory, but)
+                if found is not None:
+                    return found
+        if not self._kept_nodes:
+            return None
         return self._best_fit_kept(devices, cpu, memory, kinds, is_short, but)
 
+    def _rows_of(self, kinds: tuple[str, ...]) -> _Rows:
+        """The shelves of nodes in use, and of wholly free ones: by number of free devices, those of all these kinds."""
+        rows = self._rows.get(kinds)
+        if rows is None:
+            shelves = [self._shelves[kind] for kind in kinds]
+            rows = self._rows[kinds] = (
+                list(zip_longest(*(each.used for each in shelves), fillvalue=())),
+                list(zip_longest(*(each.whole for each in shelves), fillvalue=())),
+            )
+        return rows
+
     def _first_fit(
-        self, rows: list[list[list[int]]], devices: int, cpu: int, memory: int, but: Collection[int]
+        self, shelves: tuple[Sequence[int], ...], cpu: int, memory: int, but: Collection[int]
     ) -> Node | None:
-        """The node with the least free, the lowest id first, in rows of shelves by number of free devices."""
-        nodes = self.nodes
-        best, best_key = None, None
-        for shelves in rows:
-            for free, shelf in enumerate(shelves[devices:], start=devices):
-                if best is not None and free > best_key[0]:
+        """The node with the lowest id that has so much free."""
+        nodes, best = self.nodes, None
+        for shelf in shelves:
+            for node_id in shelf:
+                if best is not None and node_id > best.id:
                     break
-                for node_id in shelf:
-                    node = nodes[node_id]
-                    if node.cpu >= cpu and node.memory >= memory and node_id not in but:
-                        if best is None or (free, node_id) < best_key:
-                            best, best_key = node, (free, node_id)
-                        break
+                node = nodes[node_id]
+                if node.cpu >= cpu and node.memory >= memory and node_id not in but:
+                    best = node
+                    break
         return best
 
     def _best_fit_kept(

@@ -143,9 +143,10 @@ class Timeline:
                 for kind in {node.kind for node in self._nodes}
             }
             self._stale = set(self._nodes)
-        stale = [node for node in self._stale if node.id in self._rows]
+        stale = [(row, node) for node in self._stale if (row := self._rows.get(node.id)) is not None]
         if stale:
-            self._free_at[[self._rows[node.id] for node in stale]] = _free_times(stale, self._free_at.shape[1])
+            rows, nodes = zip(*stale, strict=True)
+            self._free_at[rows, :] = _free_times(nodes, self._free_at.shape[1])
         self._stale.clear()
 
     def _ends(self, node: Node) -> list[tuple[float, Placement]]:
@@ -283,6 +284,8 @@ def _last_first(times: np.ndarray, now: float, until: float) -> np.ndarray:
 
 def _smallest(times: np.ndarray, count: int = _CANDIDATES) -> list[int]:
     """The indices of the `count` smallest, ascending; equal ones by index."""
+    if count == 1 and len(times):
+        return [int(times.argmin())]
     if len(times) <= count:
         return np.argsort(times, kind="stable").tolist()
     bound = np.partition(times, count - 1)[count - 1]

@@ -149,12 +149,12 @@ class Round:
         if self._is_guaranteed:
             lines = [line for line in lines if use.is_inside(line.shape.asked)] if use.may_be_inside() else ()
         lockable = ledger.lockable(use) if ledger.has_guarantees else None
-        heads = []
-        for line in lines:
-            head = self._head(line)
-            if head is not None and (line.is_preemptible or lockable is None or is_within(line.shape.asked, lockable)):
-                heads.append(head)
-        return heads
+        return [
+            head
+            for line in lines
+            if (line.is_preemptible or lockable is None or is_within(line.shape.asked, lockable))
+            and (head := self._head(line)) is not None
+        ]
 
     def _head(self, line: Line) -> Entry | None:
         number = line.shape.number
