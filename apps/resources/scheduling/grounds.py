@@ -14,15 +14,19 @@ if TYPE_CHECKING:
 
 class Ground(NamedTuple):
     """Why others may have to leave for a request. `bar` says how bad its claim is: the worse, the fewer it may send
-    away. `candidates` are who may be, by node and there by id; all are of these `teams`, or of any if that is None."""
+    away. `candidates` are who may be, by node and there by id; they hold no more than `most` devices of it."""
 
     code: str
     bar: float
     candidates: Callable[[Node], Sequence[Claim]]
-    teams: Set[int] | None
+    most: Callable[[Node], int]
 
 
-NOBODY = Ground("", 0.0, lambda node: (), frozenset())
+NOBODY = Ground("", 0.0, lambda node: (), lambda node: 0)
+
+
+def _loose_devices(node: Node) -> int:
+    return node.loose_devices
 
 
 class Grounds:
@@ -41,12 +45,12 @@ class Grounds:
         """The request is inside its team's guarantee."""
         own = ticket.line.use.team.id
         candidates = lambda node: [claim for team, claim in self.ripe_on(node) if team != own]  # noqa: E731
-        return Ground("reclaimed", 0.0, candidates, None)
+        return Ground("reclaimed", 0.0, candidates, _loose_devices)
 
     def starving(self, ticket: Ticket) -> Ground:
         """The request has waited for too long."""
         since = ticket.request.submitted_at
-        return Ground("starving", since, partial(self._younger, since), None)
+        return Ground("starving", since, partial(self._younger, since), _loose_devices)
 
     def outranked(self, ticket: Ticket) -> Iterator[Ground]:
         """The policy prefers the request to some running work; nothing if it is plain that it does not."""
@@ -54,12 +58,19 @@ class Grounds:
         bar, tightest = policy.claim(ticket.request, use, capacity), policy.tightest_grip
         teams = {team_id for team_id, of in self._ledger.uses.items() if bar < tightest(of, capacity)}
         if teams:
-            yield Ground("outranked", bar, partial(self._outranked, teams, bar), teams)
+            yield Ground("outranked", bar, partial(self._outranked, teams, bar), partial(self._most_of, teams))
 
     def leave(self, claim: Claim) -> None:
         """Work was asked to leave: nobody can send it away again."""
         for placement in claim.placements:
             self._ripe.pop(placement.node_id, None)
+            self._planner.pool.nodes[placement.node_id].loose_teams = None
+
+    def _most_of(self, teams: Set[int], node: Node) -> int:
+        here = node.loose_teams
+        if here is None:
+            here = self._find_loose_teams(node)
+        return 0 if teams.isdisjoint(here) else node.loose_devices
 
     def _outranked(self, teams: Set[int], bar: float, node: Node) -> Sequence[Claim]:
         return [claim for team, claim in self.ripe_on(node) if team in teams and bar < self.grip(claim)]
@@ -75,6 +86,14 @@ class Grounds:
 
     def _younger(self, since: float, node: Node) -> list[Claim]:
         return [claim for _, claim in self.ripe_on(node) if claim.request.submitted_at > since]
+
+    def _find_loose_teams(self, node: Node) -> frozenset[int]:
+        """Whose work on the node may be preempted, sooner or later."""
+        claims = map(self._planner.claims.__getitem__, node.claims)
+        node.loose_teams = frozenset(
+            claim.use.team.id for claim in claims if claim.is_preemptible and claim.leaving_for is None
+        )
+        return node.loose_teams
 
     def ripe_on(self, node: Node) -> list[tuple[int, Claim]]:
         """By id, running work that has had the time that it was promised and may be preempted, with its team."""

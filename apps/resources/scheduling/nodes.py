@@ -13,8 +13,9 @@ Held = Sequence[tuple["Node", int]]  # on which nodes work holds how many device
 class Node:
     """A machine, with what is free on it at the moment. `claims` are the placements on it by request.
 
-    `loose_devices` is how many devices are held by work that may be preempted, `loose_teams` has whose it is, once for
-    each work; `ends` is when each device that is held comes free, ascending, as the timeline has it.
+    `loose_devices` is how many devices are held by work that may be preempted, `loose_teams` is whose it is
+    of what was not asked to leave, or None since that changed; `ends` is when each device that is held comes free,
+    ascending, as the timeline has it.
     """
 
     __slots__ = (
@@ -41,7 +42,7 @@ class Node:
         self.claims: dict[int, Placement] = {}
         self.kept: list[Kept] = []
         self.loose_devices = 0
-        self.loose_teams: list[int] = []
+        self.loose_teams: frozenset[int] | None = None
         self.ends = array("d")
         self.shelf: list[int] | None = None
         self.become(state)

@@ -90,7 +90,7 @@ class Planner:
         """Running work is gone, for whatever reason, and has given its devices back."""
         self.version += 1
         claim = self.claims[request_id]
-        held = self.pool.give_back(request_id, claim.placements, claim.loose_team())
+        held = self.pool.give_back(request_id, claim.placements, claim.is_preemptible)
         self.timeline.discount(claim, held)
         if self.pool.has_closed and not all(node.is_open for node, _ in held):
             self.ledger.change_capacity(self.pool.capacity())
@@ -220,7 +220,7 @@ class Planner:
             shape.asked,
             request.is_preemptible,
         )
-        self.start(claim, self.pool.adopt(request.id, running.placements, claim.loose_team()))
+        self.start(claim, self.pool.adopt(request.id, running.placements, request.is_preemptible))
         if running.leaving_for is not None:
             self.leave(running.request.id, running.leaving_for)
 

@@ -94,9 +94,8 @@ class Pool:
             insort(shelf, node.id)
         node.shelf = shelf
 
-    def take(self, request_id: int, parts: Iterable[Part], loose_team: int | None) -> tuple[Placement, ...]:
-        """Give out the lowest free device ids of each node. `loose_team`: whose they are, if they may be taken away
-        again."""
+    def take(self, request_id: int, parts: Iterable[Part], is_loose: bool) -> tuple[Placement, ...]:
+        """Give out the lowest free device ids of each node. `is_loose`: they may be taken away again."""
         placements = []
         for node, devices, cpu, memory in parts:
             placement = Placement(node.id, tuple(node.free[:devices]), cpu, memory)
@@ -104,14 +103,14 @@ class Pool:
             node.cpu -= cpu
             node.memory -= memory
             node.claims[request_id] = placement
-            if loose_team is not None:
+            node.loose_teams = None
+            if is_loose:
                 node.loose_devices += devices
-                node.loose_teams.append(loose_team)
             self._file(node)
             placements.append(placement)
         return tuple(placements)
 
-    def adopt(self, request_id: int, placements: Iterable[Placement], loose_team: int | None) -> Held:
+    def adopt(self, request_id: int, placements: Iterable[Placement], is_loose: bool) -> Held:
         """Count work that runs already on devices that were not free. Returns on which nodes it holds how many."""
         held = []
         for placement in placements:
@@ -119,25 +118,25 @@ class Pool:
             if node is None:
                 continue
             node.claims[request_id] = placement
+            node.loose_teams = None
             devices = len(placement.device_ids)
-            if loose_team is not None:
+            if is_loose:
                 node.loose_devices += devices
-                node.loose_teams.append(loose_team)
             held.append((node, devices))
         return held
 
-    def give_back(self, request_id: int, placements: Iterable[Placement], loose_team: int | None) -> Held:
+    def give_back(self, request_id: int, placements: Iterable[Placement], is_loose: bool) -> Held:
         """Returns on which nodes how many devices were held until now."""
         held = []
         for placement in placements:
             node = self.nodes.get(placement.node_id)
             if node is None or node.claims.pop(request_id, None) is None:
                 continue
+            node.loose_teams = None
             devices = len(placement.device_ids)
-            if loose_team is not None:
-                node.loose_devices -= devices
-                node.loose_teams.remove(loose_team)
             if devices:
+                if is_loose:
+                    node.loose_devices -= devices
                 node.free.extend(placement.device_ids)
                 node.free.sort()
                 self._file(node)
@@ -191,8 +190,8 @@ class Pool:
         if not shape.devices:
             return self._find_roomiest(shape, is_short)
         if needed == 1:
-            node = self._best_fit(*shape.asked, kinds, is_short)
-            return None if node is None else [(node, *shape.asked)]
+            node = self._best_fit(shape.devices, shape.cpu, shape.memory, kinds, is_short)
+            return None if node is None else [(node, shape.devices, shape.cpu, shape.memory)]
         for kind in kinds:
             parts = self._find_gang(shape, needed, kind, is_short)
             if parts is not None:

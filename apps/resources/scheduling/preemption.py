@@ -43,7 +43,7 @@ class Search:
     ) -> None:
         self._pool = pool
         self._candidates = ground.candidates
-        self._teams = ground.teams
+        self._most = ground.most
         self._asker_team_id = asker_team_id
         self._leaving = leaving
         self._loss = loss
@@ -59,7 +59,7 @@ class Search:
         return min(options, key=lambda option: self._cost(option.victims), default=None)
 
     def _on_one_node(self, shape: Shape, kinds: tuple[str, ...]) -> Displacement | None:
-        asked, leaving, teams, is_plain = shape.asked, self._leaving, self._teams, self._loss is None
+        asked, leaving, is_plain = shape.asked, self._leaving, self._loss is None
         best, best_key, looked_at = None, None, 0
         for node in self._pool.by_room(kinds):
             missing = self._missing(node, asked, leaving)[0] if node.kept or leaving else asked[0] - len(node.free)
@@ -70,7 +70,7 @@ class Search:
                     continue
                 break  # all that come now have no device free
             looked_at += 1
-            if missing <= 0 or teams is None or not teams.isdisjoint(node.loose_teams):
+            if missing <= self._most(node):
                 victims = self._on_node(node, asked, leaving)
                 if victims is not None and (best is None or (self._cost(victims), node.id) < best_key):
                     best, best_key = Displacement(victims, ((node, *asked),)), (self._cost(victims), node.id)
@@ -105,10 +105,9 @@ class Search:
     ) -> tuple[tuple[Claim, ...], list[Node]] | None:
         """`count` nodes, each with room for `devices` once all victims are gone, the cheapest first."""
         asked = (devices, shape.cpu_each * devices, shape.memory_each * devices)
-        costs, teams = [], self._teams
+        costs = []
         for node in nodes:
-            has_room = victims or node.kept or devices <= len(node.free)
-            if has_room or teams is None or not teams.isdisjoint(node.loose_teams):
+            if victims or node.kept or devices - len(node.free) <= self._most(node):
                 on_node = self._on_node(node, asked, victims)
                 if on_node is not None:
                     costs.append((self._cost(on_node), node.id, node))

@@ -110,10 +110,7 @@ class Lane:
 
 
 class Line:
-    """One team's requests of one demand. Its lanes are shared by all persons until one of them is at a limit.
-
-    `heads` is a heap of the best of each lane, and may hold some that are gone or parked, but not at its top.
-    """
+    """One team's requests of one demand. Its lanes are shared by all persons until one of them is at a limit."""
 
     __slots__ = ("queue", "use", "shape", "is_preemptible", "is_by_person", "lanes", "heads", "shortest")
 
@@ -151,13 +148,13 @@ class Line:
 
     def head(self) -> Entry | None:
         """The best ticket of all lanes that are not parked."""
-        return self.heads[0] if self.heads else None
-
-    def tidy(self) -> None:
-        """Tickets were dropped, or their lane parked: no such one stays at the top."""
         heads = self.heads
-        while heads and not ((ticket := heads[0][-1]).is_live and not ticket.lane.is_parked):
+        while heads:
+            ticket = heads[0][-1]
+            if ticket.is_live and not ticket.lane.is_parked:
+                return heads[0]
             heappop(heads)
+        return None
 
     def short_head(self, longest: float) -> Entry | None:
         """The best ticket of the lanes that run no longer than `longest` seconds."""
@@ -202,14 +199,14 @@ class Queue:
         """Granted, withdrawn or set aside: the next of its lane moves up."""
         ticket.is_live = False
         lane = ticket.lane
-        line, entry = lane.line, lane.head()
-        if entry is not None and not lane.is_parked:
-            heads = line.heads
-            if heads and heads[0][-1] is ticket:
-                heapreplace(heads, entry)
-            else:
-                heappush(heads, entry)
-        line.tidy()
+        entry = lane.head()
+        if entry is None or lane.is_parked:
+            return
+        heads = lane.line.heads
+        if heads and heads[0][-1] is ticket:
+            heapreplace(heads, entry)
+        else:
+            heappush(heads, entry)
 
     def park(self, ticket: Ticket) -> None:
         """The ticket's person is at a limit: pass over the lane, which then is theirs alone, until `unpark`."""
@@ -219,7 +216,6 @@ class Queue:
         lane = ticket.lane
         lane.is_parked = True
         ticket.person.parked.append(lane)
-        line.tidy()
 
 
 def unpark(person: Use) -> None:

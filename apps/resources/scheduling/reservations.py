@@ -72,10 +72,6 @@ class Claim:
         self.request = request
         self.ends_at = self.started_at + expected_seconds(request)
 
-    def loose_team(self) -> int | None:
-        """Whose work it is, if it may be preempted."""
-        return self.use.team.id if self.is_preemptible else None
-
     def attained_seconds(self, now: float) -> float:
         """What all executions so far have run."""
         return self.request.attained_seconds + max(0.0, now - self.started_at)

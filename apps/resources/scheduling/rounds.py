@@ -201,7 +201,7 @@ class Round:
 
     def _grant(self, ticket: Ticket, line: Line, parts: list[Part]) -> None:
         planner, request, request_id = self._planner, ticket.request, ticket.id
-        placements = self._pool.take(request_id, parts, line.use.team.id if line.is_preemptible else None)
+        placements = self._pool.take(request_id, parts, line.is_preemptible)
         line.queue.drop(ticket)
         del planner.tickets[request_id]
         if request_id in planner.promised:
