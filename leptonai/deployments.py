@@ -35,8 +35,9 @@ class Deployments(Resource):
 
     def update(self, reference: int | str | Mapping, **fields: Any) -> Record:
         """Change is_public, version, wanted_replicas, when a trial is stopped (min_answers, max_error_points,
-        max_latency_factor), who may ask (requests_per_minute, allowed_networks), the demo (page, page_settings), or how
-        it scales: see `scale`."""
+        max_latency_factor), who may ask (requests_per_minute, allowed_networks), the demo (page, page_settings), what
+        the pool sets aside for each replica (replica_cpu in cores, replica_memory in GB, 0 for what is usual), or how it
+        scales: see `scale`."""
         return self._http.request("PATCH", f"{self.path}{self._id(reference)}/", json=fields)
 
     def try_version(

@@ -7,6 +7,7 @@ started again adopts them, and a process whose row is gone is found and ended.
 
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -136,7 +137,7 @@ def _start(replica: Replica) -> None:
     if not _move(replica, Replica.Status.STARTING, socket_path=str(path)):
         return
     model_dir = fetch_model(replica.version, _models_folder(node_name) / str(replica.version_id))
-    replica.lanes = lanes_for(model_dir, usable_cpus())
+    replica.lanes = lanes_for(model_dir, _cores_of(replica))
     replica.token = secrets.token_hex(32) if is_reached_from_outside(replica.node) else ""
     Replica.objects.filter(pk=replica.pk).update(lanes=replica.lanes, token=replica.token)
     child = _launch(replica, model_dir, path)
@@ -149,6 +150,12 @@ def is_reached_from_outside(node: Node) -> bool:
     return node.address not in LOCAL_HOSTS
 
 
+def _cores_of(replica: Replica) -> int:
+    """As many as people set aside for it; without a figure it may use whatever is idle."""
+    wanted = replica.deployment.replica_cpu
+    return usable_cpus() if wanted is None else min(usable_cpus(), max(1, math.ceil(wanted)))
+
+
 def lanes_for(model_dir: Path, cpus: int) -> int:
     """How many predictions a replica computes side by side: one for each core, as far as copies of the model fit."""
     model_bytes = sum(path.stat().st_size for path in model_dir.iterdir())
@@ -158,7 +165,7 @@ def lanes_for(model_dir: Path, cpus: int) -> int:
 def _launch(replica: Replica, model_dir: Path, path: Path) -> subprocess.Popen:
     folder = _folder(replica.node.name, replica.pk)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    threads = max(1, usable_cpus() // min(replica.lanes, 2))
+    threads = max(1, _cores_of(replica) // min(replica.lanes, 2))
     address = replica.node.address if replica.token else ""
     spec = ServeSpec(str(folder), str(model_dir), str(path), threads, replica.lanes, address, replica.token)
     write_spec(spec, folder / "spec.json")

@@ -55,9 +55,16 @@ def nodes_to_leave() -> set[int]:
     it takes to give their jobs away. None while there is no other machine to go to: what serves there then stays."""
     if not open_nodes().exists():
         return set()
-    silent = Q(last_beat_at__lt=Now() - timedelta(seconds=settings.LEPTON_LEASE_SECONDS))
-    leaving = Node.objects.filter(Q(drain_requested_at__isnull=False) | Q(removed_at__isnull=False) | silent)
-    return set(leaving.values_list("pk", flat=True))
+    emptied = Node.objects.filter(Q(drain_requested_at__isnull=False) | Q(removed_at__isnull=False))
+    return {*emptied.values_list("pk", flat=True), *lost_nodes()}
+
+
+def lost_nodes() -> set[int]:
+    """Machines that have been silent for as long as it takes to give their jobs away; none while no other is there."""
+    if not open_nodes().exists():
+        return set()
+    silent = Node.objects.filter(last_beat_at__lt=Now() - timedelta(seconds=settings.LEPTON_LEASE_SECONDS))
+    return set(silent.values_list("pk", flat=True))
 
 
 def with_state(nodes: QuerySet[Node]) -> QuerySet[Node]:

@@ -63,6 +63,7 @@ def _make_claim(*, team: Team, user: User | None, wanted: Wanted) -> Allocation:
         cpu_millicores=demand.cpu_millicores,
         memory_bytes=demand.memory_bytes,
         max_nodes=demand.max_nodes,
+        is_service=demand.is_service,
         priority=terms.priority,
         is_preemptible=terms.is_preemptible,
         bid=terms.bid,
@@ -133,7 +134,7 @@ def give_back(allocation: Allocation) -> None:
         held_devices=F("held_devices") - allocation.devices_asked,
         held_cpu_millicores=F("held_cpu_millicores") - allocation.cpu_millicores,
         held_memory_bytes=F("held_memory_bytes") - allocation.memory_bytes,
-        held_jobs=F("held_jobs") - 1,
+        held_jobs=F("held_jobs") - allocation.jobs,
     )
     Device.objects.filter(allocation=allocation).update(allocation=None)
     allocation.placements.all().delete()
@@ -145,7 +146,7 @@ def pool_overview(team: Team | None) -> dict:
         total=Count("id"), used=Count("id", filter=Q(allocation__isnull=False))
     )
     mine = Allocation.objects.filter(team=team, status=Allocation.Status.GRANTED).aggregate(
-        n=Sum("devices_asked", default=0), jobs=Count("id")
+        n=Sum("devices_asked", default=0), jobs=Count("id", filter=Q(is_service=False))
     )
     promises = promises_of(team) if team else dict.fromkeys(Quota.Resource.values, Promise())
     return {

@@ -40,6 +40,7 @@ class Claim:
         "use",
         "person",
         "asked",
+        "jobs",
         "is_preemptible",
     )
 
@@ -53,6 +54,7 @@ class Claim:
         use: TeamUse,
         person: Use,
         asked: Amounts,
+        jobs: int,
         is_preemptible: bool,
     ) -> None:
         """`seconds` are the `expected_seconds` of the request."""
@@ -61,6 +63,7 @@ class Claim:
         self.use = use
         self.person = person
         self.asked = asked
+        self.jobs = jobs
         self.is_preemptible = is_preemptible
         self.placements = placements
         self.started_at = started_at
