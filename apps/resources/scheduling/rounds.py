@@ -220,7 +220,7 @@ class Round:
             line.is_preemptible,
         )
         planner.start(claim, parts)
-        if planner.victims:
+        if request_id in planner.victims:
             planner.touch_victims(request_id)
         self._outcome.grants.append(Grant(request_id, placements, self._prices.get(request_id, 0.0)))
 
