@@ -40,7 +40,7 @@ class Node:
     def __init__(self, state: NodeState) -> None:
         self.id = state.id
         self.claims: dict[int, Placement] = {}
-        self.kept: list[Kept] = []
+        self.kept: tuple[Kept, ...] = ()
         self.loose_devices = 0
         self.loose_teams: frozenset[int] | None = None
         self.ends = array("d")
@@ -52,7 +52,7 @@ class Node:
         self.name = state.name
         self.kind = state.device_kind
         self.size = state.device_count
-        self.free = sorted(state.free_devices)
+        self.free = tuple(sorted(state.free_devices))
         self.cpu = state.free_cpu_millicores
         self.memory = state.free_memory_bytes
         self.total_cpu = state.cpu_millicores
@@ -65,7 +65,7 @@ class Node:
             name=self.name,
             device_kind=self.kind,
             device_count=self.size,
-            free_devices=tuple(self.free),
+            free_devices=self.free,
             cpu_millicores=self.total_cpu,
             free_cpu_millicores=self.cpu,
             memory_bytes=self.total_memory,

@@ -98,8 +98,9 @@ class Pool:
         """Give out the lowest free device ids of each node. `is_loose`: they may be taken away again."""
         placements = []
         for node, devices, cpu, memory in parts:
-            placement = Placement(node.id, tuple(node.free[:devices]), cpu, memory)
-            del node.free[:devices]
+            free = node.free
+            placement = Placement(node.id, free[:devices], cpu, memory)
+            node.free = free[devices:]
             node.cpu -= cpu
             node.memory -= memory
             node.claims[request_id] = placement
@@ -137,8 +138,7 @@ class Pool:
             if devices:
                 if is_loose:
                     node.loose_devices -= devices
-                node.free.extend(placement.device_ids)
-                node.free.sort()
+                node.free = tuple(sorted(node.free + placement.device_ids))
                 self._file(node)
             node.cpu += placement.cpu_millicores
             node.memory += placement.memory_bytes
@@ -156,7 +156,7 @@ class Pool:
         ]
 
     def keep(self, node: Node, kept: Kept) -> None:
-        node.kept.append(kept)
+        node.kept += (kept,)
         self._kept_nodes[node.id] = node
         if kept.is_timed:
             self._reserved.add(node.id)
@@ -165,7 +165,7 @@ class Pool:
     def keep_nothing(self) -> None:
         """The plan is made: every node goes back to its shelf."""
         for node in self._kept_nodes.values():
-            node.kept.clear()
+            node.kept = ()
             self._file(node)
         self._kept_nodes.clear()
         self._reserved.clear()

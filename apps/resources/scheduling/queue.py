@@ -62,8 +62,8 @@ class Ticket:
         self.line = lane.line
 
 
-# Figures of the rank, id of the request, and the Ticket. All that is compared lies together, since reaching for it costs
-# more than comparing it.
+# Figures of the rank, id of the request, its Line, and the Ticket. All that is compared, and the line, lie together, since
+# reaching for them costs more than comparing them.
 Entry = tuple
 
 
@@ -80,12 +80,14 @@ class Lane:
         self.first = 0
         self.is_parked = False
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> bool:
+        """Whether it is the best now."""
         entries = self.entries
         if not entries or entry > entries[-1]:  # most who come rank behind those who came before
             entries.append(entry)
-        else:
-            insort(entries, entry, self.first)
+            return len(entries) == 1
+        insort(entries, entry, self.first)
+        return entries[self.first] is entry
 
     def remove(self, ticket: Ticket) -> None:
         entries, at = self.entries, self.first
@@ -148,9 +150,6 @@ class Line:
         if (head := lane.head()) is not None:
             insort(self.heads, head)
 
-    def head(self) -> Entry | None:
-        return self.heads[0] if self.heads else None
-
     def short_head(self, longest: float) -> Entry | None:
         """The best ticket of the lanes that run no longer than `longest` seconds."""
         if self.shortest > longest:
@@ -181,9 +180,8 @@ class Queue:
         lane = line.lane(request, self._backfill_seconds(request))
         rank = self._rank(request, use)
         ticket = Ticket(request, use.user(request.user_id), rank, lane)
-        entry, before = (*rank, request.id, ticket), lane.head()
-        lane.add(entry)
-        if lane.head() is entry and not lane.is_parked:
+        before = lane.head()
+        if lane.add((*rank, request.id, line, ticket)) and not lane.is_parked:
             line.show(lane, before)
         return ticket
 

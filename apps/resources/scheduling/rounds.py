@@ -110,8 +110,8 @@ class Round:
         order.sort()
         while order:
             heads = order.pop(0)[-1]
-            ticket = heads.pop(0)[-1]
-            line = ticket.line
+            entry = heads.pop(0)
+            line, ticket = entry[-2], entry[-1]
             if self._attempt(ticket, line) and (following := self._head(line)) is not None:
                 insort(heads, following)
             self._pass_over(heads)
@@ -121,12 +121,11 @@ class Round:
     def _pass_over(self, heads: list[Entry]) -> None:
         """Look no further at lines that nothing can be done for, until one comes first for which something may be."""
         while heads:
-            ticket = heads[0][-1]
-            line = ticket.line
+            line = heads[0][-2]
             number = line.shape.number
             if number in self._closed:
                 del heads[0]
-            elif number in self._only_short and number in self._searched and ticket.lane.seconds > self._longest:
+            elif number in self._only_short and number in self._searched and self._is_long(heads[0][-1]):
                 del heads[0]
                 if (following := line.short_head(self._longest)) is not None:
                     insort(heads, following)
@@ -139,7 +138,7 @@ class Round:
         at = None if self._is_starving else self._policy.team_key_at
         if at is None:
             return head, heads
-        use = head[-1].line.use
+        use = head[-2].use
         key = self._policy.known_team_key(use, self._ledger.capacity) if use.key is None else use.key
         return (*head[:at], key, head, heads) if at else (key, head, heads)
 
@@ -162,7 +161,11 @@ class Round:
             return None
         if number in self._only_short and number in self._searched:
             return line.short_head(self._longest)
-        return line.head()
+        return line.heads[0] if line.heads else None
+
+    def _is_long(self, ticket: Ticket) -> bool:
+        """Whether it would run into the reservation."""
+        return ticket.lane.seconds > self._longest
 
     def _attempt(self, ticket: Ticket, line: Line) -> bool:
         """Serve one head. Whether the line may have another that could start."""
