@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from itertools import chain, zip_longest
 
 from apps.resources.scheduling.nodes import Held, Kept, Node, Part, Shape, empty_devices, fewest_nodes
-from apps.resources.scheduling.types import NodeState, Placement
+from apps.resources.scheduling.types import NodeState, Placement, made
 
 
 _Rows = tuple[list[tuple[Sequence[int], ...]], list[tuple[Sequence[int], ...]]]
@@ -99,7 +99,7 @@ class Pool:
         placements = []
         for node, devices, cpu, memory in parts:
             free = node.free
-            placement = Placement(node.id, free[:devices], cpu, memory)
+            placement = made(Placement, (node.id, free[:devices], cpu, memory))
             node.free = free[devices:]
             node.cpu -= cpu
             node.memory -= memory
@@ -293,26 +293,28 @@ class Pool:
 
     def _with_most_room(self, shape: Shape, count: int, kind: str, is_short: bool) -> list[tuple[int, int]]:
         """The `count` nodes that could take the most of the gang, as (devices, node id), most first."""
-        found: list[tuple[int, int]] = []
-        for node in self._kept_nodes.values():
-            if node.kind == kind and node.is_open and (usable := node.usable_devices(shape, is_short)):
-                found.append((usable, node.id))
+        kept = [node for node in self._kept_nodes.values() if node.kind == kind and node.is_open]
+        usable = ((node.usable_devices(shape, is_short), node.id) for node in kept)
+        found = sorted((-devices, node_id) for devices, node_id in usable if devices)[:count]
         shelves = self._shelves[kind]
         for free in range(len(shelves.whole) - 1, 0, -1):
-            found.sort(key=lambda entry: (-entry[0], entry[1]))
-            del found[count:]
-            if len(found) == count and found[-1][0] > free:
+            if len(found) == count and -found[-1][0] > free:
                 break
-            full = 0
-            for node_id in chain(shelves.whole[free], shelves.used[free]):
-                usable = self.nodes[node_id].usable_devices(shape)
-                if usable:
-                    found.append((usable, node_id))
-                    full += usable == free
-                    if full == count:
-                        break
-        found.sort(key=lambda entry: (-entry[0], entry[1]))
-        return found[:count]
+            if more := self._with_room_on(chain(shelves.whole[free], shelves.used[free]), shape, count, free):
+                found = sorted(found + more)[:count]
+        return [(-devices, node_id) for devices, node_id in found]
+
+    def _with_room_on(self, shelf: Iterable[int], shape: Shape, count: int, free: int) -> list[tuple[int, int]]:
+        """Nodes with so many devices `free`, as (less devices, node id), until `count` could give all of them."""
+        found, full = [], 0
+        for node_id in shelf:
+            usable = self.nodes[node_id].usable_devices(shape)
+            if usable:
+                found.append((-usable, node_id))
+                full += usable == free
+                if full == count:
+                    break
+        return found
 
     def gang_parts(self, shape: Shape, needed: int, kind: str) -> tuple[int, int]:
         """Devices on each of the first `needed` - 1 nodes, and on the last: whole nodes and a remainder."""

@@ -104,6 +104,9 @@ class Lane:
     def head(self) -> Entry | None:
         return self.entries[self.first] if self.entries else None
 
+    def second(self) -> Entry | None:
+        return self.entries[self.first + 1] if len(self.entries) > self.first + 1 else None
+
 
 class Line:
     """One team's requests of one demand. Its lanes are shared by all persons until one of them is at a limit.
@@ -180,9 +183,8 @@ class Queue:
         lane = line.lane(request, self._backfill_seconds(request))
         rank = self._rank(request, use)
         ticket = Ticket(request, use.user(request.user_id), rank, lane)
-        before = lane.head()
         if lane.add((*rank, request.id, line, ticket)) and not lane.is_parked:
-            line.show(lane, before)
+            line.show(lane, lane.second())
         return ticket
 
     def drop(self, ticket: Ticket) -> None:

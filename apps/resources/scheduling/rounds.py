@@ -18,7 +18,7 @@ from apps.resources.scheduling.policies.base import Sale
 from apps.resources.scheduling.preemption import Displacement, Search
 from apps.resources.scheduling.queue import Entry, Line, Ticket, unpark
 from apps.resources.scheduling.reservations import Claim
-from apps.resources.scheduling.types import Eviction, Grant
+from apps.resources.scheduling.types import Eviction, Grant, made
 
 if TYPE_CHECKING:
     from apps.resources.scheduling.planner import Planner
@@ -225,7 +225,7 @@ class Round:
         planner.start(claim, parts)
         if request_id in planner.victims:
             planner.touch_victims(request_id)
-        self._outcome.grants.append(Grant(request_id, placements, self._prices.get(request_id, 0.0)))
+        self._outcome.grants.append(made(Grant, (request_id, placements, self._prices.get(request_id, 0.0))))
 
     def _reserve(self, ticket: Ticket, shape: Shape) -> None:
         """EASY: the first that must wait gets the earliest start, and nobody after it may delay that."""
