@@ -203,11 +203,12 @@ class Ledger:
     def lockable(self, use: TeamUse) -> Amounts:
         """How much more work that cannot be preempted may start: what the team has left of its guarantee, and what is
         promised to nobody."""
+        each = zip(use.guaranteed, use.locked, self.capacity, self.promised, strict=True)
         return tuple(
-            max(own - locked, 0) + max(of - promised, 0)
-            for own, locked, of, promised in zip(
-                use.guaranteed, use.locked, self.capacity, self.promised, strict=True
-            )
+            [
+                (own - locked if own > locked else 0) + (of - promised if of > promised else 0)
+                for own, locked, of, promised in each
+            ]
         )
 
 

@@ -89,17 +89,20 @@ class Lane:
         insort(entries, entry, self.first)
         return entries[self.first] is entry
 
-    def remove(self, ticket: Ticket) -> None:
+    def remove(self, ticket: Ticket) -> Entry | None:
+        """Its entry, if it was the best."""
         entries, at = self.entries, self.first
-        if entries[at][-1] is not ticket:
+        entry = entries[at]
+        if entry[-1] is not ticket:
             del entries[bisect_left(entries, (*ticket.rank, ticket.id), at)]
-            return
+            return None
         entries[at] = None  # let go of it at once, while it is at hand
         at += 1
         if at == len(entries) or at == _GONE_AT_ONCE:
             del entries[:at]
             at = 0
         self.first = at
+        return entry
 
     def head(self) -> Entry | None:
         return self.entries[self.first] if self.entries else None
@@ -183,17 +186,16 @@ class Queue:
         lane = line.lane(request, self._backfill_seconds(request))
         rank = self._rank(request, use)
         ticket = Ticket(request, use.user(request.user_id), rank, lane)
-        if lane.add((*rank, request.id, line, ticket)) and not lane.is_parked:
+        if lane.add(rank + (request.id, line, ticket)) and not lane.is_parked:
             line.show(lane, lane.second())
         return ticket
 
     def drop(self, ticket: Ticket) -> None:
         """Granted, withdrawn or set aside: the next of its lane moves up."""
         lane = ticket.lane
-        before = lane.head()
-        lane.remove(ticket)
-        if before[-1] is ticket and not lane.is_parked:
-            ticket.line.show(lane, before)
+        entry = lane.remove(ticket)
+        if entry is not None and not lane.is_parked:
+            ticket.line.show(lane, entry)
 
     def park(self, ticket: Ticket) -> None:
         """The ticket's person is at a limit: pass over the lane, which then is theirs alone, until `unpark`."""

@@ -268,7 +268,8 @@ def _free_times(nodes: Sequence[Node], width: int) -> np.ndarray:
     never = [_NEVER * count for count in range(width + 1)]
     blocks = []
     for node in nodes:
-        free, ends = always[min(len(node.free) + 1, width)], node.ends
+        count, ends = len(node.free) + 1, node.ends
+        free = always[count if count < width else width]
         left = width - len(free) - len(ends)
         if left < 0:  # the caller says that more is free than is left beside the work on the node
             ends, left = ends[: width - len(free)], 0

@@ -147,6 +147,8 @@ class Round:
         use, ledger = lines[0].use, self._ledger
         if self._is_guaranteed:
             lines = [line for line in lines if use.is_inside(line.shape.asked)] if use.may_be_inside() else ()
+            if not lines:
+                return []
         lockable = ledger.lockable(use) if ledger.has_guarantees else None
         return [
             head
