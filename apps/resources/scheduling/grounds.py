@@ -89,12 +89,12 @@ class Grounds:
     def _younger(self, since: float, node: Node) -> list[Claim]:
         return [claim for _, claim in self.ripe_on(node) if claim.request.submitted_at > since]
 
-    def _find_loose_teams(self, node: Node) -> frozenset[int]:
+    def _find_loose_teams(self, node: Node) -> Set[int]:
         """Whose work on the node may be preempted, sooner or later."""
         claims = map(self._planner.claims.__getitem__, node.claims)
-        node.loose_teams = frozenset(
+        node.loose_teams = {
             claim.use.team.id for claim in claims if claim.is_preemptible and claim.leaving_for is None
-        )
+        }
         return node.loose_teams
 
     def ripe_on(self, node: Node) -> list[tuple[int, Claim]]:

@@ -1,7 +1,7 @@
 """A machine and a demand as a plan sees them, and whether the one could ever hold the other."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from apps.resources.scheduling.ledger import amounts_of
 from apps.resources.scheduling.types import Demand, NodeState, Placement
@@ -42,7 +42,7 @@ class Node:
         self.claims: dict[int, Placement] = {}
         self.kept: tuple[Kept, ...] = ()
         self.loose_devices = 0
-        self.loose_teams: frozenset[int] | None = None
+        self.loose_teams: Set[int] | None = None
         self.ends = array("d")
         self.shelf: list[int] | None = None
         self.become(state)

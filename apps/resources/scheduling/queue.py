@@ -62,7 +62,7 @@ class Ticket:
         self.line = lane.line
 
 
-# Figures of the rank, id of the request, its Line, and the Ticket. All that is compared, and the line, lie together, since
+# Figures of the rank, id of the request, its Line, and the Ticket. What is compared and the line lie together, since
 # reaching for them costs more than comparing them.
 Entry = tuple
 
@@ -186,7 +186,8 @@ class Queue:
         lane = line.lane(request, self._backfill_seconds(request))
         rank = self._rank(request, use)
         ticket = Ticket(request, use.user(request.user_id), rank, lane)
-        if lane.add(rank + (request.id, line, ticket)) and not lane.is_parked:
+        entry = rank + (request.id, line, ticket)  # noqa: RUF005 takes half the time of unpacking
+        if lane.add(entry) and not lane.is_parked:
             line.show(lane, lane.second())
         return ticket
 
