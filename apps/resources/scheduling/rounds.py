@@ -104,8 +104,9 @@ class Round:
         order = []
         for lines in teams:
             heads = self._heads(lines)
+            heads.sort()
+            self._pass_over(heads)
             if heads:
-                heads.sort()
                 order.append(self._place(heads))
         order.sort()
         while order:
@@ -121,11 +122,11 @@ class Round:
     def _pass_over(self, heads: list[Entry]) -> None:
         """Look no further at lines that nothing can be done for, until one comes first for which something may be."""
         while heads:
-            line = heads[0][-2]
+            line, ticket = heads[0][-2:]
             number = line.shape.number
             if number in self._closed:
                 del heads[0]
-            elif number in self._only_short and number in self._searched and self._is_long(heads[0][-1]):
+            elif number in self._only_short and number in self._searched and ticket.lane.seconds > self._longest:
                 del heads[0]
                 if (following := line.short_head(self._longest)) is not None:
                     insort(heads, following)
@@ -151,10 +152,9 @@ class Round:
                 return []
         lockable = ledger.lockable(use) if ledger.has_guarantees else None
         return [
-            head
+            line.heads[0]
             for line in lines
-            if (line.is_preemptible or lockable is None or is_within(line.shape.asked, lockable))
-            and (head := self._head(line)) is not None
+            if line.heads and (line.is_preemptible or lockable is None or is_within(line.shape.asked, lockable))
         ]
 
     def _head(self, line: Line) -> Entry | None:
@@ -164,10 +164,6 @@ class Round:
         if number in self._only_short and number in self._searched:
             return line.short_head(self._longest)
         return line.heads[0] if line.heads else None
-
-    def _is_long(self, ticket: Ticket) -> bool:
-        """Whether it would run into the reservation."""
-        return ticket.lane.seconds > self._longest
 
     def _attempt(self, ticket: Ticket, line: Line) -> bool:
         """Serve one head. Whether the line may have another that could start."""
