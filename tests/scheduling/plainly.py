@@ -81,7 +81,7 @@ class PlainRound(Round):
         waiting = [
             (*ticket.rank, ticket.id, line, ticket)
             for ticket in self._planner.tickets.values()
-            if ticket.line is line and not ticket.lane.is_parked
+            if ticket.line is line and not ticket.lane.is_parked and ticket not in self._promised
         ]
         if shape in self._only_short and shape in self._searched:
             waiting = [entry for entry in waiting if entry[-1].lane.seconds <= self._longest]

@@ -64,9 +64,9 @@ class Grounds:
 
     def leave(self, claim: Claim) -> None:
         """Work was asked to leave: nobody can send it away again."""
-        for placement in claim.placements:
-            self._ripe.pop(placement.node_id, None)
-            self._planner.pool.nodes[placement.node_id].loose_teams = None
+        for node, _ in self._planner.pool.held_by(claim.id, claim.placements):
+            self._ripe.pop(node.id, None)
+            node.loose_teams = None
 
     def _most_of(self, teams: Set[int], node: Node) -> int:
         here = node.loose_teams
