@@ -143,6 +143,7 @@ class Replica(models.Model):
         FAILED = "failed", _("Failed")
 
     LIVE = (Status.PENDING, Status.STARTING, Status.READY)
+    MOVING = (Status.PENDING, Status.STARTING, Status.STOPPING)
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="replicas")
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="replicas")

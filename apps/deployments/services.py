@@ -134,11 +134,10 @@ def find_endpoint(team: Team | int, name: str) -> Deployment:
         return found
     if name in TASKS and (found := by_readiness.filter(version__model__task=name).first()):
         return found
-    raise NotFound(
-        _('Your team has no deployment called "%(name)s", and no model or task of that name is deployed.')
-        % {"name": name},
-        code="no_such_endpoint",
-    )
+    message = _('Your team has no deployment called "%(name)s", and no model or task of that name is deployed.')
+    if name in TASKS:
+        message += " " + _("Deploy a model, or set up an example: on the home page, or by client.recipes.start.")
+    raise NotFound(message % {"name": name}, code="no_such_endpoint")
 
 
 def _free_name(team: Team, version: ModelVersion) -> str:

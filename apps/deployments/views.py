@@ -17,6 +17,7 @@ from apps.deployments.forms import ChangeForm, DeployForm, LoadTestForm, TryForm
 from apps.deployments.load_tests import give_up_lost, start_load_test
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.placing import with_replicas
+from apps.deployments.replication import why_waiting
 from apps.deployments.rollouts import version_before
 from apps.deployments.samples import input_kind, sample_input
 from apps.deployments.services import (
@@ -89,7 +90,9 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     if request.htmx.target == "load-tests":
         return render(request, "deployments/_load_tests.html", load_context(deployment))
     served = served_versions(deployment)
-    is_live = bool(deployment.max_replicas) or not state.is_settled or not all(item.state.is_settled for item in served)
+    is_moving = any(replica.status in Replica.MOVING for replica in deployment.replicas.all())
+    is_settled = state.is_settled and not is_moving and all(item.state.is_settled for item in served)
+    is_live = bool(deployment.max_replicas) or not is_settled
     response = render_live(
         request,
         "deployments/detail.html",
@@ -180,8 +183,10 @@ def load_test(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _with_reason(replica: Replica) -> Replica:
-    """The sentence and the log behind it, apart."""
+    """The sentence and the log behind it, apart; of one that has no machine yet, why."""
     replica.said, _newline, replica.log = replica.reason.partition("\n")
+    if replica.status == Replica.Status.PENDING and replica.node_id is None:
+        replica.said = why_waiting(replica)
     return replica
 
 

@@ -98,13 +98,14 @@ def test_one_that_was_deleted_gives_it_back(deployment, machine, owner):
     assert held(machine) == (0, 0)
 
 
-def test_where_no_machine_has_room_it_waits_says_why_and_starts_by_itself(deployment, machine):
+def test_where_no_machine_has_room_it_waits_says_why_and_starts_by_itself(deployment, machine, owner):
     other = make_person("zoe")
     Allocation.objects.all().delete()  # the other was first
     blocker = take_all(other, machine.memory_bytes)
     take_turns()
     assert deployment.replicas.get().node is None
     assert state(deployment).reason == "Every machine has its memory promised to other work."
+    assert "Every machine has its memory promised" in owner.page.get(f"/deployments/{deployment.pk}/").content.decode()
     release_allocation(allocation=blocker)
     take_turns()
     assert deployment.replicas.get().node == machine

@@ -15,6 +15,7 @@ from apps.resources.scheduling import (
     Snapshot,
     Team,
 )
+from apps.resources.scheduling.forecast import forecast
 from tests.scheduling.pools import ALL_POLICIES, node, request, runs_for
 
 CORE = 1000
@@ -137,3 +138,10 @@ def test_a_planner_that_is_made_anew_goes_on_as_before(policy):
     planner.decide(1.0)
     fresh = Planner(planner.snapshot(2.0))
     assert list(fresh.decide(2.0).waiting) == list(planner.decide(2.0).waiting)
+
+
+def test_of_what_waits_for_it_to_end_nothing_is_foretold():
+    planner = pool("fifo", service(1), request(2, 0, cpu=CORE), request(3, 0, cpu=1))
+    planner.decide(1.0)
+    snapshot = planner.snapshot(2.0)
+    assert forecast(replace(snapshot, requests=(*snapshot.requests, service(4)))) == {}
