@@ -92,9 +92,7 @@ class Grounds:
     def _find_loose_teams(self, node: Node) -> Set[int]:
         """Whose work on the node may be preempted, sooner or later."""
         claims = map(self._planner.claims.__getitem__, node.claims)
-        node.loose_teams = {
-            claim.use.team.id for claim in claims if claim.is_preemptible and claim.leaving_for is None
-        }
+        node.loose_teams = {claim.use.team.id for claim in claims if claim.is_preemptible and claim.leaving_for is None}
         return node.loose_teams
 
     def ripe_on(self, node: Node) -> list[tuple[int, Claim]]:

@@ -13,8 +13,8 @@ Held = Sequence[tuple["Node", int]]  # on which nodes work holds how many device
 class Node:
     """A machine, with what is free on it at the moment. `claims` are the placements on it by request.
 
-    `loose_devices` is how many devices are held by work that may be preempted, `loose_teams` is whose it is
-    of what was not asked to leave, or None since that changed; `ends` is when each device that is held comes free,
+    `loose_devices` is how many devices are held by work that may be preempted; `loose_teams` is whose that is which
+    was not asked to leave yet, or None since this changed; `ends` is when each device that is held comes free,
     ascending, as the timeline has it.
     """
 

@@ -12,7 +12,7 @@ from itertools import chain, zip_longest
 from apps.resources.scheduling.nodes import Held, Kept, Node, Part, Shape, empty_devices, fewest_nodes
 from apps.resources.scheduling.types import NodeState, Placement, made
 
-
+# The shelves of nodes in use, and of wholly free ones: by number of free devices, those of several kinds.
 _Rows = tuple[list[tuple[Sequence[int], ...]], list[tuple[Sequence[int], ...]]]
 
 
@@ -211,7 +211,6 @@ class Pool:
         return self._best_fit_kept(devices, cpu, memory, kinds, is_short, but)
 
     def _rows_of(self, kinds: tuple[str, ...]) -> _Rows:
-        """The shelves of nodes in use, and of wholly free ones: by number of free devices, those of all these kinds."""
         rows = self._rows.get(kinds)
         if rows is None:
             shelves = [self._shelves[kind] for kind in kinds]
