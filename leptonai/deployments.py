@@ -35,7 +35,8 @@ class Deployments(Resource):
 
     def update(self, reference: int | str | Mapping, **fields: Any) -> Record:
         """Change is_public, version, wanted_replicas, when a trial is stopped (min_answers, max_error_points,
-        max_latency_factor), who may ask (requests_per_minute, allowed_networks), the demo (page, page_settings), or how
+        max_latency_factor), who may ask (requests_per_minute, allowed_networks), the demo (page, page_settings), what
+        the pool sets aside for each replica (replica_cpu in cores, replica_memory in GB, 0 for what is usual), or how
         it scales: see `scale`."""
         return self._http.request("PATCH", f"{self.path}{self._id(reference)}/", json=fields)
 
@@ -103,6 +104,22 @@ class Deployments(Resource):
     def scaling(self, reference: int | str | Mapping) -> Record:
         """Requests in flight, and the last changes of the number of replicas: who made them and why."""
         return self._http.request("GET", f"{self.path}{self._id(reference)}/scaling/")
+
+    def readiness(self, reference: int | str | Mapping) -> Record:
+        """Whether it answers (`status`, `reason`), and with which `replicas`."""
+        return self._http.request("GET", f"{self.path}{self._id(reference)}/readiness/")
+
+    def terminations(self, reference: int | str | Mapping) -> list[Record]:
+        """How its last replicas ended, newest first: exit_code, reason, and the end of the log."""
+        return self._http.request("GET", f"{self.path}{self._id(reference)}/termination/")
+
+    def events(self, reference: int | str | Mapping) -> list[Record]:
+        """What happened to its traffic, its number of replicas and each replica, newest first."""
+        return self._http.request("GET", f"{self.path}{self._id(reference)}/events/")
+
+    def retry(self, reference: int | str | Mapping) -> Record:
+        """Try at once again what failed several times."""
+        return self._do(reference, "retry/")
 
     def figures(self, reference: int | str | Mapping) -> Record:
         """Requests per second, latency and errors of each version in the last minutes."""

@@ -61,6 +61,12 @@ class DeploymentChange(serializers.Serializer):
     target_in_flight = serializers.FloatField(required=False, help_text="Requests at once for each replica.")
     target_latency_ms = serializers.IntegerField(required=False, help_text="95th percentile; 0 for any.")
     idle_minutes = serializers.IntegerField(required=False, help_text="Without a request until it sleeps.")
+    replica_cpu = serializers.FloatField(
+        required=False, min_value=0, help_text="Cores set aside for each replica; 0 for what is usual."
+    )
+    replica_memory = serializers.FloatField(
+        required=False, min_value=0, help_text="GB of memory set aside for each replica; 0 for what is usual."
+    )
     page = serializers.CharField(required=False, allow_blank=True, help_text="chat; empty for the usual.")
     page_settings = serializers.DictField(required=False)
 
@@ -99,7 +105,7 @@ class DeploymentSerializer(serializers.ModelSerializer):
             "id", "name", "task", "status", "reason", "is_public", "model", "version", "wanted_replicas", "traffic",
             "min_answers", "max_error_points", "max_latency_factor", "requests_per_minute", "allowed_networks",
             "max_replicas", "min_replicas", "target_in_flight", "target_latency_ms", "idle_minutes",
-            "page", "page_settings", "endpoint", "demo_url", "created_at",
+            "replica_cpu", "replica_memory", "page", "page_settings", "endpoint", "demo_url", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 

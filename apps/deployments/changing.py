@@ -11,14 +11,14 @@ from apps.deployments.models import Deployment
 from apps.deployments.pages import check_page
 from apps.deployments.traffic import check_count
 
-ZERO_IS_NONE = ("requests_per_minute", "max_replicas", "target_latency_ms")
+ZERO_IS_NONE = ("requests_per_minute", "max_replicas", "target_latency_ms", "replica_cpu", "replica_memory")
 
 
 class Wanted(TypedDict, total=False):
     """Each None leaves what it is about as it is.
 
     0 `requests_per_minute` are as many as one likes. With `max_replicas` their number follows the load, 0 keeps it as
-    it is. A `target_latency_ms` of 0 is none.
+    it is. A `target_latency_ms` of 0 is none. `replica_cpu` in cores and `replica_memory` in GB, 0 for what is usual.
     """
 
     is_public: bool | None
@@ -33,6 +33,8 @@ class Wanted(TypedDict, total=False):
     target_in_flight: float | None
     target_latency_ms: int | None
     idle_minutes: int | None
+    replica_cpu: float | None
+    replica_memory: float | None
     page: str | None
     page_settings: Mapping[str, Any] | None
 

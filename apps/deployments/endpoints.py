@@ -137,7 +137,7 @@ def _trouble(deployment: Deployment) -> str:
 
 
 def _routes(deployment: Deployment) -> tuple[tuple[Route, float], ...]:
-    ready = deployment.replicas.filter(status=Replica.Status.READY).order_by("-id")
+    ready = Replica.objects.filter(deployment=deployment, status=Replica.Status.READY).order_by("-id")
     found: dict[int, list[Replica]] = {}
     for replica in ready.select_related("version", "node").only(*ROUTE_FIELDS):
         found.setdefault(replica.version_id, []).append(replica)

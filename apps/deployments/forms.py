@@ -15,7 +15,7 @@ from apps.registry.models import ModelVersion
 from workers.tables.cells import FALSE_WORDS, TRUE_WORDS
 
 MAX_CHOICES = 200
-NONE_IS_ZERO = ("requests_per_minute", "max_replicas", "target_latency_ms")
+NONE_IS_ZERO = ("requests_per_minute", "max_replicas", "target_latency_ms", "replica_cpu", "replica_memory")
 LIMITS = ("min_answers", "max_error_points", "max_latency_factor")
 
 
@@ -95,6 +95,10 @@ class ChangeForm(ScalingForm):
         self.initial = {name: getattr(deployment, name) for name in kept}
         self.initial |= {name: getattr(deployment, name) or 0 for name in NONE_IS_ZERO}
         self.initial["version"] = deployment.version_id
+
+    def show_as_sent(self) -> None:
+        """What was sent beside what was not, for the page that says what was wrong with it."""
+        self.data = self.initial | self.data.dict()
 
 
 class LoadTestForm(forms.Form):

@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import ApiKey, Team
 from apps.registry.models import ModelVersion
-from apps.resources.models import Node
+from apps.resources.models import Allocation, Node
 from workers.inference.reaching import lane_ports, lane_sockets
 
 
@@ -22,6 +22,9 @@ class Deployment(models.Model):
 
     With `max_replicas` the number of the stable version's replicas follows the load between `min_replicas` and it, and
     `wanted_replicas` is what it has come to: see scaling.py. Without, it is what people chose.
+
+    `replica_cpu` (cores) and `replica_memory` (GB) are what the pool sets aside for each replica, None what is usual
+    for its model: see claims.py.
 
     Of the requests by key `logged_percent` are written down for `logged_days`, with what was sent where `logs_inputs`.
 
@@ -43,6 +46,8 @@ class Deployment(models.Model):
     target_in_flight = models.FloatField(default=8.0)
     target_latency_ms = models.PositiveIntegerField(null=True, blank=True)
     idle_minutes = models.PositiveIntegerField(default=15)
+    replica_cpu = models.FloatField(null=True, blank=True)
+    replica_memory = models.FloatField(null=True, blank=True)
     logged_percent = models.FloatField(default=0.0)
     logged_days = models.PositiveIntegerField(default=7)
     logs_inputs = models.BooleanField(default=False)
@@ -125,8 +130,9 @@ class ScalingEvent(models.Model):
 
 class Replica(models.Model):
     """Inference processes of one version on one node, `lanes` in number; `pid` is the first, which the others end with.
-    Ready only after each has answered a real prediction. `ports` are those of its lanes at its machine's address, for
-    other machines that know `token`; none where no other machine is to ask it."""
+    Ready only after each has answered a real prediction. It gets its node with its claim on the pool, `allocation`; one
+    that lost that, since its machine was taken for lost, is replaced. `ports` are those of its lanes at its machine's
+    address, for other machines that know `token`; none where no other machine is to ask it."""
 
     class Status(models.TextChoices):
         PENDING = "pending", _("Waiting")
@@ -137,10 +143,12 @@ class Replica(models.Model):
         FAILED = "failed", _("Failed")
 
     LIVE = (Status.PENDING, Status.STARTING, Status.READY)
+    MOVING = (Status.PENDING, Status.STARTING, Status.STOPPING)
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="replicas")
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="replicas")
     node = models.ForeignKey(Node, null=True, on_delete=models.SET_NULL, related_name="replicas")
+    allocation = models.OneToOneField(Allocation, null=True, on_delete=models.SET_NULL, related_name="replica")
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     socket_path = models.CharField(max_length=200, blank=True)
     lanes = models.PositiveSmallIntegerField(default=1)

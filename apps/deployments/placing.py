@@ -1,16 +1,17 @@
-"""Replica rows: bring what runs nearer to what is wanted, and give each replica a machine."""
+"""Replica rows: bring what runs nearer to what is wanted, and give each replica the machine that its claim got."""
 
 from collections.abc import Iterable
 
 from django.db import transaction
-from django.db.models import Count, Prefetch, Q, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
 from apps.core.doorbell import ring
+from apps.deployments.claims import claim_for, demand_of, give_back_claims
 from apps.deployments.models import Canary, Deployment, Replica
 from apps.deployments.replication import Wanted, plan_steps
-from apps.resources.models import Node
-from apps.resources.nodes import nodes_to_leave, open_nodes
+from apps.resources.models import Allocation, Node
+from apps.resources.nodes import nodes_to_leave, online_nodes
 
 
 def reconcile() -> None:
@@ -20,26 +21,33 @@ def reconcile() -> None:
         if plan_steps(wanted_of(deployment), list(deployment.replicas.all()), leaving, now):
             with transaction.atomic():
                 reconcile_one(deployment.pk)
-    for replica in Replica.objects.filter(status=Replica.Status.PENDING, node=None):
+    unplaced = Replica.objects.filter(status=Replica.Status.PENDING, node=None)
+    for replica in unplaced.filter(allocation=None):
+        claim_for(replica)
+    placed = unplaced.filter(allocation__status=Allocation.Status.GRANTED, allocation__node__in=online_nodes())
+    for replica in placed.select_related("allocation"):
         _place(replica)
+    give_back_claims()
 
 
 def with_replicas(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
     """With what the state of a deployment is read from, in three queries."""
     return deployments.select_related("team", "version__model").prefetch_related(
         Prefetch("canaries", Canary.objects.select_related("version__model").order_by("id")),
-        Prefetch("replicas", Replica.objects.select_related("version", "node").order_by("id")),
+        Prefetch("replicas", Replica.objects.select_related("version", "node", "allocation").order_by("id")),
     )
 
 
 def wanted_of(deployment: Deployment) -> Wanted:
     """A deployment that was stopped, with 0 replicas, has no canaries either."""
     canaries = [item for item in deployment.canaries.all() if item.weight > 0 and deployment.wanted_replicas]
+    versions = [deployment.version, *(canary.version for canary in canaries)]
     return Wanted(
         deployment.version_id,
         deployment.wanted_replicas,
         tuple((canary.version_id, canary.wanted_replicas) for canary in canaries),
         deployment.may_sleep,
+        {version.pk: demand_of(deployment, version) for version in versions},
     )
 
 
@@ -48,13 +56,14 @@ def reconcile_one(deployment_id: int) -> None:
     deployment = Deployment.objects.select_for_update().filter(pk=deployment_id).first()
     if deployment is None:
         return
-    replicas = list(deployment.replicas.order_by("id"))
+    replicas = list(deployment.replicas.select_related("allocation").order_by("id"))
     steps = plan_steps(wanted_of(deployment), replicas, nodes_to_leave(), timezone.now())
     _stop(deployment.replicas.filter(pk__in=steps.stop))
     deployment.replicas.filter(pk__in=steps.forget).delete()
     for start in steps.starts:
         for _number in range(start.replicas):
-            _place(Replica.objects.create(deployment=deployment, version_id=start.version_id, strikes=start.strikes))
+            made = Replica.objects.create(deployment=deployment, version_id=start.version_id, strikes=start.strikes)
+            claim_for(made)
 
 
 def _stop(replicas: QuerySet[Replica]) -> None:
@@ -67,10 +76,9 @@ def _stop(replicas: QuerySet[Replica]) -> None:
 
 
 def _place(replica: Replica) -> None:
-    """Give a waiting replica to the online node that serves the fewest; without one it goes on waiting."""
-    busy = Count("replicas", filter=Q(replicas__status__in=Replica.LIVE))
-    node = open_nodes().annotate(busy=busy).order_by("busy", "id").first()
-    if node and Replica.objects.filter(pk=replica.pk, status=Replica.Status.PENDING, node=None).update(node=node):
+    """A waiting replica whose claim was granted starts on the machine that leads it."""
+    node = replica.allocation.node
+    if Replica.objects.filter(pk=replica.pk, status=Replica.Status.PENDING, node=None).update(node=node):
         wake([node])
 
 

@@ -1,7 +1,7 @@
 """From what is wanted and what runs: what to start, what to stop, and what to call it all. Pure."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
@@ -9,6 +9,9 @@ from django.utils.translation import gettext_lazy
 
 from apps.core.retelling import retell
 from apps.deployments.models import Replica
+from apps.resources.models import Allocation
+from apps.resources.scheduling import Demand
+from apps.resources.snapshots import demand_of
 
 MAX_STRIKES = 3
 # After so many failures in a row it is tried again after a pause, which doubles with each further one.
@@ -31,13 +34,15 @@ STATUS_WORDS = {
 class Wanted:
     """`replicas` processes of the stable version `version_id`, and of each of `canaries`: (version id, replicas).
 
-    Where it `may_sleep`, 0 replicas come back with the next request.
+    Where it `may_sleep`, 0 replicas come back with the next request. `demands` is what a replica of each version asks
+    of the pool.
     """
 
     version_id: int
     replicas: int
     canaries: tuple[tuple[int, int], ...] = ()
     may_sleep: bool = False
+    demands: Mapping[int, Demand] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,25 +90,36 @@ def plan_steps(
     after failures is over.
 
     `leaving` are the ids of machines that replicas have to leave for others. A replica of a version that is no longer
-    wanted goes only when enough of the stable version are ready elsewhere, and one on such a machine only when enough
-    of its own are, so that a change leaves no gap; one that is not ready yet goes at once.
+    wanted goes only when enough of the stable version are ready elsewhere, and one on such a machine, or that holds
+    something else of the pool than it should, only when enough of its own are, so that a change leaves no gap; one that
+    is not ready yet goes at once.
     """
+    gone = {item.pk for item in replicas if item.node_id in leaving or not _holds_what_it_should(item, wanted)}
     counts = {wanted.version_id: wanted.replicas, **dict(wanted.canaries)}
     starts, stop, covered = [], [], {}
     for version_id, count in counts.items():
         mine = [item for item in replicas if item.version_id == version_id]
-        staying = [item for item in mine if item.status in Replica.LIVE and item.node_id not in leaving]
+        staying = [item for item in mine if item.status in Replica.LIVE and item.pk not in gone]
         covered[version_id] = sum(item.status == Replica.Status.READY for item in staying) >= count
         stop += sorted(staying, key=lambda item: (item.status != Replica.Status.READY, item.pk))[count:]
         if start := _start(version_id, count - len(staying), mine, now):
             starts.append(start)
     for item in replicas:
-        is_staying = item.version_id in counts and item.node_id not in leaving
+        is_staying = item.version_id in counts and item.pk not in gone
         is_needed = item.status == Replica.Status.READY and not covered.get(item.version_id, covered[wanted.version_id])
         if item.status in Replica.LIVE and not is_staying and not is_needed:
             stop.append(item)
     ended = [item.pk for item in replicas if item.status in (Replica.Status.STOPPED, Replica.Status.FAILED)]
     return Steps(tuple(starts), tuple(item.pk for item in stop), tuple(ended[:-KEPT_ENDED]))
+
+
+def _holds_what_it_should(replica: Replica, wanted: Wanted) -> bool:
+    """One without a claim asks for it yet."""
+    claim = replica.allocation
+    if claim is None:
+        return True
+    should = wanted.demands.get(replica.version_id)
+    return claim.status != Allocation.Status.RELEASED and should in (None, demand_of(claim))
 
 
 def _start(version_id: int, missing: int, mine: Sequence[Replica], now: datetime | None) -> Start | None:
@@ -149,9 +165,17 @@ def describe(wanted: Wanted, replicas: Sequence[Replica]) -> State:
     return State(UPDATING if ready else STARTING, _why_starting(newest))
 
 
+def why_waiting(replica: Replica) -> str:
+    """What the pool says of a replica that has no machine yet."""
+    reason = replica.allocation.reason if replica.allocation else {}
+    if reason.get("code") == "promised":
+        return _("What is free was guaranteed to other teams. It starts by itself as soon as there is room for it.")
+    return reason.get("message") or _("It is about to be placed on a machine.")
+
+
 def _why_starting(newest: Replica | None) -> str:
     if newest and newest.status == Replica.Status.PENDING and newest.node_id is None:
-        return _("No machine of the pool is online. It starts by itself as soon as one is.")
+        return why_waiting(newest)
     if newest and newest.strikes:
         return _("It ended %(n)d times and is started again.") % {"n": newest.strikes}
     return ""

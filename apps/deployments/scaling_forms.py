@@ -28,6 +28,16 @@ class ScalingForm(forms.Form):
         required=False, min_value=0, max_value=MAX_LATENCY_MS, label=_("p95 at most, in ms"),
         help_text=_("0: any."),
     )  # fmt: skip
+    replica_cpu = forms.FloatField(
+        required=False, min_value=0, label=_("CPU cores set aside for each"),
+        help_text=_("0: what is usual, and more of what is idle. A number is also the most that it uses."),
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )  # fmt: skip
+    replica_memory = forms.FloatField(
+        required=False, min_value=0, label=_("Memory set aside for each, in GB"),
+        help_text=_("0: what is usual for a model of its size."),
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )  # fmt: skip
     idle_minutes = forms.IntegerField(
         required=False, min_value=1, max_value=MAX_IDLE_MINUTES,
         label=_("Asleep after so many minutes without a request"),

@@ -15,6 +15,7 @@ from apps.core.errors import Conflict, NotFound
 from apps.deployments.autoscaling import forget_load, note_scaling
 from apps.deployments.changing import Wanted, changes_to
 from apps.deployments.checks import NAME_LENGTH, check_name, check_scaling, check_version
+from apps.deployments.claims import check_demand
 from apps.deployments.models import Deployment, Replica, TrafficChange
 from apps.deployments.pages import check_page
 from apps.deployments.placing import forgive, reconcile_one, wake, wanted_of
@@ -38,8 +39,8 @@ def deploy_version(
 ) -> Deployment:
     """Ask for one replica of `version`. Without a name it gets the model's, with a number where that is taken.
 
-    Raises NotFound for another team's version, Unprocessable for a name or a version that cannot be used, and Conflict
-    when the team has a deployment of that name.
+    Raises NotFound for another team's version, Unprocessable for a name or a version that cannot be used or that the
+    pool could never hold, and Conflict when the team has a deployment of that name.
     """
     check_version(team, version)
     check_page(version.model.task, page, page_settings or {})
@@ -55,6 +56,7 @@ def deploy_version(
                 page_settings=page_settings or {},
                 created_by=user,
             )
+            check_demand(deployment)
             note_change(deployment, user, TrafficChange.Kind.CREATED, shares_of(deployment))
             reconcile_one(deployment.pk)
     except IntegrityError as error:
@@ -79,6 +81,8 @@ def change_deployment(
     for name, value in changes.items():
         setattr(row, name, value)
     check_scaling(row, is_count_asked="wanted_replicas" in changes)
+    if "replica_cpu" in changes or "replica_memory" in changes:
+        check_demand(row)
     if changes:
         row.save(update_fields=list(changes))
         _note(row, user, "deployment.changed", {name: str(value) for name, value in changes.items()})
@@ -105,6 +109,7 @@ def retry_deployment(*, deployment: Deployment, user: User | None) -> None:
 @transaction.atomic
 def delete_deployment(*, deployment: Deployment, user: User | None) -> None:
     """Delete it at once, with the keys of its load tests; the node agent ends processes whose row is gone."""
+    locked(deployment)
     wake(Node.objects.filter(replicas__deployment=deployment, replicas__status__in=Replica.LIVE).distinct())
     _note(deployment, user, "deployment.deleted", {"version": str(deployment.version)})
     ApiKey.objects.filter(pk__in=deployment.load_tests.values("api_key")).delete()
@@ -130,11 +135,10 @@ def find_endpoint(team: Team | int, name: str) -> Deployment:
         return found
     if name in TASKS and (found := by_readiness.filter(version__model__task=name).first()):
         return found
-    raise NotFound(
-        _('Your team has no deployment called "%(name)s", and no model or task of that name is deployed.')
-        % {"name": name},
-        code="no_such_endpoint",
-    )
+    message = _('Your team has no deployment called "%(name)s", and no model or task of that name is deployed.')
+    if name in TASKS:
+        message += " " + _("Deploy a model, or set up an example: on the home page, or by client.recipes.start.")
+    raise NotFound(message % {"name": name}, code="no_such_endpoint")
 
 
 def _free_name(team: Team, version: ModelVersion) -> str:

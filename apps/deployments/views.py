@@ -17,6 +17,7 @@ from apps.deployments.forms import ChangeForm, DeployForm, LoadTestForm, TryForm
 from apps.deployments.load_tests import give_up_lost, start_load_test
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.placing import with_replicas
+from apps.deployments.replication import why_waiting
 from apps.deployments.rollouts import version_before
 from apps.deployments.samples import input_kind, sample_input
 from apps.deployments.services import (
@@ -89,19 +90,13 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     if request.htmx.target == "load-tests":
         return render(request, "deployments/_load_tests.html", load_context(deployment))
     served = served_versions(deployment)
-    is_live = bool(deployment.max_replicas) or not state.is_settled or not all(item.state.is_settled for item in served)
+    is_moving = any(replica.status in Replica.MOVING for replica in deployment.replicas.all())
+    is_settled = state.is_settled and not is_moving and all(item.state.is_settled for item in served)
+    is_live = bool(deployment.max_replicas) or not is_settled
     response = render_live(
         request,
         "deployments/detail.html",
-        _detail_context(request, deployment)
-        | traffic_context(deployment)
-        | scaling_context(deployment)
-        | load_context(deployment)
-        | {
-            "state": state,
-            "wanted_count": sum(item.replicas for item in served),
-            "changes": deployment.traffic_changes.select_related("made_by")[:SHOWN_CHANGES],
-        },
+        _detail_context(request, deployment, ChangeForm(deployment=deployment)),
         partials={"replicas": "deployments/_replicas.html"},
         is_live=is_live,
     )
@@ -110,13 +105,26 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     return response
 
 
-def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
+def _detail_context(request: HttpRequest, deployment: Deployment, form: ChangeForm) -> dict:
+    return (
+        _facts_context(request, deployment)
+        | traffic_context(deployment)
+        | scaling_context(deployment)
+        | load_context(deployment)
+        | {"form": form}
+    )
+
+
+def _facts_context(request: HttpRequest, deployment: Deployment) -> dict:
     base_url = request.build_absolute_uri("/").rstrip("/")
     sample_of_model = sample_input(deployment.version)
     call = snippets.call_of(deployment, base_url, sample_of_model)
     replicas = sorted(deployment.replicas.all(), key=lambda item: (item.status not in Replica.LIVE, -item.pk))
     return {
         "deployment": deployment,
+        "state": state_of(deployment),
+        "wanted_count": sum(item.replicas for item in served_versions(deployment)),
+        "changes": deployment.traffic_changes.select_related("made_by")[:SHOWN_CHANGES],
         "task": TASK_LABELS[deployment.version.model.task],
         "replicas": [_with_reason(item) for item in replicas[:SHOWN_REPLICAS]],
         "ready_count": sum(item.status == Replica.Status.READY for item in replicas),
@@ -127,7 +135,6 @@ def _detail_context(request: HttpRequest, deployment: Deployment) -> dict:
         "python": snippets.python(deployment, base_url, sample_of_model),
         "sample_name": snippets.sample_name(deployment),
         "is_file": input_kind(deployment.version) in (AUDIO, IMAGE),
-        "form": ChangeForm(deployment=deployment),
         "try_form": TryForm(deployment=deployment),
         "load_form": LoadTestForm(),
         "logged_count": deployment.logged_requests.count(),
@@ -176,8 +183,10 @@ def load_test(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _with_reason(replica: Replica) -> Replica:
-    """The sentence and the log behind it, apart."""
+    """The sentence and the log behind it, apart; of one that has no machine yet, why."""
     replica.said, _newline, replica.log = replica.reason.partition("\n")
+    if replica.status == Replica.Status.PENDING and replica.node_id is None:
+        replica.said = why_waiting(replica)
     return replica
 
 
@@ -186,9 +195,15 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     require_write(request)
     deployment = get_object_or_404(deployments_of(request), pk=pk)
     form = ChangeForm(request.POST, deployment=deployment)
-    if not form.is_valid():
-        raise Unprocessable(" ".join(error for errors in form.errors.values() for error in errors))
-    changed = change_deployment(deployment=deployment, user=request.user, **form.cleaned_data)
+    if form.is_valid():
+        try:
+            changed = change_deployment(deployment=deployment, user=request.user, **form.cleaned_data)
+        except DomainError as error:
+            form.add_error(error.field if error.field in form.fields else None, error.message)
+    if form.errors:
+        form.show_as_sent()
+        context = _detail_context(request, deployment, form) | {"is_live": True}
+        return render(request, "deployments/detail.html", context, status=422)
     if changed.is_public != deployment.is_public:
         text = _("The demo is public now.") if changed.is_public else _("The demo is private now.")
         messages.success(request, text)

@@ -21,11 +21,13 @@ SHOWN_HOLDERS = 8
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds some of what a job waits for. `job` only where the viewer may open it; `team` "" is another team."""
+    """Who holds some of what a job waits for. `job`, or `deployment_id` where it serves one, only where the viewer may
+    open it; `team` "" is another team."""
 
     team: str
     name: str
     job: Job | None
+    deployment_id: int
     devices: int
     is_own: bool
     left_seconds: float | None
@@ -67,7 +69,7 @@ def _about_to_start(claim: Allocation) -> dict:
 
 def holders_of(job: Job, *, viewer: User, team: Team) -> Sequence[Holder]:
     """Who holds what the job waits for, whoever ends soonest first."""
-    rows = _holding(job.allocation).select_related("team", "job")[:SHOWN_HOLDERS]
+    rows = _holding(job.allocation).select_related("team", "job", "replica__deployment")[:SHOWN_HOLDERS]
     order = {pk: place for place, pk in enumerate(job.allocation.reason.get("holders", []))}
     return [_holder(row, viewer, team) for row in sorted(rows, key=lambda row: order.get(row.pk, row.pk))]
 
@@ -89,11 +91,12 @@ def _holding(claim: Allocation) -> QuerySet[Allocation]:
 def _holder(claim: Allocation, viewer: User, team: Team) -> Holder:
     is_own = claim.team_id == team.pk
     sees = is_own or viewer.is_superuser
-    job = getattr(claim, "job", None)
+    job, replica = getattr(claim, "job", None), getattr(claim, "replica", None)
     return Holder(
         team=claim.team.name if sees else "",
-        name=job.name if sees and job else "",
+        name=claim.work_name if sees else "",
         job=job if is_own else None,
+        deployment_id=replica.deployment_id if is_own and replica else 0,
         devices=claim.devices_asked,
         is_own=is_own,
         left_seconds=job.progress.get("eta_seconds") if sees and job else None,

@@ -31,7 +31,7 @@ def record_usage(allocation: Allocation) -> UsageRecord:
         pool_id=allocation.pool_id,
         allocation=allocation,
         job_id=job and job.pk,
-        job_name=job.name if job else "",
+        job_name=allocation.work_name,
         node_name=allocation.node.name if allocation.node else "",
         device_kind=kind,
         device_name=name,

@@ -105,7 +105,8 @@ def forecast_start(snapshot: Snapshot, request: Request, outlook: Outlook) -> St
 
 
 def outlook_of(pool: Pool) -> Outlook:
-    recent = Allocation.objects.filter(pool=pool, submitted_at__gt=Now() - timedelta(seconds=ARRIVALS_SECONDS))
+    since = Now() - timedelta(seconds=ARRIVALS_SECONDS)
+    recent = Allocation.objects.filter(pool=pool, is_service=False, submitted_at__gt=since)
     like = tuple(request_of(row) for row in recent.order_by("-submitted_at")[:MOST_ARRIVALS])
     arrivals = Arrivals(recent.count() / ARRIVALS_SECONDS, like) if like else None
     return Outlook(arrivals, Calibration(**Pool.objects.get(pk=pool.pk).start_calibration))

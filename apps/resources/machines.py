@@ -31,10 +31,12 @@ FREE, MINE, HELD, CORDONED, OFFLINE = "free", "mine", "held", "cordoned", "offli
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds hardware, as far as the viewer may know. `job_id` is 0 unless it is a job of the viewer's team."""
+    """Who holds hardware, as far as the viewer may know. `job_id` is 0 unless it is a job of the viewer's team, and
+    `deployment_id` unless it serves a deployment of that."""
 
     text: str
     job_id: int = 0
+    deployment_id: int = 0
     is_mine: bool = False
 
 
@@ -101,7 +103,7 @@ class Machine:
 
 def look_at(nodes: QuerySet[Node], *, team: Team | None, sees_all: bool) -> list[Machine]:
     """The machines in the order of their names; a fixed number of queries however many there are."""
-    claims = ("allocation__team", "allocation__job")
+    claims = ("allocation__team", "allocation__job", "allocation__replica__deployment")
     rows = with_state(nodes).select_related("pool").order_by("name")
     rows = rows.prefetch_related(
         Prefetch("devices", Device.objects.select_related(*claims)),
@@ -145,11 +147,13 @@ def _colour(state: str, holder: Holder | None) -> str:
 
 
 def holder_of(claim: Allocation, team: Team | None, sees_all: bool) -> Holder:
-    job = getattr(claim, "job", None)
+    name = retell(claim.work_name)
     if team is not None and claim.team_id == team.pk:
-        return Holder(retell(job.name) if job else _("your team"), job.pk if job else 0, is_mine=True)
+        job, replica = getattr(claim, "job", None), getattr(claim, "replica", None)
+        ids = (job.pk if job else 0, replica.deployment_id if replica else 0)
+        return Holder(name or _("your team"), *ids, is_mine=True)
     if sees_all:
-        return Holder(f"{claim.team.name} · {retell(job.name)}" if job else claim.team.name)
+        return Holder(f"{claim.team.name} · {name}" if name else claim.team.name)
     return Holder(_("another team"))
 
 

@@ -138,7 +138,7 @@ def _charge(claims: Sequence[Allocation], now: datetime) -> None:
     for claim in claims:
         entry, since = paid.get(claim.pk), claim.granted_at
         if entry is None:
-            entry = CreditEntry(share=share, allocation=claim, kind=K.CHARGED, amount=0.0, note=_name_of(claim))
+            entry = CreditEntry(share=share, allocation=claim, kind=K.CHARGED, amount=0.0, note=claim.work_name)
             new.append(entry)
         else:
             since = max(since, entry.at)
@@ -151,10 +151,6 @@ def _charge(claims: Sequence[Allocation], now: datetime) -> None:
     Share.objects.filter(pk=share.pk).update(credits=from_micro(balance))
     if is_short:  # apart from this transaction: whoever locks claims does so before the share
         transaction.on_commit(lambda: _drop_bids(share))
-
-
-def _name_of(claim: Allocation) -> str:
-    return claim.job.name if hasattr(claim, "job") else ""
 
 
 def _drop_bids(share: Share) -> None:

@@ -42,6 +42,7 @@ class Node(models.Model):
     `is_cordoned` keeps new work away; `drain_requested_at` also sends running work elsewhere; a node with `removed_at`
     is no longer part of the pool, and an agent of that name is refused until it joins anew. `machine_id` tells two
     machines of one name apart. `*_held` is what granted claims were promised; a constraint keeps it within the machine.
+    `retired_at` is when its agent stopped in order, while it has not come back.
     `health` is what the agent last saw: {"problems": [{"code", "numbers"}], "load": {...}}.
     """
 
@@ -63,6 +64,7 @@ class Node(models.Model):
     drain_requested_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
     last_beat_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -192,6 +194,7 @@ class Allocation(models.Model):
     may span nodes. `reason` says why a pending claim waits: {"code", "message", "numbers", "holders"}; `place` and
     `starts_*_at` where and when; `foretold_*_at` is what was said first, until something was learned from how it came.
     `submitted_at` and `attained_seconds` carry over from earlier claims of the same work.
+    `is_service`: it is a replica's, which serves until nobody wants it any more; it counts as no job.
     A granted claim that was asked to leave has `leave_requested_at`, why, and for whose sake; `leave_code` of a pending
     one says why its work had to leave before.
     """
@@ -211,6 +214,7 @@ class Allocation(models.Model):
         OUTRANKED = "outranked", _("work that comes before it needs the devices")
         STARVING = "starving", _("other work has waited too long")
         DRAINED = "drained", _("the machine is being emptied")
+        SERVING = "serving", _("a deployment needs the room")
 
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="allocations")
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="allocations")
@@ -222,6 +226,7 @@ class Allocation(models.Model):
     cpu_millicores = models.PositiveIntegerField(default=0)
     memory_bytes = models.PositiveBigIntegerField(default=0)
     max_nodes = models.PositiveIntegerField(null=True, blank=True, default=1)
+    is_service = models.BooleanField(default=False)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
     is_preemptible = models.BooleanField(default=True)
     bid = models.FloatField(default=0.0)
@@ -257,6 +262,19 @@ class Allocation(models.Model):
         constraints = [
             models.CheckConstraint(condition=~Q(status="granted") | Q(node__isnull=False), name="granted_means_placed")
         ]
+
+    @property
+    def jobs(self) -> int:
+        """As how many it counts of the jobs at once."""
+        return 0 if self.is_service else 1
+
+    @property
+    def work_name(self) -> str:
+        """What it is for: the name of a job, or of a deployment; "" when that is gone."""
+        if job := getattr(self, "job", None):
+            return job.name
+        replica = getattr(self, "replica", None)
+        return replica.deployment.name if replica else ""
 
 
 class Placement(models.Model):

@@ -140,7 +140,7 @@ def _take(grant: Grant, locked: _Locked) -> bool:
 
 def _is_within_limits(row: Allocation, locked: _Locked) -> bool:
     share, limit = locked.shares[row.team_id], locked.limits[row.team_id]
-    asked = (row.devices_asked, row.cpu_millicores, row.memory_bytes, 1)
+    asked = (row.devices_asked, row.cpu_millicores, row.memory_bytes, row.jobs)
     held = (share.held_devices, share.held_cpu_millicores, share.held_memory_bytes, share.held_jobs)
     most = (limit.devices, limit.cpu_millicores, limit.memory_bytes, limit.jobs)
     return all(not n or top is None or now + n <= top for n, now, top in zip(asked, held, most, strict=True))
@@ -150,7 +150,7 @@ def _hold(row: Allocation, share: Share) -> None:
     share.held_devices += row.devices_asked
     share.held_cpu_millicores += row.cpu_millicores
     share.held_memory_bytes += row.memory_bytes
-    share.held_jobs += 1
+    share.held_jobs += row.jobs
 
 
 def _write_grants(grants: Sequence[Grant], locked: _Locked) -> None:

@@ -92,7 +92,7 @@ def _next_up(decided: Plan) -> list[Allocation]:
     granted = [grant.request_id for grant in decided.grants]
     waiting = [item.request_id for item in sorted(decided.waiting, key=lambda item: item.place)]
     ids = [*granted, *waiting][:SHOWN]
-    rows = Allocation.objects.select_related("team", "job").in_bulk(ids)
+    rows = Allocation.objects.select_related("team", "job", "replica__deployment").in_bulk(ids)
     return [rows[pk] for pk in ids if pk in rows]
 
 

@@ -14,7 +14,7 @@ from apps.core.errors import Conflict
 from apps.resources.accounting import record_usage
 from apps.resources.market import charge
 from apps.resources.models import Allocation, Device, Node, Placement, Pool, Quota, Share
-from apps.resources.nodes import default_pool, nodes_in_pool, online_nodes
+from apps.resources.nodes import nodes_in_pool, online_nodes, usual_pool
 from apps.resources.quotas import Promise, promises_of, share_of
 from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
@@ -27,7 +27,7 @@ def request_allocation(
 ) -> Allocation:
     """Ask for hardware. Raises Unprocessable (too_large_for_any_node, too_large_for_pool, kind_missing, exceeds_limit)
     when it could never be given, with the `field` to change; and what `check_terms` raises."""
-    wanted = Wanted(pool or default_pool(), demand, terms)
+    wanted = Wanted(pool or usual_pool(), demand, terms)
     check_terms(team=team, user=user, wanted=wanted)
     return _make_claim(team=team, user=user, wanted=wanted)
 
@@ -63,6 +63,7 @@ def _make_claim(*, team: Team, user: User | None, wanted: Wanted) -> Allocation:
         cpu_millicores=demand.cpu_millicores,
         memory_bytes=demand.memory_bytes,
         max_nodes=demand.max_nodes,
+        is_service=demand.is_service,
         priority=terms.priority,
         is_preemptible=terms.is_preemptible,
         bid=terms.bid,
@@ -133,7 +134,7 @@ def give_back(allocation: Allocation) -> None:
         held_devices=F("held_devices") - allocation.devices_asked,
         held_cpu_millicores=F("held_cpu_millicores") - allocation.cpu_millicores,
         held_memory_bytes=F("held_memory_bytes") - allocation.memory_bytes,
-        held_jobs=F("held_jobs") - 1,
+        held_jobs=F("held_jobs") - allocation.jobs,
     )
     Device.objects.filter(allocation=allocation).update(allocation=None)
     allocation.placements.all().delete()
@@ -145,7 +146,7 @@ def pool_overview(team: Team | None) -> dict:
         total=Count("id"), used=Count("id", filter=Q(allocation__isnull=False))
     )
     mine = Allocation.objects.filter(team=team, status=Allocation.Status.GRANTED).aggregate(
-        n=Sum("devices_asked", default=0), jobs=Count("id")
+        n=Sum("devices_asked", default=0), jobs=Count("id", filter=Q(is_service=False))
     )
     promises = promises_of(team) if team else dict.fromkeys(Quota.Resource.values, Promise())
     return {

@@ -27,6 +27,9 @@ from apps.resources.scheduling import Placement as PlannedPlacement
 
 S = Allocation.Status
 R = Quota.Resource
+# What serves is not expected to end: nobody is promised its room.
+_TEN_YEARS = 10 * 365 * 86400.0
+UNENDING = Estimate(_TEN_YEARS, _TEN_YEARS, _TEN_YEARS)
 
 
 def take_snapshot(pool: Pool) -> Snapshot:
@@ -103,10 +106,14 @@ def request_of(row: Allocation) -> Request:
 
 
 def demand_of(row: Allocation) -> Demand:
-    return Demand(row.devices_asked, row.cpu_millicores, row.memory_bytes, row.device_kind, row.max_nodes)
+    return Demand(
+        row.devices_asked, row.cpu_millicores, row.memory_bytes, row.device_kind, row.max_nodes, row.is_service
+    )
 
 
 def estimate_of(row: Allocation) -> Estimate | None:
+    if row.is_service:
+        return UNENDING
     if row.median_seconds is None:
         return None
     return Estimate(row.low_seconds, row.median_seconds, row.high_seconds)

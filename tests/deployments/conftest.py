@@ -15,6 +15,7 @@ from apps.registry.models import ModelVersion
 from apps.registry.services import register_version
 from apps.resources.models import Node
 from apps.resources.nodes import beat_node, register_node
+from apps.resources.planning import schedule_pool
 from lepton_site.gateway import Gateway
 from tests.deployments.site import Site
 from tests.inference.models import image_model
@@ -50,7 +51,7 @@ def version(owner: Person, tmp_path: Path) -> ModelVersion:
 def node(db) -> Iterator[Node]:
     """A machine that is online; whatever runs on it is ended afterwards."""
     cpu = {"kind": "cpu", "index": 0, "name": "CPU", "memory_bytes": 10**9}
-    facts = {"cpu_count": 2, "memory_bytes": 10**9, "storage_free_bytes": 10**9, "devices": [cpu]}
+    facts = {"cpu_count": 2, "memory_bytes": 4 * 10**9, "storage_free_bytes": 10**9, "devices": [cpu]}
     node = register_node(name="bench", facts=facts)
     yield node
     stop_all(node)
@@ -68,12 +69,21 @@ def state(deployment: Deployment):
     return state_of(with_replicas(Deployment.objects.filter(pk=deployment.pk)).get())
 
 
+def supervise_placed(*nodes: Node) -> None:
+    """A pass of each machine's agent, a turn of the scheduler, and another pass, which starts what got its place."""
+    for node in nodes:
+        supervise(node)
+    schedule_pool(nodes[0].pool)
+    for node in nodes:
+        supervise(node)
+
+
 def supervise_until(node: Node, condition: Callable[[], object], what: str) -> None:
     """Run the agent's passes until `condition` holds."""
 
     def passes() -> object:
         beat_node(node=node, storage_free_bytes=10**9)
-        supervise(node)
+        supervise_placed(node)
         return condition()
 
     wait_until(passes, seconds=READY_SECONDS, what=what)

@@ -10,10 +10,9 @@ from apps.accounts.models import ApiKey
 from apps.core.errors import TooManyRequests, Unavailable
 from apps.deployments.holding import Holder
 from apps.deployments.models import Deployment, Replica
-from tests.deployments.conftest import store_model
+from tests.deployments.conftest import store_model, supervise_placed
 from tests.inference.models import image_model, png
 from tests.people import Person
-from workers.replicas import supervise
 
 PREDICT = "/v1/models/shades/predict"
 READY, ASLEEP, FAILED = "ready", "asleep", "failed"
@@ -136,7 +135,7 @@ def test_requests_to_a_sleeper_are_answered_as_soon_as_its_process_is_ready(site
 
     def passes() -> None:
         while not over.is_set():
-            supervise(node)
+            supervise_placed(node)
             over.wait(0.1)
 
     async def scenario() -> list:

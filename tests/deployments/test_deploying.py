@@ -41,7 +41,7 @@ def test_one_call_deploys_the_newest_version(owner, version, node):
     assert made["version"] == 1
     assert made["endpoint"] == "http://testserver/v1/models/shades/predict"
     assert made["demo_url"] == f"http://testserver/demo/{owner.team.slug}/shades/"
-    assert Replica.objects.get(deployment=made["id"]).node == node
+    assert Replica.objects.get(deployment=made["id"]).allocation.team == owner.team
     assert AuditEvent.objects.filter(action="deployment.created").count() == 1
 
 

@@ -8,7 +8,7 @@ from apps.deployments.models import Deployment, Replica
 from apps.deployments.services import deploy_version
 from apps.resources.models import Node
 from apps.resources.nodes import beat_node, drain_node, register_node, uncordon_node
-from tests.deployments.conftest import READY_SECONDS, state, supervise_until
+from tests.deployments.conftest import READY_SECONDS, state, supervise_placed, supervise_until
 from tests.stack import wait_until
 from workers.replicas import stop_all, supervise
 
@@ -44,7 +44,7 @@ def test_it_answers_elsewhere_before_it_stops_here(deployment, node, other, admi
     def passes() -> bool:
         for machine in (node, other):
             beat_node(node=machine)
-            supervise(machine)
+        supervise_placed(node, other)
         seen.append(len(ready_on(deployment)))
         return deployment.replicas.filter(status=Replica.Status.STOPPED, node=node).exists()
 

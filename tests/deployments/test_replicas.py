@@ -10,7 +10,9 @@ from apps.deployments.models import Deployment, Replica
 from apps.deployments.replication import MAX_STRIKES
 from apps.deployments.services import change_deployment, delete_deployment, deploy_version, retry_deployment
 from apps.resources.models import Node
-from tests.deployments.conftest import ready_replica, state, store_model, supervise_until
+from apps.resources.nodes import default_pool
+from apps.resources.planning import schedule_pool
+from tests.deployments.conftest import ready_replica, state, store_model, supervise_placed, supervise_until
 from tests.inference.models import image_model, png
 from workers import replicas
 from workers.inference.framing import RAW, Question, ask
@@ -47,7 +49,7 @@ def test_ready_means_that_it_has_answered_a_real_prediction(deployment, node):
 def test_it_is_starting_until_then(owner, version, node):
     deployment = deploy_version(team=owner.team, user=owner.user, version=version)
     assert state(deployment).status == "starting"
-    replicas.supervise(node)
+    supervise_placed(node)
     assert deployment.replicas.get().status == Replica.Status.STARTING
     assert state(deployment).status == "starting"
 
@@ -161,4 +163,5 @@ def test_stopping_the_site_leaves_no_process_and_the_next_start_brings_it_back(d
 def test_without_a_machine_it_waits_and_says_so(owner, version, db):
     deployment = deploy_version(team=owner.team, user=owner.user, version=version)
     assert state(deployment).status == "starting"
+    schedule_pool(default_pool())
     assert "No machine" in state(deployment).reason

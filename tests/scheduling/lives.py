@@ -33,6 +33,7 @@ class Life:
         self.has_guarantees = rng.random() < 0.6
         self.has_limits = rng.random() < 0.6
         self.is_tidal = seed % 2 == 1
+        self.has_services = seed % 4 == 2
         self.sizes = (1, 1, 1, 1, 20) if self.is_tidal else rng.choice(((1, 1, 1, 2), (1, 2, 4, 8), (1, 1, 4, 12, 20)))
         settings = PolicySettings(
             policy,
@@ -145,6 +146,8 @@ class Life:
             cores, memory, kind = rng.choice((1, 1, 9)), rng.choice((0, 5)), rng.choice(("", "", "", "a", "b"))
             cpu = cores * demand.cpu_millicores
             demand = replace(demand, cpu_millicores=cpu, memory_bytes=memory, device_kind=kind)
+        if not devices and self.has_services:
+            demand = replace(demand, is_service=True)
         return Request(
             id=request_id,
             team_id=team_id,
@@ -152,7 +155,7 @@ class Life:
             demand=demand,
             submitted_at=self.now - rng.choice((0.0, 0.0, 0.0, 3000.0)),
             priority=rng.choice((Priority.LOW, Priority.NORMAL, Priority.NORMAL, Priority.HIGH)),
-            is_preemptible=rng.random() < 0.85,
+            is_preemptible=rng.random() < 0.85 and not demand.is_service,
             estimate=rng.choice(ESTIMATES),
             bid=rng.choice((0.0, 1.0, 1.05, 3.0)),
         )

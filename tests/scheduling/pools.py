@@ -51,14 +51,17 @@ def demands(draw) -> Demand:
 @st.composite
 def requests(draw, request_id: int, now: float) -> Request:
     estimate = draw(st.sampled_from((None, runs_for(50.0), runs_for(500.0), Estimate(100.0, 1000.0, 9000.0))))
+    demand = draw(demands())
+    if not demand.devices:
+        demand = replace(demand, is_service=draw(st.booleans()))
     return Request(
         id=request_id,
         team_id=draw(st.integers(1, 3)),
-        demand=draw(demands()),
+        demand=demand,
         submitted_at=now - draw(st.sampled_from((0.0, 5.0, 3000.0))),
         user_id=draw(st.integers(1, 2)),
         priority=draw(st.sampled_from(Priority)),
-        is_preemptible=draw(st.booleans()),
+        is_preemptible=draw(st.booleans()) and not demand.is_service,
         estimate=estimate,
         bid=draw(st.sampled_from((0.0, 1.0, 1.05, 3.0))),
     )
@@ -181,11 +184,11 @@ def _usable(demand: Demand, of: NodeState, *, is_empty: bool) -> int:
 
 
 def held_by(work: Sequence[Request]) -> tuple[int, int, int, int]:
-    """Devices, CPU, memory and number of claims."""
+    """Devices, CPU, memory and number of jobs."""
     wanted = [one.demand for one in work]
     return (
         sum(demand.devices for demand in wanted),
         sum(demand.cpu_millicores for demand in wanted),
         sum(demand.memory_bytes for demand in wanted),
-        len(wanted),
+        sum(demand.jobs for demand in wanted),
     )

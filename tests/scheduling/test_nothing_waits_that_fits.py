@@ -17,7 +17,8 @@ SHARES = {"team_limit", "user_limit", "hours_spent", "budget_spent"}
 
 
 def is_starving(request, snapshot):
-    return snapshot.now - waiting_since(request) >= snapshot.settings.starvation_seconds
+    has_waited = snapshot.now - waiting_since(request) >= snapshot.settings.starvation_seconds
+    return has_waited or request.demand.is_service
 
 
 @pytest.mark.parametrize("policy", ALL_POLICIES)

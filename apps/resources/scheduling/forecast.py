@@ -95,9 +95,10 @@ def forecast(
     calibration: Calibration | None = None,
     only: Collection[int] | None = None,
 ) -> dict[int, StartRange]:
-    """By id, when each pending request of `snapshot` (or `only` these) will start; what never fits is left out.
+    """By id, when each pending request of `snapshot` (or `only` these) will start.
 
-    A start beyond the horizon counts as one at the horizon.
+    Left out is what never fits, and what nearly always starts beyond the horizon: of that nothing can be told. Else
+    such a start counts as one at the horizon.
     """
     calibration = calibration or Calibration()
     wanted = {request.id for request in snapshot.requests if only is None or request.id in only}
@@ -133,7 +134,8 @@ def _by_replays(
         for request_id in wanted:
             starts[request_id].append(started.get(request_id, ends_at))
     never = {waiting.request_id for waiting in plan(snapshot).waiting if waiting.reason.code in _NEVER}
-    return {request_id: _range(found) for request_id, found in starts.items() if request_id not in never}
+    ranges = {request_id: _range(found) for request_id, found in starts.items() if request_id not in never}
+    return {request_id: found for request_id, found in ranges.items() if found.low_at < ends_at}
 
 
 _NEVER = frozenset(("no_node_online", "kind_missing", "too_large_for_any_node", "too_large_for_pool"))

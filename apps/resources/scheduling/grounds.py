@@ -48,7 +48,9 @@ class Grounds:
         return Ground("reclaimed", 0.0, candidates, _loose_devices)
 
     def starving(self, ticket: Ticket) -> Ground:
-        """The request has waited for too long."""
+        """The request has waited for too long, or serves."""
+        if ticket.line.shape.demand.is_service:
+            return Ground("serving", 0.0, lambda node: [claim for _, claim in self.ripe_on(node)], _loose_devices)
         since = ticket.request.submitted_at
         return Ground("starving", since, partial(self._younger, since), _loose_devices)
 

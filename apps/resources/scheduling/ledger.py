@@ -28,7 +28,7 @@ class Use:
         self.held = [0, 0, 0, 0]
         self.parked: list = []
 
-    def first_over(self, asked: Amounts, limits: Limits) -> str | None:
+    def first_over(self, asked: Amounts, jobs: int, limits: Limits) -> str | None:
         """The first resource of which `asked` would be too much on top of what is held; one not asked for never is."""
         held = self.held
         if limits.devices is not None and asked[0] and held[0] + asked[0] > limits.devices:
@@ -37,7 +37,7 @@ class Use:
             return "cpu_millicores"
         if limits.memory_bytes is not None and asked[2] and held[2] + asked[2] > limits.memory_bytes:
             return "memory_bytes"
-        if limits.jobs is not None and held[3] + 1 > limits.jobs:
+        if limits.jobs is not None and jobs and held[3] + jobs > limits.jobs:
             return "jobs"
         return None
 
@@ -94,10 +94,13 @@ class TeamUse(Use):
             self.leaving[of_this] += sign * amount
         self.grips.clear()
 
-    def refusal(self, request_devices: int) -> str | None:
-        """hours_spent or budget_spent, if the team may start nothing. Work without devices spends no device time."""
+    def refusal(self, demand: Demand) -> str | None:
+        """hours_spent or budget_spent, if the team may start nothing. Work without devices spends no device time, and
+        what serves goes on serving."""
         team = self.team
-        if request_devices and team.device_seconds_left is not None and team.device_seconds_left <= 0:
+        if demand.is_service:
+            return None
+        if demand.devices and team.device_seconds_left is not None and team.device_seconds_left <= 0:
             return "hours_spent"
         return "budget_spent" if team.is_budget_spent else None
 
@@ -165,19 +168,22 @@ class Ledger:
                 max(use.guaranteed[of_this], use.locked[of_this]) for use in self.uses.values()
             )
 
-    def charge(self, use: TeamUse, person: Use, asked: Amounts, is_preemptible: bool, sign: int = 1) -> None:
+    def charge(self, use: TeamUse, person: Use, asked: Amounts, jobs: int, is_preemptible: bool, sign: int = 1) -> None:
         """Add what work asks for to what its team and its person hold; -1 takes it away again."""
-        devices, cpu, memory = asked if sign == 1 else (-asked[0], -asked[1], -asked[2])
+        if sign == 1:
+            devices, cpu, memory = asked
+        else:
+            devices, cpu, memory, jobs = -asked[0], -asked[1], -asked[2], -jobs
         held = use.held
         held[0] += devices
         held[1] += cpu
         held[2] += memory
-        held[3] += sign
+        held[3] += jobs
         held = person.held
         held[0] += devices
         held[1] += cpu
         held[2] += memory
-        held[3] += sign
+        held[3] += jobs
         use.key = None
         if use.grips:
             use.grips.clear()
@@ -204,17 +210,17 @@ class Ledger:
 
 def limit_reached(use: TeamUse, request: Request) -> tuple[str, dict[str, int | str]] | None:
     """Which promise to others keeps `request` from starting however much is free: a reason's code and numbers."""
-    refusal = use.refusal(request.demand.devices)
+    refusal = use.refusal(request.demand)
     if refusal is not None:
         return refusal, {}
-    asked = amounts_of(request.demand)
+    asked, jobs = amounts_of(request.demand), request.demand.jobs
     for code, of_whom, limits in (
         ("team_limit", use, use.team.limit),
         ("user_limit", use.user(request.user_id), use.team.user_limit),
     ):
-        resource = of_whom.first_over(asked, limits)
+        resource = of_whom.first_over(asked, jobs, limits)
         if resource is not None:
             at = (*RESOURCES, "jobs").index(resource)
-            numbers = {"asks": (*asked, 1)[at], "limit": limits_of(limits)[at], "in_use": of_whom.held[at]}
+            numbers = {"asks": (*asked, jobs)[at], "limit": limits_of(limits)[at], "in_use": of_whom.held[at]}
             return code, {"resource": resource, **numbers}
     return None

@@ -115,6 +115,7 @@ class Shape:
     __slots__ = (
         "demand",
         "asked",
+        "jobs",
         "devices",
         "cpu",
         "memory",
@@ -129,6 +130,7 @@ class Shape:
     def __init__(self, demand: Demand, number: int = 0) -> None:
         self.demand = demand
         self.asked = amounts_of(demand)
+        self.jobs = demand.jobs
         self.devices, self.cpu, self.memory = self.asked
         self.kind = demand.device_kind
         self.cpu_each = -(-self.cpu // self.devices) if self.devices else 0

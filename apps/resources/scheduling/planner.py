@@ -62,7 +62,7 @@ class Planner:
         if request.id in self.tickets:
             self.withdraw(request.id)
         self.version += 1
-        self.enqueue(request, self.queue)
+        self.enqueue(request, self.starving if request.demand.is_service else self.queue)
         heappush(self._waits, (waiting_since(request), request.id))
         self.touch_victims(request.id)
 
@@ -95,7 +95,7 @@ class Planner:
         if self.pool.has_closed and not all(node.is_open for node, _ in held):
             self.ledger.change_capacity(self.pool.capacity())
         del self.claims[request_id]
-        self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible, -1)
+        self.ledger.charge(claim.use, claim.person, claim.asked, claim.jobs, claim.is_preemptible, -1)
         if claim.person.parked:
             unpark(claim.person)
         if claim.leaving_for is not None:
@@ -164,7 +164,7 @@ class Planner:
         )
 
     def order(self, ticket: Ticket) -> tuple[bool, Rank, int]:
-        """Where a ticket stands among all that wait: the starving first, then by the policy."""
+        """Where a ticket stands among all that wait: services and the starving first, then by the policy."""
         line = ticket.line
         is_starving = line.queue is self.starving
         return not is_starving, ticket.rank if is_starving else self.key(ticket), ticket.request.id
@@ -179,7 +179,14 @@ class Planner:
 
     def shape_of(self, demand: Demand) -> Shape:
         # The hash of a dataclass is slow.
-        key = (demand.devices, demand.cpu_millicores, demand.memory_bytes, demand.device_kind, demand.max_nodes)
+        key = (
+            demand.devices,
+            demand.cpu_millicores,
+            demand.memory_bytes,
+            demand.device_kind,
+            demand.max_nodes,
+            demand.is_service,
+        )
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._shapes[key] = Shape(demand, len(self._shapes))
@@ -194,7 +201,7 @@ class Planner:
     def start(self, claim: Claim, held: Held | Sequence[Part]) -> None:
         """Charge granted work whose devices are already taken."""
         self.claims[claim.id] = claim
-        self.ledger.charge(claim.use, claim.person, claim.asked, claim.is_preemptible)
+        self.ledger.charge(claim.use, claim.person, claim.asked, claim.jobs, claim.is_preemptible)
         self.timeline.count(claim, held)
 
     def touch_victims(self, request_id: int) -> None:
@@ -218,6 +225,7 @@ class Planner:
             use,
             use.user(request.user_id),
             shape.asked,
+            shape.jobs,
             request.is_preemptible,
         )
         self.start(claim, self.pool.adopt(request.id, running.placements, request.is_preemptible))
@@ -282,4 +290,4 @@ def waiting_since(request: Request) -> float:
 
 
 def _rank_of_starving(request: Request, use: TeamUse) -> Rank:
-    return (waiting_since(request),)
+    return (request.demand.jobs, waiting_since(request))

@@ -1,8 +1,8 @@
 """One plan in the making: passes over the queue in order, each request granted, promised room, or passed over.
 
-The order: requests inside their team's guarantee, then all others (who borrow); in each the starving first, the oldest
-at their head, then by the policy. What does not fit never holds up what does, but for one reservation (EASY)
-and for the room that is being freed for somebody.
+The order: requests inside their team's guarantee, then all others (who borrow); in each services first, then the
+starving, the oldest at their head, then by the policy. What does not fit never holds up what does, but for one
+reservation (EASY) and for the room that is being freed for somebody.
 """
 
 import math
@@ -171,11 +171,11 @@ class Round:
         asked = shape.asked
         if self._is_guaranteed and not use.is_inside(asked):
             return False
-        if (use.may_be_refused and use.refusal(shape.devices)) or (
-            use.has_limit and use.first_over(asked, use.team.limit)
+        if (use.may_be_refused and use.refusal(shape.demand)) or (
+            use.has_limit and use.first_over(asked, shape.jobs, use.team.limit)
         ):
             return False
-        if use.has_user_limit and ticket.person.first_over(asked, use.team.user_limit):
+        if use.has_user_limit and ticket.person.first_over(asked, shape.jobs, use.team.user_limit):
             line.queue.park(ticket)
             return True
         if not line.is_preemptible and not self._ledger.may_lock(use, asked):
@@ -215,6 +215,7 @@ class Round:
             line.use,
             ticket.person,
             line.shape.asked,
+            line.shape.jobs,
             line.is_preemptible,
         )
         planner.start(claim, parts)
@@ -270,7 +271,7 @@ class Round:
                 self._planner.leave(claim.id, ticket.id)
                 self._grounds.leave(claim)
                 self._outcome.evictions.append(Eviction(claim.id, ticket.id, ground.code))
-            self._has_fed_starving |= ground.code == "starving"
+            self._has_fed_starving |= ground.code in ("starving", "serving")
             self._promise(ticket, found, coming + found.victims)
             return True
         return False
@@ -316,16 +317,19 @@ class Round:
             self._pool.keep(node, Kept(max(0, devices), max(0, cpu), max(0, memory), is_timed=False))
         line = ticket.line
         line.queue.drop(ticket)
-        self._ledger.charge(line.use, ticket.person, line.shape.asked, line.is_preemptible)
+        self._charge(ticket)
         self._promised.append(ticket)
         self._outcome.being_freed[ticket.request.id] = sum(
             len(placement.device_ids) for claim in leaving for placement in claim.placements
         )
 
+    def _charge(self, ticket: Ticket, sign: int = 1) -> None:
+        line, shape = ticket.line, ticket.line.shape
+        self._ledger.charge(line.use, ticket.person, shape.asked, shape.jobs, line.is_preemptible, sign)
+
     def _close(self) -> None:
         for ticket in self._promised:
-            line = ticket.line
-            self._ledger.charge(line.use, ticket.person, line.shape.asked, line.is_preemptible, -1)
-            self._planner.enqueue(replace(ticket.request, is_promised=True), line.queue)
+            self._charge(ticket, -1)
+            self._planner.enqueue(replace(ticket.request, is_promised=True), ticket.line.queue)
             unpark(ticket.person)
         self._pool.keep_nothing()

@@ -43,6 +43,9 @@ class Demand:
     With devices, CPU and memory go with the devices in proportion. `device_kind` "" takes any kind. A gang with
     `max_nodes` 1 fits on one node or not at all; None lets it span nodes: as few as possible, and never more than
     needed, so work that fits on one node is placed on one.
+
+    `is_service`: it serves, and ends when nobody wants it any more. Such work comes before all else that waits, counts
+    as no job, and is not to be preempted.
     """
 
     devices: int = 0
@@ -50,6 +53,12 @@ class Demand:
     memory_bytes: int = 0
     device_kind: str = ""
     max_nodes: int | None = 1
+    is_service: bool = False
+
+    @property
+    def jobs(self) -> int:
+        """As how many it counts of the jobs at once."""
+        return 0 if self.is_service else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +197,8 @@ class Grant(NamedTuple):
 class Eviction:
     """Ask running work to write a checkpoint and leave, for the sake of `for_request_id`.
 
-    `code`: reclaimed (the beneficiary is inside its guarantee), outranked (the policy prefers it), starving.
+    `code`: reclaimed (the beneficiary is inside its guarantee), outranked (the policy prefers it), starving, serving
+    (the beneficiary is a service).
     """
 
     request_id: int

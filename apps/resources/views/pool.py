@@ -44,4 +44,4 @@ def _queue() -> QuerySet[Allocation]:
     """In the order in which the scheduler would serve it, where it has said so."""
     pending = Allocation.objects.filter(status=Allocation.Status.PENDING)
     order = ("pool_id", F("place").asc(nulls_last=True), "requested_at", "id")
-    return pending.select_related("team", "job", "pool").order_by(*order)
+    return pending.select_related("team", "job", "replica__deployment", "pool").order_by(*order)
