@@ -144,9 +144,10 @@ class Timeline:
                 for kind in {node.kind for node in self._nodes}
             }
             self._stale = set(self._nodes)
-        stale = [node for node in self._stale if node.id in self._rows]
+        stale = [(row, node) for node in self._stale if (row := self._rows.get(node.id)) is not None]
         if stale:
-            self._free_at[[self._rows[node.id] for node in stale]] = _free_times(stale, self._free_at.shape[1])
+            rows, nodes = zip(*stale, strict=True)
+            self._free_at[rows, :] = _free_times(nodes, self._free_at.shape[1])
         self._stale.clear()
 
     def _ends(self, node: Node) -> list[tuple[float, Placement]]:
@@ -269,7 +270,8 @@ def _free_times(nodes: Sequence[Node], width: int) -> np.ndarray:
     never = [_NEVER * count for count in range(width + 1)]
     blocks = []
     for node in nodes:
-        free, ends = always[min(len(node.free) + 1, width)], node.ends
+        count, ends = len(node.free) + 1, node.ends
+        free = always[count if count < width else width]
         left = width - len(free) - len(ends)
         if left < 0:  # the caller says that more is free than is left beside the work on the node
             ends, left = ends[: width - len(free)], 0
@@ -284,6 +286,8 @@ def _last_first(times: np.ndarray, now: float, until: float) -> np.ndarray:
 
 def _smallest(times: np.ndarray, count: int = _CANDIDATES) -> list[int]:
     """The indices of the `count` smallest, ascending; equal ones by index."""
+    if count == 1 and len(times):
+        return [int(times.argmin())]
     if len(times) <= count:
         return np.argsort(times, kind="stable").tolist()
     bound = np.partition(times, count - 1)[count - 1]
