@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.interactions import split_interactions
-from workers.recommending import Factors, ItemWeights, Popularity, Ratings, best_places
+from workers.recommending import Factors, ItemWeights, Popularity, Ratings, TwoTower, best_places
 from workers.training.recommendation.least_squares import solve_parts
 from workers.training.recommendation.ranking import ranking_metrics
 from workers.training.recommendation.sparse import Sparse
@@ -127,6 +127,18 @@ def test_item_weights_add_up_the_rows_of_a_history() -> None:
     model = ItemWeights(np.array([0, 2, 3, 3]), np.array([1, 2, 0]), np.array([0.5, 0.25, 2.0], dtype=np.float32))
     assert model.scores(np.array([0, 1]), np.array([2.0, 1.0])).tolist() == [2.0, 1.0, 0.5]
     assert Popularity(np.array([3, 1])).scores(np.array([0]), np.array([1.0])).tolist() == [3.0, 1.0]
+
+
+def test_two_towers_add_what_their_layer_makes_of_the_mean_of_a_history() -> None:
+    items = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
+    hidden = (np.array([[1.0, -1.0], [0.0, 1.0]]), np.array([0.0, 0.5]))
+    out = (np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([0.0, -1.0]))
+    model = TwoTower(items, np.array([0.0, 0.25, 0.5]), hidden, out)
+    # The mean of 3 times the first and once the second is (0.75, 0.5), the units are 0.25 and 1.
+    assert model.user_vector(np.array([0, 1]), np.array([3.0, 1.0])).tolist() == [0.75 + 0.5, 0.5 + 1 - 1]
+    assert model.scores(np.array([0, 1]), np.array([3.0, 1.0])).tolist() == [1.25, 1.25, 2.25]
+    nothing = model.user_vector(np.zeros(0, dtype=np.int64), np.zeros(0))
+    assert nothing.tolist() == [0.0, -0.5]
 
 
 def test_rows_of_all_lengths_are_solved_as_if_each_were_alone() -> None:

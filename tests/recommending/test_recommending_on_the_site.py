@@ -99,6 +99,15 @@ def start(person: Person, **choices) -> tuple[int, dict]:
     return response.status_code, response.json()
 
 
+def test_the_two_towers_are_chosen_by_name_in_the_form_and_by_rest(member, films):
+    form, page = launch_form(member, dataset_version=films.pk)
+    assert 'value="two_tower"' in page and "needs users with several items each" in page
+    status, job = start(member, hyperparameters={"model": "two_tower"})
+    assert (status, job["hyperparameters"]["model"]) == (201, "two_tower")
+    status, body = start(member, hyperparameters={"model": "three_tower"})
+    assert (status, body["error"]["field"]) == (422, "model") and "two_tower" in json.dumps(body["error"])
+
+
 @pytest.mark.parametrize(
     ("columns", "code", "field"),
     [
