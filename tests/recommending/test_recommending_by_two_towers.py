@@ -130,7 +130,7 @@ def test_ratings_above_average_count_as_taken_and_expected_ratings_stand_beside(
     assert [set(item) for item in found["items"]] == [{"item", "name", "score", "rating"}] * 3
 
 
-@pytest.mark.parametrize(("header", "word"), [(TAKEN, "two items to train on"), (RATED, "two training items above average")])
+@pytest.mark.parametrize(("header", "word"), [(TAKEN, "two items to train on"), (RATED, "two training items above")])
 def test_it_is_refused_where_nobody_has_two_items_to_learn_from(
     tmp_path: Path, header: tuple[str, ...], word: str
 ) -> None:
