@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.core.charts import series_chart
 from apps.jobs.heard import Heard, read_heard
+from apps.registry.calibration import Calibration, read_calibration
 from apps.registry.figures import KNOWN, Figure, figure, figures, plain, write
 from apps.registry.labels import LabelRow, label_rows
 
@@ -43,7 +44,6 @@ FACTS = (
     "model_bytes",
     "validation",
     "dropped_columns",
-    "calibration",
 )
 
 
@@ -206,6 +206,7 @@ class Results:
     labels: Sequence[LabelRow] = ()
     heard: Heard | None = None
     retrieval: Retrieved | None = None
+    calibration: Calibration | None = None
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
@@ -226,6 +227,7 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         labels=label_rows(result.get("labels", [])),
         heard=read_heard(result, outputs),
         retrieval=_retrieved(result),
+        calibration=read_calibration(result),
     )
 
 
