@@ -217,7 +217,7 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         test=figures(metrics.get("test"), baseline.get("test")),
         validation=figures(metrics.get("val"), baseline.get("val")),
         judged_on="test" if metrics.get("test") else "val",
-        facts={name: result[name] for name in FACTS if result.get(name) not in (None, "", [], {})},
+        facts=_facts(result),
         confusion=_confusion(result),
         mistakes=_mistakes(result.get("mistakes", []), outputs, columns),
         importance=_shares(result.get("importance", [])),
@@ -229,6 +229,13 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         retrieval=_retrieved(result),
         calibration=read_calibration(result),
     )
+
+
+def _facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: result[name] for name in FACTS if result.get(name) not in (None, "", [], {})}
+    if "dropped_columns" in known:
+        known["dropped_columns"] = [column["name"] for column in known["dropped_columns"]]
+    return known
 
 
 def _forecasted(result: Mapping[str, Any]) -> Forecasted | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+STEP = 10  # percent: where the axis may begin
 DRAWN_FROM = 5  # answers: of fewer, the share that is right is mostly luck
 
 
@@ -78,11 +79,12 @@ def _chart(counted: Mapping[str, Sequence[Mapping[str, Any]]], is_fitted: bool) 
     before = {"label": _("Before"), "values": _along(x, lines["before"])}
     ideal = {"label": _("Right as often as it says"), "values": x, "isDashed": True}
     series = [after, before] if is_fitted else [after]
+    lowest = min([*x, *lines["after"].values(), *lines["before"].values()])
     return {
         "x": x,
         "xLabel": _("Confidence, %"),
         "yLabel": _("Right, %"),
-        "yMax": 100,
+        "yRange": [lowest // STEP * STEP, 100],
         "series": [*({**each, "isSparse": True} for each in series), ideal],
     }
 

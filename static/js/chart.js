@@ -1,5 +1,5 @@
 // Draws lines over time with uPlot: <div class="chart" data-chart="..."> with JSON:
-// {x: [...], isTime, xLabel?, yLabel, yMax?, series: [{label, values, isStepped?, isSparse?, isDashed?}]}. Values of a sparse
+// {x: [...], isTime, xLabel?, yLabel, yRange?, series: [{label, values, isStepped?, isSparse?, isDashed?}]}. Values of a sparse
 // series are null between its points. What is drawn is in the page as numbers too.
 (() => {
   "use strict";
@@ -53,7 +53,7 @@
       height: HEIGHT,
       legend: { show: true, live: true },
       cursor: { drag: { x: true, y: false } },
-      scales: { x: { time: Boolean(about.isTime) }, y: { range: (u, low, high) => [0, about.yMax || (high > 0 ? high * 1.1 : 1)] } },
+      scales: { x: { time: Boolean(about.isTime) }, y: { range: (u, low, high) => about.yRange || [0, high > 0 ? high * 1.1 : 1] } },
       series: [words, ...about.series.map(line)],
       axes: [about.isTime ? { ...axis, values: timeTicks, space: 70 } : { ...axis, label: about.xLabel, labelSize: 20 }, { ...axis, label: about.yLabel, labelSize: 22, size: 56 }],
     };

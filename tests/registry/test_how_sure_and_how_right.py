@@ -75,4 +75,5 @@ def test_ranges_of_few_answers_stand_in_the_table_and_not_in_the_chart():
     after, before, ideal = found.chart["series"]
     assert found.chart["x"] == ideal["values"] == [86.0, 98.0, 100.0]
     assert after["values"] == [85.0, None, None] and before["values"] == [None, 86.0, None]
+    assert found.chart["yRange"] == [80.0, 100]
     assert json.loads(json.dumps(found.chart)) == found.chart

@@ -51,7 +51,7 @@ def test_too_much_and_too_little_certainty_are_found(sureness):
 
 def test_what_fits_already_or_cannot_be_told_from_chance_stays():
     assert temperature_that_helps(*reversed(answers_of(1.0))) == 1.0
-    labels, said = answers_of(1.2, rows=20)
+    labels, said = answers_of(1.2, rows=40)
     assert best_temperature(np.log(said), labels) != 1.0 and temperature_that_helps(said, labels) == 1.0
 
 
