@@ -81,7 +81,7 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     found = get_object_or_404(versions_of(request), model=pk, number=number)
     artifacts = list(found.artifacts.all())
     job = _job_of(found)
-    result = job.result if job and job.kind == "train" else {}
+    result = job.result if job and job.kind in ("train", "fuse") else {}
     operating = read_operating(result)
     baseline = found.meta.get("baseline") or {}
     splits = ((split, figures(found.metrics.get(split), baseline.get(split))) for split in ("test", "val", "train"))

@@ -188,6 +188,8 @@ def test_what_is_better_is_kept_and_measured_as_it_answers(table, tmp_path):
         assert np.sqrt(np.mean((predicted - truths) ** 2)) == pytest.approx(test["rmse"], rel=1e-5)
     else:
         assert np.mean(predicted.argmax(axis=1) == truths.argmax(axis=1)) == pytest.approx(test["accuracy"])
+        told = result["calibration"]
+        assert told["temperature"] == temperature_of(folder) and told["after"] == pytest.approx(test["ece"])
     kept_rows, kept = read_heldout(folder)
     assert kept_rows.tolist() == rows.tolist()
     before = [

@@ -55,7 +55,7 @@ def fuse(work: Work) -> Fused:
         answers["test"] = Answers(original_targets(table, test), [model.predict(asked) for model in everyone])
     shown = (test if len(test) else rows)[:SPEED_ROWS]
     samples = Samples([table.rows[number] for number in shown], original_targets(table, shown))
-    return Fused(meta, equal_weights(len(work.metas)), answers, samples)
+    return Fused(meta, equal_weights(len(work.metas)), answers, samples, temperature)
 
 
 def check(work: Work) -> None:
