@@ -229,6 +229,10 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Lepton API",
     "VERSION": "1",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "lepton_site.prediction_schema.add_predictions",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "JobKind": "apps.jobs.models.Job.Kind",
         "JobStatus": "apps.jobs.models.Job.Status",

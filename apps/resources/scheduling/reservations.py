@@ -21,6 +21,8 @@ from apps.resources.scheduling.types import Placement, Request
 
 # How many of the nodes that are free soonest are looked at exactly, CPU and memory included.
 _CANDIDATES = 16
+# What begins later waits for work that is not meant to end; keeping room for it would only keep others away.
+_IN_SIGHT_SECONDS = 365 * 86400.0
 _ALWAYS, _NEVER = array("d", (-math.inf,)), array("d", (math.inf,))
 
 
@@ -161,7 +163,7 @@ class Timeline:
         return math.inf if self._is_awaited(claim.leaving_for) else -math.inf
 
     def reserve(self, shape: Shape, now: float, is_firm: bool) -> Reservation | None:
-        """The earliest start that the estimates allow; None if no set of open nodes will ever do.
+        """The earliest start that the estimates allow; None if no set of open nodes will do, or none in sight.
 
         Of all nodes that would do, a gang gets those that come free last, so that free ones are left to work of any
         length; if `is_firm`, those that come free first, so that what it has got is not lost where estimates are wrong.
@@ -182,7 +184,7 @@ class Timeline:
                 key=lambda option: option.starts_at,
                 default=None,
             )
-        return found
+        return found if found is not None and found.starts_at < now + _IN_SIGHT_SECONDS else None
 
     def _soonest_light(self, shape: Shape, kinds: tuple[str, ...], now: float) -> Reservation | None:
         nodes = [node for node in self._nodes if node.kind in kinds]
