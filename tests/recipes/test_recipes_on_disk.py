@@ -14,7 +14,7 @@ from apps.recipes.catalogue import all_recipes, find_recipe
 from tests.stack import ROOT
 from workers.contract import KIND_TABLE
 from workers.domains import TASKS
-from workers.examples import EXAMPLES
+from workers.examples.catalogue import EXAMPLES
 
 SHIPPED = sorted(path.parent.name for path in (ROOT / "recipes").glob("*/recipe.toml"))
 

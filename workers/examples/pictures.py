@@ -141,9 +141,9 @@ def spots(counts: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
 
 def draw_spot(is_suspicious: bool, random: np.random.Generator) -> np.ndarray:
     """uint8 (48, 48, 3). A suspicious one tends to what the ABCD rule looks for (Nachbar and others, The ABCD rule of
-    dermatoscopy, Journal of the American Academy of Dermatology 30, 1994): it is lopsided and large, has a ragged border and
-    patches of other colours. Both kinds overlap, so that no threshold is right for all."""
-    oddness = random.uniform(0.5, 1) if is_suspicious else random.uniform(0, 0.3)
+    dermatoscopy, Journal of the American Academy of Dermatology 30, 1994): it is lopsided and large, has a
+    ragged border and patches of other colours."""
+    oddness = random.uniform(0.6, 1) if is_suspicious else random.uniform(0, 0.3)
     pixels = _skin(random)
     rows, columns = _places(SIDE)
     row, column = random.uniform(22, 26, 2)
