@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.examples.phrases import write_phrases
 from workers.examples.pictures import write_digits, write_panels, write_spots
 from workers.examples.sounds import write_dialled, write_machines
 from workers.examples.tables import (
@@ -30,7 +29,6 @@ EXAMPLES = {
     "spots": Example(write_spots, ".zip"),
     "machines": Example(write_machines, ".zip"),
     "dialled": Example(write_dialled, ".zip"),
-    "phrases": Example(write_phrases, ".csv"),
     "breast_cancer": Example(write_breast_cancer, ".csv"),
     "customers": Example(write_customers, ".csv"),
     "demand": Example(write_demand, ".csv"),

@@ -143,7 +143,7 @@ def draw_spot(is_suspicious: bool, random: np.random.Generator) -> np.ndarray:
     """uint8 (48, 48, 3). A suspicious one tends to what the ABCD rule looks for (Nachbar and others, The ABCD rule of
     dermatoscopy, Journal of the American Academy of Dermatology 30, 1994): it is lopsided and large, has a
     ragged border and patches of other colours."""
-    oddness = random.uniform(0.6, 1) if is_suspicious else random.uniform(0, 0.3)
+    oddness = random.uniform(0.6, 1) if is_suspicious else random.uniform(0, 0.25)
     pixels = _skin(random)
     rows, columns = _places(SIDE)
     row, column = random.uniform(22, 26, 2)
