@@ -23,8 +23,8 @@ from workers.training.stopping import Stop
 SHORTER = {
     "control-panel": {"epochs": 6},
     "diagnosis-from-pictures": {"epochs": 8, "image_size": 24},
-    "machine-sounds": {"epochs": 4},
-    "dialled-numbers": {"epochs": 4},
+    "machine-sounds": {"epochs": 10},
+    "dialled-numbers": {"epochs": 5},
     "travel-phrases": {"epochs": 12},
 }
 UNHEARD = (

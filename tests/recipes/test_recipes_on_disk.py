@@ -116,6 +116,15 @@ def test_names_that_are_no_folder_are_not_looked_for():
 
 
 @pytest.mark.django_db
+def test_they_stand_under_what_their_data_are(member):
+    page = member.page.get("/recipes/").content.decode()
+    shelves = {part.split("</h2>")[0].split(">")[-1]: part for part in page.split('class="recipes-shelf"')[1:]}
+    assert list(shelves) == ["Images", "Texts", "Tables", "Recordings"]
+    assert "/recipes/control-panel/" in shelves["Images"] and "/recipes/travel-phrases/" in shelves["Texts"]
+    assert "/recipes/dialled-numbers/" in shelves["Recordings"] and "/recipes/demand-forecast/" in shelves["Tables"]
+
+
+@pytest.mark.django_db
 def test_one_that_is_broken_is_told_of_and_hides_no_other(own, member):
     rewrite(own, 'task = "text_classification"', 'task = "juggling"')
     page = html.unescape(member.page.get("/recipes/").content.decode())
