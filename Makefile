@@ -33,9 +33,9 @@ run: setup
 stop: setup
 	@$(PY) manage.py down
 
-## The whole test suite, with its own embedded servers.
+## The whole test suite, with its own embedded servers. It starts some hundred programs, which read what is compiled.
 test: setup-dev
-	@$(PY) -m pytest --durations=40 --durations-min=3 $(PYTEST_FLAGS)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --durations=40 --durations-min=3 $(PYTEST_FLAGS)
 
 ## Every fault that a running job must survive, on a real site, and a table of what came of each. FAULT=name repeats one
 ## (or several, with commas), SEED= the same order and the same moments, OUT=file keeps the table. 15 minutes.

@@ -40,6 +40,7 @@ LEPTON_MAX_PREDICT_BYTES = int(env("LEPTON_MAX_PREDICT_BYTES", str(20 * 2**20)))
 LEPTON_LEASE_SECONDS = int(env("LEPTON_LEASE_SECONDS", "60"))
 BEAT_SECONDS = LEPTON_LEASE_SECONDS / 12  # machines beat, runners renew and the site looks: each often in one lease
 LEPTON_CHECKPOINT_SECONDS = float(env("LEPTON_CHECKPOINT_SECONDS", "5"))
+LEPTON_SPEED_SECONDS = float(env("LEPTON_SPEED_SECONDS", "1.6"))
 LEPTON_SPARES = env_bool("LEPTON_SPARES", default=True)
 LEPTON_DECODED_BYTES = int(env("LEPTON_DECODED_BYTES", str(10 * 10**9)))
 LEPTON_CHECKPOINTS = Path(env("LEPTON_CHECKPOINTS", str(LEPTON_HOME / "checkpoints"))).resolve()
@@ -229,6 +230,10 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Lepton API",
     "VERSION": "1",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "lepton_site.prediction_schema.add_predictions",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "JobKind": "apps.jobs.models.Job.Kind",
         "JobStatus": "apps.jobs.models.Job.Status",

@@ -46,6 +46,7 @@ class Stack:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("LEPTON_") or k == STACK_VARIABLE}
         self.env = {k: v for k, v in kept.items() if k not in {"DATABASE_URL", "REDIS_URL"}}
         self.env |= {"LEPTON_HOME": str(home), "LEPTON_BASE_URL": self.base_url, "PYTHONUNBUFFERED": "1"}
+        self.env["LEPTON_SPEED_SECONDS"] = "0.2"  # how fast a model is depends on what else the machine does
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:

@@ -186,6 +186,7 @@ def _compress_spec(member: Member, folder: Path, resume: bool) -> CompressSpec:
         plan=plan_of(member),
         resume=resume,
         cache_dir=_cache_dir(member),
+        speed_seconds=settings.LEPTON_SPEED_SECONDS,
         **_data_paths(job, folder),
     )
 
@@ -210,6 +211,7 @@ def _fuse_spec(member: Member, folder: Path) -> FuseSpec:
         target=job.target or None,
         device=device_name(member),
         threads=threads(member),
+        speed_seconds=settings.LEPTON_SPEED_SECONDS,
         **_data_paths(job, folder),
     )
 

@@ -29,6 +29,7 @@ PORT_FILE = "port-{}"
 OUTPUT_FOLDER = "output"
 CHECKPOINT_FOLDER = "checkpoints"
 CANDIDATE_FOLDER = "output/candidates"
+SPEED_SECONDS = 1.6  # for which each model is timed, unless it is told otherwise
 MOST_KEPT_CHECKPOINTS = 50  # of those that are asked for beside the newest and the best
 
 ANSWER_RETRIEVAL = "answer_retrieval"
@@ -142,7 +143,7 @@ class CompressSpec:
     `settings` are complete and already checked (workers/compression/recipes.py). Writes for each candidate
     ``output/candidates/<number>/`` and a ``candidate`` event, copies the best within the limit to ``output/model/``
     where there is one, and writes ``output/result.json``. `resume` goes on from the newest checkpoint. `plan` spreads
-    fine-tuning over several processes, as in `TrainSpec`.
+    fine-tuning over several processes, as in `TrainSpec`. Each model is timed for `speed_seconds`.
     """
 
     work_dir: str
@@ -157,6 +158,7 @@ class CompressSpec:
     plan: dict[str, Any] = field(default_factory=dict)
     resume: bool = False
     cache_dir: str = ""
+    speed_seconds: float = SPEED_SECONDS
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ class FuseSpec:
     """Make one model of several and judge all on the validation data. `method` is one of workers/fusion/mixing.py.
 
     Writes ``output/result.json``, and ``output/model/`` only where the fused model is better than each of `models`.
+    Each model is timed for `speed_seconds`.
     """
 
     work_dir: str
@@ -184,6 +187,7 @@ class FuseSpec:
     target: str | None = None
     device: str = "cpu"
     threads: int = 1
+    speed_seconds: float = SPEED_SECONDS
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from workers.devices import usable_cpus
 from workers.inference.doors import MAX_SOCKET_PATH_BYTES
 from workers.inference.framing import PING, SAMPLE, Question, ask
 from workers.inference.pinging import answering
-from workers.inference.reaching import LANE_SEPARATOR, lane_sockets
+from workers.inference.reaching import LANE_SEPARATOR, MOST_LANES, lane_sockets, most_lanes
 from workers.launcher import end_tree, find_by_token, is_alive, launch, log_tail
 from workers.pulse import Pulse
 from workers.tokens import replica_prefix, replica_token, site_prefix
@@ -48,8 +48,6 @@ SAMPLE_SECONDS = 10.0
 GRACE_SECONDS = 12.0
 PING_SECONDS = 0.5
 PING_EVERY_SECONDS = 3.0
-MOST_LANES = 8
-LANES_BYTES = 512 * 2**20  # of models: each lane has its own copy
 QUICK_SECONDS = 60.0
 LOG_TAIL_BYTES = 2000
 
@@ -70,7 +68,7 @@ def supervise(node: Node) -> float | None:
             _advance(replica)
         except (OSError, psutil.Error) as error:
             logger.exception("replica %s", replica.pk)
-            _fail(replica, _("The machine could not run it: %(error)s.") % {"error": error})
+            _fail(replica, _("The machine could not run it: %(error)s.") % {"error": error}, strikes=1)
     _clean_up(node)
     is_starting = _of(node, Replica.Status.PENDING, Replica.Status.STARTING).exists()
     return START_LOOK_SECONDS if is_starting else None
@@ -78,7 +76,7 @@ def supervise(node: Node) -> float | None:
 
 def stop_all(node: Node) -> None:
     """End every replica process of `node` and wait until it is gone. What is wanted comes back with the next start."""
-    active = _of(node, Replica.Status.STARTING, Replica.Status.READY, Replica.Status.STOPPING)
+    active = _of(node, *ON_NODE)
     ids = list(active.values_list("pk", flat=True))
     active.update(status=Replica.Status.STOPPING)
     if end_tree(replica_prefix(node.name), grace_seconds=GRACE_SECONDS):
@@ -137,7 +135,8 @@ def _start(replica: Replica) -> None:
     if not _move(replica, Replica.Status.STARTING, socket_path=str(path)):
         return
     model_dir = fetch_model(replica.version, _models_folder(node_name) / str(replica.version_id))
-    replica.lanes = lanes_for(model_dir, _cores_of(replica))
+    model_bytes = sum(path.stat().st_size for path in model_dir.iterdir())
+    replica.lanes = most_lanes(model_bytes, _cores_of(replica))
     replica.token = secrets.token_hex(32) if is_reached_from_outside(replica.node) else ""
     Replica.objects.filter(pk=replica.pk).update(lanes=replica.lanes, token=replica.token)
     child = _launch(replica, model_dir, path)
@@ -154,12 +153,6 @@ def _cores_of(replica: Replica) -> int:
     """As many as people set aside for it; without a figure it may use whatever is idle."""
     wanted = replica.deployment.replica_cpu
     return usable_cpus() if wanted is None else min(usable_cpus(), max(1, math.ceil(wanted)))
-
-
-def lanes_for(model_dir: Path, cpus: int) -> int:
-    """How many predictions a replica computes side by side: one for each core, as far as copies of the model fit."""
-    model_bytes = sum(path.stat().st_size for path in model_dir.iterdir())
-    return max(1, min(MOST_LANES, cpus, LANES_BYTES // max(1, model_bytes)))
 
 
 def _launch(replica: Replica, model_dir: Path, path: Path) -> subprocess.Popen:
@@ -217,7 +210,7 @@ def _adopt(replica: Replica) -> bool:
     if found:
         _note_process(replica, found[0].pid)
         return True
-    _fail(replica, _("The machine's agent stopped while it started this replica."))
+    _fail(replica, _("The machine's agent stopped while it started this replica."), strikes=1)
     return False
 
 

@@ -20,8 +20,10 @@ def endpoint_groups() -> dict[str, list[Endpoint]]:
     """Endpoints by the noun that their path begins with. They change only with the code, so they are read once."""
     groups: dict[str, list[Endpoint]] = {}
     for path, operations in SchemaGenerator().get_schema(request=None, public=True)["paths"].items():
-        noun = path.removeprefix("/api/v1/").strip("/").split("/")[0]
         found = [_endpoint(method, path, operations[method]) for method in METHODS if method in operations]
+        noun = path.removeprefix("/api/v1/").strip("/").split("/")[0]
+        if not path.startswith("/api/"):  # the gateway's
+            noun = next(operations[method]["tags"][0] for method in METHODS if method in operations)
         groups.setdefault(noun, []).extend(found)
     groups.pop("api", None)  # the schema's own address
     return groups

@@ -60,10 +60,10 @@ def check_reachable(url: str, *, may_make: bool = False) -> None:
         filesystem.makedirs(root, exist_ok=True)
 
 
-def put_file(path: Path) -> Blob:
-    """Store the file at `path`. Storing the same bytes again costs nothing. Raises StorageFull, and FileNotFoundError
-    where the file goes away meanwhile."""
-    sha256 = sha256_of(path)
+def put_file(path: Path, sha256: str = "") -> Blob:
+    """Store the file at `path`, of which the `sha256` may be known. Storing the same bytes again costs nothing. Raises
+    StorageFull, and FileNotFoundError where the file goes away meanwhile."""
+    sha256 = sha256 or sha256_of(path)
     blob = Blob(sha256, path.stat().st_size)
     filesystem, target = _locate(sha256)
     if _has_fresh(filesystem, target, blob.size_bytes):
@@ -103,6 +103,15 @@ def blobs_not_touched_since(moment: datetime) -> Iterator[str]:
             yield os.path.basename(path)
 
 
+def delete_if_untouched(sha256: str, since: datetime) -> bool:
+    """Delete a blob that was last written before `since`; False where it has been written again, or is gone."""
+    filesystem, target = _locate(sha256)
+    if not filesystem.exists(target) or _utc(filesystem.modified(target)) >= since:
+        return False
+    filesystem.rm(target)
+    return True
+
+
 def open_blob(sha256: str) -> BinaryIO:
     filesystem, target = _locate(sha256)
     return filesystem.open(target, "rb")
@@ -131,13 +140,15 @@ def fetch(sha256: str, target: Path, *, is_checked: bool = False) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     filesystem, source = _locate(sha256)
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
-    is_link = "file" in filesystem.protocol and _link(source, temporary)
-    if not is_link:
-        filesystem.get_file(source, str(temporary))
-    if (is_checked or not is_link) and sha256_of(temporary) != sha256:
-        temporary.unlink()
-        raise DamagedBlob(f"blob {sha256[:12]} arrived damaged")
-    os.replace(temporary, target)
+    try:
+        is_link = "file" in filesystem.protocol and _link(source, temporary)
+        if not is_link:
+            filesystem.get_file(source, str(temporary))
+        if (is_checked or not is_link) and sha256_of(temporary) != sha256:
+            raise DamagedBlob(f"blob {sha256[:12]} arrived damaged")
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
     return target
 
 

@@ -110,18 +110,19 @@ def _wrong_offset(upload: Upload, offset: int) -> Conflict:
 
 
 def complete_upload(*, upload: Upload, sha256: str = "") -> Upload:
-    """Store the file whole. Asking twice is fine.
+    """Store the file whole. Asking twice is fine, also at once.
 
     Raises Conflict (incomplete), and Unprocessable (wrong_checksum): the upload then starts again at byte 0.
     """
-    with transaction.atomic():
-        upload = Upload.objects.select_for_update().get(pk=upload.pk)
-        expected = (sha256 or upload.sha256).lower()
-        if upload.status == Upload.Status.RECEIVING:
-            is_right = _store_whole(upload, expected)
-        else:
-            is_right = expected == upload.sha256
-    if is_right:
+    upload = Upload.objects.get(pk=upload.pk)
+    expected = (sha256 or upload.sha256).lower()
+    if upload.status == Upload.Status.RECEIVING:
+        try:
+            stored = _store_whole(upload, expected)
+        except FileNotFoundError:  # who asked at the same time was quicker, and has taken it away
+            stored = ""
+        upload = _note_stored(upload, stored)
+    if upload.status == Upload.Status.COMPLETE and expected in ("", upload.sha256):
         return upload
     raise Unprocessable(
         _("%(name)s arrived damaged: its SHA-256 is not the one announced. Upload it again.") % {"name": upload.name},
@@ -131,8 +132,9 @@ def complete_upload(*, upload: Upload, sha256: str = "") -> Upload:
     )
 
 
-def _store_whole(upload: Upload, expected: str) -> bool:
-    """Whether the bytes are the expected ones; they are then stored, and else dropped."""
+def _store_whole(upload: Upload, expected: str) -> str:
+    """The sha256 under which all its bytes are stored; "" where they are not the `expected` ones. Outside of any
+    transaction, as a large file takes minutes."""
     if upload.received_bytes < upload.size_bytes:
         raise Conflict(
             _("%(name)s is not complete: %(received)d of %(size)d bytes have arrived.")
@@ -141,14 +143,23 @@ def _store_whole(upload: Upload, expected: str) -> bool:
             details={"received_bytes": upload.received_bytes},
         )
     path = chunks.cut(upload.pk, upload.size_bytes)
-    if expected and sha256_of(path) != expected:
-        upload.received_bytes = 0
-        upload.save(update_fields=["received_bytes", "updated_at"])
-        return False
-    upload.sha256, upload.status = put_file(path).sha256, Upload.Status.COMPLETE
-    upload.save(update_fields=["sha256", "status", "updated_at"])
-    transaction.on_commit(lambda: chunks.remove(upload.pk))
-    return True
+    found = sha256_of(path)
+    return put_file(path, found).sha256 if expected in ("", found) else ""
+
+
+@transaction.atomic
+def _note_stored(upload: Upload, stored: str) -> Upload:
+    """The upload as it then is; whoever asks at the same time finds it complete."""
+    row = Upload.objects.select_for_update().get(pk=upload.pk)
+    if row.status != Upload.Status.RECEIVING:
+        return row
+    if not stored:
+        row.received_bytes = 0
+    else:
+        row.sha256, row.status = stored, Upload.Status.COMPLETE
+        transaction.on_commit(lambda: chunks.remove(row.pk))
+    row.save(update_fields=["sha256", "status", "received_bytes", "updated_at"])
+    return row
 
 
 def receive_file(

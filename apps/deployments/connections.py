@@ -8,11 +8,10 @@ from functools import partial
 
 from apps.core.errors import TooManyRequests, Unavailable
 from workers.inference.framing import BrokenConnection, Frame, FrameReader, Question, ask
-from workers.inference.reaching import NONCE_BYTES, proof_of, replica_at, tcp_place, watch_other_end
+from workers.inference.reaching import CONNECT_SECONDS, NONCE_BYTES, proof_of, replica_at, tcp_place, watch_other_end
 
 MAX_IN_FLIGHT = 64  # per replica; more wait nowhere, they are told to come again
 MAX_IDLE = 16
-CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 1
 START_RETRY_AFTER_SECONDS = 3
@@ -64,6 +63,7 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader()
         self._done: Done | None = None
         self.is_closed = False
+        self.kept_by: Callable[[Connection], None] | None = None
         self._token, self._nonce = token, b""
         self.usable = asyncio.Event()
 
@@ -114,6 +114,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_closed = True
         self.usable.set()
+        if self.kept_by:
+            self.kept_by(self)
         self._end(BrokenConnection("the replica closed the connection"))
 
     def _time_out(self) -> None:
@@ -240,8 +242,17 @@ class ConnectionPool:
         """It was answered, and can be asked again."""
         if len(self._idle[path]) < MAX_IDLE:
             self._idle[path].append(connection)
+            connection.kept_by = connection.kept_by or partial(self._forget, path)
         else:
             connection.close()
+
+    def _forget(self, path: str, connection: Connection) -> None:
+        """It was closed at its other end, while nothing was asked perhaps: who asks a lane that is gone?"""
+        idle = self._idle.get(path, [])
+        if connection in idle:
+            idle.remove(connection)
+        if not idle:
+            self._idle.pop(path, None)
 
     def drop(self, path: str) -> None:
         """The lane at `path` died."""
@@ -251,13 +262,20 @@ class ConnectionPool:
 
 async def _connect(lane: str) -> Connection:
     """Raises OSError."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await _connected(lane)
+    except TimeoutError as error:  # its machine is gone: not to be taken for a model that takes long
+        raise BrokenConnection("the replica's machine does not answer") from error
+
+
+async def _connected(lane: str) -> Connection:
     loop, place = asyncio.get_running_loop(), tcp_place(lane)
-    async with asyncio.timeout(CONNECT_SECONDS):
-        if place is None:
-            _transport, connection = await loop.create_unix_connection(Connection, lane)
-        else:
-            to_port = partial(Connection, place.token)
-            transport, connection = await loop.create_connection(to_port, place.host, place.port)
-            watch_other_end(transport.get_extra_info("socket"))
-        await connection.usable.wait()
-        return connection
+    if place is None:
+        _transport, connection = await loop.create_unix_connection(Connection, lane)
+    else:
+        to_port = partial(Connection, place.token)
+        transport, connection = await loop.create_connection(to_port, place.host, place.port)
+        watch_other_end(transport.get_extra_info("socket"))
+    await connection.usable.wait()
+    return connection

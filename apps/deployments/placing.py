@@ -11,7 +11,7 @@ from apps.deployments.claims import claim_for, demand_of, give_back_claims
 from apps.deployments.models import Canary, Deployment, Replica
 from apps.deployments.replication import Wanted, plan_steps
 from apps.resources.models import Allocation, Node
-from apps.resources.nodes import nodes_to_leave
+from apps.resources.nodes import nodes_to_leave, online_nodes
 
 
 def reconcile() -> None:
@@ -24,7 +24,8 @@ def reconcile() -> None:
     unplaced = Replica.objects.filter(status=Replica.Status.PENDING, node=None)
     for replica in unplaced.filter(allocation=None):
         claim_for(replica)
-    for replica in unplaced.filter(allocation__status=Allocation.Status.GRANTED).select_related("allocation"):
+    placed = unplaced.filter(allocation__status=Allocation.Status.GRANTED, allocation__node__in=online_nodes())
+    for replica in placed.select_related("allocation"):
         _place(replica)
     give_back_claims()
 

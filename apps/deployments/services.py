@@ -109,6 +109,7 @@ def retry_deployment(*, deployment: Deployment, user: User | None) -> None:
 @transaction.atomic
 def delete_deployment(*, deployment: Deployment, user: User | None) -> None:
     """Delete it at once, with the keys of its load tests; the node agent ends processes whose row is gone."""
+    locked(deployment)
     wake(Node.objects.filter(replicas__deployment=deployment, replicas__status__in=Replica.LIVE).distinct())
     _note(deployment, user, "deployment.deleted", {"version": str(deployment.version)})
     ApiKey.objects.filter(pk__in=deployment.load_tests.values("api_key")).delete()
@@ -134,11 +135,10 @@ def find_endpoint(team: Team | int, name: str) -> Deployment:
         return found
     if name in TASKS and (found := by_readiness.filter(version__model__task=name).first()):
         return found
-    raise NotFound(
-        _('Your team has no deployment called "%(name)s", and no model or task of that name is deployed.')
-        % {"name": name},
-        code="no_such_endpoint",
-    )
+    message = _('Your team has no deployment called "%(name)s", and no model or task of that name is deployed.')
+    if name in TASKS:
+        message += " " + _("Deploy a model, or set up an example: on the home page, or by client.recipes.start.")
+    raise NotFound(message % {"name": name}, code="no_such_endpoint")
 
 
 def _free_name(team: Team, version: ModelVersion) -> str:

@@ -53,7 +53,7 @@ from apps.jobs.starts import list_folders
 from apps.jobs.starts.folders import told_folder
 from apps.registry.models import RegisteredModel
 from apps.resources.metering import metered
-from apps.resources.nodes import default_pool
+from apps.resources.nodes import usual_pool
 from apps.resources.wanted import Wanted, wanted_of
 from workers.contract import GREEDY, TEXT_CLASSIFICATION
 from workers.predicting.kinds import PREDICTION_FILES
@@ -133,7 +133,7 @@ def start_training(request: Request, wanted: dict) -> Job:
 
 
 def _where(sent: dict) -> dict:
-    wanted = read_wanted(sent, Wanted(default_pool(), ONE_DEVICE))
+    wanted = read_wanted(sent, Wanted(usual_pool(), ONE_DEVICE))
     return {"demand": wanted.demand, "terms": wanted.terms, "pool": wanted.pool}
 
 
@@ -216,7 +216,7 @@ class PlanPreview(GenericAPIView):
             preset=chosen["preset"],
             hyperparameters=chosen["hyperparameters"],
         )
-        wanted = read_wanted(chosen, Wanted(default_pool(), ONE_DEVICE))
+        wanted = read_wanted(chosen, Wanted(usual_pool(), ONE_DEVICE))
         check_strategy(job, chosen["strategy"])
         planned = plan_training(job, wanted, chosen["strategy"], may_measure=True)
         if planned is None:

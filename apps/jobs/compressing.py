@@ -16,7 +16,7 @@ from apps.jobs.models import Job
 from apps.jobs.services import ONE_DEVICE, queue_job
 from apps.registry.models import ModelVersion
 from apps.resources.models import Pool
-from apps.resources.nodes import default_pool
+from apps.resources.nodes import usual_pool
 from apps.resources.scheduling import Demand
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted
 from workers.compression.recipes import method_of, resolve
@@ -39,7 +39,7 @@ def submit_compression(
     Conflict."""
     fields = compression_fields(team, base_version, settings or {})
     with transaction.atomic():
-        job = queue_job(team=team, user=user, wanted=Wanted(pool or default_pool(), demand, terms), **fields)
+        job = queue_job(team=team, user=user, wanted=Wanted(pool or usual_pool(), demand, terms), **fields)
         details = {"model": str(base_version), "method": job.method, "recipes": len(job.hyperparameters["recipes"])}
         record_audit(team=team, actor=user, action="job.compress", target=str(job), details=details)
     return job

@@ -24,7 +24,7 @@ from apps.jobs.services import ONE_DEVICE, most_devices
 from apps.jobs.where import WhereForm
 from apps.registry.bundles import texts_of, zip_files
 from apps.resources.metering import metered
-from apps.resources.nodes import default_pool
+from apps.resources.nodes import usual_pool
 from apps.resources.wanted import Wanted
 from workers.compression.recipes import name_of
 from workers.contract import WITHIN
@@ -56,7 +56,7 @@ def compress(request: HttpRequest) -> HttpResponse:
         team=request.team,
         user=request.user,
         values=values,
-        usual=Wanted(default_pool(), ONE_DEVICE),
+        usual=Wanted(usual_pool(), ONE_DEVICE),
         most_devices=most_devices(draft),
     )
     status = 200

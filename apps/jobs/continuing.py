@@ -28,7 +28,7 @@ from apps.jobs.services import (
 )
 from apps.jobs.starts import Start
 from apps.registry.models import ModelVersion
-from apps.resources.nodes import default_pool
+from apps.resources.nodes import usual_pool
 from apps.resources.refusals import may_prioritise
 from apps.resources.scheduling import Priority
 from apps.resources.wanted import Wanted, wanted_of
@@ -42,7 +42,7 @@ USUAL_EPOCHS = 5
 def terms_of(job: Job, user: User | None) -> Wanted:
     """Where and how the job was to run, as far as `user` may ask for it; as usual where that is no longer known."""
     if job.allocation is None:
-        return Wanted(default_pool(), ONE_DEVICE)
+        return Wanted(usual_pool(), ONE_DEVICE)
     wanted = wanted_of(job.allocation).changed({})
     is_too_high = wanted.terms.priority > Priority.NORMAL and user and not may_prioritise(job.team, user)
     return wanted.changed({"priority": "normal"}) if is_too_high else wanted

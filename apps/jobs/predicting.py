@@ -15,7 +15,7 @@ from apps.jobs.models import Job
 from apps.jobs.services import ONE_DEVICE, queue_job, require_ready
 from apps.registry.models import ModelVersion
 from apps.resources.models import Pool
-from apps.resources.nodes import default_pool
+from apps.resources.nodes import usual_pool
 from apps.resources.scheduling import Demand
 from apps.resources.wanted import USUAL_TERMS, Terms, Wanted
 from workers.contract import KIND_TABLE, SPLITS, TABULAR_REGRESSION
@@ -64,7 +64,7 @@ def submit_prediction(
     if ranked_by:
         _require_ranking(version, ranked_by, top)
         settings |= {"ranked_by": ranked_by, "top": top}
-    wanted = Wanted(pool or default_pool(), demand, terms)
+    wanted = Wanted(pool or usual_pool(), demand, terms)
     return _queue(team, user, wanted, version, fields | {"hyperparameters": settings})
 
 

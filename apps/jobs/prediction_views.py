@@ -25,7 +25,7 @@ from apps.jobs.results import Confusion, confusion
 from apps.jobs.services import ONE_DEVICE, most_devices
 from apps.jobs.where import WhereForm
 from apps.registry.figures import Figure, figures
-from apps.resources.nodes import default_pool
+from apps.resources.nodes import usual_pool
 from apps.resources.wanted import Wanted
 from workers.predicting.kinds import CSV_FILE, JSON_FILE, PREDICTION_FILES, TARGETS_FILE, reads_rows
 
@@ -43,7 +43,7 @@ def predict(request: HttpRequest) -> HttpResponse:
     is_submitted = request.method == "POST"
     form = PredictForm(team=request.team, version=version, values=sent, is_submitted=is_submitted)
     draft = form.draft(request.team, request.user)
-    usual = Wanted(default_pool(), ONE_DEVICE)
+    usual = Wanted(usual_pool(), ONE_DEVICE)
     where = WhereForm(team=request.team, user=request.user, values=sent, usual=usual, most_devices=most_devices(draft))
     status = 200
     if is_submitted:

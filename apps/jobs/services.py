@@ -29,7 +29,7 @@ from apps.registry.services import check_task
 from apps.resources.budgets import check_may_start
 from apps.resources.durations import Expectation, expect_duration
 from apps.resources.models import Pool, Quota, Share
-from apps.resources.nodes import default_pool
+from apps.resources.nodes import usual_pool
 from apps.resources.quotas import limit_of, share_of
 from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
@@ -92,7 +92,7 @@ def submit_prepare(*, version: DatasetVersion) -> Job:
         return queue_job(
             team=locked.dataset.team,
             user=locked.created_by,
-            wanted=Wanted(default_pool(), LIGHT),
+            wanted=Wanted(usual_pool(), LIGHT),
             kind=Job.Kind.PREPARE,
             name=gettext_noop("Check %(version)s") % {"version": locked},
             dataset_version=locked,
@@ -126,7 +126,7 @@ def submit_training(
     if start.files:
         fields["hyperparameters"]["start_from"] = start.name
         fields["inputs"] = start.files
-    wanted = Wanted(pool or default_pool(), demand, terms)
+    wanted = Wanted(pool or usual_pool(), demand, terms)
     with transaction.atomic():
         job = queue_job(team=team, user=user, wanted=wanted, strategy=strategy, **fields)
         record_audit(team=team, actor=user, action="job.train", target=str(job), details={"dataset": str(version)})
@@ -199,7 +199,7 @@ def submit_fusion(
         job = queue_job(
             team=team,
             user=user,
-            wanted=Wanted(pool or default_pool(), demand, terms),
+            wanted=Wanted(pool or usual_pool(), demand, terms),
             kind=Job.Kind.FUSE,
             name=gettext_noop("Fuse %(versions)s") % {"versions": name_of(versions)},
             dataset_version=data,

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from apps.core.storage import FRESH_FOR, blobs_not_touched_since, delete_blob
+from apps.core.storage import FRESH_FOR, blobs_not_touched_since, delete_if_untouched
 from apps.datasets.models import DatasetVersion, Upload, VersionFile
 from apps.jobs.models import Candidate, Checkpoint, Job
 from apps.registry.models import Artifact
@@ -21,9 +21,7 @@ def sweep_blobs(*, now: datetime, kept_for: timedelta = KEPT_FOR) -> int:
     """Delete what was last written before `now - kept_for` and is referred to nowhere; returns how many files."""
     candidates = set(blobs_not_touched_since(now - kept_for))
     unused = candidates - referenced_blobs()
-    for sha256 in unused:
-        delete_blob(sha256)
-    return len(unused)
+    return sum(delete_if_untouched(sha256, now - kept_for) for sha256 in unused)
 
 
 def referenced_blobs() -> set[str]:

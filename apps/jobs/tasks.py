@@ -7,13 +7,13 @@ from typing import Any
 
 from celery import shared_task
 from django.conf import settings
-from django.core.cache import cache
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.core.doorbell import answer, ring
 from apps.core.errors import DomainError, QuotaExceeded
+from apps.core.outages import note_tick
 from apps.datasets.models import DatasetVersion
 from apps.datasets.services import reject_version
 from apps.jobs.attempts import end_cancelled, settle_attempt, unsettled_jobs
@@ -78,7 +78,8 @@ def submit_check(version: DatasetVersion) -> None:
 def tick() -> None:
     """Everything that a lost message, a lost machine or a restart could have left undone."""
     default_pool()
-    if may_reap(now=time.time()):
+    # An outage of the database or of this process would otherwise look like the death of every job.
+    if note_tick(now=time.time()):
         expire_leases()
     each(settle_attempt, unsettled_jobs())
     reclaim_unclaimed(after_seconds=settings.LEPTON_LEASE_SECONDS / 2)
@@ -110,13 +111,3 @@ def unchecked_versions() -> QuerySet[DatasetVersion]:
 def sweep_storage() -> None:
     """Once a day: free the space of what nothing refers to."""
     sweep_blobs(now=timezone.now())
-
-
-def may_reap(*, now: float) -> bool:
-    """Leases are judged only after a whole lease time of ticks without a gap: an outage of the database or of this
-    process would otherwise look like the death of every job."""
-    since, last = cache.get("reaper") or (now, now)
-    if now - last > 3 * TICK_SECONDS:
-        since = now
-    cache.set("reaper", (since, now), timeout=None)
-    return now - since >= settings.LEPTON_LEASE_SECONDS

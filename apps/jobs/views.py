@@ -47,7 +47,7 @@ from apps.jobs.waiting import help_for, holders_of, waiting_of
 from apps.jobs.where import WhereForm, read_changes
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.resources.metering import metered
-from apps.resources.nodes import default_pool
+from apps.resources.nodes import usual_pool
 from apps.resources.wanted import Wanted, wanted_of
 from workers.spreadsheets import harmless
 from workers.training.hyperparameters import RESTART_SHARE
@@ -138,7 +138,7 @@ def new(request: HttpRequest) -> HttpResponse:
         return render(request, "jobs/data_not_ready.html", {"version": version}, status=409)
     values = {**(values_of_job(cloned) if cloned else {}), **values.dict()}
     form = LaunchForm(version=version, values=values, is_submitted=request.method == "POST")
-    usual = Wanted(default_pool(), ONE_DEVICE)
+    usual = Wanted(usual_pool(), ONE_DEVICE)
     draft = form.draft(request.team, request.user)
     where = WhereForm(
         team=request.team,
@@ -230,7 +230,7 @@ def fuse(request: HttpRequest) -> HttpResponse:
     require_write(request)
     values = request.POST if request.method == "POST" else request.GET
     form = FuseForm(start=_start_of_fusion(request, values), values=values, is_submitted=request.method == "POST")
-    usual = Wanted(default_pool(), ONE_DEVICE)
+    usual = Wanted(usual_pool(), ONE_DEVICE)
     draft = form.draft(request.team, request.user)
     most = most_devices(draft)
     where = WhereForm(team=request.team, user=request.user, values=values, usual=usual, most_devices=most)

@@ -42,6 +42,7 @@ class Node(models.Model):
     `is_cordoned` keeps new work away; `drain_requested_at` also sends running work elsewhere; a node with `removed_at`
     is no longer part of the pool, and an agent of that name is refused until it joins anew. `machine_id` tells two
     machines of one name apart. `*_held` is what granted claims were promised; a constraint keeps it within the machine.
+    `retired_at` is when its agent stopped in order, while it has not come back.
     `health` is what the agent last saw: {"problems": [{"code", "numbers"}], "load": {...}}.
     """
 
@@ -63,6 +64,7 @@ class Node(models.Model):
     drain_requested_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
     last_beat_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,5 +1,6 @@
 """What machines do and what is done with them: they register, beat, leave; people cordon, drain and remove them."""
 
+import time
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from apps.accounts.models import User
 from apps.accounts.services import record_audit
 from apps.core.doorbell import ring, ring_once
 from apps.core.errors import Conflict, NotFound
+from apps.core.outages import is_steady
 from apps.resources.models import Allocation, Device, Node, Pool
 from workers.measuring import DeviceUse
 
@@ -25,6 +27,15 @@ FACTS = ("cpu_count", "memory_bytes", "storage_bytes", "storage_free_bytes")
 
 def default_pool() -> Pool:
     return Pool.objects.get_or_create(name="default")[0]
+
+
+def usual_pool() -> Pool:
+    """Where work goes that names no pool: the default one, or the first that has a machine where that has none."""
+    default = default_pool()
+    with_machines = list(nodes_in_pool().order_by("pool_id").values_list("pool_id", flat=True).distinct())
+    if not with_machines or default.pk in with_machines:
+        return default
+    return Pool.objects.get(pk=with_machines[0])
 
 
 def pool_named(name: str) -> Pool:
@@ -51,25 +62,29 @@ def open_nodes() -> QuerySet[Node]:
 
 
 def nodes_to_leave() -> set[int]:
-    """Machines from which what serves has to move: they are emptied, were removed, or have been silent for as long as
-    it takes to give their jobs away. None while there is no other machine to go to: what serves there then stays."""
-    if not open_nodes().exists():
-        return set()
-    emptied = Node.objects.filter(Q(drain_requested_at__isnull=False) | Q(removed_at__isnull=False))
-    return {*emptied.values_list("pk", flat=True), *lost_nodes()}
+    """Machines from which what serves has to move: they are emptied, were removed, or are lost. None of a pool while
+    that has no other machine to go to: what serves there then stays."""
+    emptied = Q(drain_requested_at__isnull=False) | Q(removed_at__isnull=False)
+    return {*_with_somewhere_to_go(emptied), *lost_nodes()}
 
 
 def lost_nodes() -> set[int]:
-    """Machines that have been silent for as long as it takes to give their jobs away; none while no other is there."""
-    if not open_nodes().exists():
-        return set()
-    silent = Node.objects.filter(last_beat_at__lt=Now() - timedelta(seconds=settings.LEPTON_LEASE_SECONDS))
-    return set(silent.values_list("pk", flat=True))
+    """Machines that have been silent, or away, for as long as it takes to give their jobs away. None of a pool while
+    that has no other machine, and none after an outage, until all have had the time to beat."""
+    long_ago = Now() - timedelta(seconds=settings.LEPTON_LEASE_SECONDS)
+    found = _with_somewhere_to_go(Q(last_beat_at__lt=long_ago) | Q(last_beat_at=None, retired_at__lt=long_ago))
+    return found if found and is_steady(now=time.time()) else set()
+
+
+def _with_somewhere_to_go(which: Q) -> set[int]:
+    """Those in whose pool another machine takes work."""
+    pools = open_nodes().values_list("pool_id", flat=True)
+    return set(Node.objects.filter(which, pool__in=list(pools)).values_list("pk", flat=True))
 
 
 def with_state(nodes: QuerySet[Node]) -> QuerySet[Node]:
     """With what `state_of` reads: how long it has been silent, by the database's clock, and what is still on it."""
-    granted = Q(placements__allocation__status=Allocation.Status.GRANTED)
+    granted = Q(placements__allocation__status=Allocation.Status.GRANTED, placements__allocation__is_service=False)
     return nodes.annotate(
         silent_for=ExpressionWrapper(Now() - F("last_beat_at"), output_field=DurationField()),
         claims_left=Count("placements", filter=granted, distinct=True),
@@ -113,7 +128,7 @@ def register_node(*, name: str, facts: dict, machine_id: str = "") -> Node:
     node.memory_bytes = max(facts["memory_bytes"], node.memory_held_bytes)
     node.machine_id = machine_id or node.machine_id
     node.address = facts.get("address", node.address)
-    node.last_beat_at = Now()
+    node.last_beat_at, node.retired_at = Now(), None
     node.save()
     node.refresh_from_db()
     seen = [_register_device(node, device) for device in facts["devices"]]
@@ -167,7 +182,7 @@ def beat_node(*, node: Node, devices: Iterable[DeviceUse] = (), **measured: obje
 
 def retire_node(*, node: Node) -> None:
     """The agent has stopped in order: the node is offline at once, not after three missed beats."""
-    _same_machine(node).update(last_beat_at=None)
+    _same_machine(node).update(last_beat_at=None, retired_at=Now())
 
 
 def _same_machine(node: Node) -> QuerySet[Node]:
@@ -219,7 +234,7 @@ def remove_node(*, node: Node, user: User | None) -> None:
     row = Node.objects.select_for_update(of=("self",)).get(pk=node.pk)
     if row.removed_at:
         return
-    jobs = _granted_on(row).count()
+    jobs = _granted_on(row).filter(is_service=False).count()
     # Of a machine that is silent nobody knows whether it still serves; its replicas are started elsewhere.
     replicas = row.replicas.filter(status__in=SERVING).count() if online_nodes().filter(pk=row.pk).exists() else 0
     if jobs or replicas:

@@ -14,7 +14,7 @@ from apps.core.errors import Conflict
 from apps.resources.accounting import record_usage
 from apps.resources.market import charge
 from apps.resources.models import Allocation, Device, Node, Placement, Pool, Quota, Share
-from apps.resources.nodes import default_pool, nodes_in_pool, online_nodes
+from apps.resources.nodes import nodes_in_pool, online_nodes, usual_pool
 from apps.resources.quotas import Promise, promises_of, share_of
 from apps.resources.refusals import check_terms, find_refusal
 from apps.resources.scheduling import Demand
@@ -27,7 +27,7 @@ def request_allocation(
 ) -> Allocation:
     """Ask for hardware. Raises Unprocessable (too_large_for_any_node, too_large_for_pool, kind_missing, exceeds_limit)
     when it could never be given, with the `field` to change; and what `check_terms` raises."""
-    wanted = Wanted(pool or default_pool(), demand, terms)
+    wanted = Wanted(pool or usual_pool(), demand, terms)
     check_terms(team=team, user=user, wanted=wanted)
     return _make_claim(team=team, user=user, wanted=wanted)
 

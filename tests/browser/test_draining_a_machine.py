@@ -112,16 +112,9 @@ def add_machine(person: Person, machine: Machine) -> None:
     person.see("nodes-2-joined")
 
 
-def train(sdk: leptonai.Client, dataset: leptonai.Record) -> leptonai.Record:
-    """A training that has reached its third epoch."""
-    job = sdk.jobs.train(dataset["id"], model_name="traveller", preset="fast", hyperparameters=LONG)
-    wait_until(lambda: sdk.jobs.get(job).progress.get("epoch", 0) >= 3, seconds=60, what="the third epoch")
-    return sdk.jobs.get(job)
-
-
-def where(sdk: leptonai.Client, job: leptonai.Record) -> str:
+def where(sdk: leptonai.Client, job: leptonai.Record) -> str | None:
     """The machine whose device the job holds."""
-    return next(node.name for node in sdk.nodes.list() if job.id in [device.job for device in node.devices])
+    return next((node.name for node in sdk.nodes.list() if job.id in [device.job for device in node.devices]), None)
 
 
 def badge(page: Page, state: str):
@@ -133,12 +126,14 @@ def test_a_training_goes_on_elsewhere_when_its_machine_is_emptied(
 ):
     person = administrator
     add_machine(person, machine)
-    job = train(sdk, dataset)
+    job = sdk.jobs.train(dataset["id"], model_name="traveller", preset="fast", hyperparameters=LONG)
+    wait_until(lambda: where(sdk, job), seconds=60, what="the training holds a device")
     here = where(sdk, job)
     there = NAME if here == "local" else "local"
 
-    person.page.goto(f"/pool/nodes/{here}/")
+    person.page.goto(f"/pool/nodes/{here}/")  # before it has come far: a quick training does not wait for a page
     expect(person.page.get_by_role("link", name=re.compile("traveller")).first).to_be_visible()
+    wait_until(lambda: sdk.jobs.get(job).progress.get("epoch", 0) >= 3, seconds=60, what="the third epoch")
     person.press("Drain")
     person.see("nodes-3-question")
     person.press("Drain it")

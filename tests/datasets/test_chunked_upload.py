@@ -6,6 +6,7 @@ import os
 import shutil
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from apps.core.errors import StorageFull
@@ -137,6 +138,36 @@ def test_the_checksum_that_was_announced_holds_where_none_comes_at_the_end(uploa
     assert error_of(uploader.complete(upload))["code"] == "wrong_checksum"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_storing_a_large_file_keeps_no_transaction_open(uploader, monkeypatch):
+    """The database ends one that has been idle for a minute, and a file of many gigabytes takes longer."""
+    seen = []
+    store = services.put_file
+
+    def look_and_store(*arguments):
+        seen.append(connection.in_atomic_block)
+        return store(*arguments)
+
+    monkeypatch.setattr(services, "put_file", look_and_store)
+    assert uploader.send("a.csv", CONTENT)["status"] == "complete"
+    assert seen == [False]
+
+
+def test_whoever_completes_it_meanwhile_is_told_the_same(uploader, monkeypatch):
+    upload = uploader.create("a.csv", 500).json()
+    uploader.put(upload, 0, CONTENT[:500])
+    store = services.put_file
+    others = []
+
+    def overtaken(*arguments):
+        monkeypatch.setattr(services, "put_file", store)
+        others.append(uploader.complete(upload).json())
+        return store(*arguments)
+
+    monkeypatch.setattr(services, "put_file", overtaken)
+    assert uploader.complete(upload).json() == others[0] and others[0]["status"] == "complete"
+
+
 def test_completing_twice_gives_the_same(uploader):
     done = uploader.send("a.csv", CONTENT)
     assert uploader.complete(done).json()["sha256"] == done["sha256"]
@@ -183,7 +214,7 @@ def test_a_full_disk_at_the_end_keeps_the_upload(uploader, monkeypatch):
     upload = uploader.create("a.csv", 500).json()
     uploader.put(upload, 0, CONTENT[:500])
 
-    def refuse(path):
+    def refuse(path, sha256):
         raise StorageFull("The file could not be stored.")
 
     monkeypatch.setattr(services, "put_file", refuse)

@@ -183,6 +183,8 @@ def test_another_teams_deployment_does_not_exist(site, stranger, shades):
             "no_such_endpoint",
         )
         assert site("GET", f"/v1/models/{name}", stranger.secret).status_code == 404
+    nothing_yet = site("POST", "/v1/models/image_classification/predict", stranger.secret, content=png())
+    assert "set up an example" in nothing_yet.json()["error"]["message"]
 
 
 def test_only_the_right_methods_and_paths(site, owner, shades):

@@ -1,7 +1,5 @@
 """A replica answers in several processes, its lanes: who is asked, how much each may have, and where one has died."""
 
-from pathlib import Path
-
 import psutil
 import pytest
 from django.urls import reverse
@@ -14,8 +12,7 @@ from apps.resources.models import Node
 from tests.deployments.conftest import ready_replica, state, supervise_until
 from tests.inference.models import png
 from workers.inference.framing import RAW, Question, ask
-from workers.inference.reaching import lane_sockets
-from workers.replicas import LANES_BYTES, lanes_for
+from workers.inference.reaching import LANES_BYTES, lane_sockets, most_lanes
 
 FIRST, SECOND = lane_sockets("/s/1.sock", 2), lane_sockets("/s/2.sock", 2)
 
@@ -95,12 +92,7 @@ def test_a_machine_with_an_address_that_is_not_its_own_says_so(owner, version, n
     assert "192.0.2.1" in deployment.replicas.first().reason
 
 
-def test_a_large_model_has_fewer_lanes_than_there_are_cores(tmp_path: Path):
-    (tmp_path / "model.onnx").write_bytes(b"x" * 1000)
-    assert lanes_for(tmp_path, cpus=3) == 3
-    with open(tmp_path / "weights", "wb") as file:
-        file.truncate(LANES_BYTES // 2)
-    assert lanes_for(tmp_path, cpus=3) == 1
-    with open(tmp_path / "weights", "wb") as file:
-        file.truncate(3 * LANES_BYTES)
-    assert lanes_for(tmp_path, cpus=3) == 1
+def test_a_large_model_has_fewer_lanes_than_there_are_cores():
+    assert most_lanes(1000, cpus=3) == 3
+    assert most_lanes(LANES_BYTES // 2 + 1, cpus=3) == 1
+    assert most_lanes(3 * LANES_BYTES, cpus=3) == 1

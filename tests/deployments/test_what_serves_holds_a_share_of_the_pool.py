@@ -1,17 +1,20 @@
 """A replica asks the pool for CPU and memory as a job does, waits where there is none, and gives them back."""
 
+import time
 from datetime import timedelta
 
 import pytest
+from django.core.cache import cache
 from django.utils import timezone
 
 from apps.core.errors import Unprocessable
-from apps.deployments.claims import CPU_MILLICORES
+from apps.core.outages import KEY, note_tick
+from apps.deployments.claims import CPU_MILLICORES, demand_of
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.placing import reconcile
 from apps.deployments.services import change_deployment, delete_deployment, deploy_version
-from apps.resources.models import Allocation, Node, Share, UsageRecord
-from apps.resources.nodes import beat_node, register_node
+from apps.resources.models import Allocation, Node, Pool, Share, UsageRecord
+from apps.resources.nodes import beat_node, register_node, remove_node, retire_node, with_state
 from apps.resources.planning import schedule_pool
 from apps.resources.quotas import set_quota
 from apps.resources.scheduling import Demand
@@ -200,3 +203,58 @@ def test_a_number_of_cores_bounds_its_processes(owner, version, node):
     change_deployment(deployment=made, user=owner.user, replica_cpu=1.0)
     supervise_until(node, lambda: state(made).status == "ready", "the deployment is ready")
     assert ready_replica(made).lanes == 1
+
+
+def test_a_machine_whose_agent_was_stopped_and_stays_away_is_lost_like_one_that_fell_silent(deployment, machine):
+    serve(deployment)
+    other = add_machine("two")
+    retire_node(node=machine)
+    take_turns()
+    assert held(machine)[0] == CPU_MILLICORES  # it may come back at once
+    Node.objects.filter(pk=machine.pk).update(retired_at=timezone.now() - timedelta(hours=1))
+    take_turns()
+    assert held(machine) == (0, 0) and deployment.replicas.get(status=Status.PENDING).node == other
+
+
+def test_after_an_outage_no_machine_is_taken_for_lost_before_all_could_beat(deployment, machine):
+    serve(deployment)
+    add_machine("two")
+    Node.objects.filter(pk=machine.pk).update(last_beat_at=timezone.now() - timedelta(hours=1))
+    now = time.time()
+    note_tick(now=now - 1000)
+    note_tick(now=now)
+    take_turns()
+    assert held(machine)[0] == CPU_MILLICORES
+    cache.delete(KEY)
+    for seconds in range(120, -1, -5):
+        note_tick(now=now - seconds)
+    take_turns()
+    assert held(machine) == (0, 0)
+
+
+def test_the_only_machine_can_be_removed_when_it_is_dead(deployment, machine, administrator):
+    serve(deployment)
+    Node.objects.filter(pk=machine.pk).update(last_beat_at=timezone.now() - timedelta(hours=1))
+    remove_node(node=machine, user=administrator.user)
+    reconcile()
+    assert held(machine) == (0, 0)
+
+
+def test_replicas_are_counted_once_and_not_as_jobs(deployment, machine):
+    serve(deployment)
+    found = with_state(Node.objects.filter(pk=machine.pk)).get()
+    assert (found.claims_left, found.replicas_left) == (0, 1)
+
+
+def test_where_the_default_pool_has_no_machine_another_one_serves(owner, version):
+    second = Pool.objects.create(name="second")
+    Node.objects.filter(pk=add_machine("far").pk).update(pool=second)
+    made = deploy_version(team=owner.team, user=owner.user, version=version)
+    assert made.replicas.get().allocation.pool == second
+
+
+def test_a_model_of_gigabytes_asks_for_its_files_and_one_copy(owner, version):
+    version.size_bytes = 2 * 10**9
+    assert demand_of(Deployment(team=owner.team), version).memory_bytes == pytest.approx(4.15 * 10**9)
+    version.size_bytes = 50 * 10**6
+    assert demand_of(Deployment(team=owner.team), version).memory_bytes == pytest.approx(0.6 * 10**9)

@@ -114,7 +114,8 @@ class Machine:
 
 class Site:
     """`manage.py up` without a machine of its own, and the machines "one" and "two". `is_apart` gives each a small disk
-    and a network of its own, which only root can; otherwise they share this host's. Its trainings have `epochs`."""
+    and a network of its own, which only root can; otherwise they share this host's. Its trainings have `epochs`, where
+    nothing else is said."""
 
     def __init__(self, folder: Path, *, epochs: int, is_apart: bool) -> None:
         self.epochs = epochs
@@ -188,9 +189,10 @@ class Site:
 
     # A training
 
-    def train(self, name: str, devices: int = 1, strategy: str = "ddp") -> "Training":
+    def train(self, name: str, devices: int = 1, strategy: str = "ddp", epochs: int | None = None) -> "Training":
         spread = {"devices": devices, "strategy": strategy} if devices > 1 else {}
-        choices = {"model_name": name, "preset": "fast", "hyperparameters": TRAINING | {"epochs": self.epochs}}
+        hyperparameters = TRAINING | {"epochs": epochs or self.epochs}
+        choices = {"model_name": name, "preset": "fast", "hyperparameters": hyperparameters}
         return Training(self, self.sdk.jobs.train(self.dataset["id"], **choices, **spread)["id"])
 
 

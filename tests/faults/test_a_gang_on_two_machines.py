@@ -2,16 +2,13 @@
 happens to one machine happens to all of the attempt. The long fault suite strikes gangs in more ways."""
 
 import signal
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.faults.site import JOB_TOKEN, RUNNER_TOKEN, Machine, Site, Training, send
 from tests.stack import wait_until
 
-pytestmark = pytest.mark.xdist_group("gang on two machines")
+pytestmark = pytest.mark.xdist_group("faults")
 
 LEASES = """
     SELECT m.attempt, m.rank, n.name, m.ending, extract(epoch FROM m.claimed_at)::float AS began,
@@ -20,17 +17,9 @@ LEASES = """
 """
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with tempfile.TemporaryDirectory(prefix="lepton-gang-") as folder:
-        made = Site(Path(folder).resolve(), epochs=6, is_apart=False)
-        yield made
-        made.stop()
-
-
 def train(site: Site, name: str, strategy: str = "ddp") -> Training:
     """A training that is under way on both machines."""
-    training = site.train(name, devices=2, strategy=strategy)
+    training = site.train(name, devices=2, strategy=strategy, epochs=6)
     training.await_step(30)
     return training
 

@@ -6,7 +6,6 @@ table. FAULT= (one, or several with commas) and SEED= repeat what was.
 
 import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -15,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults import table
+from tests.faults.conftest import CHOSEN, IS_LONG
 from tests.faults.injections import FAULTS, Fault, Scene, why_not
 from tests.faults.judging import Outcome, Verdict, judge, outcome_of
-from tests.faults.site import Site, may_be_apart
+from tests.faults.site import Site
 
 SEED = int(os.environ.get("SEED") or 0)
-CHOSEN = [name for name in os.environ.get("FAULT", "").split(",") if name]
-IS_LONG = bool(CHOSEN) or os.environ.get("FAULTS") == "all"
 EARLIEST, LATEST = 0.25, 0.6  # when a fault strikes, in parts of the training
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -35,14 +33,6 @@ def chosen_faults() -> list[Fault]:
     faults = [known[name] for name in CHOSEN] or [fault for fault in FAULTS if IS_LONG or fault.is_short]
     random.Random(SEED).shuffle(faults)
     return faults
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with tempfile.TemporaryDirectory(prefix="lepton-faults-") as folder:
-        made = Site(Path(folder).resolve(), epochs=8 if IS_LONG else 4, is_apart=IS_LONG and may_be_apart())
-        yield made
-        made.stop()
 
 
 @pytest.fixture(scope="module")

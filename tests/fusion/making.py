@@ -20,6 +20,7 @@ from workers.training.images import ImageData, write_files
 from workers.training.stopping import Stop
 
 SIDE = 8
+BRIEFLY = 0.02  # speed is not what these tests are about
 CLASSES = [str(number) for number in range(10)]
 
 
@@ -82,6 +83,7 @@ def spec_for(work: Path, data: Path, models: list[Path], method: str, **changes)
         "method": method,
         "data_path": str(data / names[0]),
         "index_path": str(data / names[1]),
+        "speed_seconds": BRIEFLY,
     }
     return FuseSpec(**values | changes)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from tests.fusion.making import load_digits, new_classifier, run, save, spec_for, trained_on
+from tests.fusion.making import BRIEFLY, load_digits, new_classifier, run, save, spec_for, trained_on
 from tests.stack import ROOT
 from workers.compression import recipes
 from workers.compression.program import compress
@@ -196,6 +196,7 @@ def test_an_ensemble_can_be_compressed(ensemble, place, tmp_path):
         str(place / "data/data.zip"),
         str(place / "data/index.jsonl"),
         recipes.resolve("image_classification", {"recipes": [[{"method": "quantise"}]], "limit_points": 20.0}),
+        speed_seconds=BRIEFLY,
     )
     compress(spec, EventWriter(tmp_path / "events.jsonl"), Stop())
     told = [event for event, _ in read_events(tmp_path / "events.jsonl") if event["type"] == "candidate"]

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.fusion.making import run, spec_for
+from tests.fusion.making import BRIEFLY, run, spec_for
 from workers.compression import recipes
 from workers.compression.program import compress
 from workers.contract import (
@@ -188,7 +188,8 @@ def test_an_ensemble_can_be_compressed(table, tmp_path):
     data, task, models = table
     folder = fused_files(table, ["boosting", "other", "mlp"], tmp_path / "fused")
     settings = recipes.resolve(task, {"recipes": [[{"method": "quantise"}]], "limit_points": 20.0})
-    spec = CompressSpec(str(tmp_path), task, str(folder), str(data / "data.csv"), str(data / "index.json"), settings)
+    files = [str(folder), str(data / "data.csv"), str(data / "index.json")]
+    spec = CompressSpec(str(tmp_path), task, *files, settings, speed_seconds=BRIEFLY)
     compress(spec, EventWriter(tmp_path / "events.jsonl"), Stop())
     told = [event for event, _ in read_events(tmp_path / "events.jsonl") if event["type"] == "candidate"]
     assert told[1]["figures"]["size_ratio"] > 1.5

@@ -7,13 +7,14 @@ from django.db.models.functions import Now
 
 from apps.accounts.models import Team, User
 from apps.core.errors import Conflict, QuotaExceeded, Unprocessable
+from apps.core.outages import is_steady, note_tick
 from apps.core.storage import put_file
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.jobs import attempts
 from apps.jobs.members import renew_lease
 from apps.jobs.models import Job, Member, Metric
 from apps.jobs.services import cancel_job, move_job, submit_prepare, submit_training
-from apps.jobs.tasks import may_reap, tick
+from apps.jobs.tasks import tick
 from apps.resources.models import Device, Quota
 from apps.resources.nodes import default_pool, register_node
 from apps.resources.planning import schedule_pool
@@ -184,11 +185,13 @@ def test_a_lost_job_that_was_cancelled_does_not_come_back(job, node, user):
 
 
 def test_leases_are_judged_only_after_a_whole_lease_of_ticks_without_a_gap():
-    assert not may_reap(now=1000)
+    assert not note_tick(now=1000)
     for second in range(1005, 1060, 5):
-        assert not may_reap(now=second)
-    assert may_reap(now=1060)
-    assert not may_reap(now=1200), "a gap in the ticks starts the wait anew"
+        assert not note_tick(now=second)
+    assert note_tick(now=1060)
+    assert is_steady(now=1062) and not is_steady(now=1100)
+    assert not note_tick(now=1200), "a gap in the ticks starts the wait anew"
+    assert not is_steady(now=1201)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from apps.accounts.models import Team
 from apps.core import storage
-from apps.jobs import attempts
+from apps.jobs import attempts, sweeping
 from apps.jobs.models import Checkpoint
 from apps.jobs.sweeping import referenced_blobs, sweep_blobs
 from apps.registry.models import Artifact
@@ -74,6 +74,18 @@ def test_a_file_in_use_stays_and_goes_with_its_last_use(stored, team, tmp_path):
 def test_a_young_file_stays_because_its_row_may_be_on_its_way(stored):
     stored("just arrived", timedelta(hours=20))
     assert sweep_blobs(now=NOW) == 0
+
+
+def test_a_file_that_is_stored_again_while_the_sweep_looks_stays(stored, tmp_path, monkeypatch):
+    blob = stored("wanted again", timedelta(days=3))
+
+    def stored_again() -> set[str]:
+        stored("wanted again")  # its row is not committed yet
+        return set()
+
+    monkeypatch.setattr(sweeping, "referenced_blobs", stored_again)
+    assert sweep_blobs(now=NOW) == 0
+    assert blob_path(tmp_path, blob).exists()
 
 
 def test_storing_an_old_file_again_makes_it_young(stored, tmp_path):

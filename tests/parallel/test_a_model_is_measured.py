@@ -17,6 +17,8 @@ from workers.training.hyperparameters import resolve
 
 SHAPE = Shape("resnet_tiny", side=24, classes=5)
 
+pytestmark = pytest.mark.xdist_group("measured")  # what the module's fixture makes is made once
+
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> dict:

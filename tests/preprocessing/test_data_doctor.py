@@ -16,7 +16,7 @@ from workers.preprocessing.doctor.columns import even_contradictions, leaves, ra
 from workers.preprocessing.doctor.features import image_features, table_features, text_features
 from workers.preprocessing.doctor.label_errors import find_suspects
 from workers.preprocessing.doctor.near_copies import near_pictures, near_texts
-from workers.preprocessing.doctor.quick_model import deal, judge
+from workers.preprocessing.doctor.quick_model import FOLDS, deal, judge, learn_by_features, learn_by_items
 
 WORDS_OF = (
     ("delivery", "parcel courier address doorstep tracking shipped arrived late package driver"),
@@ -100,6 +100,18 @@ def test_wrong_labels_of_texts_are_found():
     labels = np.array([list(TOPICS).index(label) for _, label in made])
     precision, recall, _ = precision_and_recall(text_features([text for text, _ in made]), labels)
     assert precision > 0.9 and recall > 0.9
+
+
+@pytest.mark.parametrize("items", [1, 40, 90])
+def test_few_items_teach_the_same_model_by_their_likeness_as_by_their_features(items):
+    draws = np.random.default_rng(0)
+    features, labels = draws.normal(size=(items, 60)).astype(np.float32), draws.integers(0, 3, items)
+    parts = [np.flatnonzero(deal(labels, 0) == number) for number in range(FOLDS)]
+    by_features, by_items = (
+        learn(features, np.eye(3, dtype=np.float32)[labels], parts) for learn in (learn_by_features, learn_by_items)
+    )
+    for number in range(FOLDS):
+        np.testing.assert_allclose(by_items(number, 0.1), by_features(number, 0.1), atol=1e-5)
 
 
 def test_nothing_is_suspected_where_the_classes_are_drawn_by_chance():

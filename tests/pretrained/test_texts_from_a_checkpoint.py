@@ -232,7 +232,7 @@ def test_it_is_made_smaller_by_the_methods_that_other_models_are_made_smaller_by
     recipes = [[{"method": "low_rank", "energy": 0.97, "epochs": 1}, {"method": "quantise"}], [DISTIL]]
     settings = resolve_compression(TEXT_CLASSIFICATION, {"recipes": recipes, "limit_points": 50.0})
     files = [str(trained / "model"), str(data / "data.csv"), str(data / "index.json")]
-    spec = CompressSpec(str(tmp_path), TEXT_CLASSIFICATION, *files, settings)
+    spec = CompressSpec(str(tmp_path), TEXT_CLASSIFICATION, *files, settings, speed_seconds=0.1)
     events = EventWriter(tmp_path / "events.jsonl")
     compress(spec, events, Stop())
     made = [event for event, _offset in read_events(events.path) if event["type"] == "candidate"]

@@ -79,19 +79,19 @@ class PlainRound(Round):
     def _plain_head(self, line):
         shape = line.shape.number
         waiting = [
-            (*ticket.rank, ticket.id, ticket)
+            (*ticket.rank, ticket.id, line, ticket)
             for ticket in self._planner.tickets.values()
-            if ticket.line is line and ticket.is_live and not ticket.lane.is_parked
+            if ticket.line is line and not ticket.lane.is_parked and ticket not in self._promised
         ]
         if shape in self._only_short and shape in self._searched:
             waiting = [entry for entry in waiting if entry[-1].lane.seconds <= self._longest]
-        return None if shape in self._closed else min(waiting, default=None, key=lambda entry: entry[:-1])
+        return None if shape in self._closed else min(waiting, default=None, key=lambda entry: entry[:-2])
 
     def _plain_place(self, head):
         at = None if self._is_starving else self._policy.team_key_at
         if at is None:
-            return head[:-1]
-        return (*head[:at], self._policy.team_key(head[-1].line.use, self._ledger.capacity), *head[at:-1])
+            return head[:-2]
+        return (*head[:at], self._policy.team_key(head[-1].line.use, self._ledger.capacity), *head[at:-2])
 
     def _search(self, ticket, candidates, leaving):
         search = super()._search(ticket, candidates, leaving)

@@ -33,7 +33,7 @@ MISTAKES = {
     "a node remembers whose work was on it before": (Pool.take, "node.loose_teams = None", "pass", "fair_share"),
     "a node forgets what may be preempted on it": (Pool.take, "node.loose_devices += devices", "pass", "priority"),
     "work that leaves is sent away again": (
-        Grounds.leave, "self._ripe.pop(placement.node_id, None)", "pass", "fair_share",
+        Grounds.leave, "self._ripe.pop(node.id, None)", "pass", "fair_share",
     ),
     "grips of one plan do not move with the shares": (
         Grounds.grip, "policy.team_key_at is not None", "False", "fair_share",
@@ -52,7 +52,16 @@ MISTAKES = {
     ),
     "who comes late is served last": (Lane.add, "not entries or entry > entries[-1]", "True", "shortest_predicted"),
     "the shortest lane is not known": (Line.lane, "self.shortest = min(self.shortest, seconds)", "pass", "fifo"),
-    "the next of a lane does not move up": (Queue.drop, "heapreplace(heads, entry)", "pass", "fifo"),
+    "the next of a lane does not move up": (Queue.drop, "ticket.line.show(lane, entry)", "pass", "fifo"),
+    "who was the best of a lane stays at hand": (Line.show, "self.heads.remove(before)", "pass", "priority"),
+    "who becomes the best of a lane is not seen": (Queue.add, "line.show(lane, lane.second())", "pass", "priority"),
+    "who leaves from the middle of a lane stays in it": (
+        Lane.remove, "del entries[bisect_left(entries, (*ticket.rank, ticket.id), at)]", "pass", "shortest_predicted",
+    ),
+    "a parked lane stays at hand": (Queue.park, "line.heads.remove(lane.head())", "pass", "fifo"),
+    "what is left of a guarantee is promised to others": (
+        Ledger.lockable, "(own - locked if own > locked else 0)", "0", "fair_share",
+    ),
     "some get lost as persons are parted": (
         Line.part_persons, "lane.entries[lane.first :]", "lane.entries[lane.first + 1 :]", "fifo",
     ),
@@ -83,7 +92,7 @@ def test_a_planted_mistake_is_found(mistake, monkeypatch):
 def test_places_of_a_lane_come_free_without_losing_any(monkeypatch):
     monkeypatch.setattr(queue_module, "_GONE_AT_ONCE", 3)
     assert not differs(Life("fifo", 1))
-    plant(Lane.head, "at = 0\n", "pass\n", monkeypatch)
+    plant(Lane.remove, "at = 0\n", "pass\n", monkeypatch)
     assert any(differs(Life("fifo", seed)) for seed in range(10))
 
 

@@ -145,3 +145,19 @@ def test_of_what_waits_for_it_to_end_nothing_is_foretold():
     planner.decide(1.0)
     snapshot = planner.snapshot(2.0)
     assert forecast(replace(snapshot, requests=(*snapshot.requests, service(4)))) == {}
+
+
+@pytest.mark.parametrize("policy", ALL_POLICIES)
+def test_one_that_waits_for_others_that_serve_holds_up_nobody(policy):
+    """Room that would be kept for it until these end would be kept for ever."""
+    settings = PolicySettings(policy, min_runtime_seconds=60.0, starvation_seconds=1e9)
+    machine = node(1, 2, cpu=4 * CORE)
+    planner = Planner(Snapshot(0.0, [machine], [service(1, 3 * CORE)], (), {2: Team(2, credits=9.0)}, settings))
+    assert started(planner) == [1]
+    planner.submit(request(2, 1, team=2, at=2.0, estimate=runs_for(5000.0), bid=1.0))
+    assert started(planner, 3.0) == [2]
+    planner.submit(service(3, 3 * CORE, at=4.0))
+    planner.submit(request(4, 2, team=2, at=5.0, estimate=runs_for(9000.0), bid=1.0))
+    assert started(planner, 6.0) == []
+    planner.finish(2)
+    assert started(planner, 7.0) == [4]

@@ -1,8 +1,6 @@
 """The training program on texts: a model that learned, answers alike as a graph, and goes on where it was stopped."""
 
 import json
-import signal
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +10,20 @@ import torch
 from safetensors.torch import load_file
 
 from tests.texts.making import chinese, english, make_spec, train_here, write_texts
-from tests.training.here import read
-from tests.training.images import events_of, start, wait_for
-from workers.contract import EXIT_STOPPED, EventWriter, ProgramFailure, TrainSpec, read_spec
+from tests.training.here import read, run_training
+from tests.training.images import events_of
+from tests.training.stopping import StopAfter
+from workers.contract import EventWriter, ProgramFailure, TrainSpec, read_spec
 from workers.texts import TextEncoder
 from workers.training.batches import parts_by_length
 from workers.training.hyperparameters import resolve
-from workers.training.stopping import Stop
+from workers.training.stopping import Stop, Stopped
 from workers.training.text_data import Ragged, choose_encoder, settle_splits, weights_of
 from workers.training.text_models import build_text_classifier
 from workers.training.text_networks import TEXT_NETWORKS
 from workers.training.texts import EVALUATED_IDS, train
+
+pytestmark = pytest.mark.xdist_group("training on texts")  # what the module's fixtures train is trained once
 
 
 @pytest.fixture(scope="module")
@@ -107,22 +108,12 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(data: Path,
     assert files[0] == files[1] != files[2]
 
 
-def run(spec: Path) -> subprocess.Popen:
-    return start(spec)
-
-
-def is_training(events: list[dict]) -> bool:
-    return any(event.get("step", 0) >= 15 for event in events if event["type"] == "metric")
-
-
 def test_a_training_that_was_stopped_ends_as_if_nothing_had_happened(data: Path, tmp_path: Path) -> None:
-    choices = {"epochs": 40, "model": "blend", "embedding_size": 32}
-    process = run(make_spec(tmp_path / "stopped", data, **choices))
-    wait_for(tmp_path / "stopped", is_training)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == EXIT_STOPPED
-    assert run(make_spec(tmp_path / "stopped", data, resume=True, **choices)).wait(timeout=300) == 0
-    assert run(make_spec(tmp_path / "whole", data, **choices)).wait(timeout=300) == 0
+    choices = {"epochs": 10, "model": "blend", "embedding_size": 32}
+    with pytest.raises(Stopped):
+        run_training(make_spec(tmp_path / "stopped", data, **choices), StopAfter(30))
+    run_training(make_spec(tmp_path / "stopped", data, resume=True, **choices))
+    train_here(tmp_path / "whole", data, **choices)
     results = [read(tmp_path / name / "output" / "result.json") for name in ("stopped", "whole")]
     assert results[0]["history"] == results[1]["history"]
     assert results[0]["metrics"] == results[1]["metrics"]

@@ -1,7 +1,6 @@
 """A disk that is full while a checkpoint is written ends no training and costs no checkpoint that is there."""
 
 import errno
-import signal
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +8,13 @@ import numpy as np
 import pytest
 
 from tests.training.disks import files_up_to, limit_files
-from tests.training.images import events_of, make_spec, start, wait_for, write_digits
-from workers.contract import CHECKPOINT_FAILED, CHECKPOINT_WRITTEN, EXIT_STOPPED, EventWriter, is_disk_full, read_events
+from tests.training.here import run_training
+from tests.training.images import events_of, make_spec, start, write_digits
+from tests.training.stopping import StopAfter
+from workers.contract import CHECKPOINT_FAILED, CHECKPOINT_WRITTEN, EventWriter, is_disk_full, read_events
 from workers.training.checkpoints import CheckpointStore
 from workers.training.saving import CheckpointWriter
+from workers.training.stopping import Stopped
 
 BIG = {"w": np.zeros(50_000, np.float32)}
 LESS_THAN_A_CHECKPOINT = 600_000
@@ -88,12 +90,10 @@ def test_without_any_room_the_program_ends(tmp_path: Path):
 
 def test_a_training_goes_on_over_a_full_disk_and_its_last_checkpoint_stays(tmp_path: Path) -> None:
     data, work = write_digits(tmp_path / "data", 300), tmp_path / "work"
-    first = start(make_spec(work, data, epochs=40))
-    wait_for(work, lambda events: any(event.get("epoch", 0) >= 2 for event in events if event["type"] == "metric"))
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(timeout=60) == EXIT_STOPPED
+    with pytest.raises(Stopped):
+        run_training(make_spec(work, data, epochs=6), StopAfter(20))
     kept = CheckpointStore(work / "checkpoints").load_newest()
-    second = start(make_spec(work, data, epochs=40, resume=True), before=partial(limit_files, LESS_THAN_A_CHECKPOINT))
+    second = start(make_spec(work, data, epochs=6, resume=True), before=partial(limit_files, LESS_THAN_A_CHECKPOINT))
     assert second.wait(timeout=240) == 0, events_of(work)[-3:]
     warnings = [event for event in events_of(work) if event.get("code") == CHECKPOINT_FAILED]
     assert len(warnings) == 1 and "the last one is kept" in warnings[0]["message"]

@@ -24,6 +24,8 @@ from workers.training.image_models import ImageClassifier, ImageProbabilities
 from workers.training.images import train
 from workers.training.stopping import Stop
 
+pytestmark = pytest.mark.xdist_group("image training")  # what the module's fixture makes is made once
+
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:

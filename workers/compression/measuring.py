@@ -26,8 +26,7 @@ EVALUATION_BATCH = 256
 THROUGHPUT_BATCH = 32
 SPEED_SAMPLES = 64
 ROUNDS = 8
-SINGLES_SECONDS = 0.12
-BATCHES_SECONDS = 0.08
+SINGLES_SHARE = 0.6  # of the time; the rest is for batches
 MIN_SINGLES = 12
 WARM_UP = 5
 
@@ -77,13 +76,13 @@ class Stopwatch:
         self.whole.clear()
         self.model_only.clear()
 
-    def round(self) -> None:
+    def round(self, seconds: float) -> None:
         started, count = time.perf_counter(), 0
-        while count < MIN_SINGLES or time.perf_counter() - started < SINGLES_SECONDS:
+        while count < MIN_SINGLES or time.perf_counter() - started < SINGLES_SHARE * seconds:
             self.single()
             count += 1
         started = time.perf_counter()
-        while time.perf_counter() - started < BATCHES_SECONDS:
+        while time.perf_counter() - started < (1 - SINGLES_SHARE) * seconds:
             self._batch()
 
     def single(self) -> None:
@@ -114,15 +113,18 @@ class Stopwatch:
         }
 
 
-def measure_speed(predictors: Sequence[Predictor], samples: Samples, tick: Tick) -> list[dict[str, float]]:
-    """Speeds in the order of `predictors`, in rounds that alternate: what else the machine does falls on all alike."""
+def measure_speed(
+    predictors: Sequence[Predictor], samples: Samples, seconds: float, tick: Tick
+) -> list[dict[str, float]]:
+    """Speeds in the order of `predictors`, each asked for so many seconds, in rounds that alternate: what else the
+    machine does falls on all alike."""
     inputs = samples.take(np.arange(min(SPEED_SAMPLES, len(samples)))).inputs
     watches = [Stopwatch(predictor, inputs) for predictor in predictors]
     for watch in watches:
         watch.warm_up()
     for number in range(ROUNDS):
         for watch in watches if number % 2 == 0 else reversed(watches):
-            watch.round()
+            watch.round(seconds / ROUNDS)
         tick((number + 1) / ROUNDS)
     return [watch.summary() for watch in watches]
 
@@ -151,7 +153,7 @@ class Gauge:
 
     def measure_original(self) -> dict[str, Any]:
         """Figures of the original, as of a candidate that changes nothing."""
-        (speed,) = measure_speed([self.work.original], self.judged, lambda _share: self.work.stop.check())
+        (speed,) = self._speeds([self.work.original], lambda _share: self.work.stop.check())
         return {
             **self.original,
             **speed,
@@ -171,9 +173,7 @@ class Gauge:
         meta = read_meta(folder)
         predictor = load_predictor(folder, self.work.spec.threads)
         quality = self._quality(predictor, lambda share: tick(0.5 * share))
-        before, after = measure_speed(
-            [self.work.original, predictor], self.judged, lambda share: tick(0.5 + 0.5 * share)
-        )
+        before, after = self._speeds([self.work.original, predictor], lambda share: tick(0.5 + 0.5 * share))
         size = serving_bytes(folder, meta)
         return {
             **quality,
@@ -185,6 +185,9 @@ class Gauge:
             "speed_ratio": round(before["model_latency_p50_ms"] / after["model_latency_p50_ms"], 3),
             "prediction_ratio": round(before["latency_p50_ms"] / after["latency_p50_ms"], 3),
         }
+
+    def _speeds(self, predictors: Sequence[Predictor], tick: Tick) -> list[dict[str, float]]:
+        return measure_speed(predictors, self.judged, self.work.spec.speed_seconds, tick)
 
     def _quality(self, predictor: Predictor, tick: Tick) -> dict[str, Any]:
         predicted = ask(predictor, self.judged, tick)

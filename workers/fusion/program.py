@@ -103,7 +103,12 @@ def measure(work: Work, fused: Fused) -> list[Measured]:
     fused_predictor = load_predictor(work.folder, work.spec.threads)
     record_answer(fused_predictor, work.folder)
     predictors = [*work.predictors, fused_predictor]
-    speeds = measure_speed(predictors, fused.samples, lambda share: work.report(0.75 + 0.2 * share, "Measuring speed"))
+    speeds = measure_speed(
+        predictors,
+        fused.samples,
+        work.spec.speed_seconds,
+        lambda share: work.report(0.75 + 0.2 * share, "Measuring speed"),
+    )
     is_regression = work.spec.task == TABULAR_REGRESSION
     figures = {split: all_figures(answers, is_regression) for split, answers in fused.answers.items()}
     test = fused.answers.get("test")

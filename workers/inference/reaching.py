@@ -18,6 +18,9 @@ LANE_SEPARATOR = ".lane"
 TCP = "tcp://"
 NONCE_BYTES = PROOF_BYTES = 32
 GONE_SECONDS = 6
+CONNECT_SECONDS = 2.0
+MOST_LANES = 8
+LANES_BYTES = 512 * 2**20  # of models: each lane has its own copy
 TCP_OPTIONS = (
     (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -38,6 +41,11 @@ class TcpPlace:
 def lane_sockets(path: str, lanes: int) -> tuple[str, ...]:
     """Of the replica whose first lane listens at `path`: one for each of its processes (workers.inference.lanes)."""
     return (path, *(f"{path}{LANE_SEPARATOR}{number}" for number in range(1, lanes)))
+
+
+def most_lanes(model_bytes: int, cpus: int) -> int:
+    """How many predictions a replica computes side by side: one for each core, as far as copies of the model fit."""
+    return max(1, min(MOST_LANES, cpus, LANES_BYTES // max(1, model_bytes)))
 
 
 def lane_ports(host: str, ports: Iterable[int], token: str) -> tuple[str, ...]:
@@ -69,24 +77,32 @@ def proof_of(token: str, nonce: bytes) -> bytes:
 
 
 def connect(lane: str, timeout_seconds: float) -> socket.socket:
-    """A connection that can be asked over. Raises OSError."""
-    place = tcp_place(lane)
-    connection = socket.socket(socket.AF_UNIX) if place is None else _connected(place, timeout_seconds)
+    """A connection that can be asked over, and then waits so long for an answer. Raises OSError, and TimeoutError only
+    while it waits."""
     try:
-        connection.settimeout(timeout_seconds)
+        connection = _connected(lane)
+    except TimeoutError as error:
+        raise ConnectionError(f"{replica_at(lane).rpartition('@')[2]} cannot be reached") from error
+    connection.settimeout(timeout_seconds)
+    return connection
+
+
+def _connected(lane: str) -> socket.socket:
+    place = tcp_place(lane)
+    if place is None:
+        connection = socket.socket(socket.AF_UNIX)
+    else:
+        connection = socket.create_connection((place.host, place.port), CONNECT_SECONDS)
+    try:
+        connection.settimeout(CONNECT_SECONDS)
         if place is None:
             connection.connect(lane)
         else:
+            watch_other_end(connection)
             connection.sendall(proof_of(place.token, read_exactly(connection, NONCE_BYTES)))
     except BaseException:
         connection.close()
         raise
-    return connection
-
-
-def _connected(place: TcpPlace, timeout_seconds: float) -> socket.socket:
-    connection = socket.create_connection((place.host, place.port), timeout_seconds)
-    watch_other_end(connection)
     return connection
 
 

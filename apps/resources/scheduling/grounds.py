@@ -64,8 +64,9 @@ class Grounds:
 
     def leave(self, claim: Claim) -> None:
         """Work was asked to leave: nobody can send it away again."""
-        for placement in claim.placements:
-            self._ripe.pop(placement.node_id, None)
+        for node, _ in self._planner.pool.held_by(claim.id, claim.placements):
+            self._ripe.pop(node.id, None)
+            node.loose_teams = None
 
     def _most_of(self, teams: Set[int], node: Node) -> int:
         here = node.loose_teams
@@ -88,10 +89,10 @@ class Grounds:
     def _younger(self, since: float, node: Node) -> list[Claim]:
         return [claim for _, claim in self.ripe_on(node) if claim.request.submitted_at > since]
 
-    def _find_loose_teams(self, node: Node) -> frozenset[int]:
+    def _find_loose_teams(self, node: Node) -> Set[int]:
         """Whose work on the node may be preempted, sooner or later."""
         claims = map(self._planner.claims.__getitem__, node.claims)
-        node.loose_teams = frozenset(claim.use.team.id for claim in claims if claim.is_preemptible)
+        node.loose_teams = {claim.use.team.id for claim in claims if claim.is_preemptible and claim.leaving_for is None}
         return node.loose_teams
 
     def ripe_on(self, node: Node) -> list[tuple[int, Claim]]:

@@ -198,14 +198,22 @@ class Ledger:
 
     def may_lock(self, use: TeamUse, asked: Amounts) -> bool:
         """Whether work that cannot be preempted leaves enough for everybody's guarantee, in each resource."""
-        if not self.has_guarantees:
-            return True
-        for of_this, own in enumerate(use.guaranteed):
-            before = use.locked[of_this]
-            more = before + asked[of_this] - (before if before > own else own)
-            if more > 0 and self.promised[of_this] + more > self.capacity[of_this]:
-                return False
-        return True
+        return not self.has_guarantees or is_within(asked, self.lockable(use))
+
+    def lockable(self, use: TeamUse) -> Amounts:
+        """How much more work that cannot be preempted may start: what the team has left of its guarantee, and what is
+        promised to nobody."""
+        each = zip(use.guaranteed, use.locked, self.capacity, self.promised, strict=True)
+        return tuple(
+            [
+                (own - locked if own > locked else 0) + (of - promised if of > promised else 0)
+                for own, locked, of, promised in each
+            ]
+        )
+
+
+def is_within(asked: Amounts, most: Amounts) -> bool:
+    return asked[0] <= most[0] and asked[1] <= most[1] and asked[2] <= most[2]
 
 
 def limit_reached(use: TeamUse, request: Request) -> tuple[str, dict[str, int | str]] | None:

@@ -1,7 +1,7 @@
 """A machine and a demand as a plan sees them, and whether the one could ever hold the other."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from apps.resources.scheduling.ledger import amounts_of
 from apps.resources.scheduling.types import Demand, NodeState, Placement
@@ -13,8 +13,9 @@ Held = Sequence[tuple["Node", int]]  # on which nodes work holds how many device
 class Node:
     """A machine, with what is free on it at the moment. `claims` are the placements on it by request.
 
-    `loose_devices` is how many devices are held by work that may be preempted, `loose_teams` is whose it is, or None
-    since `claims` changed; `ends` is when each device that is held comes free, ascending, as the timeline has it.
+    `loose_devices` is how many devices are held by work that may be preempted; `loose_teams` is whose that is which
+    was not asked to leave yet, or None since this changed; `ends` is when each device that is held comes free,
+    ascending, as the timeline has it.
     """
 
     __slots__ = (
@@ -39,9 +40,9 @@ class Node:
     def __init__(self, state: NodeState) -> None:
         self.id = state.id
         self.claims: dict[int, Placement] = {}
-        self.kept: list[Kept] = []
+        self.kept: tuple[Kept, ...] = ()
         self.loose_devices = 0
-        self.loose_teams: frozenset[int] | None = None
+        self.loose_teams: Set[int] | None = None
         self.ends = array("d")
         self.shelf: list[int] | None = None
         self.become(state)
@@ -51,7 +52,7 @@ class Node:
         self.name = state.name
         self.kind = state.device_kind
         self.size = state.device_count
-        self.free = sorted(state.free_devices)
+        self.free = tuple(sorted(state.free_devices))
         self.cpu = state.free_cpu_millicores
         self.memory = state.free_memory_bytes
         self.total_cpu = state.cpu_millicores
@@ -64,7 +65,7 @@ class Node:
             name=self.name,
             device_kind=self.kind,
             device_count=self.size,
-            free_devices=tuple(self.free),
+            free_devices=self.free,
             cpu_millicores=self.total_cpu,
             free_cpu_millicores=self.cpu,
             memory_bytes=self.total_memory,

@@ -64,7 +64,8 @@ class Planner:
         self.version += 1
         self.enqueue(request, self.starving if request.demand.is_service else self.queue)
         heappush(self._waits, (waiting_since(request), request.id))
-        self.touch_victims(request.id)
+        if request.id in self.victims:
+            self.touch_victims(request.id)
 
     def withdraw(self, request_id: int) -> None:
         """Pending work was cancelled."""

@@ -5,12 +5,15 @@ node. Nodes on which room is kept for somebody are taken off the shelves for the
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
-from itertools import chain
+from itertools import chain, zip_longest
 
 from apps.resources.scheduling.nodes import Held, Kept, Node, Part, Shape, empty_devices, fewest_nodes
-from apps.resources.scheduling.types import NodeState, Placement
+from apps.resources.scheduling.types import NodeState, Placement, made
+
+# The shelves of nodes in use, and of wholly free ones: by number of free devices, those of several kinds.
+_Rows = tuple[list[tuple[Sequence[int], ...]], list[tuple[Sequence[int], ...]]]
 
 
 class _Shelves:
@@ -43,6 +46,7 @@ class Pool:
         for node in self.nodes.values():
             largest[node.kind] = max(largest.get(node.kind, 0), node.size, len(node.free))
         self._shelves = {kind: _Shelves(size) for kind, size in sorted(largest.items())}
+        self._rows: dict[tuple[str, ...], _Rows] = {}
         for node in self.nodes.values():
             node.shelf = None
             self._file(node)
@@ -94,8 +98,9 @@ class Pool:
         """Give out the lowest free device ids of each node. `is_loose`: they may be taken away again."""
         placements = []
         for node, devices, cpu, memory in parts:
-            placement = Placement(node.id, tuple(node.free[:devices]), cpu, memory)
-            del node.free[:devices]
+            free = node.free
+            placement = made(Placement, (node.id, free[:devices], cpu, memory))
+            node.free = free[devices:]
             node.cpu -= cpu
             node.memory -= memory
             node.claims[request_id] = placement
@@ -133,8 +138,7 @@ class Pool:
             if devices:
                 if is_loose:
                     node.loose_devices -= devices
-                node.free.extend(placement.device_ids)
-                node.free.sort()
+                node.free = tuple(sorted(node.free + placement.device_ids))
                 self._file(node)
             node.cpu += placement.cpu_millicores
             node.memory += placement.memory_bytes
@@ -152,7 +156,7 @@ class Pool:
         ]
 
     def keep(self, node: Node, kept: Kept) -> None:
-        node.kept.append(kept)
+        node.kept += (kept,)
         self._kept_nodes[node.id] = node
         if kept.is_timed:
             self._reserved.add(node.id)
@@ -161,7 +165,7 @@ class Pool:
     def keep_nothing(self) -> None:
         """The plan is made: every node goes back to its shelf."""
         for node in self._kept_nodes.values():
-            node.kept.clear()
+            node.kept = ()
             self._file(node)
         self._kept_nodes.clear()
         self._reserved.clear()
@@ -186,8 +190,8 @@ class Pool:
         if not shape.devices:
             return self._find_roomiest(shape, is_short)
         if needed == 1:
-            node = self._best_fit(*shape.asked, kinds, is_short)
-            return None if node is None else [(node, *shape.asked)]
+            node = self._best_fit(shape.devices, shape.cpu, shape.memory, kinds, is_short)
+            return None if node is None else [(node, shape.devices, shape.cpu, shape.memory)]
         for kind in kinds:
             parts = self._find_gang(shape, needed, kind, is_short)
             if parts is not None:
@@ -197,29 +201,38 @@ class Pool:
     def _best_fit(
         self, devices: int, cpu: int, memory: int, kinds: tuple[str, ...], is_short: bool, but: Collection[int] = ()
     ) -> Node | None:
-        shelves = [self._shelves[kind] for kind in kinds]
-        for rows in ([each.used for each in shelves], [each.whole for each in shelves]):
-            found = self._first_fit(rows, devices, cpu, memory, but)
-            if found is not None:
-                return found
+        for rows in self._rows_of(kinds):
+            for shelves in rows[devices:]:
+                found = self._first_fit(shelves, cpu, memory, but)
+                if found is not None:
+                    return found
+        if not self._kept_nodes:
+            return None
         return self._best_fit_kept(devices, cpu, memory, kinds, is_short, but)
 
+    def _rows_of(self, kinds: tuple[str, ...]) -> _Rows:
+        rows = self._rows.get(kinds)
+        if rows is None:
+            shelves = [self._shelves[kind] for kind in kinds]
+            rows = self._rows[kinds] = (
+                list(zip_longest(*(each.used for each in shelves), fillvalue=())),
+                list(zip_longest(*(each.whole for each in shelves), fillvalue=())),
+            )
+        return rows
+
     def _first_fit(
-        self, rows: list[list[list[int]]], devices: int, cpu: int, memory: int, but: Collection[int]
+        self, shelves: tuple[Sequence[int], ...], cpu: int, memory: int, but: Collection[int]
     ) -> Node | None:
-        """The node with the least free, the lowest id first, in rows of shelves by number of free devices."""
-        nodes = self.nodes
-        best, best_key = None, None
-        for shelves in rows:
-            for free, shelf in enumerate(shelves[devices:], start=devices):
-                if best is not None and free > best_key[0]:
+        """The node with the lowest id that has so much free."""
+        nodes, best = self.nodes, None
+        for shelf in shelves:
+            for node_id in shelf:
+                if best is not None and node_id > best.id:
                     break
-                for node_id in shelf:
-                    node = nodes[node_id]
-                    if node.cpu >= cpu and node.memory >= memory and node_id not in but:
-                        if best is None or (free, node_id) < best_key:
-                            best, best_key = node, (free, node_id)
-                        break
+                node = nodes[node_id]
+                if node.cpu >= cpu and node.memory >= memory and node_id not in but:
+                    best = node
+                    break
         return best
 
     def _best_fit_kept(
@@ -279,26 +292,28 @@ class Pool:
 
     def _with_most_room(self, shape: Shape, count: int, kind: str, is_short: bool) -> list[tuple[int, int]]:
         """The `count` nodes that could take the most of the gang, as (devices, node id), most first."""
-        found: list[tuple[int, int]] = []
-        for node in self._kept_nodes.values():
-            if node.kind == kind and node.is_open and (usable := node.usable_devices(shape, is_short)):
-                found.append((usable, node.id))
+        kept = [node for node in self._kept_nodes.values() if node.kind == kind and node.is_open]
+        usable = ((node.usable_devices(shape, is_short), node.id) for node in kept)
+        found = sorted((-devices, node_id) for devices, node_id in usable if devices)[:count]
         shelves = self._shelves[kind]
         for free in range(len(shelves.whole) - 1, 0, -1):
-            found.sort(key=lambda entry: (-entry[0], entry[1]))
-            del found[count:]
-            if len(found) == count and found[-1][0] > free:
+            if len(found) == count and -found[-1][0] > free:
                 break
-            full = 0
-            for node_id in chain(shelves.whole[free], shelves.used[free]):
-                usable = self.nodes[node_id].usable_devices(shape)
-                if usable:
-                    found.append((usable, node_id))
-                    full += usable == free
-                    if full == count:
-                        break
-        found.sort(key=lambda entry: (-entry[0], entry[1]))
-        return found[:count]
+            if more := self._with_room_on(chain(shelves.whole[free], shelves.used[free]), shape, count, free):
+                found = sorted(found + more)[:count]
+        return [(-devices, node_id) for devices, node_id in found]
+
+    def _with_room_on(self, shelf: Iterable[int], shape: Shape, count: int, free: int) -> list[tuple[int, int]]:
+        """Nodes with so many devices `free`, as (less devices, node id), until `count` could give all of them."""
+        found, full = [], 0
+        for node_id in shelf:
+            usable = self.nodes[node_id].usable_devices(shape)
+            if usable:
+                found.append((-usable, node_id))
+                full += usable == free
+                if full == count:
+                    break
+        return found
 
     def gang_parts(self, shape: Shape, needed: int, kind: str) -> tuple[int, int]:
         """Devices on each of the first `needed` - 1 nodes, and on the last: whole nodes and a remainder."""

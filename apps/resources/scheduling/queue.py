@@ -7,10 +7,8 @@ rounded.
 """
 
 import math
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
-from heapq import heapify, heappop, heappush, heapreplace
-from itertools import count
 
 from apps.resources.scheduling.ledger import TeamUse, Use
 from apps.resources.scheduling.nodes import Shape
@@ -46,13 +44,13 @@ def rounded(seconds: float) -> float:
 
 
 class Ticket:
-    """A place in the queue. A ticket that is not live was granted, withdrawn, or is set aside.
+    """A place in the queue.
 
     `id`, `person` and `seconds` (those of `expected_seconds`) say what a grant needs of the request, which lies idle in
     memory for long: reaching for it and what hangs on it takes longer than the rest of a grant.
     """
 
-    __slots__ = ("request", "id", "person", "seconds", "rank", "lane", "line", "is_live")
+    __slots__ = ("request", "id", "person", "seconds", "rank", "lane", "line")
 
     def __init__(self, request: Request, person: Use, rank: Rank, lane: "Lane") -> None:
         self.request = request
@@ -62,11 +60,10 @@ class Ticket:
         self.rank = rank
         self.lane = lane
         self.line = lane.line
-        self.is_live = True
 
 
-# Figures of the rank, id of the request, a number that keeps tickets from being compared, and the Ticket. All that is
-# compared lies together, since reaching for it costs more than comparing it.
+# Figures of the rank, id of the request, its Line, and the Ticket. What is compared and the line lie together, since
+# reaching for them costs more than comparing them.
 Entry = tuple
 
 
@@ -83,32 +80,42 @@ class Lane:
         self.first = 0
         self.is_parked = False
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> bool:
+        """Whether it is the best now."""
         entries = self.entries
         if not entries or entry > entries[-1]:  # most who come rank behind those who came before
             entries.append(entry)
-        else:
-            insort(entries, entry, self.first)
+            return len(entries) == 1
+        insort(entries, entry, self.first)
+        return entries[self.first] is entry
+
+    def remove(self, ticket: Ticket) -> Entry | None:
+        """Its entry, if it was the best."""
+        entries, at = self.entries, self.first
+        entry = entries[at]
+        if entry[-1] is not ticket:
+            del entries[bisect_left(entries, (*ticket.rank, ticket.id), at)]
+            return None
+        entries[at] = None  # let go of it at once, while it is at hand
+        at += 1
+        if at == len(entries) or at == _GONE_AT_ONCE:
+            del entries[:at]
+            at = 0
+        self.first = at
+        return entry
 
     def head(self) -> Entry | None:
-        entries, at = self.entries, self.first
-        while at < len(entries):
-            entry = entries[at]
-            if entry[-1].is_live:
-                self.first = at
-                return entry
-            entries[at] = None  # let go of it at once, while it is at hand
-            at += 1
-            if at == _GONE_AT_ONCE:
-                del entries[:at]
-                at = 0
-        entries.clear()
-        self.first = 0
-        return None
+        return self.entries[self.first] if self.entries else None
+
+    def second(self) -> Entry | None:
+        return self.entries[self.first + 1] if len(self.entries) > self.first + 1 else None
 
 
 class Line:
-    """One team's requests of one demand. Its lanes are shared by all persons until one of them is at a limit."""
+    """One team's requests of one demand. Its lanes are shared by all persons until one of them is at a limit.
+
+    `heads` are the best of all lanes that are not parked, in order.
+    """
 
     __slots__ = ("queue", "use", "shape", "is_preemptible", "is_by_person", "lanes", "heads", "shortest")
 
@@ -138,21 +145,16 @@ class Line:
         for lane in shared:
             for entry in lane.entries[lane.first :]:
                 ticket = entry[-1]
-                if ticket.is_live:
-                    ticket.lane = self.lane(ticket.request, lane.seconds)
-                    ticket.lane.add(entry)
-        self.heads = [entry for lane in self.lanes.values() if (entry := lane.head()) is not None]
-        heapify(self.heads)
+                ticket.lane = self.lane(ticket.request, lane.seconds)
+                ticket.lane.add(entry)
+        self.heads = sorted(lane.head() for lane in self.lanes.values())
 
-    def head(self) -> Entry | None:
-        """The best ticket of all lanes that are not parked."""
-        heads = self.heads
-        while heads:
-            ticket = heads[0][-1]
-            if ticket.is_live and not ticket.lane.is_parked:
-                return heads[0]
-            heappop(heads)
-        return None
+    def show(self, lane: Lane, before: Entry | None) -> None:
+        """The best of a lane is not the one before any more."""
+        if before is not None:
+            self.heads.remove(before)
+        if (head := lane.head()) is not None:
+            insort(self.heads, head)
 
     def short_head(self, longest: float) -> Entry | None:
         """The best ticket of the lanes that run no longer than `longest` seconds."""
@@ -163,17 +165,13 @@ class Line:
 
 
 class Queue:
-    """Lines under one way to rank, and one to say how long requests count against a reservation (see `Policy`).
-
-    Every ticket that is live stands behind its lane's head or in its line's heads.
-    """
+    """Lines under one way to rank, and one to say how long requests count against a reservation (see `Policy`)."""
 
     def __init__(self, rank: Callable[[Request, TeamUse], Rank], backfill_seconds: Callable[[Request], float]) -> None:
         self._rank = rank
         self._backfill_seconds = backfill_seconds
         self._lines: dict[tuple[int, int, bool], Line] = {}
         self._of_team: dict[int, list[Line]] = {}
-        self._numbers = count()
 
     def teams(self) -> Iterable[list[Line]]:
         """Each team's lines."""
@@ -188,24 +186,17 @@ class Queue:
         lane = line.lane(request, self._backfill_seconds(request))
         rank = self._rank(request, use)
         ticket = Ticket(request, use.user(request.user_id), rank, lane)
-        entry = (*rank, request.id, next(self._numbers), ticket)
-        lane.add(entry)
-        if not lane.is_parked and lane.head() is entry:
-            heappush(line.heads, entry)
+        entry = rank + (request.id, line, ticket)  # noqa: RUF005 takes half the time of unpacking
+        if lane.add(entry) and not lane.is_parked:
+            line.show(lane, lane.second())
         return ticket
 
     def drop(self, ticket: Ticket) -> None:
         """Granted, withdrawn or set aside: the next of its lane moves up."""
-        ticket.is_live = False
         lane = ticket.lane
-        entry = lane.head()
-        if entry is None or lane.is_parked:
-            return
-        heads = lane.line.heads
-        if heads and heads[0][-1] is ticket:
-            heapreplace(heads, entry)
-        else:
-            heappush(heads, entry)
+        entry = lane.remove(ticket)
+        if entry is not None and not lane.is_parked:
+            ticket.line.show(lane, entry)
 
     def park(self, ticket: Ticket) -> None:
         """The ticket's person is at a limit: pass over the lane, which then is theirs alone, until `unpark`."""
@@ -214,6 +205,7 @@ class Queue:
             line.part_persons()
         lane = ticket.lane
         lane.is_parked = True
+        line.heads.remove(lane.head())
         ticket.person.parked.append(lane)
 
 
@@ -221,6 +213,5 @@ def unpark(person: Use) -> None:
     """A person holds less than before, or may hold more: look at what they wait for again."""
     for lane in person.parked:
         lane.is_parked = False
-        if (entry := lane.head()) is not None:
-            heappush(lane.line.heads, entry)
+        lane.line.show(lane, None)
     person.parked.clear()

@@ -21,6 +21,8 @@ from apps.resources.scheduling.types import Placement, Request
 
 # How many of the nodes that are free soonest are looked at exactly, CPU and memory included.
 _CANDIDATES = 16
+# What begins later waits for work that is not meant to end; keeping room for it would only keep others away.
+_IN_SIGHT_SECONDS = 365 * 86400.0
 _ALWAYS, _NEVER = array("d", (-math.inf,)), array("d", (math.inf,))
 
 
@@ -142,9 +144,10 @@ class Timeline:
                 for kind in {node.kind for node in self._nodes}
             }
             self._stale = set(self._nodes)
-        stale = [node for node in self._stale if node.id in self._rows]
+        stale = [(row, node) for node in self._stale if (row := self._rows.get(node.id)) is not None]
         if stale:
-            self._free_at[[self._rows[node.id] for node in stale]] = _free_times(stale, self._free_at.shape[1])
+            rows, nodes = zip(*stale, strict=True)
+            self._free_at[rows, :] = _free_times(nodes, self._free_at.shape[1])
         self._stale.clear()
 
     def _ends(self, node: Node) -> list[tuple[float, Placement]]:
@@ -161,7 +164,7 @@ class Timeline:
         return math.inf if self._is_awaited(claim.leaving_for) else -math.inf
 
     def reserve(self, shape: Shape, now: float, is_firm: bool) -> Reservation | None:
-        """The earliest start that the estimates allow; None if no set of open nodes will ever do.
+        """The earliest start that the estimates allow; None if no set of open nodes will do, or none in sight.
 
         Of all nodes that would do, a gang gets those that come free last, so that free ones are left to work of any
         length; if `is_firm`, those that come free first, so that what it has got is not lost where estimates are wrong.
@@ -182,7 +185,7 @@ class Timeline:
                 key=lambda option: option.starts_at,
                 default=None,
             )
-        return found
+        return found if found is not None and found.starts_at < now + _IN_SIGHT_SECONDS else None
 
     def _soonest_light(self, shape: Shape, kinds: tuple[str, ...], now: float) -> Reservation | None:
         nodes = [node for node in self._nodes if node.kind in kinds]
@@ -267,7 +270,8 @@ def _free_times(nodes: Sequence[Node], width: int) -> np.ndarray:
     never = [_NEVER * count for count in range(width + 1)]
     blocks = []
     for node in nodes:
-        free, ends = always[min(len(node.free) + 1, width)], node.ends
+        count, ends = len(node.free) + 1, node.ends
+        free = always[count if count < width else width]
         left = width - len(free) - len(ends)
         if left < 0:  # the caller says that more is free than is left beside the work on the node
             ends, left = ends[: width - len(free)], 0
@@ -282,6 +286,8 @@ def _last_first(times: np.ndarray, now: float, until: float) -> np.ndarray:
 
 def _smallest(times: np.ndarray, count: int = _CANDIDATES) -> list[int]:
     """The indices of the `count` smallest, ascending; equal ones by index."""
+    if count == 1 and len(times):
+        return [int(times.argmin())]
     if len(times) <= count:
         return np.argsort(times, kind="stable").tolist()
     bound = np.partition(times, count - 1)[count - 1]

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from apps.resources.scheduling.grounds import NOBODY, Ground, Grounds
-from apps.resources.scheduling.ledger import amounts_of, limit_reached
+from apps.resources.scheduling.ledger import amounts_of, is_within, limit_reached
 from apps.resources.scheduling.nodes import Kept, Part, Shape
 from apps.resources.scheduling.policies.base import Sale
 from apps.resources.scheduling.preemption import Displacement, Search
 from apps.resources.scheduling.queue import Entry, Line, Ticket, unpark
 from apps.resources.scheduling.reservations import Claim
-from apps.resources.scheduling.types import Eviction, Grant
+from apps.resources.scheduling.types import Eviction, Grant, made
 
 if TYPE_CHECKING:
     from apps.resources.scheduling.planner import Planner
@@ -104,14 +104,15 @@ class Round:
         order = []
         for lines in teams:
             heads = self._heads(lines)
+            heads.sort()
+            self._pass_over(heads)
             if heads:
-                heads.sort()
                 order.append(self._place(heads))
         order.sort()
         while order:
             heads = order.pop(0)[-1]
-            ticket = heads.pop(0)[-1]
-            line = ticket.line
+            entry = heads.pop(0)
+            line, ticket = entry[-2], entry[-1]
             if self._attempt(ticket, line) and (following := self._head(line)) is not None:
                 insort(heads, following)
             self._pass_over(heads)
@@ -121,8 +122,7 @@ class Round:
     def _pass_over(self, heads: list[Entry]) -> None:
         """Look no further at lines that nothing can be done for, until one comes first for which something may be."""
         while heads:
-            ticket = heads[0][-1]
-            line = ticket.line
+            line, ticket = heads[0][-2:]
             number = line.shape.number
             if number in self._closed:
                 del heads[0]
@@ -139,21 +139,23 @@ class Round:
         at = None if self._is_starving else self._policy.team_key_at
         if at is None:
             return head, heads
-        use = head[-1].line.use
+        use = head[-2].use
         key = self._policy.known_team_key(use, self._ledger.capacity) if use.key is None else use.key
         return (*head[:at], key, head, heads) if at else (key, head, heads)
 
     def _heads(self, lines: list[Line]) -> list[Entry]:
         """The heads of one team's lines, but of those that are sure to be refused: a team only gets more in a round."""
-        use, may_lock = lines[0].use, self._ledger.may_lock
+        use, ledger = lines[0].use, self._ledger
         if self._is_guaranteed:
             lines = [line for line in lines if use.is_inside(line.shape.asked)] if use.may_be_inside() else ()
-        heads = []
-        for line in lines:
-            head = self._head(line)
-            if head is not None and (line.is_preemptible or may_lock(use, line.shape.asked)):
-                heads.append(head)
-        return heads
+            if not lines:
+                return []
+        lockable = ledger.lockable(use) if ledger.has_guarantees else None
+        return [
+            line.heads[0]
+            for line in lines
+            if line.heads and (line.is_preemptible or lockable is None or is_within(line.shape.asked, lockable))
+        ]
 
     def _head(self, line: Line) -> Entry | None:
         number = line.shape.number
@@ -161,7 +163,7 @@ class Round:
             return None
         if number in self._only_short and number in self._searched:
             return line.short_head(self._longest)
-        return line.head()
+        return line.heads[0] if line.heads else None
 
     def _attempt(self, ticket: Ticket, line: Line) -> bool:
         """Serve one head. Whether the line may have another that could start."""
@@ -219,9 +221,9 @@ class Round:
             line.is_preemptible,
         )
         planner.start(claim, parts)
-        if planner.victims:
+        if request_id in planner.victims:
             planner.touch_victims(request_id)
-        self._outcome.grants.append(Grant(request_id, placements, self._prices.get(request_id, 0.0)))
+        self._outcome.grants.append(made(Grant, (request_id, placements, self._prices.get(request_id, 0.0))))
 
     def _reserve(self, ticket: Ticket, shape: Shape) -> None:
         """EASY: the first that must wait gets the earliest start, and nobody after it may delay that."""

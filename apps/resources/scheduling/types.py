@@ -117,6 +117,10 @@ class Request:
     is_promised: bool = False
 
 
+# Makes a named tuple of a tuple: its own `__new__` is Python code, and takes more than twice the time.
+made = tuple.__new__
+
+
 class Placement(NamedTuple):
     """The part of a grant that lies on one node."""
 

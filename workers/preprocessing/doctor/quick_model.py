@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ FOLDS = 5
 RIDGES = (0.01, 0.1)
 TEMPERATURES = (1, 2, 4, 6, 8, 12, 16, 24, 32)
 SCORED_AT_ONCE = 4_096
+Model = Callable[[int, float], np.ndarray]  # number of a fold and ridge -> weights [D, C]
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,43 @@ def fit(features: np.ndarray, answers: np.ndarray, fold: np.ndarray) -> Iterator
     features = np.hstack([features, np.ones((len(features), 1), dtype=np.float32)])
     fitted = len(answers)
     parts = [np.flatnonzero(fold == number) for number in range(FOLDS)]
-    grams = [features[part].T @ features[part] for part in parts]
-    sums = [features[part].T @ answers[part] for part in parts]
+    learn = learn_by_items if fitted < features.shape[1] else learn_by_features
+    model = learn(features[:fitted], answers, parts)
     for ridge in RIDGES:
-        weights = np.stack([_solve(sum(grams) - grams[n], sum(sums) - sums[n], ridge) for n in range(FOLDS)])
+        weights = np.stack([model(number, ridge) for number in range(FOLDS)])
         scores = np.empty((len(features), answers.shape[1]), dtype=np.float32)
         for part, weight in zip(parts, weights, strict=True):
             scores[part] = features[part] @ weight
         for start in range(fitted, len(features), SCORED_AT_ONCE):
             scores[start : start + SCORED_AT_ONCE] = features[start : start + SCORED_AT_ONCE] @ weights.mean(0)
         yield scores
+
+
+def learn_by_features(features: np.ndarray, answers: np.ndarray, parts: Sequence[np.ndarray]) -> Model:
+    """From `features` [n, D] and `answers` [n, C], the weights [D, C] of the model that learned from all but the part
+    of a number, with a ridge."""
+    grams = [features[part].T @ features[part] for part in parts]
+    sums = [features[part].T @ answers[part] for part in parts]
+
+    def model(number: int, ridge: float) -> np.ndarray:
+        gram = sum(grams) - grams[number]
+        return _solve(gram, sum(sums) - sums[number], ridge * np.trace(gram) / len(gram))
+
+    return model
+
+
+def learn_by_items(features: np.ndarray, answers: np.ndarray, parts: Sequence[np.ndarray]) -> Model:
+    """The same weights, faster where there are fewer items than features: (X'X + c I)^-1 X' = X' (XX' + c I)^-1, and
+    both products have the same trace (Hastie et al. 2009, 18.3.5)."""
+    products = features @ features.T
+
+    def model(number: int, ridge: float) -> np.ndarray:
+        others = np.delete(np.arange(len(features)), parts[number])
+        among = products[np.ix_(others, others)]
+        ridge *= np.trace(among) / features.shape[1]
+        return features[others].T @ _solve(among, answers[others], ridge)
+
+    return model
 
 
 def deal(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -99,10 +127,10 @@ def deal(labels: np.ndarray, seed: int) -> np.ndarray:
     return fold
 
 
-def _solve(gram: np.ndarray, sums: np.ndarray, ridge: float) -> np.ndarray:
-    gram = gram.astype(np.float64)
-    gram[np.diag_indices(len(gram))] += ridge * np.trace(gram) / len(gram) + 1e-9
-    return np.linalg.solve(gram, sums.astype(np.float64)).astype(np.float32)
+def _solve(products: np.ndarray, sums: np.ndarray, added: float) -> np.ndarray:
+    products = products.astype(np.float64)
+    products[np.diag_indices(len(products))] += added + 1e-9
+    return np.linalg.solve(products, sums.astype(np.float64)).astype(np.float32)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

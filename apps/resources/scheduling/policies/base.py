@@ -106,8 +106,7 @@ def borrowed_share(held: Sequence[int], guaranteed: Amounts, weight: float, capa
     """The dominant share (Ghodsi et al., Dominant Resource Fairness, NSDI 2011) of what is held above the guarantee, by
     weight."""
     share = 0.0
-    for of_this, of in enumerate(capacity):
-        more = held[of_this] - guaranteed[of_this]
-        if more > 0 and of and more / of > share:
-            share = more / of
+    for has, own, of in zip(held, guaranteed, capacity):  # noqa: B905 what is held may count jobs, too
+        if has > own and of and (has - own) / of > share:
+            share = (has - own) / of
     return share / weight if weight > 0 else (math.inf if share else 0.0)

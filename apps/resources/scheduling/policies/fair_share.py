@@ -39,6 +39,6 @@ class FairShare(Policy):
 
 
 def _share_with(use: TeamUse, more: Amounts, sign: int, capacity: Amounts) -> float:
-    held, leaving = use.held, use.leaving
-    held = [held[of_this] - leaving[of_this] + sign * of_more for of_this, of_more in enumerate(more)]
+    each = zip(use.held, use.leaving, more)  # noqa: B905 what is held counts jobs, too
+    held = [has - gone + sign * of_more for has, gone, of_more in each]
     return borrowed_share(held, use.guaranteed, use.team.weight, capacity)
