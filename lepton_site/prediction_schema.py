@@ -58,13 +58,16 @@ def _questions() -> dict[str, Schema]:
 
 def _answers() -> dict[str, Schema]:
     said = {"class": TEXT, "probability": SHARE}
+    ranked = _object("class probability", **said)
+    decided = {"positive": TEXT, "threshold": SHARE, "probability": SHARE, "is_positive": TRUTH}
+    decision = _object(" ".join(decided), **decided) | {"description": "Where the deployment screens for a class."}
     forecast = {"time": TEXT, "value": NUMBER, "low": NUMBER, "high": NUMBER}
     found = _object("answer score", answer=TEXT, score=NUMBER, question=TEXT)
     item = _object("item score", item=TEXT, name=TEXT, score=NUMBER)
     word = _object("word start end", word=TEXT, start=NUMBER, end=NUMBER)
     label = _object("label probability", label=TEXT, probability=SHARE)
     kinds = {
-        "ClassAnswer": _object("class probability", **said, classes=_list(_object("class probability", **said))),
+        "ClassAnswer": _object("class probability", **said, classes=_list(ranked), decision=decision),
         "ValueAnswer": _object("value", value=NUMBER),
         "LabelsAnswer": _object("labels", labels=_list(label), scores=_list(label)),
         "TranslationAnswer": _object("translation score", translation=TEXT, score=NUMBER),

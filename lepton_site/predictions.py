@@ -107,6 +107,7 @@ class Predictions:
         """Asks the version that the traffic's weights choose, another one where no replica of that one lives, and none
         but `version` where a client names it.
         """
+        question = endpoint.put(question)
         for route in endpoint.routes_in_order(self._choose, version):
             started = time.perf_counter()
             try:
@@ -124,7 +125,7 @@ class Predictions:
         if not endpoint.routes:
             return None
         route = endpoint.routes_in_order(self._choose)[0]
-        asked = self._pool.ask_at_once(route.sockets, question, done, route.most)
+        asked = self._pool.ask_at_once(route.sockets, endpoint.put(question), done, route.most)
         return (route, asked) if asked else None
 
     def drop(self, path: str) -> None:

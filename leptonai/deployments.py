@@ -27,7 +27,9 @@ class Deployments(Resource):
         """Deploy a model (its id or name; the newest version unless given). See `wait` for when it answers.
 
         `page` is "chat" for a demo page on which people talk to a model of texts; `page_settings` then has "answers"
-        ({class: text}), and may have "greeting", "unknown" and "unsure_below".
+        ({class: text}), and may have "greeting", "unknown" and "unsure_below". With "screening" a model of classes says
+        whether its input counts as the class "positive", which it does from a probability of "threshold" (0.5) on; each
+        prediction then has "decision". "offers" is for models that recommend. Every page may have a "notice".
         """
         fields = {"model": model, "name": name, "is_public": is_public, **({"version": version} if version else {})}
         fields |= {"page": page, "page_settings": dict(page_settings or {})}

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from apps.accounts.access import require_write
 from apps.core.errors import NotFound
 from apps.deployments.models import Deployment
+from apps.deployments.pages import PAGES
 from apps.deployments.placing import with_replicas
 from apps.deployments.services import (
     change_deployment,
@@ -27,6 +28,8 @@ from apps.jobs.inputs import ReferenceField
 from apps.jobs.references import find_by_id_or_name
 from apps.registry.models import ModelVersion, RegisteredModel
 
+PAGE_HELP = f"{', '.join(PAGES)}; empty for the usual."
+
 
 class DeploymentInput(serializers.Serializer):
     """`model` by id or name; its newest version unless `version` is given."""
@@ -35,7 +38,7 @@ class DeploymentInput(serializers.Serializer):
     version = serializers.IntegerField(required=False, min_value=1)
     name = serializers.CharField(required=False, allow_blank=True, default="")
     is_public = serializers.BooleanField(required=False, default=False)
-    page = serializers.CharField(required=False, allow_blank=True, default="", help_text="chat; empty for the usual.")
+    page = serializers.CharField(required=False, allow_blank=True, default="", help_text=PAGE_HELP)
     page_settings = serializers.DictField(required=False, default=dict)
 
 
@@ -67,7 +70,7 @@ class DeploymentChange(serializers.Serializer):
     replica_memory = serializers.FloatField(
         required=False, min_value=0, help_text="GB of memory set aside for each replica; 0 for what is usual."
     )
-    page = serializers.CharField(required=False, allow_blank=True, help_text="chat; empty for the usual.")
+    page = serializers.CharField(required=False, allow_blank=True, help_text=PAGE_HELP)
     page_settings = serializers.DictField(required=False)
 
 

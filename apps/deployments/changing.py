@@ -10,6 +10,7 @@ from apps.deployments.admission import check_networks
 from apps.deployments.models import Deployment
 from apps.deployments.pages import check_page
 from apps.deployments.traffic import check_count
+from apps.registry.models import ModelVersion
 
 ZERO_IS_NONE = ("requests_per_minute", "max_replicas", "target_latency_ms", "replica_cpu", "replica_memory")
 
@@ -39,13 +40,13 @@ class Wanted(TypedDict, total=False):
     page_settings: Mapping[str, Any] | None
 
 
-def changes_to(deployment: Deployment, wanted: Wanted) -> dict[str, Any]:
-    """The fields that become something else, with their new values. Raises Unprocessable for what cannot be, with
-    `field`."""
+def changes_to(deployment: Deployment, wanted: Wanted, version: ModelVersion) -> dict[str, Any]:
+    """The fields that become something else, with their new values, where `version` is what it serves then. Raises
+    Unprocessable for what cannot be, with `field`."""
     asked: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     if "page" in asked or "page_settings" in asked:
         page, settings = (asked.get(name, getattr(deployment, name)) for name in ("page", "page_settings"))
-        check_page(deployment.version.model.task, page, settings)
+        check_page(version.model.task, page, settings, version.meta.get("classes"))
     if "allowed_networks" in asked:
         asked["allowed_networks"] = check_networks(asked["allowed_networks"])
     asked |= {name: asked[name] or None for name in ZERO_IS_NONE if name in asked}

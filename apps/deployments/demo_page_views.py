@@ -17,7 +17,7 @@ def set_up(request: HttpRequest, pk: int) -> HttpResponse:
     require_write(request)
     deployments = Deployment.objects.filter(team=request.team).select_related("version__model", "team")
     deployment = get_object_or_404(deployments, pk=pk)
-    form = DemoPageForm(request.POST or None, deployment=deployment)
+    form = DemoPageForm(request.POST or None, deployment=deployment, suggested=request.GET)
     if request.method == "POST" and form.is_valid():
         change_deployment(deployment=deployment, user=request.user, **form.wanted())
         messages.success(request, _("The demo page is changed."))

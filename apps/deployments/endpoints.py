@@ -19,7 +19,7 @@ from apps.deployments.request_log import LogRule
 from apps.deployments.rollouts import newest_change_id, shares_of
 from apps.deployments.services import find_endpoint, state_of
 from apps.deployments.traffic import active_weights, in_order
-from workers.inference.framing import Frame, Question
+from workers.inference.framing import TENSORS, Frame, Question
 
 # Looked up again and again while somebody asks: without what versions and machines know besides.
 ROUTE_FIELDS = (
@@ -52,7 +52,7 @@ class Endpoint:
 
     `log` says which requests are written down. `facts` are the input and the classes of each version that is served,
     by its number, the stable one first. One that `may_sleep` is woken by a request; `trouble` says why none of its
-    replicas will ever be ready.
+    replicas will ever be ready. `decision` is the class that is looked for and its threshold, where there is one.
     """
 
     deployment_id: int
@@ -65,6 +65,13 @@ class Endpoint:
     routes: tuple[tuple[Route, float], ...]
     may_sleep: bool = False
     trouble: str = ""
+    decision: dict[str, Any] | None = None
+
+    def put(self, question: Question) -> Question:
+        """As a replica is to be asked it. What comes in tensors is answered in tensors, without a decision."""
+        if self.decision is None or question.content == TENSORS:
+            return question
+        return question.deciding(self.decision)
 
     def describe(self) -> dict[str, Any]:
         """The stable version."""
@@ -128,6 +135,7 @@ def endpoint_of(deployment: Deployment) -> Endpoint:
         routes=routes,
         may_sleep=deployment.may_sleep,
         trouble="" if routes else _trouble(deployment),
+        decision=deployment.decision,
     )
 
 
@@ -163,6 +171,7 @@ def _lanes_from_here(replica: Replica) -> tuple[str, ...]:
 
 def ask_endpoint(endpoint: Endpoint, question: Question) -> Frame:
     """Ask as the gateway does, over a connection of its own; for sync code. Raises Unavailable."""
+    question = endpoint.put(question)
     with IN_FLIGHT.count(endpoint.deployment_id):
         for route in endpoint.routes_in_order():
             started = time.perf_counter()

@@ -1,10 +1,13 @@
 """Deployments: what should be served. Canaries: versions beside the stable one. Replicas: the processes that serve."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import ApiKey, Team
+from apps.deployments.pages import decision_of
 from apps.registry.models import ModelVersion
 from apps.resources.models import Allocation, Node
 from workers.inference.reaching import lane_ports, lane_sockets
@@ -62,6 +65,11 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def decision(self) -> dict[str, Any] | None:
+        """What its answers decide (apps/deployments/pages.py)."""
+        return decision_of(self.page, self.page_settings)
 
     @property
     def may_sleep(self) -> bool:

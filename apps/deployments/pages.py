@@ -6,42 +6,89 @@ does not know, unless `unsure_below` sets another bound.
 
 ``offers``, for models that recommend: what to offer to a customer who owns something already.
 
-Every page may have a `notice`, which stands above everything. A talk's settings stay where another page is chosen.
+``screening``, for models of classes: whether an item counts as the class `positive`, which it does from a probability
+of `threshold` on, whatever other class is likelier.
+
+Every page may have a `notice`, which stands above everything. The settings of a page stay where another is chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from apps.core.errors import Unprocessable
-from workers.contract import ANSWER_RETRIEVAL, RECOMMENDATION, TEXT_CLASSIFICATION
+from workers.contract import (
+    ANSWER_RETRIEVAL,
+    AUDIO_CLASSIFICATION,
+    IMAGE_CLASSIFICATION,
+    RECOMMENDATION,
+    TABULAR_CLASSIFICATION,
+    TEXT_CLASSIFICATION,
+)
 
-CHAT, OFFERS = "chat", "offers"
-PAGES = {CHAT: (TEXT_CLASSIFICATION, ANSWER_RETRIEVAL), OFFERS: (RECOMMENDATION,)}
+CHAT, OFFERS, SCREENING = "chat", "offers", "screening"
+PAGES = {
+    CHAT: (TEXT_CLASSIFICATION, ANSWER_RETRIEVAL),
+    OFFERS: (RECOMMENDATION,),
+    SCREENING: (TABULAR_CLASSIFICATION, IMAGE_CLASSIFICATION, TEXT_CLASSIFICATION, AUDIO_CLASSIFICATION),
+}
+SETTINGS = {
+    CHAT: ("answers", "greeting", "unknown", "unsure_below"),
+    SCREENING: ("positive", "threshold"),
+}
 UNSURE_BELOW = 0.5
+THRESHOLD = 0.5
+HUNDREDTHS = 100  # thresholds in which it is measured what a model finds (workers.training.operating)
 MAX_ANSWER_LENGTH = 2_000
-CHAT_SETTINGS = ("answers", "greeting", "unknown", "unsure_below")
 
 
-def check_page(task: str, page: str, settings: Mapping[str, Any]) -> None:
-    """Raises Unprocessable with `field` page or page_settings."""
+def check_page(task: str, page: str, settings: Mapping[str, Any], classes: Sequence[str] | None = None) -> None:
+    """`classes` are the model's, None where they are not known yet. Raises Unprocessable with `field` page or
+    page_settings."""
     if page and task not in PAGES.get(page, ()):
         known = ", ".join(name for name, tasks in PAGES.items() if task in tasks) or _("none")
         message = _('There is no page "%(page)s" for this task. There are: %(known)s.')
         raise _bad(message % {"page": page, "known": known}, "unknown_page", "page")
-    known = ("notice", *CHAT_SETTINGS) if task in PAGES[CHAT] else ("notice",)
+    known = ["notice", *(name for kind, names in SETTINGS.items() if task in PAGES[kind] for name in names)]
     if unknown := set(settings) - set(known):
         message = _('This page has no setting "%(name)s". It has: %(known)s.')
         raise _bad(message % {"name": min(unknown), "known": ", ".join(known)})
-    answers, unsure = settings.get("answers", {}), settings.get("unsure_below", UNSURE_BELOW)
+    _check_talk(settings)
+    _check_screening(settings)
+    if page == SCREENING:
+        _check_positive(settings.get("positive"), classes)
+
+
+def _check_talk(settings: Mapping[str, Any]) -> None:
+    answers = settings.get("answers", {})
     texts = [settings.get("notice", ""), settings.get("greeting", ""), settings.get("unknown", ""), *_values(answers)]
     if not all(isinstance(text, str) and len(text) <= MAX_ANSWER_LENGTH for text in texts):
         raise _bad(_("Each answer is a text of at most %(n)d letters.") % {"n": MAX_ANSWER_LENGTH})
-    if isinstance(unsure, bool) or not isinstance(unsure, int | float) or not 0 <= unsure <= 1:
+    if not _is_probability(settings.get("unsure_below", UNSURE_BELOW)):
         raise _bad(_("“unsure_below” is a probability: a number from 0 to 1."))
+
+
+def _check_screening(settings: Mapping[str, Any]) -> None:
+    threshold = settings.get("threshold", THRESHOLD)
+    if not _is_probability(threshold) or threshold != round(threshold * HUNDREDTHS) / HUNDREDTHS:
+        raise _bad(_("“threshold” is a probability in whole hundredths, such as 0.3: for these it is measured."))
+    if not isinstance(settings.get("positive", ""), str):
+        raise _bad(_("“positive” is the name of a class."))
+
+
+def _check_positive(positive: Any, classes: Sequence[str] | None) -> None:
+    if not positive:
+        raise _bad(_("A page that screens looks for a class: name it under “positive”."))
+    if classes is not None and positive not in classes:
+        message = _('The model has no class "%(name)s" that “positive” could be. It has: %(known)s.')
+        raise _bad(message % {"name": positive, "known": ", ".join(classes)})
+
+
+def _is_probability(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _values(answers: Any) -> list[Any]:
@@ -52,6 +99,13 @@ def _values(answers: Any) -> list[Any]:
 
 def _bad(message: str, code: str = "invalid_page_settings", field: str = "page_settings") -> Unprocessable:
     return Unprocessable(message, code=code, field=field)
+
+
+def decision_of(page: str, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """{"positive", "threshold"}: what the answers are to decide; None where nothing is."""
+    if page != SCREENING:
+        return None
+    return {"positive": settings["positive"], "threshold": settings.get("threshold", THRESHOLD)}
 
 
 def reply_to(settings: Mapping[str, Any], outcome: Mapping[str, Any]) -> dict[str, Any]:

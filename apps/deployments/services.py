@@ -43,7 +43,7 @@ def deploy_version(
     pool could never hold, and Conflict when the team has a deployment of that name.
     """
     check_version(team, version)
-    check_page(version.model.task, page, page_settings or {})
+    check_page(version.model.task, page, page_settings or {}, version.meta.get("classes"))
     name = check_name(name) if name else _free_name(team, version)
     try:
         with transaction.atomic():
@@ -77,7 +77,7 @@ def change_deployment(
     stops. Raises Conflict for a version of another task, and what `changes_to` raises."""
     row = locked(deployment)
     before, was_scaled = row.wanted_replicas, row.max_replicas is not None
-    changes = changes_to(row, wanted)
+    changes = changes_to(row, wanted, version or row.version)
     for name, value in changes.items():
         setattr(row, name, value)
     check_scaling(row, is_count_asked="wanted_replicas" in changes)

@@ -78,7 +78,7 @@ def compare_versions(left: ModelVersion, right: ModelVersion) -> list[Difference
 @require_GET
 def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     found = get_object_or_404(versions_of(request), model=pk, number=number)
-    artifacts = list(found.artifacts.all())
+    artifacts, deployments = list(found.artifacts.all()), list(found.deployments.all())
     job = _job_of(found)
     operating = read_operating(job.result if job and job.kind == "train" else {})
     baseline = found.meta.get("baseline") or {}
@@ -94,7 +94,7 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "parts": parts_of(found),
         "compressing": found.jobs_based_on_it.filter(kind="compress", finished_at=None).first(),
         "may_compress": bool(TASKS[found.model.task].samples),
-        "deployments": list(found.deployments.all()),
+        "deployments": deployments,
         "trials": found.canaries.filter(weight__gt=0).select_related("deployment"),
         "may_be_tried_in": _deployments_of_others(found),
         "job": job,
@@ -102,9 +102,18 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "labels": label_rows(found.meta.get("labels") or []),
         "operating": operating,
         "operating_counts": counts_of(operating),
+        "kept_threshold": _kept_threshold(deployments),
         "compared": compare_measured(*_before_and_after(found)),
     }
     return render(request, "registry/version.html", context)
+
+
+def _kept_threshold(deployments: list) -> dict:
+    """{"positive", "percent"} of the first deployment that decides by a threshold; no class and 50 where none does."""
+    decision = next((item.decision for item in deployments if item.decision), None)
+    if decision is None:
+        return {"positive": "", "percent": 50}
+    return {"positive": decision["positive"], "percent": round(100 * decision["threshold"])}
 
 
 def _deployments_of_others(version: ModelVersion) -> list:

@@ -1,4 +1,4 @@
-// Shows what a classifier finds and what it costs at the threshold of a slider, with the gain curve.
+// Shows what a classifier finds and what it costs at the threshold of a slider, with the curves of gain and lift.
 // Expects #operating-counts (JSON): class, items, positives, and for each hundredth flagged and found.
 (() => {
   "use strict";
@@ -6,7 +6,8 @@
   const box = document.querySelector("[data-operating]");
   if (!box) return;
 
-  const LEFT = 30, BOTTOM = 210, SIDE = 200;
+  const LEFT = 56, BOTTOM = 200, WIDTH = 200, HEIGHT = 190;
+  const FEWEST = 10; // flagged items whose lift is drawn, fewer where fewer are of the class
   const classes = JSON.parse(document.getElementById("operating-counts").textContent);
   const select = document.getElementById("operating-class");
   const slider = document.getElementById("operating-threshold");
@@ -14,6 +15,7 @@
   const plain = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 2 });
 
   const percent = (fraction) => `${tenths.format(fraction * 100)} %`;
+  const times = (number, format = plain) => `${format.format(number)} ×`;
   const share = (part, whole) => (whole ? part / whole : null);
 
   function figuresAt({ items, positives, flagged, found }, place) {
@@ -27,22 +29,49 @@
     };
   }
 
-  const at = (entry, place) => [LEFT + SIDE * share(entry.flagged[place], entry.items), BOTTOM - SIDE * share(entry.found[place], entry.positives)];
+  const x = (fraction) => LEFT + WIDTH * fraction;
+  const y = (fraction) => BOTTOM - HEIGHT * fraction;
+  const path = (points) => (points.length ? `M${points.map((point) => point.join(" ")).join("L")}` : "");
+
+  function draw(name, points, point) {
+    box.querySelector(`[data-curve="${name}"]`).setAttribute("d", path(points));
+    const mark = box.querySelector(`[data-point="${name}"]`);
+    mark.toggleAttribute("hidden", point === null);
+    if (point === null) return;
+    mark.setAttribute("cx", point[0]);
+    mark.setAttribute("cy", point[1]);
+  }
+
+  function drawGain(all, now) {
+    const at = ({ flagged, sensitivity }) => [x(flagged), y(sensitivity)];
+    draw("gain", [[LEFT, BOTTOM], ...all.map(at).reverse()], at(now));
+  }
+
+  // The lift of a handful is chance, and would leave no height for the rest.
+  function drawLift(all, now, { items, positives }) {
+    const isKnown = ({ flagged }) => Math.round(flagged * items) >= Math.min(FEWEST, positives);
+    const known = all.filter(isKnown);
+    const most = Math.max(...known.map(({ lift }) => lift));
+    const at = ({ flagged, lift }) => [x(flagged), y(lift / most)];
+    draw("lift", known.map(at).reverse(), isKnown(now) ? at(now) : null);
+    box.querySelector('[data-curve="chance"]').setAttribute("d", path([[x(0), y(1 / most)], [x(1), y(1 / most)]]));
+    box.querySelector('[data-lift="most"]').textContent = times(most, tenths);
+    box.querySelector('[data-lift="chance"]').setAttribute("y", y(1 / most) + 4);
+    box.querySelector('[data-lift="chance"]').toggleAttribute("hidden", most < 1.15); // the two would overlap
+  }
 
   function show() {
-    const entry = classes[Number(select.value)];
+    const entry = classes[select.selectedIndex];
     const place = Number(slider.value);
-    const figures = figuresAt(entry, place);
+    const all = entry.flagged.map((_count, number) => figuresAt(entry, number));
+    const now = all[place];
     document.getElementById("operating-shown").textContent = percent(place / 100);
     for (const cell of box.querySelectorAll("[data-figure]")) {
-      const value = figures[cell.dataset.figure];
-      cell.textContent = value === null ? "–" : cell.dataset.figure === "lift" ? `${plain.format(value)} ×` : percent(value);
+      const value = now[cell.dataset.figure];
+      cell.textContent = value === null ? "–" : cell.dataset.figure === "lift" ? times(value) : percent(value);
     }
-    const points = entry.flagged.map((_count, number) => at(entry, number)).reverse();
-    box.querySelector(".operating-curve").setAttribute("d", `M${[[LEFT, BOTTOM], ...points].map((point) => point.join(" ")).join("L")}`);
-    const [x, y] = at(entry, place);
-    box.querySelector(".operating-point").setAttribute("cx", x);
-    box.querySelector(".operating-point").setAttribute("cy", y);
+    drawGain(all, now);
+    drawLift(all, now, entry);
   }
 
   select.addEventListener("change", show);

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 import leptonai
 from tests.browser.visiting import sign_in
 from tests.site_helpers import digits, write_zip
-from tests.stack import Stack
+from tests.stack import Stack, wait_until
 
 TINY = {"epochs": 1, "batch_size": 32, "image_size": 16}
 LONG = {"epochs": 400, "batch_size": 16, "image_size": 16}  # until it is cancelled
@@ -98,7 +98,7 @@ def test_the_higher_bid_runs_first_and_pays_the_lower_one(page, live_stack, sdk,
         ours.get_by_text("It bids 500 credits for a device-hour and was outbid; more than 800 would have won.")
     ).to_be_visible()
     rivals.jobs.cancel(winner)
-    assert rivals.jobs.wait(winner, timeout=60).status == "cancelled"
+    wait_until(lambda: rivals.jobs.get(winner).status == "cancelled", seconds=60, what="the winner has ended")
     assert sdk.jobs.wait(loser, timeout=120).status == "succeeded"
 
     other.goto("/pool/auction/")

@@ -222,9 +222,11 @@ def test_a_team_that_has_sent_its_quota_answers_no_more(shades, visitor):
     assert "0 B" not in page, "the team's numbers are its own"
 
 
-def test_a_page_that_can_look_but_one_way_still_gets_a_notice(owner, shades):
-    change = reverse("deployments:demo_page", args=[shades.pk])
+def test_a_page_that_can_look_but_one_way_still_gets_a_notice(owner, tmp_path):
+    version = store_model(owner, table_model(tmp_path / "model", task="tabular_regression"), "value")
+    value = Deployment.objects.create(team=owner.team, version=version, name="value")
+    change = reverse("deployments:demo_page", args=[value.pk])
     form = owner.page.get(change).content.decode()
     assert 'name="notice"' in form and 'name="page"' not in form and 'name="greeting"' not in form
     owner.page.post(change, {"notice": "It may be wrong."})
-    assert "It may be wrong." in owner.page.get(url(shades)).content.decode()
+    assert "It may be wrong." in owner.page.get(url(value)).content.decode()

@@ -46,6 +46,8 @@ def test_each_that_comes_along_has_data_with_the_column_to_predict(slug, tmp_pat
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) > 100 and all(row[recipe.target] for row in rows)
+        if recipe.page == "screening":
+            assert recipe.page_settings["positive"] in {row[recipe.target] for row in rows}
 
 
 def test_an_answer_is_there_for_each_class_of_the_chat():

@@ -86,5 +86,6 @@ def test_programs_set_the_page_and_are_told_what_is_wrong(owner, viewer, topics)
 
 
 def test_only_models_of_texts_talk():
-    with pytest.raises(Unprocessable, match="none"):
-        check_page("image_classification", "chat", {})
+    for task, known in (("image_classification", "screening"), ("speech_recognition", "none")):
+        with pytest.raises(Unprocessable, match=f'no page "chat" .* There are: {known}'):
+            check_page(task, "chat", {})

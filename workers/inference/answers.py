@@ -15,6 +15,7 @@ import numpy as np
 
 from workers.contract import ProgramFailure
 from workers.domains import AUDIO, IMAGE, TASKS
+from workers.inference.deciding import decide
 from workers.inference.explaining import Asking
 from workers.inference.framing import PING, RAW, TENSORS, Frame, Question
 from workers.inference.predictor import Predictor
@@ -95,9 +96,17 @@ def _explain(predictor: Predictor, question: Question) -> Frame:
         message = f"{len(items):,} items were sent; one is explained at a time."
         raise ProgramFailure("one_at_a_time", message, hint="Send one item.")
     (output,) = predictor.predict(items)
-    place = int(np.argmax(output)) if predictor.classes else None
+    place = _explained_class(predictor, output, question)
     explanation = task.load("explainer").explain(predictor, items[0], Asking(predictor.predict, place))
-    return _success({**predictor.outcome(output, question.top_k), "explanation": explanation}, started)
+    return _success({**_outcome(predictor, output, question), "explanation": explanation}, started)
+
+
+def _explained_class(predictor: Predictor, output: Any, question: Question) -> int | None:
+    """The place of the class that is looked for, else of the likeliest; None for a number."""
+    if not predictor.classes:
+        return None
+    positive = (question.wanted_decision or {}).get("positive")
+    return predictor.classes.index(positive) if positive in predictor.classes else int(np.argmax(output))
 
 
 def refusal(failure: ProgramFailure, status: int | None = None) -> Frame:
@@ -107,6 +116,13 @@ def refusal(failure: ProgramFailure, status: int | None = None) -> Frame:
         error["field"] = failure.field
     status = status or STATUS_OF_CODE.get(failure.code, USUAL_STATUS)
     return Frame({"status": status, "seconds": 0.0}, json.dumps({"error": error}).encode())
+
+
+def _outcome(predictor: Predictor, output: Any, question: Question) -> dict[str, Any]:
+    """In words, with the decision that the question asks for."""
+    outcome = predictor.outcome(output, question.top_k)
+    wanted = question.wanted_decision
+    return outcome | decide(predictor.classes, output, wanted) if wanted else outcome
 
 
 def _guarded(predict: Any, predictor: Predictor, question: Question) -> Frame:
@@ -185,7 +201,7 @@ def _run_alone(predictor: Predictor, item: _Decoded) -> Frame:
 
 
 def _told(predictor: Predictor, item: _Decoded, outputs: Iterator[np.ndarray], started: float) -> Frame:
-    outcomes = [predictor.outcome(next(outputs), item.question.top_k) for _array in item.arrays]
+    outcomes = [_outcome(predictor, next(outputs), item.question) for _array in item.arrays]
     return _of_all(outcomes, item.is_single, started)
 
 
@@ -200,7 +216,7 @@ def _answer_together(predictor: Predictor, questions: Sequence[Question]) -> lis
         if len(asked) == len(questions) and all(is_single for _items, is_single in asked):
             outputs = predictor.predict([items[0] for items, _is_single in asked])
             return [
-                _success(predictor.outcome(output, question.top_k), started)
+                _success(_outcome(predictor, output, question), started)
                 for output, question in zip(outputs, questions, strict=True)
             ]
     return []
@@ -214,7 +230,7 @@ def _answer_one(predictor: Predictor, question: Question) -> Frame:
     if question.content == PING:
         return Frame({"status": 200, "seconds": 0.0}, b"{}")
     items, is_single = read(predictor, question)
-    outcomes = [predictor.outcome(output, question.top_k) for output in predictor.predict(items)]
+    outcomes = [_outcome(predictor, output, question) for output in predictor.predict(items)]
     return _of_all(outcomes, is_single, started)
 
 

@@ -9,7 +9,8 @@ what the client sent: the bytes of an image or a text in UTF-8 for raw, several 
 the Open Inference Protocol for tensors, nothing for the other two. The head may have ``"options"``: with files
 ``"sizes"`` in bytes, with tensors ``"json_bytes"``, ``"model_name"`` and ``"model_version"``; with ``"each"`` an item
 that cannot be answered gets its error and the others their answers; with ``"explain"`` the answer says where it comes
-from, and a replica works on that beside its predictions.
+from, and a replica works on that beside its predictions; with ``"decide"``, ``{"positive": a class, "threshold": a
+probability}``, it says whether the item counts as that class.
 Answer head: ``{"status": HTTP status, "seconds": time the prediction took, "batch": how many questions were answered
 together}``, and ``"items"`` where the question had several; the body is the JSON for the client. With tensors
 ``"json_bytes"`` says how much of the body is JSON, null for all.
@@ -97,6 +98,15 @@ class Question:
     def explained(self) -> Question:
         """The same question, with its answer explained."""
         return replace(self, options=self.options | {"explain": True})
+
+    @property
+    def wanted_decision(self) -> dict[str, Any] | None:
+        """The class that is looked for and from which probability on, as `deciding` was given it."""
+        return self.options.get("decide")
+
+    def deciding(self, wanted: dict[str, Any]) -> Question:
+        """The same question, whose answer says besides whether the item counts as `wanted["positive"]`."""
+        return replace(self, options=self.options | {"decide": wanted})
 
     def to_version(self, number: int) -> Question:
         """An answer in tensors says which version gave it."""

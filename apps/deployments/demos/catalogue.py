@@ -4,8 +4,9 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.deployments.demos import files, rows, series, texts, users
 from apps.deployments.demos.kinds import Demo
+from apps.deployments.demos.screening import screened
 from apps.deployments.models import Deployment
-from apps.deployments.pages import CHAT, OFFERS
+from apps.deployments.pages import CHAT, OFFERS, SCREENING
 from workers.contract import (
     ANSWER_RETRIEVAL,
     AUDIO_CLASSIFICATION,
@@ -141,4 +142,7 @@ OF_PAGE = {
 
 def demo_of(deployment: Deployment) -> Demo:
     """The page that the deployment has, or else the one of its task."""
-    return OF_PAGE[deployment.page] if deployment.page else OF_TASK[deployment.version.model.task]
+    usual = OF_TASK[deployment.version.model.task]
+    if deployment.page == SCREENING:
+        return screened(usual)
+    return OF_PAGE[deployment.page] if deployment.page else usual
