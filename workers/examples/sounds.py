@@ -10,7 +10,7 @@ from workers.examples.files import csv_bytes, encode_sound, write_zip
 RATE = 8_000  # samples a second, as telephones have them
 LOUDNESS = 0.3
 
-MACHINES = 60  # recordings of each state
+MACHINES = 80  # recordings of each state
 MACHINE_SECONDS = 1.2
 # Tones of a telephone's keys, in hertz: ITU-T Recommendation Q.23.
 KEYS = {
@@ -130,7 +130,7 @@ def _squealing(hum: np.ndarray, turns: float, random: np.random.Generator) -> np
     """A loose belt: a high whistle whose pitch wavers."""
     times = np.arange(len(hum)) / RATE
     pitch = random.uniform(1500, 3000) * (1 + 0.02 * np.sin(2 * np.pi * random.uniform(2, 6) * times))
-    return hum + random.uniform(0.08, 0.2) * np.sin(2 * np.pi * np.cumsum(pitch) / RATE)
+    return hum + random.uniform(0.12, 0.25) * np.sin(2 * np.pi * np.cumsum(pitch) / RATE)
 
 
 STATES = {"sound": _sound, "out of balance": _unbalanced, "worn bearing": _knocking, "loose belt": _squealing}
