@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.core.charts import series_chart
 from apps.jobs.heard import Heard, read_heard
+from apps.registry.calibration import Calibration, read_calibration
 from apps.registry.figures import KNOWN, Figure, figure, figures, plain, write
 from apps.registry.labels import LabelRow, label_rows
 
@@ -43,7 +44,6 @@ FACTS = (
     "model_bytes",
     "validation",
     "dropped_columns",
-    "calibration",
 )
 
 
@@ -206,6 +206,7 @@ class Results:
     labels: Sequence[LabelRow] = ()
     heard: Heard | None = None
     retrieval: Retrieved | None = None
+    calibration: Calibration | None = None
 
 
 def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequence[str] = ()) -> Results:
@@ -216,7 +217,7 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         test=figures(metrics.get("test"), baseline.get("test")),
         validation=figures(metrics.get("val"), baseline.get("val")),
         judged_on="test" if metrics.get("test") else "val",
-        facts={name: result[name] for name in FACTS if result.get(name) not in (None, "", [], {})},
+        facts=_facts(result),
         confusion=_confusion(result),
         mistakes=_mistakes(result.get("mistakes", []), outputs, columns),
         importance=_shares(result.get("importance", [])),
@@ -226,7 +227,15 @@ def read(result: Mapping[str, Any], outputs: Mapping[str, Any], columns: Sequenc
         labels=label_rows(result.get("labels", [])),
         heard=read_heard(result, outputs),
         retrieval=_retrieved(result),
+        calibration=read_calibration(result),
     )
+
+
+def _facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: result[name] for name in FACTS if result.get(name) not in (None, "", [], {})}
+    if "dropped_columns" in known:
+        known["dropped_columns"] = [column["name"] for column in known["dropped_columns"]]
+    return known
 
 
 def _forecasted(result: Mapping[str, Any]) -> Forecasted | None:

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET
 from apps.core.files import Streamed, blob_response
 from apps.core.templatetags.lepton import in_bytes
 from apps.registry.bundles import texts_of, zip_files
+from apps.registry.calibration import read_calibration
 from apps.registry.costs import compare_measured
 from apps.registry.figures import DOWNLOADS, Difference, compare, figures, headline, share_text
 from apps.registry.labels import label_rows
@@ -80,7 +81,8 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     found = get_object_or_404(versions_of(request), model=pk, number=number)
     artifacts, deployments = list(found.artifacts.all()), list(found.deployments.all())
     job = _job_of(found)
-    operating = read_operating(job.result if job and job.kind == "train" else {})
+    result = job.result if job and job.kind in ("train", "fuse") else {}
+    operating = read_operating(result)
     baseline = found.meta.get("baseline") or {}
     splits = ((split, figures(found.metrics.get(split), baseline.get(split))) for split in ("test", "val", "train"))
     context = {
@@ -100,6 +102,7 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "job": job,
         "spread": spread_of(found),
         "labels": label_rows(found.meta.get("labels") or []),
+        "calibration": read_calibration(result),
         "operating": operating,
         "operating_counts": counts_of(operating),
         "kept_threshold": _kept_threshold(deployments),

@@ -1,5 +1,6 @@
 // Draws lines over time with uPlot: <div class="chart" data-chart="..."> with JSON:
-// {x: [...], isTime, xLabel?, yLabel, series: [{label, values, isStepped?, isMain?}]}. What is drawn is in the page as numbers too.
+// {x: [...], isTime, xLabel?, yLabel, yRange?, series: [{label, values, isStepped?, isSparse?, isDashed?}]}. Values of a sparse
+// series are null between its points. What is drawn is in the page as numbers too.
 (() => {
   "use strict";
 
@@ -22,10 +23,12 @@
   function line(series, index) {
     return {
       label: series.label,
-      stroke: colour(COLOURS[index % COLOURS.length]),
-      width: 2,
+      stroke: colour(series.isDashed ? "--tblr-secondary" : COLOURS[index % COLOURS.length]),
+      width: series.isDashed ? 1 : 2,
+      dash: series.isDashed ? [4, 4] : undefined,
       paths: series.isStepped ? uPlot.paths.stepped({ align: 1 }) : undefined,
-      points: { show: series.values.length < 2 },
+      spanGaps: Boolean(series.isSparse),
+      points: { show: Boolean(series.isSparse) || series.values.length < 2 },
       value: (u, value) => (value === null || value === undefined ? "–" : String(+value.toPrecision(5))),
     };
   }
@@ -50,7 +53,7 @@
       height: HEIGHT,
       legend: { show: true, live: true },
       cursor: { drag: { x: true, y: false } },
-      scales: { x: { time: Boolean(about.isTime) }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      scales: { x: { time: Boolean(about.isTime) }, y: { range: (u, low, high) => about.yRange || [0, high > 0 ? high * 1.1 : 1] } },
       series: [words, ...about.series.map(line)],
       axes: [about.isTime ? { ...axis, values: timeTicks, space: 70 } : { ...axis, label: about.xLabel, labelSize: 20 }, { ...axis, label: about.yLabel, labelSize: 22, size: 56 }],
     };

@@ -24,6 +24,7 @@ from workers.contract import (
 from workers.fusion.tables import check_parity, load_data, write_files
 from workers.fusion.work import Work
 from workers.inference.files import read_meta
+from workers.inference.outcomes import tempered
 from workers.inference.predictor import load_predictor
 from workers.training.hyperparameters import resolve
 from workers.training.stopping import Stop
@@ -90,10 +91,19 @@ def table(request, tmp_path_factory) -> tuple[Path, str, dict[str, Path]]:
     return data, request.param, {name: train_on(data, request.param, name) for name in SETTINGS}
 
 
-def answers(folder: Path, data: Path) -> np.ndarray:
+def rows_of(data: Path) -> list[dict[str, str]]:
     with open(data / "data.csv", newline="") as file:
-        rows = [{name: row[name] for name in "abc"} for row in csv.DictReader(file)]
-    return load_predictor(folder, 1).predict(rows)
+        return [{name: row[name] for name in "abc"} for row in csv.DictReader(file)]
+
+
+def answers(folder: Path, data: Path) -> np.ndarray:
+    return load_predictor(folder, 1).predict(rows_of(data))
+
+
+def uncalibrated(folder: Path, data: Path) -> np.ndarray:
+    """What a model answers before its temperature, of which ensembles are mixed."""
+    predictor = load_predictor(folder, 1)
+    return predictor.mixed(predictor.encode(rows_of(data)))
 
 
 def fused_files(table: tuple, names: list[str], work: Path, *more: Path) -> Path:
@@ -104,18 +114,22 @@ def fused_files(table: tuple, names: list[str], work: Path, *more: Path) -> Path
     predictors = [load_predictor(folder, 1) for folder in folders]
     made = Work(spec, EventWriter(work / "events.jsonl"), Stop(), [read_meta(folder) for folder in folders], predictors)
     made.folder.mkdir(parents=True)
-    write_files(made)
+    write_files(made, temperature=1.25)
     check_parity(made, load_predictor(made.folder, 1), load_data(made))
     return made.folder
 
 
 @pytest.mark.parametrize("names", [["boosting", "linear", "mlp"], ["linear", "mlp"], ["boosting", "other"]])
 def test_an_ensemble_answers_with_the_mean(table, names, tmp_path):
-    data, _task, models = table
+    data, task, models = table
     folder = fused_files(table, names, tmp_path)
-    expected = np.mean([answers(models[name], data) for name in names], axis=0)
-    np.testing.assert_allclose(answers(folder, data), expected, atol=1e-5)
+    expected = np.mean([uncalibrated(models[name], data) for name in names], axis=0)
+    np.testing.assert_allclose(uncalibrated(folder, data), expected, atol=1e-5)
     meta = read_meta(folder)
+    if task == TABULAR_CLASSIFICATION:
+        np.testing.assert_allclose(answers(folder, data), tempered(expected, 1.25), atol=1e-5)
+    else:
+        assert "temperature" not in meta
     assert meta["architecture"] == "ensemble"
     graphs = sum(name in ("linear", "mlp") for name in names)
     assert (folder / "model.onnx").exists() == bool(graphs)
@@ -129,8 +143,12 @@ def test_an_ensemble_may_be_part_of_another(table, tmp_path):
     data, _task, models = table
     inner = fused_files(table, ["boosting", "linear"], tmp_path / "inner")
     outer = fused_files(table, ["mlp", "other"], tmp_path / "outer", inner)
-    parts = [answers(models["mlp"], data), answers(models["other"], data), answers(inner, data)]
-    np.testing.assert_allclose(answers(outer, data), np.mean(parts, axis=0), atol=1e-5)
+    parts = [uncalibrated(folder, data) for folder in (models["mlp"], models["other"], inner)]
+    np.testing.assert_allclose(uncalibrated(outer, data), np.mean(parts, axis=0), atol=1e-5)
+
+
+def temperature_of(folder: Path) -> float:
+    return read_meta(folder).get("temperature", 1.0)
 
 
 def truths_of(data: Path, task: str) -> np.ndarray:
@@ -170,9 +188,14 @@ def test_what_is_better_is_kept_and_measured_as_it_answers(table, tmp_path):
         assert np.sqrt(np.mean((predicted - truths) ** 2)) == pytest.approx(test["rmse"], rel=1e-5)
     else:
         assert np.mean(predicted.argmax(axis=1) == truths.argmax(axis=1)) == pytest.approx(test["accuracy"])
+        told = result["calibration"]
+        assert told["temperature"] == temperature_of(folder) and told["after"] == pytest.approx(test["ece"])
     kept_rows, kept = read_heldout(folder)
     assert kept_rows.tolist() == rows.tolist()
-    np.testing.assert_allclose(kept, (first + second) / 2, atol=1e-5)
+    before = [
+        tempered(each, 1 / temperature_of(models[name])) for each, name in ((first, "boosting"), (second, "other"))
+    ]
+    np.testing.assert_allclose(kept, tempered(np.mean(before, axis=0), temperature_of(folder)), atol=1e-5)
 
 
 def test_what_is_worse_than_its_best_part_is_not_kept(table, tmp_path):
@@ -193,7 +216,9 @@ def test_an_ensemble_can_be_compressed(table, tmp_path):
     compress(spec, EventWriter(tmp_path / "events.jsonl"), Stop())
     told = [event for event, _ in read_events(tmp_path / "events.jsonl") if event["type"] == "candidate"]
     assert told[1]["figures"]["size_ratio"] > 1.5
-    gap = np.abs(answers(tmp_path / told[1]["folder"], data) - answers(folder, data)).mean()
+    smaller = tmp_path / told[1]["folder"]
+    assert temperature_of(smaller) == temperature_of(folder)
+    gap = np.abs(answers(smaller, data) - answers(folder, data)).mean()
     assert gap < 0.05
 
 

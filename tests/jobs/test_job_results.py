@@ -43,3 +43,8 @@ def test_remedies_change_the_one_setting_that_helps():
     assert find_remedy({"code": "out_of_memory"}, settings).changes == {"batch_size": 32}
     assert find_remedy({"code": "out_of_memory"}, {"batch_size": 1}) is None
     assert find_remedy({"code": "too_many_restarts"}, settings) is None
+
+
+def test_columns_that_were_left_out_are_told_by_name():
+    dropped = [{"name": "id", "reason": "an identifier"}, {"name": "notes", "reason": "free text"}]
+    assert results.read({"dropped_columns": dropped}, {}).facts["dropped_columns"] == ["id", "notes"]

@@ -27,7 +27,7 @@ def test_metrics_agree_with_scikit_learn_on_random_predictions() -> None:
     assert ours["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
     assert ours["log_loss"] == pytest.approx(reference.log_loss(labels, answers))
     assert (metrics.confusion_matrix(labels, predicted, 4) == reference.confusion_matrix(labels, predicted)).all()
-    assert "auc" not in ours
+    assert ours["auc"] == pytest.approx(reference.roc_auc_score(labels, answers, multi_class="ovr", average="macro"))
 
 
 def test_auc_counts_ties_half_and_has_no_value_for_one_class() -> None:
@@ -35,6 +35,16 @@ def test_auc_counts_ties_half_and_has_no_value_for_one_class() -> None:
     assert metrics.auc(labels, scores) == pytest.approx(4.5 / 6)
     assert metrics.auc(labels, scores) == pytest.approx(reference.roc_auc_score(labels, scores))
     assert math.isnan(metrics.auc(np.ones(3), scores[:3]))
+
+
+def test_auc_of_many_classes_is_the_mean_over_those_that_occur() -> None:
+    labels = np.array([0, 0, 1, 2])  # class 3 does not occur
+    answers = np.array([[0.6, 0.2, 0.1, 0.1], [0.3, 0.5, 0.2, 0.0], [0.3, 0.4, 0.3, 0.0], [0.1, 0.3, 0.4, 0.2]])
+    # Pairs in order: 0.6 and 0.3 above 0.3 and 0.1, one a tie; 0.4 above two of 0.2, 0.5, 0.3; 0.4 above all three.
+    expected = (3.5 / 4 + 2 / 3 + 3 / 3) / 3
+    assert metrics.macro_auc(labels, answers) == pytest.approx(expected)
+    assert metrics.classification_metrics(labels, answers)["auc"] == pytest.approx(expected)
+    assert "auc" not in metrics.classification_metrics(labels[:2], answers[:2])
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:

@@ -56,7 +56,7 @@ def session_of(work: Path) -> onnxruntime.InferenceSession:
 def test_a_few_epochs_learn_digits(trained: Path) -> None:
     result = result_of(trained)
     assert result["metrics"]["test"]["accuracy"] >= 0.85
-    assert result["metrics"]["val"].keys() == {"accuracy", "macro_f1", "log_loss", "ece"}
+    assert result["metrics"]["val"].keys() == {"accuracy", "macro_f1", "log_loss", "ece", "auc"}
     calibration = result["calibration"]
     assert calibration["after"] == pytest.approx(result["metrics"][result["confusion"]["split"]]["ece"])
     assert calibration["temperature"] > 0 and calibration["before"] >= 0

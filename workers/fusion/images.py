@@ -81,7 +81,8 @@ def fuse(work: Work) -> Fused:
     work.report(0.3, "Asking the models")
     answers = {split: [ask(predictor, data, split) for predictor in work.predictors] for split in judged_splits(data)}
     is_ensemble = work.spec.method == ENSEMBLE
-    model, weights = make_ensemble(work) if is_ensemble else average_weights(work, data, answers["val"])
+    made = make_ensemble(work) if is_ensemble else average_weights(work, data, answers["val"])
+    model, weights, temperature = made
     work.report(0.6, "Exporting")
     write_files(model.cpu(), data, work.folder)
     meta = work.metas[0] | (describe_ensemble(work.metas) if is_ensemble else {})
@@ -91,15 +92,16 @@ def fuse(work: Work) -> Fused:
         split: Answers(data.labels[data.splits[split]], [*found, ask(fused, data, split)])
         for split, found in answers.items()
     }
-    return Fused(meta, weights, answers, speed_samples(data))
+    return Fused(meta, weights, answers, speed_samples(data), temperature)
 
 
 # The models
 
 
-def make_ensemble(work: Work) -> tuple[nn.Module, np.ndarray]:
+def make_ensemble(work: Work) -> tuple[nn.Module, np.ndarray, float]:
+    """The mean of what all answer, each at its own temperature; the weights, and 1."""
     members = [load_classifier(*pair) for pair in zip(work.folders, work.metas, strict=True)]
-    return ImageEnsemble(members).eval(), equal_weights(len(members))
+    return ImageEnsemble(members).eval(), equal_weights(len(members)), 1.0
 
 
 def describe_ensemble(metas: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -107,15 +109,15 @@ def describe_ensemble(metas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"architecture": ENSEMBLE, "architecture_args": {"members": members}}
 
 
-def average_weights(work: Work, data: ImageData, answers: list[np.ndarray]) -> tuple[nn.Module, np.ndarray]:
-    """The calibrated average by the method asked for, and the weights; `answers` are the models' to validation."""
+def average_weights(work: Work, data: ImageData, answers: list[np.ndarray]) -> tuple[nn.Module, np.ndarray, float]:
+    """The calibrated average by the method asked for, the weights, and the temperature; `answers` are the models' to
+    validation."""
     require_alike(work, "architecture", [shape_of(meta) for meta in work.metas])
     averaging = Averaging(work, data, [load_state(folder) for folder in work.folders])
     weights = choose_weights(averaging, answers)
     model = averaging.average(weights)
-    if np.count_nonzero(weights) > 1:
-        calibrate(model, data, work.spec.device)
-    return model, weights
+    temperature = calibrate(model, data, work.spec.device) if np.count_nonzero(weights) > 1 else 1.0
+    return model, weights, temperature
 
 
 def shape_of(meta: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -29,6 +29,7 @@ from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
 from workers.inference.files import read_meta
 from workers.inference.parity import record_answer
 from workers.inference.predictor import load_predictor
+from workers.training.calibration import calibration_of
 from workers.training.intervals import confidence_interval
 from workers.training.metrics import classification_metrics, regression_metrics
 from workers.training.stopping import Stop
@@ -155,7 +156,15 @@ def conclude(work: Work, fused: Fused, measured: list[Measured]) -> dict[str, An
         "notes": notes_on_data(work),
         "metrics": metrics,
         "rows": {split: len(answers.targets) for split, answers in fused.answers.items()},
+        "calibration": describe_calibration(fused),
     }
+
+
+def describe_calibration(fused: Fused) -> dict[str, Any] | None:
+    """See workers.training.calibration; none for a regression."""
+    judged = fused.answers.get("test") or fused.answers["val"]
+    predicted = judged.predicted[-1]
+    return calibration_of(judged.targets, predicted, fused.temperature) if predicted.ndim == 2 else None
 
 
 def notes_on_data(work: Work) -> list[str]:

@@ -1,7 +1,8 @@
 """Table models as one that answers with the mean of their probabilities, or of their values.
 
 Serving knows blends already: shares of a graph and of trees. The graphs of all models become one, each model's trees
-stay a group of their own, and the shares are those they had in their models, divided among these.
+stay a group of their own, and the shares are those they had in their models, divided among these. Classifiers are mixed
+as they are before their temperatures, and the mixture gets one of its own: a mean is less sure than what it is made of.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from workers.contract import ENSEMBLE, ProgramFailure, TrainSpec
 from workers.fusion.mixing import equal_weights
 from workers.fusion.work import Answers, Fused, Work, refuse, require_alike
 from workers.inference.files import NETWORK_PREFIX, ONNX_FILE, TREES, TREES_FILE, load_trees, shares_of, tree_groups
+from workers.inference.outcomes import tempered
 from workers.inference.predictor import load_predictor
+from workers.training.calibration import temperature_that_helps
 from workers.training.tables.data import Table, load_table
 from workers.training.tables.heldout import read_heldout, write_heldout
 from workers.trees import Arrays
@@ -36,14 +39,14 @@ def fuse(work: Work) -> Fused:
     check(work)
     work.report(0.05, "Reading the table")
     table = load_data(work)
-    heldout = read_answers(work, table)
+    rows, predicted = read_answers(work, table)
+    mixed, temperature = mix_answers(work, predicted, original_targets(table, rows))
     work.report(0.3, "Putting the models together")
-    meta = write_files(work)
+    meta = write_files(work, temperature)
     fused = load_predictor(work.folder, work.spec.threads)
     check_parity(work, fused, table)
-    rows, predicted = heldout
-    write_heldout(work.folder, rows, predicted[-1])
-    answers = {"val": Answers(original_targets(table, rows), predicted)}
+    write_heldout(work.folder, rows, mixed)
+    answers = {"val": Answers(original_targets(table, rows), [*predicted, mixed])}
     test = table.splits["test"]
     if len(test):
         work.report(0.5, "Asking the models")
@@ -52,7 +55,7 @@ def fuse(work: Work) -> Fused:
         answers["test"] = Answers(original_targets(table, test), [model.predict(asked) for model in everyone])
     shown = (test if len(test) else rows)[:SPEED_ROWS]
     samples = Samples([table.rows[number] for number in shown], original_targets(table, shown))
-    return Fused(meta, equal_weights(len(work.metas)), answers, samples)
+    return Fused(meta, equal_weights(len(work.metas)), answers, samples, temperature)
 
 
 def check(work: Work) -> None:
@@ -81,8 +84,8 @@ def load_data(work: Work) -> Table:
 
 
 def read_answers(work: Work, table: Table) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The rows that every model answered without having been trained on them, and each model's answers to them and
-    the mean of these. Raises ProgramFailure no_heldout_answers."""
+    """The rows that every model answered without having been trained on them, and each model's answers to them. Raises
+    ProgramFailure no_heldout_answers."""
     found = []
     for model, folder in zip(work.spec.models, work.folders, strict=True):
         try:
@@ -94,8 +97,15 @@ def read_answers(work: Work, table: Table) -> tuple[np.ndarray, list[np.ndarray]
     if not len(rows) or rows[-1] >= len(table.rows):
         message = "There is no row that all these models have answered without having been trained on it."
         raise refuse("no_heldout_answers", message, hint="Train them again on the same data, then fuse.")
-    predicted = [answers[np.searchsorted(numbers, rows)] for numbers, answers in found]
-    return rows, [*predicted, np.mean(predicted, axis=0)]
+    return rows, [answers[np.searchsorted(numbers, rows)] for numbers, answers in found]
+
+
+def mix_answers(work: Work, predicted: list[np.ndarray], targets: np.ndarray) -> tuple[np.ndarray, float]:
+    """What all models answer together to rows with `targets` [N], and the temperature of that; 1 for a regression."""
+    before = [tempered(each, 1 / model.temperature) for each, model in zip(predicted, work.predictors, strict=True)]
+    mixed = np.mean(before, axis=0)
+    temperature = temperature_that_helps(mixed, targets) if mixed.ndim == 2 else 1.0
+    return tempered(mixed, temperature), temperature
 
 
 def original_targets(table: Table, rows: np.ndarray) -> np.ndarray:
@@ -106,7 +116,7 @@ def original_targets(table: Table, rows: np.ndarray) -> np.ndarray:
 # The files
 
 
-def write_files(work: Work) -> dict[str, Any]:
+def write_files(work: Work, temperature: float) -> dict[str, Any]:
     """Write the sample, the arrays, the graph and the meta without metrics; returns the meta."""
     first = work.metas[0]
     (work.folder / first["sample"]).write_text((work.folders[0] / first["sample"]).read_text())
@@ -115,9 +125,11 @@ def write_files(work: Work) -> dict[str, Any]:
     if graphs:
         blend["onnx"] = sum(share for share, _ in graphs)
         onnx.save(mix_graphs([(share / blend["onnx"], graph) for share, graph in graphs]), work.folder / ONNX_FILE)
-    kept = {name: value for name, value in first.items() if name not in ("blend", "runtime", "metrics")}
+    kept = {name: value for name, value in first.items() if name not in ("blend", "runtime", "metrics", "temperature")}
     alone = list(blend) == ["onnx"]
     meta = kept | {"architecture": ENSEMBLE} | ({"runtime": "onnx"} if alone else {"runtime": "blend", "blend": blend})
+    if "classes" in meta:
+        meta["temperature"] = temperature
     work.write_meta(meta)
     return meta
 
@@ -172,9 +184,9 @@ def mix_graphs(graphs: list[tuple[float, onnx.ModelProto]]) -> onnx.ModelProto:
 
 def check_parity(work: Work, fused: Any, table: Table) -> None:
     """Raises ProgramFailure export_differs if the files answer unlike the mean of the models."""
-    rows = [table.rows[number] for number in table.development[:PARITY_ROWS]]
-    expected = np.mean([predictor.predict(rows) for predictor in work.predictors], axis=0)
-    gap = np.abs(fused.predict(rows) - expected).max()
+    encoded = fused.encode([table.rows[number] for number in table.development[:PARITY_ROWS]])
+    expected = np.mean([predictor.mixed(encoded) for predictor in work.predictors], axis=0)
+    gap = np.abs(fused.mixed(encoded) - expected).max()
     if not gap <= PARITY_TOLERANCE * max(1.0, np.abs(expected).max()):
         message = f"The fused model's predictions differ from the mean of the models' by {gap:.3g}."
         raise ProgramFailure("export_differs", message, hint="Fuse again; if it stays, report it.", blame="machine")

@@ -57,12 +57,14 @@ class Answers:
 @dataclass(frozen=True)
 class Fused:
     """A model that lies in `Work.folder` but for its metrics: its `meta`, the `weights` [M] of what it was made from,
-    answers by split (val, and test where there is one), and `samples` to measure speed with."""
+    answers by split (val, and test where there is one), `samples` to measure speed with, and the `temperature` that was
+    fitted to a classifier when it was made."""
 
     meta: dict[str, Any]
     weights: np.ndarray
     answers: dict[str, Answers]
     samples: Samples
+    temperature: float = 1.0
     notes: list[str] = field(default_factory=list)
 
 

@@ -1,7 +1,7 @@
 """A model of tables that predicts: a graph, trees, or both, blended by their shares.
 
 A blend may hold several groups of trees, "trees.0", "trees.1", ...: each gives its own answer, and its arrays stand
-under "0.", "1.", ... in model.safetensors.
+under "0.", "1.", ... in model.safetensors. What a classifier answers is brought to the model's `temperature`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from workers import trees
 from workers.contract import TABULAR_CLASSIFICATION
 from workers.inference.files import TREES, TREES_FILE, load_trees, open_session, read_rows, shares_of
-from workers.inference.outcomes import class_outcome
+from workers.inference.outcomes import class_outcome, tempered
 from workers.tables.encoder import Encoded, Row, TableEncoder
 
 Scorer = Callable[[Encoded], np.ndarray]
@@ -30,6 +30,7 @@ class TablePredictor:
         self.classes: list[str] = meta.get("classes", [])
         self.sample: Row = json.loads((model_dir / meta["sample"]).read_text())
         self.encoder = TableEncoder.from_meta(meta["encoder"])
+        self.temperature: float = meta.get("temperature", 1.0)
         self._scorers = _scorers(model_dir, meta, threads)
 
     def encode(self, rows: Sequence[Row]) -> Encoded:
@@ -40,9 +41,13 @@ class TablePredictor:
         encoded = self.encode(rows)
         return {"numeric": encoded.numeric, "categorical": encoded.categorical}
 
+    def mixed(self, encoded: Encoded) -> np.ndarray:
+        """float64 [N, classes] before the temperature, or [N] for a regression."""
+        return sum(share * score(encoded) for score, share in self._scorers)
+
     def run(self, encoded: Encoded) -> np.ndarray:
         """float64 [N, classes], or [N] for a regression."""
-        return sum(share * score(encoded) for score, share in self._scorers)
+        return tempered(self.mixed(encoded), self.temperature)
 
     def predict(self, rows: Sequence[Row]) -> np.ndarray:
         """float64 [N, classes], or [N] for a regression. Raises ProgramFailure missing_column, wrong_type, ..."""

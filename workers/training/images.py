@@ -21,6 +21,7 @@ from workers.parallel.processes import Processes, joined, own_device
 from workers.parallel.strategies import make_strategy, read_plan
 from workers.parallel.strategies.base import Strategy
 from workers.training.architectures import LARGEST_SIDES, PRETRAINED, arguments_of, choose_architecture
+from workers.training.calibration import best_temperature
 from workers.training.classifiers import fit_classifier, judged_probabilities, save_weights, sort_classes, split_rows
 from workers.training.export import export_onnx
 from workers.training.fitting import LOADING, TRAINING
@@ -41,7 +42,6 @@ from workers.training.metrics import accuracy, log_loss
 from workers.training.results import describe_result, write_json
 from workers.training.stopping import Stop
 from workers.training.teaching import Guide
-from workers.training.temperature import best_temperature
 
 EVALUATION_PIXELS = 2**20
 PARITY_SAMPLES = 64
@@ -217,7 +217,7 @@ def evaluation_parts(data: ImageData, split: str) -> list[np.ndarray]:
 
 def calibrate(model: LayeredClassifier, data: ImageData, device: str) -> float:
     """Divide the logits by the temperature that fits the validation images best, and return it."""
-    temperature = best_temperature(predict(model, data, "val", device), data.labels[data.splits["val"]])
+    temperature = best_temperature(predict(model, data, "val", device).numpy(), data.labels[data.splits["val"]])
     model.divide_logits(temperature)
     return temperature
 

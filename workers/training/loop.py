@@ -39,7 +39,7 @@ class FitResult:
     """What training did. `history` has one row for each epoch; the model holds the weights of `best_epoch` (from 1).
 
     `acceleration` says how steps were computed: precision, is_compiled, micro_batches. `temperature` is what the logits
-    were divided by afterwards (workers/training/temperature.py).
+    were divided by afterwards (workers/training/calibration.py).
     """
 
     epochs: int

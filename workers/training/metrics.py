@@ -9,6 +9,7 @@ import numpy as np
 
 SMALLEST = 1e-12
 CALIBRATION_BINS = 15
+MOST_AUC_CLASSES = 200  # each is a sort of all answers
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -45,13 +46,22 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
     NaN when only one of the two classes occurs.
     """
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    positives = int(np.sum(labels == 1))
-    pairs = positives * (len(labels) - positives)
+    positives, negatives = np.sort(scores[labels == 1]), np.sort(scores[labels != 1])
+    pairs = len(positives) * len(negatives)
     if pairs == 0:
         return float("nan")
-    return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / pairs)
+    below, up_to = (np.searchsorted(negatives, positives, side) for side in ("left", "right"))
+    return float((below.sum() + up_to.sum()) / (2 * pairs))
+
+
+def macro_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The mean over all classes that occur of the AUC of each against all others, by its probability.
+
+    Every class has the same say, as in scikit-learn's roc_auc_score(multi_class="ovr", average="macro"); Hand and Till
+    (2001) compare pairs of classes instead. NaN when only one class occurs.
+    """
+    present = np.unique(labels)
+    return float(np.mean([auc(labels == number, probabilities[:, number]) for number in present]))
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
@@ -85,7 +95,8 @@ def r2(targets: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """accuracy, macro_f1, log_loss, ece, and auc where there are two classes that both occur."""
+    """accuracy, macro_f1, log_loss, ece, and auc where two classes to 200 occur: of the second where there are two,
+    else the macro average (see `macro_auc`)."""
     predicted = probabilities.argmax(axis=1)
     metrics = {
         "accuracy": accuracy(labels, predicted),
@@ -93,8 +104,9 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
         "log_loss": log_loss(labels, probabilities),
         "ece": expected_calibration_error(labels, probabilities),
     }
-    if probabilities.shape[1] == 2 and len(np.unique(labels)) == 2:
-        metrics["auc"] = auc(labels, probabilities[:, 1])
+    if 2 <= len(np.unique(labels)) <= MOST_AUC_CLASSES:
+        is_pair = probabilities.shape[1] == 2
+        metrics["auc"] = auc(labels, probabilities[:, 1]) if is_pair else macro_auc(labels, probabilities)
     return metrics
 
 

@@ -13,8 +13,9 @@ import onnxruntime
 import torch
 from torch import nn
 
+from workers.training.calibration import calibration_of
 from workers.training.loop import FitResult
-from workers.training.metrics import classification_metrics, confusion_matrix, expected_calibration_error
+from workers.training.metrics import classification_metrics, confusion_matrix
 from workers.training.operating import operating_points
 
 
@@ -61,18 +62,6 @@ def describe_training(model: nn.Module, fitted: FitResult) -> dict[str, Any]:
         "samples_per_second": round(fitted.samples_per_second, 1),
         "acceleration": fitted.acceleration,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-    }
-
-
-def calibration_of(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> dict[str, float]:
-    """Expected calibration error with and without the temperature by which the logits were divided."""
-    logits = np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny)) * temperature
-    before = np.exp(logits - logits.max(axis=1, keepdims=True))
-    before /= before.sum(axis=1, keepdims=True)
-    return {
-        "temperature": temperature,
-        "before": expected_calibration_error(labels, before),
-        "after": expected_calibration_error(labels, probabilities),
     }
 
 

@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from workers.training.temperature import TEMPERATURES, best_temperature
+from workers.training.calibration import TEMPERATURES, best_temperature
 from workers.training.text_data import Ragged
 from workers.training.text_models import HashedNgrams, TextBlend, bag_weights, build_text_classifier
 from workers.training.threads import thread_limit
@@ -100,7 +100,7 @@ def add_regression(
     ngrams = ngrams_of(model)
     best = _fit_best(train, judged, balanced, check)
     network = _logits(judged[0], ngrams.bag.embedding.weight @ ngrams.head.weight.T, ngrams.head.bias)
-    regression = best.divided(1 / best_temperature(network, judged[1]))
+    regression = best.divided(1 / best_temperature(network.numpy(), judged[1]))
     widened, own = _widened(model, arguments)
     _fill(ngrams_of(widened), ngrams, regression)
     parts = 1
@@ -129,7 +129,7 @@ def _fit_best(train: Sparse, judged: Sparse, balanced: bool, check: Check) -> Re
         check()
         plain = Regression.of(train, strength, 1.0, balanced)
         logits = _logits(judged[0], plain.weight, plain.bias)
-        temperature = best_temperature(logits, judged[1], SOBERING)
+        temperature = best_temperature(logits.numpy(), judged[1], SOBERING)
         loss = nn.functional.cross_entropy(logits / temperature, torch.from_numpy(judged[1])).item()
         found.append((loss, plain.divided(temperature)))
     return min(found, key=lambda item: item[0])[1]

@@ -22,6 +22,7 @@ from workers.pretrained.model_card import damaged_checkpoint, describe_start
 from workers.texts import PRETRAINED, Encoder
 from workers.training import text_linear
 from workers.training.batches import parts_by_length
+from workers.training.calibration import FEW_TEMPERATURES, best_temperature
 from workers.training.classifiers import fit_classifier, judged_probabilities, save_weights
 from workers.training.export import export_onnx
 from workers.training.fitting import LOADING, TRAINING
@@ -30,7 +31,6 @@ from workers.training.metrics import accuracy, log_loss
 from workers.training.results import describe_result, write_json
 from workers.training.stopping import Stop
 from workers.training.teaching import Guide
-from workers.training.temperature import FEW_TEMPERATURES, best_temperature
 from workers.training.text_data import Ragged, choose_encoder, count_words, encode_all, read_rows, weights_of
 from workers.training.text_linear import Regression
 from workers.training.text_models import TextProbabilities, build_text_classifier
@@ -172,7 +172,8 @@ def evaluate(model: nn.Module, data: TextData, device: str) -> Evaluation:
     """Loss and accuracy on the validation texts; the epoch with the lowest loss is kept. It is the loss of the
     calibrated model, which is what will be served: else label smoothing and class weights would decide."""
     logits, labels = predict(model, data, "val", device), data.labels[data.splits["val"]]
-    probabilities = (logits / best_temperature(logits, labels, FEW_TEMPERATURES)).softmax(dim=1).numpy()
+    temperature = best_temperature(logits.numpy(), labels, FEW_TEMPERATURES)
+    probabilities = (logits / temperature).softmax(dim=1).numpy()
     loss = log_loss(labels, probabilities)
     return Evaluation(-loss, {"loss": loss, "accuracy": accuracy(labels, probabilities.argmax(axis=1))})
 
@@ -192,7 +193,7 @@ def predict(model: nn.Module, data: TextData, split: str, device: str) -> Tensor
 
 def calibrate(model: nn.Module, data: TextData, device: str) -> float:
     """Divide the logits by the temperature that fits the validation texts best, and return it."""
-    temperature = best_temperature(predict(model, data, "val", device), data.labels[data.splits["val"]])
+    temperature = best_temperature(predict(model, data, "val", device).numpy(), data.labels[data.splits["val"]])
     model.divide_logits(temperature)
     return temperature
 

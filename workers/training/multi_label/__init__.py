@@ -19,6 +19,7 @@ from workers.inference.predictor import load_predictor
 from workers.parallel.processes import Processes, joined, own_device
 from workers.parallel.strategies import make_strategy, read_plan
 from workers.training.architectures import choose_architecture
+from workers.training.calibration import TEMPERATURES
 from workers.training.classifiers import fit_classifier, sort_classes, split_rows
 from workers.training.fitting import TRAINING
 from workers.training.image_data import AUGMENTATIONS, ImageRow, read_index
@@ -30,7 +31,7 @@ from workers.training.losses import balanced_label_weights, make_label_loss
 from workers.training.multi_label.figures import best_thresholds, binary_loss, measure, measure_labels
 from workers.training.results import describe_training, judged_split, write_json
 from workers.training.stopping import Stop
-from workers.training.temperature import TEMPERATURES, divide_head
+from workers.training.temperature import divide_head
 
 
 def train(spec: TrainSpec, events: EventWriter, stop: Stop) -> dict[str, Any]:

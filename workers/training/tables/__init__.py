@@ -75,6 +75,7 @@ def _evaluate(study: Study, chosen: Chosen, predictor: Any) -> dict[str, Any]:
         "rows": {name: len(rows) for name, rows in study.table.splits.items()},
         "validation": _validation(chosen),
         "confusion": evaluation.confusion(study, judged, judged_rows) if study.classes else None,
+        "calibration": evaluation.calibration(study, judged, judged_rows, chosen.temperature),
         "operating": evaluation.operating(study, judged, judged_rows),
         "mistakes": mistakes,
         "importance": evaluation.feature_importance(study, chosen),

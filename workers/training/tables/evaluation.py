@@ -8,6 +8,7 @@ import numpy as np
 
 from workers.inference.table_predictor import TablePredictor
 from workers.tables.encoder import Encoded
+from workers.training.calibration import calibration_of
 from workers.training.metrics import confusion_matrix
 from workers.training.operating import operating_points
 from workers.training.tables.search import Chosen
@@ -40,6 +41,11 @@ def operating(study: Study, predicted: np.ndarray, rows: np.ndarray) -> list[dic
     """See workers.training.operating; none for a regression."""
     targets = study.table.targets[rows]
     return operating_points(study.table.target.classes, targets, predicted) if study.classes else []
+
+
+def calibration(study: Study, predicted: np.ndarray, rows: np.ndarray, temperature: float) -> dict[str, Any] | None:
+    """See workers.training.calibration; none for a regression."""
+    return calibration_of(study.table.targets[rows], predicted, temperature) if study.classes else None
 
 
 def find_mistakes(study: Study, predicted: np.ndarray) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import onnx
 from safetensors.numpy import save_file
 
 from workers.contract import TABULAR_CLASSIFICATION, TABULAR_REGRESSION, ProgramFailure
+from workers.inference.outcomes import tempered
 from workers.inference.predictor import load_predictor
 from workers.inference.table_predictor import TablePredictor
 from workers.tables.encoder import Row
@@ -76,7 +77,7 @@ def make_meta(study: Study, chosen: Chosen, sample: Row) -> dict[str, Any]:
     if blended:
         meta["blend"] = {RUNTIMES[family]: share for family, share in zip(chosen.families, chosen.shares, strict=True)}
     if study.classes:
-        return meta | {"classes": list(target.classes)}
+        return meta | {"classes": list(target.classes), "temperature": chosen.temperature}
     values = target.original(study.table.targets[study.table.development])
     stats = {"mean": target.mean, "std": target.scale, "min": float(values.min()), "max": float(values.max())}
     return meta | {"target_stats": stats}
@@ -126,7 +127,7 @@ def _expected(study: Study, chosen: Chosen, rows: np.ndarray) -> np.ndarray:
         else share * np.mean([part.candidate.predict(study, member, encoded) for member in part.members], axis=0)
         for part, share in zip(chosen.parts, chosen.shares, strict=True)
     )
-    return predicted if study.classes else study.table.target.original(predicted)
+    return tempered(predicted, chosen.temperature) if study.classes else study.table.target.original(predicted)
 
 
 def _merged(part: Judged) -> Arrays:

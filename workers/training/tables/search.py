@@ -9,7 +9,9 @@ from functools import reduce
 
 import numpy as np
 
+from workers.inference.outcomes import tempered
 from workers.tables.encoder import Encoded
+from workers.training.calibration import temperature_that_helps
 from workers.training.tables.candidates import make_candidates
 from workers.training.tables.data import Fold
 from workers.training.tables.study import Candidate, Study
@@ -74,13 +76,19 @@ class Judged:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The outcome: one part, or two whose predictions are mixed by `shares`. `predicted` is for held-out `rows`."""
+    """The outcome: one part, or two whose predictions are mixed by `shares`. `mixed` is for held-out `rows`, and
+    `predicted` the same at the `temperature` that was fitted to it; a regression has none."""
 
     parts: list[Judged]
     shares: list[float]
     rows: np.ndarray
-    predicted: np.ndarray
+    mixed: np.ndarray
     leaderboard: list[dict[str, float | str]]
+    temperature: float = 1.0
+
+    @property
+    def predicted(self) -> np.ndarray:
+        return tempered(self.mixed, self.temperature)
 
     @property
     def families(self) -> list[str]:
@@ -123,7 +131,7 @@ def run_search(study: Study) -> Chosen:
     ]
     finalists = _finalists(study, judged)
     _train(study, progress, 0.9, [(item, _folds(study, item.candidate)) for item in finalists])
-    return _choose(study, [_with_runner_up(study, item, judged) for item in finalists], leaderboard)
+    return _calibrated(study, _choose(study, [_with_runner_up(study, item, judged) for item in finalists], leaderboard))
 
 
 def member_key(candidate: Candidate, number: int) -> str:
@@ -218,6 +226,15 @@ def _choose(study: Study, finalists: list[Judged], leaderboard: list[dict[str, f
     if not _is_worth_it(study, predicted[best], mixture, rows):
         return single
     return Chosen([finalists[trees], finalists[number]], [share, round(1 - share, 2)], rows, mixture, leaderboard)
+
+
+def _calibrated(study: Study, chosen: Chosen) -> Chosen:
+    """With the temperature that fits what was said of held-out rows."""
+    if not study.classes:
+        return chosen
+    temperature = temperature_that_helps(chosen.mixed, study.table.targets[chosen.rows])
+    study.events.log(f"Logits divided by {temperature:.3g} to fit certainty to accuracy.")
+    return replace(chosen, temperature=temperature)
 
 
 def _mix(study: Study, first: np.ndarray, second: np.ndarray, rows: np.ndarray) -> tuple[float, np.ndarray]:
