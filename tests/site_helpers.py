@@ -9,7 +9,7 @@ from pathlib import Path
 from sklearn.datasets import load_iris
 
 from tests.stack import Stack
-from workers.examples import digit_images
+from workers.examples.pictures import digit_images
 
 MAKE_KEY = """
 from apps.accounts.models import Team, User

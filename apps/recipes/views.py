@@ -13,7 +13,7 @@ from apps.deployments.services import demo_path
 from apps.recipes import services
 from apps.recipes.catalogue import find_recipe
 from apps.recipes.models import RecipeRun
-from apps.recipes.offers import offers_to
+from apps.recipes.offers import offers_to, on_shelves
 from apps.registry.figures import TASK_LABELS
 
 S = RecipeRun.Stage
@@ -23,7 +23,7 @@ STEPS = (S.CHECKING, S.TRAINING, S.DEPLOYING)
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
     offers, broken = offers_to(request.team)
-    return render(request, "recipes/list.html", {"offers": offers, "broken": broken})
+    return render(request, "recipes/list.html", {"shelves": on_shelves(offers), "broken": broken})
 
 
 @require_GET

@@ -1,34 +1,33 @@
 """Tones of three pitches as recordings, as people upload them, and runs of the training program on them."""
 
-import io
 import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from tests.preprocessing.uploads import csv_text, zip_bytes
 from tests.training.here import run_training, write_training
 from workers.contract import AUDIO_CLASSIFICATION, TrainSpec, read_spec
+from workers.examples import sounds
+from workers.examples.files import encode_sound
 
 PITCHES = {"low": 250.0, "middle": 700.0, "high": 2000.0}
 RATE = 8_000
 QUICK = {"epochs": 12, "batch_size": 8, "clip_seconds": 0.5, "ema_decay": 0.0}
 
 
-def tone(pitch: float, seed: int = 0, seconds: float = 0.4, rate: int = RATE, loudness: float = 0.3) -> np.ndarray:
+def tone(
+    pitch: float, seed: int = 0, seconds: float = 0.4, rate: int = RATE, loudness: float = sounds.LOUDNESS
+) -> np.ndarray:
     """A tone near that pitch (hertz) between faint noise; equal seeds give equal samples."""
     random = np.random.default_rng(seed)
-    times = np.arange(round(seconds * rate)) / rate
-    wave = loudness * np.sin(2 * np.pi * pitch * random.uniform(0.93, 1.07) * times + random.uniform(0, 6))
-    return (wave + 0.01 * random.standard_normal(len(times))).astype(np.float32)
+    wave = sounds.tone([pitch * random.uniform(0.93, 1.07)], seconds, random, rate)
+    return sounds.recorded(wave * loudness / sounds.LOUDNESS, random, 0.01)
 
 
 def encoded(samples: np.ndarray, kind: str = "WAV", rate: int = RATE) -> bytes:
-    out = io.BytesIO()
-    soundfile.write(out, samples, rate, format=kind)
-    return out.getvalue()
+    return encode_sound(samples, rate, kind)
 
 
 def recordings(count: int = 10, first: int = 0) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ from tests.stack import ROOT, wait_until
 from workers.compression.graphs import shorten
 from workers.compression.recipes import resolve
 from workers.contract import EXIT_FAILED, EXIT_STOPPED, CompressSpec, TrainSpec, read_events, write_spec
-from workers.examples import digit_images
+from workers.examples.pictures import digit_images
 from workers.inference.predictor import load_predictor
 
 pytestmark = pytest.mark.xdist_group("compression")  # what the module's fixtures train is trained once

@@ -15,7 +15,7 @@ from tests.stack import ROOT
 from tests.texts.making import english, train_here, write_texts
 from workers.compression.recipes import resolve
 from workers.contract import CompressSpec, TrainSpec, read_events, write_spec
-from workers.examples import digit_images
+from workers.examples.pictures import digit_images
 from workers.inference.files import read_meta
 from workers.inference.predictor import load_predictor
 from workers.parallel.plan import DDP, ParallelPlan

@@ -3,9 +3,11 @@
 import io
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
-from PIL import Image
+
+from workers.examples.pictures import draw_marked
 
 NAMES = ("bar", "dot", "ring", "cross stitch")
 SIDE = 16
@@ -20,21 +22,12 @@ SHARES = (0.6, 0.4, 0.4, 0.12)
 
 def draw(count: int, seed: int = 0) -> list[tuple[bytes, list[str]]]:
     """(PNG, its labels) of each: grey noise with marks, which come independently, the last one rarely."""
-    random = np.random.default_rng(seed)
-    found = []
-    for has in random.random((count, len(NAMES))) < SHARES:
-        pixels = random.integers(0, 90, (SIDE, SIDE)).astype(np.uint8)
-        labels = [name for name, is_there in zip(NAMES, has, strict=True) if is_there]
-        for name in labels:
-            pixels[MARKS[name]] = random.integers(150, 255)
-        found.append((png(pixels), labels))
-    return found
+    marks = {name: partial(_fill, area) for name, area in MARKS.items()}
+    return draw_marked(count, lambda random: random.integers(0, 90, (SIDE, SIDE)), marks, SHARES, seed)
 
 
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+def _fill(area: tuple[slice, slice], pixels: np.ndarray, random: np.random.Generator) -> None:
+    pixels[area] = random.integers(150, 255)
 
 
 def table_of(pictures: Sequence[tuple[bytes, list[str]]], separator: str = "|") -> str:

@@ -13,10 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.multi_label.making import MARKS, NAMES, draw, flags_of, png, table_of, zip_of
+from tests.multi_label.making import MARKS, NAMES, draw, flags_of, table_of, zip_of
 from tests.preprocessing.uploads import Workplace
 from tests.training.images import QUICK
 from workers.contract import MULTI_LABEL_IMAGES, EventWriter, TrainSpec
+from workers.examples.files import encode_png
 from workers.inference.answers import answer
 from workers.inference.framing import RAW, TENSORS, Question
 from workers.inference.predictor import load_predictor
@@ -186,7 +187,7 @@ def picture_of(*labels: str) -> bytes:
     pixels = np.random.default_rng(5).integers(0, 90, (16, 16)).astype(np.uint8)
     for name in labels:
         pixels[MARKS[name]] = 230
-    return png(pixels)
+    return encode_png(pixels)
 
 
 def ask(predictor, body: bytes, top_k: int | None = None) -> dict:

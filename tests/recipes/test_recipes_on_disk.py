@@ -14,7 +14,7 @@ from apps.recipes.catalogue import all_recipes, find_recipe
 from tests.stack import ROOT
 from workers.contract import KIND_TABLE
 from workers.domains import TASKS
-from workers.examples import EXAMPLES
+from workers.examples.catalogue import EXAMPLES
 
 SHIPPED = sorted(path.parent.name for path in (ROOT / "recipes").glob("*/recipe.toml"))
 
@@ -115,6 +115,15 @@ def test_names_that_are_no_folder_are_not_looked_for():
     for slug in ("nothing", "..", "a/b", ""):
         with pytest.raises(NotFound):
             find_recipe(slug)
+
+
+@pytest.mark.django_db
+def test_they_stand_under_what_their_data_are(member):
+    page = member.page.get("/recipes/").content.decode()
+    shelves = {part.split("</h2>")[0].split(">")[-1]: part for part in page.split('class="recipes-shelf"')[1:]}
+    assert list(shelves) == ["Images", "Texts", "Tables", "Recordings"]
+    assert "/recipes/control-panel/" in shelves["Images"] and "/recipes/travel-phrases/" in shelves["Texts"]
+    assert "/recipes/dialled-numbers/" in shelves["Recordings"] and "/recipes/demand-forecast/" in shelves["Tables"]
 
 
 @pytest.mark.django_db

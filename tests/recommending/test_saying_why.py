@@ -18,7 +18,7 @@ from tests.deployments.serving import served
 from tests.inference.processes import serve
 from tests.people import Person
 from tests.recommending.making import TAKEN, events, train_here, write_data
-from workers.examples import write_purchases
+from workers.examples.tables import write_purchases
 from workers.inference.answers import answer
 from workers.inference.framing import JSON, Question
 from workers.inference.predictor import load_predictor

@@ -12,9 +12,10 @@ from tests.audio.making import encoded
 from tests.preprocessing.uploads import csv_text, zip_bytes
 from tests.training.here import run_training, write_training
 from workers.contract import SPEECH_RECOGNITION, TrainSpec, read_spec
+from workers.examples import sounds
 
 RATE = 8_000
-LETTERS = {"a": 300.0, "b": 700.0, "e": 1300.0, "m": 2100.0, "o": 3200.0}
+LETTERS = {"a": (300,), "b": (700,), "e": (1300,), "m": (2100,), "o": (3200,)}
 WORDS = ("ma", "bo", "ea")
 LETTER_SECONDS, GAP_SECONDS = 0.09, 0.12
 QUICK = {
@@ -26,15 +27,7 @@ QUICK = {
 def say(text: str, seed: int = 0, rate: int = RATE) -> np.ndarray:
     """A tone for each letter, and silence for each blank, between faint noise; equal seeds give equal samples."""
     random = np.random.default_rng(seed)
-    parts = [np.zeros(round(random.uniform(0.02, 0.08) * rate))]
-    for letter in text:
-        seconds = (LETTER_SECONDS if letter in LETTERS else GAP_SECONDS) * random.uniform(0.85, 1.2)
-        times = np.arange(round(seconds * rate)) / rate
-        pitch = LETTERS.get(letter, 0.0) * random.uniform(0.97, 1.03)
-        parts.append(0.3 * np.sin(2 * np.pi * pitch * times))
-    parts.append(np.zeros(round(0.06 * rate)))
-    wave = np.concatenate(parts)
-    return (wave + 0.003 * random.standard_normal(len(wave))).astype(np.float32)
+    return sounds.say(text, LETTERS, random, seconds=LETTER_SECONDS, pause=0.0, blank=GAP_SECONDS, rate=rate)
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:

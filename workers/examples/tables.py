@@ -1,22 +1,14 @@
-"""Example data sets, of what scikit-learn carries along or drawn here: ``python -m workers.examples digits out.zip``.
+"""Tables that scikit-learn carries along, and tables of customers and shops that nobody has, drawn here."""
 
-The same bytes every time. digits: 1,797 handwritten digits of 8 x 8 pixels, one folder of PNG files per class.
-"""
-
-import csv
-import io
-import sys
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.datasets import load_breast_cancer, load_diabetes
 
-BRIGHTEST = 16  # load_digits counts dark pixels in blocks of 4 x 4
+from workers.examples.files import write_csv
+
 CUSTOMERS = 4_000
 JOBS = ("employee", "self-employed", "retired", "worker", "student")
 BUYERS = 1_500
@@ -30,33 +22,7 @@ BUNDLES = {
     "water": ("Wetsuit", "Paddle board", "Dry bag", "Swim goggles", "Life vest", "Paddle"),
 }
 EVERYDAY = ("Gift card", "Insulated cup", "Sunglasses")
-DATE = (2020, 1, 1, 0, 0, 0)
 DEMAND_START, DEMAND_DAYS = date(2022, 1, 3), 1_096
-
-
-def digit_images() -> Iterator[tuple[str, bytes]]:
-    """(path in the archive, PNG) of each digit: "digits/7/0007.png"."""
-    digits = load_digits()
-    pixels = np.round(digits.images * (255 / BRIGHTEST)).astype(np.uint8)
-    for number, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
-        yield f"digits/{label}/{number:04d}.png", encode_png(image)
-
-
-def encode_png(pixels: np.ndarray) -> bytes:
-    """`pixels`: uint8, (height, width)."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_zip(members: Iterator[tuple[str, bytes]], path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members:
-            archive.writestr(zipfile.ZipInfo(name, DATE), content)
-
-
-def write_digits(path: Path) -> None:
-    write_zip(digit_images(), path)
 
 
 def write_breast_cancer(path: Path) -> None:
@@ -132,40 +98,3 @@ def write_diabetes(path: Path) -> None:
     found = load_diabetes(scaled=False)
     rows = ([*row, value] for row, value in zip(found.data, found.target, strict=True))
     write_csv(path, [*found.feature_names, "progression"], rows)
-
-
-def write_csv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
-@dataclass(frozen=True)
-class Example:
-    """What writes the file, and the file's suffix."""
-
-    write: Callable[[Path], None]
-    suffix: str
-
-
-EXAMPLES = {
-    "digits": Example(write_digits, ".zip"),
-    "breast_cancer": Example(write_breast_cancer, ".csv"),
-    "customers": Example(write_customers, ".csv"),
-    "demand": Example(write_demand, ".csv"),
-    "purchases": Example(write_purchases, ".csv"),
-    "diabetes": Example(write_diabetes, ".csv"),
-}
-
-
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 2 or arguments[0] not in EXAMPLES:
-        print(f"usage: python -m workers.examples {{{','.join(EXAMPLES)}}} out", file=sys.stderr)
-        return 2
-    EXAMPLES[arguments[0]].write(Path(arguments[1]))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
