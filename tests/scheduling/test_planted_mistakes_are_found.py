@@ -58,10 +58,7 @@ MISTAKES = {
     "who leaves from the middle of a lane stays in it": (
         Lane.remove, "del entries[bisect_left(entries, (*ticket.rank, ticket.id), at)]", "pass", "shortest_predicted",
     ),
-    "a parked lane stays at hand": (Queue.park, "line.heads.remove(lane.head())", "pass", "fifo"),
-    "what is left of a guarantee is promised to others": (
-        Ledger.lockable, "(own - locked if own > locked else 0)", "0", "fair_share",
-    ),
+    "a parked lane is forgotten": (Queue.park, "ticket.person.parked.append(lane)", "pass", "fifo"),
     "some get lost as persons are parted": (
         Line.part_persons, "lane.entries[lane.first :]", "lane.entries[lane.first + 1 :]", "fifo",
     ),
