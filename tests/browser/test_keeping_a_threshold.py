@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-import leptonai
 from tests.browser.visiting import sign_in
 
 
@@ -18,21 +17,24 @@ def visitor(request, page, live_stack) -> Page:
 
 
 @pytest.fixture(scope="module")
-def second(sdk, deployment) -> Iterator[leptonai.Record]:
-    """A second deployment of the model, so that there is one to choose."""
-    made = sdk.deployments.wait(sdk.deployments.create("three", name="careful"), timeout=60)
-    yield made
-    sdk.deployments.delete(made)
+def careful(sdk, trained) -> Iterator[None]:
+    """Two deployments of the version, so that there is one to choose."""
+    version = trained.model.version
+    made = [sdk.deployments.create("three", version=version, name=name) for name in ("bold", "careful")]
+    for deployment in made:
+        sdk.deployments.wait(deployment, timeout=60)
+    yield
+    for deployment in made:
+        sdk.deployments.delete(deployment)
 
 
 def fits(visitor: Page) -> bool:
     return visitor.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def test_from_the_slider_to_an_answer_at_this_threshold(visitor, trained, second):
+def test_from_the_slider_to_an_answer_at_this_threshold(visitor, trained, careful):
     model = f"/models/{trained.model.id}/versions/{trained.model.version}/"
     visitor.goto(model)
-    assert second.version == trained.model.version
     visitor.get_by_label("Look for").select_option("7")
     visitor.locator("#operating-threshold").fill("0")
     expect(visitor.locator("[data-figure=sensitivity]")).to_have_text("100 %")
