@@ -150,9 +150,8 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "model", "Model",
-        "The kind of model that ranks items; auto trains several and keeps what does best on the validation items. "
-        "two_tower, a neural network, needs users with several items each; of ratings it reads those above average, "
-        "as all do that rank.",
+        "The kind of model that ranks items; auto trains several and keeps what does best on the validation items, and "
+        "two_tower, a neural network, needs users with several items each.",
         "choice", "auto", choices=("auto", "factors", "item_weights", "two_tower", "popularity"), tasks=RECOMMENDING,
     ),
     Field(
