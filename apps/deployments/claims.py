@@ -23,7 +23,7 @@ TERMS = Terms(is_preemptible=False)
 FIELDS = {"cpu": "replica_cpu", "memory": "replica_memory"}
 
 
-def demand_of(deployment: Deployment, version: ModelVersion) -> Demand:
+def demand_of_replica(deployment: Deployment, version: ModelVersion) -> Demand:
     """What one replica asks for: what people set for the deployment, or what is usual for a model of this size."""
     cpu = round(deployment.replica_cpu * 1000) if deployment.replica_cpu else CPU_MILLICORES
     copies = most_lanes(version.size_bytes, MOST_LANES)
@@ -35,7 +35,7 @@ def demand_of(deployment: Deployment, version: ModelVersion) -> Demand:
 def check_demand(deployment: Deployment) -> None:
     """Raises Unprocessable, with the `field` to change, where the pool could never hold a replica of the stable
     version."""
-    wanted = Wanted(usual_pool(), demand_of(deployment, deployment.version), TERMS)
+    wanted = Wanted(usual_pool(), demand_of_replica(deployment, deployment.version), TERMS)
     refusal = find_refusal(team=deployment.team, user=deployment.created_by, wanted=wanted)
     if refusal is not None:
         refusal.field = FIELDS.get(refusal.field, "")
@@ -54,7 +54,7 @@ def claim_for(replica: Replica) -> None:
             row.allocation = request_allocation(
                 team=deployment.team,
                 user=deployment.created_by,
-                demand=demand_of(deployment, replica.version),
+                demand=demand_of_replica(deployment, replica.version),
                 terms=TERMS,
             )
     except DomainError as error:
@@ -66,9 +66,7 @@ def claim_for(replica: Replica) -> None:
 def give_back_claims() -> None:
     """Release what nobody serves with any more: of replicas that ended, were deleted, or are on a lost machine."""
     serving = Replica.objects.filter(allocation=OuterRef("pk")).exclude(
-        Q(status__in=(Replica.Status.STOPPED, Replica.Status.FAILED))
-        | Q(node__in=lost_nodes())
-        | Q(node__removed_at__isnull=False)
+        Q(status__in=Replica.ENDED) | Q(node__in=lost_nodes()) | Q(node__removed_at__isnull=False)
     )
     held = Allocation.objects.filter(is_service=True).exclude(status=Allocation.Status.RELEASED)
     for claim in held.exclude(Exists(serving)):

@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from apps.deployments.models import Deployment, Replica, ScalingEvent, TrafficChange
+from apps.deployments.replication import said_of
 
 MOST_EVENTS = 100
 
@@ -56,7 +57,7 @@ def _of_replica(replica: Replica) -> Iterator[Event]:
         yield _about(replica, replica.ready_at, "ready", ready)
     if replica.ended_at and replica.status == Replica.Status.FAILED:
         failed = _("A replica of version %(version)d failed on %(node)s.") % words
-        yield _about(replica, replica.ended_at, "failed", f"{failed} {replica.reason.partition(chr(10))[0]}".rstrip())
+        yield _about(replica, replica.ended_at, "failed", f"{failed} {said_of(replica)}".rstrip())
     elif replica.ended_at:
         stopped = _("A replica of version %(version)d was stopped on %(node)s.") % words
         yield _about(replica, replica.ended_at, "stopped", stopped)

@@ -152,6 +152,7 @@ class Replica(models.Model):
 
     LIVE = (Status.PENDING, Status.STARTING, Status.READY)
     MOVING = (Status.PENDING, Status.STARTING, Status.STOPPING)
+    ENDED = (Status.STOPPED, Status.FAILED)
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="replicas")
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="replicas")
@@ -173,6 +174,16 @@ class Replica(models.Model):
 
     class Meta:
         ordering = ["id"]
+
+    @property
+    def is_unplaced(self) -> bool:
+        """Whether it waits for a machine."""
+        return self.status == self.Status.PENDING and self.node_id is None
+
+    @property
+    def log(self) -> str:
+        """The end of what its process wrote, which stands behind the sentence in `reason`."""
+        return self.reason.partition("\n")[2]
 
     @property
     def sockets(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
 from apps.core.doorbell import ring
-from apps.deployments.claims import claim_for, demand_of, give_back_claims
+from apps.deployments.claims import claim_for, demand_of_replica, give_back_claims
 from apps.deployments.models import Canary, Deployment, Replica
 from apps.deployments.replication import Wanted, plan_steps
 from apps.resources.models import Allocation, Node
@@ -47,7 +47,7 @@ def wanted_of(deployment: Deployment) -> Wanted:
         deployment.wanted_replicas,
         tuple((canary.version_id, canary.wanted_replicas) for canary in canaries),
         deployment.may_sleep,
-        {version.pk: demand_of(deployment, version) for version in versions},
+        {version.pk: demand_of_replica(deployment, version) for version in versions},
     )
 
 

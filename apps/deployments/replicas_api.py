@@ -11,10 +11,9 @@ from apps.accounts.access import require_write
 from apps.deployments.api import DeploymentSerializer, find_deployment, represent
 from apps.deployments.events import events_of
 from apps.deployments.models import Deployment, Replica
-from apps.deployments.replication import why_waiting
+from apps.deployments.replication import said_of
 from apps.deployments.services import retry_deployment, state_of
-
-ENDED = (Replica.Status.STOPPED, Replica.Status.FAILED)
+from apps.deployments.serving import served_versions
 
 
 class ReplicaSerializer(serializers.ModelSerializer):
@@ -36,8 +35,7 @@ class ReplicaSerializer(serializers.ModelSerializer):
         return replica.status == Replica.Status.READY
 
     def get_reason(self, replica: Replica) -> str:
-        is_waiting = replica.status == Replica.Status.PENDING and replica.node_id is None
-        return why_waiting(replica) if is_waiting else replica.reason.partition("\n")[0]
+        return said_of(replica)
 
 
 class ReadinessSerializer(serializers.Serializer):
@@ -57,7 +55,7 @@ class TerminationSerializer(serializers.ModelSerializer):
     version = serializers.IntegerField(source="version.number")
     node = serializers.CharField(source="node.name", default=None)
     reason = serializers.SerializerMethodField()
-    log = serializers.SerializerMethodField()
+    log = serializers.CharField()
 
     class Meta:
         model = Replica
@@ -65,10 +63,7 @@ class TerminationSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
     def get_reason(self, replica: Replica) -> str:
-        return replica.reason.partition("\n")[0]
-
-    def get_log(self, replica: Replica) -> str:
-        return replica.reason.partition("\n")[2]
+        return said_of(replica)
 
 
 class EventSerializer(serializers.Serializer):
@@ -94,12 +89,11 @@ class ReadinessView(ReplicasView):
         """Whether it answers, and with which replicas."""
         deployment = find_deployment(request, pk)
         state = state_of(deployment)
-        there = [replica for replica in deployment.replicas.all() if replica.status not in ENDED]
-        canaries = [canary for canary in deployment.canaries.all() if canary.weight]
+        there = [replica for replica in deployment.replicas.all() if replica.status not in Replica.ENDED]
         told = {
             "status": state.status,
             "reason": state.reason,
-            "wanted": deployment.wanted_replicas + sum(canary.wanted_replicas for canary in canaries),
+            "wanted": sum(served.replicas for served in served_versions(deployment)),
             "ready": sum(replica.status == Replica.Status.READY for replica in there),
             "replicas": there,
         }
@@ -112,7 +106,7 @@ class TerminationView(ReplicasView):
     @extend_schema(responses=TerminationSerializer(many=True))
     def get(self, request: Request, pk: int) -> Response:
         """How its last replicas ended, newest first."""
-        ended = find_deployment(request, pk).replicas.filter(status__in=ENDED).order_by("-ended_at", "-id")
+        ended = find_deployment(request, pk).replicas.filter(status__in=Replica.ENDED).order_by("-ended_at", "-id")
         return Response(TerminationSerializer(ended, many=True).data)
 
 

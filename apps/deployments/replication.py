@@ -109,7 +109,7 @@ def plan_steps(
         is_needed = item.status == Replica.Status.READY and not covered.get(item.version_id, covered[wanted.version_id])
         if item.status in Replica.LIVE and not is_staying and not is_needed:
             stop.append(item)
-    ended = [item.pk for item in replicas if item.status in (Replica.Status.STOPPED, Replica.Status.FAILED)]
+    ended = [item.pk for item in replicas if item.status in Replica.ENDED]
     return Steps(tuple(starts), tuple(item.pk for item in stop), tuple(ended[:-KEPT_ENDED]))
 
 
@@ -159,14 +159,18 @@ def describe(wanted: Wanted, replicas: Sequence[Replica]) -> State:
         return State(READY)
     newest = newest_of(wanted.version_id, replicas)
     if newest and newest.status == Replica.Status.FAILED and newest.strikes >= MAX_STRIKES:
-        reason = retell(newest.reason.partition("\n")[0])
+        reason = retell(said_of(newest))
         still = _("The version before it still answers.")
         return State(FAILED, f"{reason} {still}" if ready else reason)
     return State(UPDATING if ready else STARTING, _why_starting(newest))
 
 
-def why_waiting(replica: Replica) -> str:
-    """What the pool says of a replica that has no machine yet."""
+def said_of(replica: Replica) -> str:
+    """Why it waits for a machine, or how it ended, in one sentence; "" where there is nothing to say."""
+    return _why_waiting(replica) if replica.is_unplaced else replica.reason.partition("\n")[0]
+
+
+def _why_waiting(replica: Replica) -> str:
     reason = replica.allocation.reason if replica.allocation else {}
     if reason.get("code") == "promised":
         return _("What is free was guaranteed to other teams. It starts by itself as soon as there is room for it.")
@@ -174,8 +178,8 @@ def why_waiting(replica: Replica) -> str:
 
 
 def _why_starting(newest: Replica | None) -> str:
-    if newest and newest.status == Replica.Status.PENDING and newest.node_id is None:
-        return why_waiting(newest)
+    if newest and newest.is_unplaced:
+        return said_of(newest)
     if newest and newest.strikes:
         return _("It ended %(n)d times and is started again.") % {"n": newest.strikes}
     return ""

@@ -17,7 +17,7 @@ from apps.deployments.forms import ChangeForm, DeployForm, LoadTestForm, TryForm
 from apps.deployments.load_tests import give_up_lost, start_load_test
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.placing import with_replicas
-from apps.deployments.replication import why_waiting
+from apps.deployments.replication import said_of
 from apps.deployments.rollouts import version_before
 from apps.deployments.samples import input_kind, sample_input
 from apps.deployments.services import (
@@ -82,21 +82,20 @@ def create(request: HttpRequest) -> HttpResponse:
 @require_GET
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     deployment = get_object_or_404(deployments_of(request), pk=pk)
-    state = state_of(deployment)
     if request.htmx.target == "traffic":  # its figures move for as long as somebody looks
         return render(request, "deployments/_traffic.html", traffic_context(deployment))
     if request.htmx.target == "scaling":
         return render(request, "deployments/_scaling.html", scaling_context(deployment))
     if request.htmx.target == "load-tests":
         return render(request, "deployments/_load_tests.html", load_context(deployment))
-    served = served_versions(deployment)
+    context = _detail_context(request, deployment, ChangeForm(deployment=deployment))
     is_moving = any(replica.status in Replica.MOVING for replica in deployment.replicas.all())
-    is_settled = state.is_settled and not is_moving and all(item.state.is_settled for item in served)
-    is_live = bool(deployment.max_replicas) or not is_settled
+    states = [context["state"], *(row["served"].state for row in context["rows"])]
+    is_live = bool(deployment.max_replicas) or is_moving or not all(state.is_settled for state in states)
     response = render_live(
         request,
         "deployments/detail.html",
-        _detail_context(request, deployment, ChangeForm(deployment=deployment)),
+        context,
         partials={"replicas": "deployments/_replicas.html"},
         is_live=is_live,
     )
@@ -106,12 +105,14 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _detail_context(request: HttpRequest, deployment: Deployment, form: ChangeForm) -> dict:
+    traffic = traffic_context(deployment)
+    wanted_count = sum(row["served"].replicas for row in traffic["rows"])
     return (
         _facts_context(request, deployment)
-        | traffic_context(deployment)
+        | traffic
         | scaling_context(deployment)
         | load_context(deployment)
-        | {"form": form}
+        | {"form": form, "wanted_count": wanted_count}
     )
 
 
@@ -123,7 +124,6 @@ def _facts_context(request: HttpRequest, deployment: Deployment) -> dict:
     return {
         "deployment": deployment,
         "state": state_of(deployment),
-        "wanted_count": sum(item.replicas for item in served_versions(deployment)),
         "changes": deployment.traffic_changes.select_related("made_by")[:SHOWN_CHANGES],
         "task": TASK_LABELS[deployment.version.model.task],
         "replicas": [_with_reason(item) for item in replicas[:SHOWN_REPLICAS]],
@@ -183,10 +183,7 @@ def load_test(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _with_reason(replica: Replica) -> Replica:
-    """The sentence and the log behind it, apart; of one that has no machine yet, why."""
-    replica.said, _newline, replica.log = replica.reason.partition("\n")
-    if replica.status == Replica.Status.PENDING and replica.node_id is None:
-        replica.said = why_waiting(replica)
+    replica.said = said_of(replica)
     return replica
 
 

@@ -78,8 +78,7 @@ def lost_nodes() -> set[int]:
 
 def _with_somewhere_to_go(which: Q) -> set[int]:
     """Those in whose pool another machine takes work."""
-    pools = open_nodes().values_list("pool_id", flat=True)
-    return set(Node.objects.filter(which, pool__in=list(pools)).values_list("pk", flat=True))
+    return set(Node.objects.filter(which, pool__in=open_nodes().values("pool")).values_list("pk", flat=True))
 
 
 def with_state(nodes: QuerySet[Node]) -> QuerySet[Node]:

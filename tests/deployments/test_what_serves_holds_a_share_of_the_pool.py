@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps.core.errors import Unprocessable
 from apps.core.outages import KEY, note_tick
-from apps.deployments.claims import CPU_MILLICORES, demand_of
+from apps.deployments.claims import CPU_MILLICORES, demand_of_replica
 from apps.deployments.models import Deployment, Replica
 from apps.deployments.placing import reconcile
 from apps.deployments.services import change_deployment, delete_deployment, deploy_version
@@ -255,6 +255,6 @@ def test_where_the_default_pool_has_no_machine_another_one_serves(owner, version
 
 def test_a_model_of_gigabytes_asks_for_its_files_and_one_copy(owner, version):
     version.size_bytes = 2 * 10**9
-    assert demand_of(Deployment(team=owner.team), version).memory_bytes == pytest.approx(4.15 * 10**9)
+    assert demand_of_replica(Deployment(team=owner.team), version).memory_bytes == pytest.approx(4.15 * 10**9)
     version.size_bytes = 50 * 10**6
-    assert demand_of(Deployment(team=owner.team), version).memory_bytes == pytest.approx(0.6 * 10**9)
+    assert demand_of_replica(Deployment(team=owner.team), version).memory_bytes == pytest.approx(0.6 * 10**9)
